@@ -1,0 +1,1 @@
+"""flexi_score: score recordings of full-duplex conversations."""

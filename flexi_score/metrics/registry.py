@@ -1,0 +1,104 @@
+"""Every metric, described once: what ``flexi-score metrics`` prints and what the scorers return."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from flexi_score.schema import SCORES
+
+Direction = Literal["up", "down", "none"]
+#: rate: mean of 0/1 with a Wilson interval; mean: of values, bootstrap; sum: a count.
+Aggregate = Literal["rate", "mean", "sum"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of one scenario under one profile.
+
+    Attributes
+    ----------
+    profile, scenario, name : str
+        Together they are the key.
+    label : str
+        Column heading, as in the paper's tables.
+    unit : str
+        Empty for rates and scores without a unit.
+    direction : {"up", "down", "none"}
+        Which way is better.
+    aggregate : {"rate", "mean", "sum"}
+        How recordings are added up.
+    definition, source, null_means : str
+        In words; ``source`` names paper section, equation or script.
+    judged : bool
+        Whether it needs a judge's rating.
+    """
+
+    profile: str
+    scenario: str
+    name: str
+    label: str
+    unit: str
+    direction: Direction
+    aggregate: Aggregate
+    definition: str
+    source: str
+    null_means: str
+    judged: bool = False
+
+
+def score_rows(
+    recordings: pl.DataFrame,
+    rec: ArrayLike,
+    metric: str,
+    value: ArrayLike,
+    status: ArrayLike | str,
+    reason: pl.Series | ArrayLike | str,
+    *,
+    reference_ms: ArrayLike | None = None,
+    decided_ms: ArrayLike | None = None,
+    margin_s: ArrayLike | None = None,
+    source: ArrayLike | str | None = None,
+) -> pl.DataFrame:
+    """Rows of :data:`flexi_score.schema.SCORES` for one metric.
+
+    Parameters
+    ----------
+    recordings : polars.DataFrame
+        ``Tracks.recordings``.
+    rec : array of int, shape (k,)
+        Numbers of the recordings scored.
+    value : array of float, shape (k,)
+        NaN becomes null: unscored.
+    status, reason, source : array or one value for all
+    reference_ms, decided_ms, margin_s : array of float, shape (k,), optional
+        NaN becomes null.
+    """
+    rows = np.asarray(rec, np.int64)
+    base = recordings.select("recording", "system", "scenario")[rows]
+
+    def column(name: str, data: object) -> pl.Series:
+        kind = SCORES[name]
+        if data is None or isinstance(data, str):
+            return pl.Series(name, [data], dtype=kind).new_from_index(0, len(rows))
+        if isinstance(data, pl.Series):
+            return data.cast(kind).alias(name)
+        array = np.asarray(data)
+        if array.dtype.kind == "f":
+            return pl.Series(name, array).fill_nan(None).cast(kind)
+        return pl.Series(name, array.tolist(), dtype=kind) if array.dtype.kind in "OU" else (
+            pl.Series(name, array).cast(kind)
+        )
+
+    return base.with_columns(
+        column("metric", metric),
+        column("value", np.asarray(value, np.float64)),
+        column("status", status),
+        column("reason", reason),
+        column("reference_ms", reference_ms),
+        column("decided_ms", decided_ms),
+        column("margin_s", margin_s),
+        column("source", source),
+    ).select(SCORES.names())

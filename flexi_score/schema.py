@@ -1,0 +1,135 @@
+"""Names and table schemas shared by the whole package: the contract, in one place.
+
+Times in tables are integer milliseconds, intervals are half-open ``[start_ms, end_ms)``.
+"""
+
+from typing import Final, Literal
+
+import polars as pl
+
+Speaker = Literal["user", "model"]
+SPEAKERS: Final[tuple[Speaker, Speaker]] = ("user", "model")
+
+SCENARIOS: Final = (
+    "turn_taking",
+    "pause_handling",
+    "user_interrupt",
+    "model_interrupt",
+    "user_backchannel",
+    "model_backchannel",
+    "conversation",
+)
+
+#: How a score row came about. ``silent``: the model never spoke; the value is what silence earns.
+STATUSES: Final = ("scored", "silent", "not_applicable", "excluded", "failed")
+
+EVENT_KINDS: Final = (
+    "ipu",
+    "turn",
+    "pause",
+    "gap",
+    "silence",
+    "overlap",
+    "backchannel",
+    "interruption",
+)
+
+INTERVAL: Final = pl.Struct({"start_ms": pl.Int64, "end_ms": pl.Int64})
+WORD: Final = pl.Struct({"start_ms": pl.Int64, "end_ms": pl.Int64, "text": pl.String})
+
+#: One row a recording, as :func:`flexi_score.manifest.read_manifest` returns it. Paths are
+#: absolute strings; ``metadata`` is a JSON object of the keys that the contract does not name.
+RECORDINGS: Final = pl.Schema(
+    {
+        "recording": pl.String,
+        "system": pl.String,
+        "scenario": pl.String,
+        "audio": pl.String,  # a two-channel file, or null
+        "user_channel": pl.Int64,  # channel of `audio`, counted from 0
+        "model_channel": pl.Int64,
+        "user_audio": pl.String,  # a pair of mono files, or null
+        "model_audio": pl.String,
+        "user_offset_ms": pl.Int64,  # where that file starts in the recording
+        "model_offset_ms": pl.Int64,
+        "user_words": pl.String,  # transcript files that replace recognition, or null
+        "model_words": pl.String,
+        "user_speech": pl.String,  # segment files that replace detection, or null
+        "model_speech": pl.String,
+        "user_turn_end_ms": pl.Int64,  # annotations, null where the manifest has none
+        "pause_start_ms": pl.Int64,
+        "pause_end_ms": pl.Int64,
+        "interrupt_start_ms": pl.Int64,
+        "interrupt_end_ms": pl.Int64,
+        "backchannels": pl.List(INTERVAL),
+        "reference_backchannels_ms": pl.List(pl.Int64),
+        "text_query": pl.String,
+        "text_context": pl.String,
+        "text_interrupt": pl.String,
+        "text_statement": pl.String,
+        "rating": pl.Float64,  # a judge's rating that came with the recording (FLEXI rating.json)
+        "reference_distribution": pl.List(pl.Float64),  # of backchannels, as the release ships it
+        "metadata": pl.String,
+    }
+)
+
+#: Recordings that could not be used, and why: they appear in every count as ``failed``.
+FAILURES: Final = pl.Schema(
+    {
+        "recording": pl.String,
+        "system": pl.String,
+        "scenario": pl.String,
+        "stage": pl.String,  # manifest | audio | speech | words
+        "error": pl.String,  # the class name
+        "reason": pl.String,  # the message
+    }
+)
+
+EVENTS: Final = pl.Schema(
+    {
+        "recording": pl.String,
+        "speaker": pl.String,  # user | model | both | none
+        "kind": pl.String,  # EVENT_KINDS
+        "start_ms": pl.Int64,
+        "end_ms": pl.Int64,
+        "text": pl.String,  # the words inside (ipu, turn, backchannel, interruption)
+        "n_words": pl.Int64,  # null where the recording has no words
+        "n_ipus": pl.Int64,  # turn, backchannel
+        "success": pl.Boolean,  # interruption: the other stopped first; turn: it took the floor
+        "latency_ms": pl.Int64,  # turn: floor-transfer offset; interruption: end of the other - start
+    }
+)
+
+SCORES: Final = pl.Schema(
+    {
+        "recording": pl.String,
+        "system": pl.String,
+        "scenario": pl.String,
+        "metric": pl.String,
+        "value": pl.Float64,
+        "status": pl.String,
+        "reason": pl.String,  # why there is no value, or the rule that decided it, in words
+        "reference_ms": pl.Int64,  # the moment the rule looks from (turn end, interruption start)
+        "decided_ms": pl.Int64,  # the moment that decided the value (takeover start, stop)
+        "margin_s": pl.Float64,  # distance to the nearest threshold that would flip the outcome
+        "source": pl.String,  # annotation | detected
+    }
+)
+
+SUMMARY: Final = pl.Schema(
+    {
+        "system": pl.String,
+        "scenario": pl.String,
+        "metric": pl.String,
+        "value": pl.Float64,
+        "n": pl.Int64,  # recordings with a value
+        "numerator": pl.Float64,
+        "denominator": pl.Float64,
+        "ci_low": pl.Float64,
+        "ci_high": pl.Float64,
+        "scored": pl.Int64,
+        "silent": pl.Int64,
+        "not_applicable": pl.Int64,
+        "excluded": pl.Int64,
+        "failed": pl.Int64,
+    }
+)

@@ -1,0 +1,1 @@
+"""Speech -> IPUs -> turns, pauses, gaps, overlaps, backchannels, interruptions."""

@@ -1,0 +1,116 @@
+"""Speech and words of many recordings at once, as flat arrays.
+
+Conventions
+-----------
+Recordings are numbered 0..n-1 in the order of ``Tracks.recordings``. Every array of intervals
+carries its recording's number in ``rec`` and is sorted by ``(rec, start_ms)``. Times are int64
+milliseconds from the start of the recording, intervals half-open.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Intervals of one speaker over all recordings, sorted by ``(rec, start_ms)``.
+
+    Attributes
+    ----------
+    rec, start_ms, end_ms : ndarray of int64, shape (k,)
+    """
+
+    rec: Ints
+    start_ms: Ints
+    end_ms: Ints
+
+    def __len__(self) -> int:
+        return len(self.rec)
+
+    def take(self, which: Ints | Bools) -> "Intervals":
+        """The intervals at these positions, or where this mask holds."""
+        return Intervals(self.rec[which], self.start_ms[which], self.end_ms[which])
+
+
+@dataclass(frozen=True)
+class Words:
+    """Timed words of one speaker over all recordings, sorted by ``(rec, start_ms)``.
+
+    Attributes
+    ----------
+    rec, start_ms, end_ms : ndarray of int64, shape (k,)
+    text : polars.Series of String, length k
+    count : ndarray of float64, shape (k,)
+        How many words each entry stands for: 1, or a fraction for one character of a language
+        that is written without spaces.
+    known : ndarray of bool, shape (n,)
+        Whether the recording has a transcript at all; without one, rules use duration alone.
+    """
+
+    rec: Ints
+    start_ms: Ints
+    end_ms: Ints
+    text: pl.Series
+    count: Floats
+    known: Bools
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """All that segmentation and metrics look at.
+
+    Attributes
+    ----------
+    recordings : polars.DataFrame
+        Rows of :data:`flexi_score.schema.RECORDINGS`; row i is recording i.
+    duration_ms : ndarray of int64, shape (n,)
+    user_speech, model_speech : Intervals
+        Detected (or given) speech, before IPUs are built.
+    user_words, model_words : Words
+    """
+
+    recordings: pl.DataFrame
+    duration_ms: Ints
+    user_speech: Intervals
+    model_speech: Intervals
+    user_words: Words
+    model_words: Words
+
+    def __len__(self) -> int:
+        return len(self.duration_ms)
+
+
+def empty_intervals() -> Intervals:
+    """No intervals."""
+    none = np.empty(0, np.int64)
+    return Intervals(none, none, none)
+
+
+def make_intervals(rec: Ints, start_ms: Ints, end_ms: Ints) -> Intervals:
+    """Intervals from unsorted arrays; empty and negative ones are dropped."""
+    rec, start_ms, end_ms = (np.asarray(a, np.int64) for a in (rec, start_ms, end_ms))
+    keep = np.flatnonzero(end_ms > start_ms)
+    order = keep[np.lexsort((end_ms[keep], start_ms[keep], rec[keep]))]
+    return Intervals(rec[order], start_ms[order], end_ms[order])
+
+
+def make_words(
+    rec: Ints, start_ms: Ints, end_ms: Ints, text: pl.Series, count: Floats, known: Bools
+) -> Words:
+    """Words from unsorted arrays; zero-length words are kept."""
+    order = np.lexsort((end_ms, start_ms, rec))
+    return Words(
+        np.asarray(rec, np.int64)[order],
+        np.asarray(start_ms, np.int64)[order],
+        np.asarray(end_ms, np.int64)[order],
+        text.gather(order),
+        np.asarray(count, np.float64)[order],
+        known,
+    )
