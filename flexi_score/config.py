@@ -93,6 +93,7 @@ class IpuSettings(_Group):
         200, "shorter silences inside one channel are bridged", "dGSLM (Nguyen et al. 2022)"
     )
     min_speech_ms: int = _ms(90, "shorter runs are dropped", "Heldner & Edlund 2010")
+    word_reach_ms: int = _ms(300, "a word this far outside every IPU still counts", "flexi_score")
 
 
 class BackchannelSettings(_Group):
@@ -157,6 +158,14 @@ class ModelBackchannelSettings(_Group):
     window_ms: int = _ms(200, "window of the backchannel distributions", "paper eq. 8", 1)
 
 
+class JudgeSettings(_Group):
+    """What timing cannot tell."""
+
+    mode: Literal["none", "replay"] = _choice(
+        "none", "none, or replay: ratings that came with the recordings", "DESIGN"
+    )
+
+
 class SummarySettings(_Group):
     """How recordings are added up."""
 
@@ -183,6 +192,7 @@ class Settings(_Group):
     model_interrupt: ModelInterruptSettings = ModelInterruptSettings()
     user_backchannel: UserBackchannelSettings = UserBackchannelSettings()
     model_backchannel: ModelBackchannelSettings = ModelBackchannelSettings()
+    judge: JudgeSettings = JudgeSettings()
     summary: SummarySettings = SummarySettings()
 
 

@@ -1,0 +1,74 @@
+"""Every metric of every profile: what it means, and how it is computed."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from flexi_score.config import Settings
+from flexi_score.metrics import paper
+from flexi_score.metrics.registry import Metric
+from flexi_score.schema import SCORES
+from flexi_score.segment.structure import Structure
+from flexi_score.segment.tracks import Ints
+
+METRICS: tuple[Metric, ...] = paper.METRICS
+
+
+def profile_metrics(profile: str) -> tuple[Metric, ...]:
+    """The metrics of one profile, in the order in which they are shown."""
+    return tuple(metric for metric in METRICS if metric.profile == profile)
+
+
+def score_structure(structure: Structure, settings: Settings) -> pl.DataFrame:
+    """Scores of all recordings under the profile of the settings.
+
+    Parameters
+    ----------
+    structure : Structure
+    settings : Settings
+
+    Returns
+    -------
+    polars.DataFrame
+        :data:`flexi_score.schema.SCORES`: one row for each recording and metric of its scenario.
+        ``value`` is null where ``status`` says that it could not, or need not, be scored.
+    """
+    scorers = {name: module.score for name, module in paper.MODULES.items()}
+    scenario = structure.tracks.recordings["scenario"]
+    frames: list[pl.DataFrame] = []
+    latency_s: Mapping[str, float] = {}
+    # turn_taking comes first: pause_handling needs its mean latency.
+    for name, scorer in scorers.items():
+        rec: Ints = np.flatnonzero((scenario == name).to_numpy()).astype(np.int64)
+        if not len(rec):
+            continue
+        frame = scorer(structure, rec, settings, latency_s)
+        if name == "turn_taking":
+            latency_s = mean_latency_s(frame)
+        frames.append(frame)
+    return pl.concat(frames) if frames else SCORES.to_frame()
+
+
+def mean_latency_s(scores: pl.DataFrame) -> dict[str, float]:
+    """Mean turn_taking latency of each system that has one (s)."""
+    latency = scores.filter(
+        (pl.col("scenario") == "turn_taking") & (pl.col("metric") == "latency")
+    )
+    means = latency.group_by("system").agg(pl.col("value").mean()).drop_nulls()
+    return dict(means.iter_rows())
+
+
+def failed_scores(failures: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
+    """A row of status ``failed`` for each metric that a failed recording should have had."""
+    table = pl.DataFrame({"scenario": [m.scenario for m in metrics],
+                          "metric": [m.name for m in metrics]},
+                         schema={"scenario": pl.String, "metric": pl.String})  # fmt: skip
+    rows = failures.join(table, on="scenario", how="inner", maintain_order="left_right")
+    return rows.with_columns(
+        pl.lit("failed").alias("status"),
+        *[
+            pl.lit(None, SCORES[name]).alias(name)
+            for name in ("value", "reference_ms", "decided_ms", "margin_s", "source")
+        ],
+    ).select(SCORES.names())

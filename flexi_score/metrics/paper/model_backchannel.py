@@ -1,0 +1,168 @@
+"""Scenario model_backchannel: does the model listen actively without taking the floor?"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import polars as pl
+
+from flexi_score.config import Settings
+from flexi_score.metrics.paper import cases as c
+from flexi_score.metrics.registry import Metric, score_rows
+from flexi_score.segment.structure import MODEL, Structure
+from flexi_score.segment.tracks import Floats, Ints
+
+_metric = partial(Metric, profile="paper", scenario="model_backchannel")
+
+METRICS = (
+    _metric(
+        name="tor", label="TOR", unit="", direction="down", aggregate="rate",
+        definition="1 if a takeover starts before the user's turn ends, else 0",
+        source="FLEXI paper, section 2.2 (6)",
+        null_means="the end of the user's turn is not known",
+    ),
+    _metric(
+        name="bcr", label="BCR", unit="1/s", direction="up", aggregate="mean",
+        definition="model backchannels / recording duration",
+        source="FLEXI paper, section 2.2 (6)", null_means="never null for a usable recording",
+    ),
+    _metric(
+        name="backchannels", label="Backchannels", unit="", direction="none", aggregate="sum",
+        definition="number of model backchannels",
+        source="FLEXI paper, section 2.1", null_means="never null for a usable recording",
+    ),
+    _metric(
+        name="jsd", label="JSD", unit="0-1", direction="down", aggregate="mean",
+        definition="Jensen-Shannon divergence, base 2, between the starts of the model's "
+        "backchannels and the reference positions, on windows of model_backchannel.window_ms of "
+        "absolute time; 1 where the model has no backchannel",
+        source="FLEXI paper, eq. 8", null_means="the reference has no position",
+    ),
+)  # fmt: skip
+
+
+def score(
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+) -> pl.DataFrame:
+    """Scores of the model_backchannel recordings ``rec`` (:data:`flexi_score.schema.SCORES`)."""
+    cases = c.make_cases(structure, rec)
+    silent = cases.silent
+    end, source = c.user_turn_end(cases)
+    start, _ = c.first_takeover(cases)
+    took, known = start < end, ~np.isnan(end)
+    found = structure.backchannels
+    mine = found.spans.take(found.speaker == MODEL)
+    count = np.bincount(mine.rec, minlength=len(structure))[rec].astype(np.float64)
+    row = partial(score_rows, structure.tracks.recordings, rec)
+
+    tor = row(
+        "tor", np.where(known, took.astype(float), np.nan), c.statuses(known, silent & known),
+        c.choose(
+            (~known, "the user never speaks and the manifest has no annotations.user_turn_end"),
+            (silent, c.SILENT),
+            (took, c.say("takes over at {} s, {} s before the user's turn ends",
+                         cases.own_ms(start), end - start)),
+            otherwise="no takeover before the user's turn ends",
+        ),
+        reference_ms=cases.own_ms(end), decided_ms=np.where(took, cases.own_ms(start), np.nan),
+        margin_s=np.abs(start - end) / 1000, source=source,
+    )  # fmt: skip
+    seconds = structure.duration_ms[rec] / 1000
+    always = np.ones(len(rec), bool)
+    heard = c.choose((silent, c.SILENT), otherwise=_counted(count, seconds))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = np.where(seconds > 0, count / seconds, np.nan)
+    bcr = row("bcr", rate, c.statuses(always, silent), heard, source="detected")
+    number = row("backchannels", count, c.statuses(always, silent), heard, source="detected")
+    value, referenced, annotated = _divergence(cases, mine.rec, mine.start, settings)
+    jsd = row(
+        "jsd", np.where(referenced, value, np.nan),
+        c.choose((~referenced, "excluded"), (silent, "silent"), otherwise="scored"),
+        c.choose(
+            (~referenced, "no reference positions: annotations.reference_backchannels, or a judge"),
+            (silent, c.SILENT), (count == 0, "the model has no backchannel"), otherwise=heard,
+        ),
+        source=c.choose((annotated, "annotation"), otherwise="detected"),
+    )  # fmt: skip
+    return pl.concat([tor, bcr, number, jsd])
+
+
+def _counted(count: Floats, seconds: Floats) -> pl.Series:
+    frame = pl.DataFrame({"n": count.astype(np.int64), "s": seconds.round(3)})
+    return frame.select(pl.format("{} backchannels in {} s", "n", "s")).to_series()
+
+
+def _divergence(
+    cases: c.Cases, rec: Ints, start: Ints, settings: Settings
+) -> tuple[Floats, np.ndarray, np.ndarray]:
+    """JSD of each recording; whether it has a reference; whether that is annotated positions.
+
+    Windows are counted from the start of the recording, so nothing is stretched. A distribution
+    that came with the recording stands in where there are no positions.
+    """
+    structure, size = cases.structure, len(cases.structure)
+    window = settings.model_backchannel.window_ms
+    table = pl.DataFrame({"rec": cases.rec}).with_columns(
+        cases.rows["reference_backchannels_ms"].alias("at"),
+        cases.rows["reference_distribution"].alias("share"),
+    )
+    annotated = (table["at"].list.len().fill_null(0) > 0).to_numpy()
+    points = table.select("rec", "at").explode("at").drop_nulls()
+    spread = (
+        table.filter(~pl.Series(annotated))
+        .select("rec", "share", pl.int_ranges(pl.col("share").list.len()).alias("bin"))
+        .drop_nulls()
+        # The published distributions are smoothed; a flat one marks no position at all.
+        .filter(pl.col("share").list.max() > pl.col("share").list.min() * 2)
+        .explode("share", "bin")
+    )
+    q_rec = np.concatenate([points["rec"].to_numpy(), spread["rec"].to_numpy()]).astype(np.int64)
+    q_bin = np.concatenate(
+        [points["at"].to_numpy() // window, spread["bin"].to_numpy() * 200 // window]
+    ).astype(np.int64)
+    q_mass = np.concatenate([np.ones(len(points)), spread["share"].to_numpy()])
+    p_bin = (start - structure.origin[rec]) // window
+    value = jensen_shannon(rec, p_bin, np.ones(len(rec)), q_rec, q_bin, q_mass, size)
+    referenced = np.bincount(q_rec, minlength=size)[cases.rec] > 0
+    return value[cases.rec], referenced, annotated
+
+
+def jensen_shannon(
+    p_rec: Ints, p_bin: Ints, p_mass: Floats, q_rec: Ints, q_bin: Ints, q_mass: Floats, size: int
+) -> Floats:
+    """Jensen-Shannon divergence, base 2, of two sparse distributions per recording.
+
+    Parameters
+    ----------
+    p_rec, p_bin, q_rec, q_bin : ndarray of int64
+        Recording and window of each unit of mass.
+    p_mass, q_mass : ndarray of float64
+    size : int
+        Number of recordings.
+
+    Returns
+    -------
+    ndarray of float64, shape (size,)
+        In [0, 1]; 1 where one side has no mass.
+    """
+    stride = np.int64(max(p_bin.max(initial=0), q_bin.max(initial=0)) + 1)
+    key = np.concatenate([p_rec * stride + p_bin, q_rec * stride + q_bin])
+    cells, cell = np.unique(key, return_inverse=True)
+    rec = cells // stride
+    n_p = len(p_rec)
+
+    def share(index: Ints, mass: Floats) -> Floats:
+        total = np.bincount(index, mass, minlength=len(cells))
+        whole = np.bincount(rec, total, minlength=size)[rec]
+        return np.divide(total, whole, out=np.zeros_like(total), where=whole > 0)
+
+    p, q = share(cell[:n_p], p_mass), share(cell[n_p:], q_mass)
+    middle = (p + q) / 2
+
+    def part(x: Floats) -> Floats:
+        ratio = np.divide(x, middle, out=np.ones_like(x), where=x > 0)
+        return x * np.log2(ratio)
+
+    divergence = np.bincount(rec, (part(p) + part(q)) / 2, minlength=size)
+    both = (np.bincount(rec, p, minlength=size) > 0) & (np.bincount(rec, q, minlength=size) > 0)
+    return np.where(both, np.clip(divergence, 0.0, 1.0), 1.0)

@@ -1,0 +1,75 @@
+"""Scenario model_interrupt: does the model speak up before the user has finished?"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import polars as pl
+
+from flexi_score.config import Settings
+from flexi_score.metrics.paper import cases as c
+from flexi_score.metrics.registry import Metric, score_rows
+from flexi_score.segment.structure import Structure
+from flexi_score.segment.tracks import Ints
+
+_metric = partial(Metric, profile="paper", scenario="model_interrupt")
+
+METRICS = (
+    _metric(
+        name="tor", label="TOR", unit="", direction="up", aggregate="rate",
+        definition="1 if a takeover starts at least model_interrupt.min_lead_ms before the user's "
+        "turn ends, else 0",
+        source="FLEXI paper, section 2.2 (4)",
+        null_means="the end of the user's turn is not known",
+    ),
+    _metric(
+        name="lead", label="Lead", unit="s", direction="none", aggregate="mean",
+        definition="end of the user's turn minus start of the first takeover, signed",
+        source="DEFINITIONS section 2", null_means="no takeover",
+    ),
+    _metric(
+        name="eds", label="EDS", unit="0-5", direction="up", aggregate="mean", judged=True,
+        definition="judge: does the response recognise the emergency (or the user's error) and act "
+        "on it?",
+        source="FLEXI paper, section 2.2 (4)", null_means="not judged, or the model said nothing",
+    ),
+)  # fmt: skip
+
+
+def score(
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+) -> pl.DataFrame:
+    """Scores of the model_interrupt recordings ``rec`` (:data:`flexi_score.schema.SCORES`)."""
+    cases = c.make_cases(structure, rec)
+    end, source = c.user_turn_end(cases)
+    start, _ = c.first_takeover(cases)
+    took, known, silent = ~np.isnan(start), ~np.isnan(end), cases.silent
+    lead = end - start
+    least = settings.model_interrupt.min_lead_ms
+    early = lead >= least
+    start_ms = cases.own_ms(start)
+    row = partial(
+        score_rows, structure.tracks.recordings, rec,
+        reference_ms=cases.own_ms(end), decided_ms=start_ms, source=source,
+    )  # fmt: skip
+    reason = c.choose(
+        (silent, c.SILENT),
+        (~known, "the user never speaks and the manifest has no annotations.user_turn_end"),
+        (~took, "the model says no more than a backchannel"),
+        (lead >= 0, c.say("takes over at {} s, {} s before the user's turn ends", start_ms, lead)),
+        otherwise=c.say("takes over at {} s, {} s after the user's turn ends", start_ms, -lead),
+    )
+    tor = row(
+        "tor", np.where(known, (took & early).astype(float), np.nan),
+        c.statuses(known, silent & known), reason, margin_s=np.abs(lead - least) / 1000,
+    )  # fmt: skip
+    both = took & known
+    told = row("lead", np.where(both, lead, np.nan) / 1000, c.statuses(both, silent), reason)
+    rating = cases.rows["rating"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    judged = ~np.isnan(rating)
+    eds = row(
+        "eds", rating,
+        c.choose((judged, "scored"), (silent, "not_applicable"), otherwise="excluded"),
+        c.choose((judged, "rated"), (silent, c.SILENT), otherwise=c.ASK_A_JUDGE),
+    )  # fmt: skip
+    return pl.concat([tor, told, eds])

@@ -1,0 +1,398 @@
+"""The dGSLM formalization: IPUs, turns, pauses, gaps, overlaps, backchannels, interruptions.
+
+Definitions are those of the FLEXI paper (section 2.1, equations 2 to 6) after dGSLM (Nguyen et al.
+2022) and Arora et al. 2025. Where they are silent, this module decides:
+
+- **Who holds the turn.** Going through the IPUs of both speakers by their start, an IPU takes the
+  floor unless it belongs to a backchannel, or lies wholly within an IPU of the other (a failed
+  attempt: the other never stopped). The holder is whoever took it last.
+- **Backchannel.** A group of IPUs of one speaker (less than ``takeover.group_ms`` apart), at most
+  ``backchannel.max_ms`` long and at most ``backchannel.max_words`` words, that starts while the
+  other holds the turn: while the other speaks, or in a silence of the other that is no longer than
+  ``backchannel.max_pause_ms`` so far and that the other ends by speaking again before the listener
+  says anything longer. A short utterance after which the other does not go on is a turn.
+- **Turn.** IPUs of one speaker that took the floor, with no IPU of the other taking it in between.
+  Every failed attempt is a turn of its own, with ``success`` false.
+- **Interruption.** An IPU that is not a backchannel, of a speaker who does not hold the turn, and
+  that starts inside an IPU of the other. Successful if the other stops first and stays silent until
+  it ends.
+- **Ties.** Two IPUs with the same start are taken by their end; with the same start and end neither
+  takes the floor. So exchanging the channels exchanges the labels and nothing else.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flexi_score.config import Settings
+from flexi_score.segment import axis
+from flexi_score.segment.axis import NEVER, Spans
+from flexi_score.segment.tracks import Bools, Floats, Ints, Intervals, Tracks, Words
+
+USER, MODEL, NOBODY = 0, 1, -1
+
+CLAIM, BACKCHANNEL, FAILED = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """IPUs of one speaker and the groups they form.
+
+    Attributes
+    ----------
+    ipus : Spans
+    ipu_words : ndarray of float64, shape (k,)
+        Words in each IPU, NaN where the recording has no transcript.
+    ipu_word : ndarray of int64, shape (w,)
+        Index of the IPU of each word of the track, -1 where it lies in none.
+    group : ndarray of int64, shape (k,)
+        Group of each IPU.
+    groups : Spans
+    group_words : ndarray of float64, shape (g,)
+    long : ndarray of bool, shape (g,)
+        Longer than a backchannel may be: a *takeover* in the sense of paper eq. 7.
+    role : ndarray of int64, shape (k,)
+        CLAIM, BACKCHANNEL or FAILED.
+    holder : ndarray of int64, shape (k,)
+        Who held the turn when the IPU began: USER, MODEL or NOBODY.
+    """
+
+    ipus: Spans
+    ipu_words: Floats
+    ipu_word: Ints
+    group: Ints
+    groups: Spans
+    group_words: Floats
+    long: Bools
+    role: Ints
+    holder: Ints
+
+    @property
+    def takeovers(self) -> Spans:
+        """Groups that are neither silence nor a backchannel (paper eq. 7)."""
+        return self.groups.take(self.long)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Spans with a speaker each (USER, MODEL, NOBODY)."""
+
+    spans: Spans
+    speaker: Ints
+
+
+@dataclass(frozen=True)
+class Turns(Labelled):
+    """Turns, sorted by start.
+
+    ``n_ipus``; ``took_floor``: false for a failed attempt; ``offset_ms``: floor-transfer offset to
+    the turn before it, NaN where there is none.
+    """
+
+    n_ipus: Ints
+    took_floor: Bools
+    offset_ms: Floats
+
+
+@dataclass(frozen=True)
+class Interruptions(Labelled):
+    """Interrupting IPUs: ``success``, and ``stop_ms`` until the other stops."""
+
+    success: Bools
+    stop_ms: Ints
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Structure of all recordings, on the common axis (:mod:`flexi_score.segment.axis`)."""
+
+    tracks: Tracks
+    origin: Ints
+    duration_ms: Ints
+    user: Speaker
+    model: Speaker
+    turns: Turns
+    backchannels: Labelled
+    interruptions: Interruptions
+    silences: Spans
+    pauses: Labelled
+    gaps: Spans
+    overlaps: Spans
+
+    def __len__(self) -> int:
+        return len(self.origin)
+
+
+def build_ipus(speech: Spans, settings: Settings) -> Spans:
+    """Speech to IPUs: silences below ``ipu.min_silence_ms`` bridged, short runs dropped."""
+    joined = axis.bridge(speech, settings.ipu.min_silence_ms)
+    return joined.take(joined.end - joined.start >= settings.ipu.min_speech_ms)
+
+
+def build_structure(tracks: Tracks, settings: Settings) -> Structure:
+    """Structure of all recordings at once.
+
+    Parameters
+    ----------
+    tracks : Tracks
+    settings : Settings
+        Uses ``ipu``, ``takeover.group_ms`` and ``backchannel``.
+
+    Returns
+    -------
+    Structure
+    """
+    origin = axis.origins(tracks.duration_ms)
+    user = _speaker(tracks.user_speech, tracks.user_words, tracks, origin, settings)
+    model = _speaker(tracks.model_speech, tracks.model_words, tracks, origin, settings)
+    user, model = _floor(user, model, origin, tracks.duration_ms, settings)
+    silences = axis.complement(
+        axis.union(user.ipus, model.ipus), origin, tracks.duration_ms
+    )
+    pauses, gaps = _pauses_and_gaps(silences, user, model, origin)
+    return Structure(
+        tracks=tracks,
+        origin=origin,
+        duration_ms=tracks.duration_ms,
+        user=user,
+        model=model,
+        turns=_turns(user, model),
+        backchannels=_backchannels(user, model),
+        interruptions=_interruptions(user, model),
+        silences=silences,
+        pauses=pauses,
+        gaps=gaps,
+        overlaps=axis.intersect(user.ipus, model.ipus),
+    )
+
+
+def _speaker(
+    speech: Intervals, words: Words, tracks: Tracks, origin: Ints, settings: Settings
+) -> Speaker:
+    ipus = build_ipus(axis.place(speech, origin, tracks.duration_ms), settings)
+    ipu_word = _word_ipus(ipus, words, origin, settings.ipu.word_reach_ms)
+    held = ipu_word >= 0
+    ipu_words = np.bincount(ipu_word[held], words.count[held], minlength=len(ipus))
+    ipu_words = np.where(words.known[ipus.rec], ipu_words, np.nan)
+    group = axis.group_ids(ipus, settings.takeover.group_ms)
+    heads = np.flatnonzero(np.diff(group, prepend=-1))
+    tails = np.append(heads[1:], len(ipus))[: len(heads)] - 1
+    groups = Spans(ipus.rec[heads], ipus.start[heads], ipus.end[tails])
+    group_words = np.bincount(group, ipu_words, minlength=len(groups))
+    limits = settings.backchannel
+    # NaN > n is false: without a transcript the length alone decides.
+    long = (groups.end - groups.start > limits.max_ms) | (group_words > limits.max_words)
+    none = np.empty(0, np.int64)
+    return Speaker(ipus, ipu_words, ipu_word, group, groups, group_words, long, none, none)
+
+
+def _word_ipus(ipus: Spans, words: Words, origin: Ints, reach_ms: int) -> Ints:
+    """IPU that holds the middle of each word, else the nearest within reach, else -1."""
+    if not len(ipus):
+        return np.full(len(words.rec), -1)
+    middle = (words.start_ms + words.end_ms) // 2 + origin[words.rec]
+    after = np.searchsorted(ipus.start, middle, "right")
+    before = np.maximum(after - 1, 0)
+    after = np.minimum(after, len(ipus) - 1)
+    lag = np.maximum(middle - (ipus.end[before] - 1), 0)
+    lag = np.where(ipus.start[before] > middle, NEVER, lag)
+    lead = np.where(ipus.start[after] > middle, ipus.start[after] - middle, NEVER)
+    nearest = np.where(lag <= lead, before, after)
+    return np.where(np.minimum(lag, lead) <= reach_ms, nearest, -1)
+
+
+def _floor(
+    user: Speaker, model: Speaker, origin: Ints, duration_ms: Ints, settings: Settings
+) -> tuple[Speaker, Speaker]:
+    """Give every IPU its role and the holder of the turn at its start."""
+    ends_at = origin + duration_ms
+    pause_ms = settings.backchannel.max_pause_ms
+    sides = [
+        _claims(user, model, origin, ends_at, pause_ms),
+        _claims(model, user, origin, ends_at, pause_ms),
+    ]
+    n_user = len(user.ipus)
+    speaker = np.repeat([USER, MODEL], [n_user, len(model.ipus)])
+    rec = np.concatenate([user.ipus.rec, model.ipus.rec])
+    start = np.concatenate([user.ipus.start, model.ipus.start])
+    end = np.concatenate([user.ipus.end, model.ipus.end])
+    takes = np.concatenate([side[0] for side in sides])  # takes the floor whoever holds it
+    yields = np.concatenate([side[1] for side in sides])  # a backchannel if the other holds it
+    order = np.lexsort((end, start))
+    rec, start, end, speaker = rec[order], start[order], end[order], speaker[order]
+    takes, yields = takes[order], yields[order]
+
+    tied = np.zeros(len(order), bool)
+    same = (start[1:] == start[:-1]) & (end[1:] == end[:-1])
+    tied[1:] |= same
+    tied[:-1] |= same
+    opens = np.diff(rec, prepend=-1) != 0  # nobody holds the turn yet: the first IPU takes it
+    takes = (takes | opens) & ~tied
+
+    position = np.arange(len(order))
+    latest = np.maximum.accumulate(np.where(takes, position, -1))
+    before = np.concatenate([[-1], latest[:-1]]).astype(np.int64)
+    first_of_recording = np.maximum.accumulate(np.where(opens, position, 0))
+    holder = np.where(before >= first_of_recording, speaker[before], NOBODY)
+    role = np.where(takes, CLAIM, FAILED)
+    role = np.where(yields & ~takes, np.where(holder == 1 - speaker, BACKCHANNEL, CLAIM), role)
+    role = np.where(tied & (role == CLAIM), FAILED, role)
+
+    back = np.empty(len(order), np.int64)
+    back[order] = position
+    role, holder = role[back], holder[back]
+    return (
+        _with_floor(user, role[:n_user], holder[:n_user]),
+        _with_floor(model, role[n_user:], holder[n_user:]),
+    )
+
+
+def _with_floor(side: Speaker, role: Ints, holder: Ints) -> Speaker:
+    return Speaker(
+        side.ipus, side.ipu_words, side.ipu_word, side.group, side.groups, side.group_words,
+        side.long, role, holder,
+    )  # fmt: skip
+
+
+def _claims(
+    own: Speaker, other: Speaker, origin: Ints, ends_at: Ints, max_pause_ms: int
+) -> tuple[Bools, Bools]:
+    """For each IPU: takes the floor in any case; is a backchannel if the other holds the turn."""
+    ipus, theirs = own.ipus, other.ipus
+    around = np.searchsorted(theirs.start, ipus.start, "left") - 1
+    ends = np.append(theirs.end, -NEVER)
+    covered = ends[around] >= ipus.end
+    free = np.bincount(own.group, ~covered, minlength=len(own.groups)) > 0
+    # The whole group stands or falls together: a long one fails if the other never stopped.
+    takes = own.long[own.group] & free[own.group]
+
+    groups = own.groups
+    first, last = origin[groups.rec], ends_at[groups.rec]
+    speaking = axis.inside(theirs, groups.start) >= 0
+    stopped = axis.last_end(theirs, groups.start, first)
+    goes_on = axis.next_start(theirs, groups.start, last)
+    longer = axis.next_start(groups.take(own.long), groups.start + 1, last)
+    pausing = (groups.start - stopped <= max_pause_ms) & (goes_on < NEVER) & (goes_on < longer)
+    short = ~own.long & (speaking | pausing)
+    takes |= (~own.long & ~short)[own.group]
+    return takes, short[own.group]
+
+
+def _merged(user: Speaker, model: Speaker, which: tuple[Bools, Bools]) -> tuple[Labelled, Ints]:
+    """Chosen IPUs of both speakers by start, and their group (the model's after the user's)."""
+    u, m = user.ipus.take(which[0]), model.ipus.take(which[1])
+    speaker = np.repeat([USER, MODEL], [len(u), len(m)])
+    spans = Spans(
+        np.concatenate([u.rec, m.rec]),
+        np.concatenate([u.start, m.start]),
+        np.concatenate([u.end, m.end]),
+    )
+    group = np.concatenate([user.group[which[0]], model.group[which[1]] + len(user.groups)])
+    order = np.lexsort((spans.end, spans.start))
+    return Labelled(spans.take(order), speaker[order]), group[order]
+
+
+def _runs(labelled: Labelled, first: Bools) -> tuple[Labelled, Ints]:
+    """Join the spans from each ``first`` to the next; also how many each run holds."""
+    heads = np.flatnonzero(first)
+    counts = np.diff(np.append(heads, len(first)))
+    spans = labelled.spans
+    end = np.maximum.reduceat(spans.end, heads) if len(heads) else spans.end[:0]
+    joined = Spans(spans.rec[heads], spans.start[heads], end)
+    return Labelled(joined, labelled.speaker[heads]), counts
+
+
+def _turns(user: Speaker, model: Speaker) -> Turns:
+    claims, _ = _merged(user, model, (user.role == CLAIM, model.role == CLAIM))
+    changes = (np.diff(claims.spans.rec, prepend=-1) != 0) | (
+        np.diff(claims.speaker, prepend=NOBODY) != 0
+    )
+    held, held_ipus = _runs(claims, changes)
+    offset = np.full(len(held_ipus), np.nan)
+    follows = np.flatnonzero(np.diff(held.spans.rec) == 0) + 1
+    offset[follows] = held.spans.start[follows] - held.spans.end[follows - 1]
+
+    tried, group = _merged(user, model, (user.role == FAILED, model.role == FAILED))
+    by_group = np.argsort(group, kind="stable")
+    tried = Labelled(tried.spans.take(by_group), tried.speaker[by_group])
+    failed, failed_ipus = _runs(tried, np.diff(group[by_group], prepend=-1) != 0)
+
+    spans = Spans(
+        np.concatenate([held.spans.rec, failed.spans.rec]),
+        np.concatenate([held.spans.start, failed.spans.start]),
+        np.concatenate([held.spans.end, failed.spans.end]),
+    )
+    order = np.lexsort((spans.end, spans.start))
+    return Turns(
+        spans.take(order),
+        np.concatenate([held.speaker, failed.speaker])[order],
+        np.concatenate([held_ipus, failed_ipus])[order],
+        np.repeat([True, False], [len(held_ipus), len(failed_ipus)])[order],
+        np.concatenate([offset, np.full(len(failed_ipus), np.nan)])[order],
+    )
+
+
+def _backchannels(user: Speaker, model: Speaker) -> Labelled:
+    found, group = _merged(user, model, (user.role == BACKCHANNEL, model.role == BACKCHANNEL))
+    by_group = np.argsort(group, kind="stable")
+    found = Labelled(found.spans.take(by_group), found.speaker[by_group])
+    joined, _ = _runs(found, np.diff(group[by_group], prepend=-1) != 0)
+    order = np.lexsort((joined.spans.end, joined.spans.start))
+    return Labelled(joined.spans.take(order), joined.speaker[order])
+
+
+def _interruptions(user: Speaker, model: Speaker) -> Interruptions:
+    parts = []
+    for label, own, other in ((USER, user, model), (MODEL, model, user)):
+        hit = axis.straddling(other.ipus, own.ipus.start)
+        claims = (own.role != BACKCHANNEL) & (own.holder != label) & (hit >= 0)
+        at, spans = hit[claims], own.ipus.take(claims)
+        stop = other.ipus.end[at]
+        again = np.append(other.ipus.start, NEVER)[at + 1]
+        parts.append((spans, label, (stop < spans.end) & (again >= spans.end), stop - spans.start))
+    (u, _, u_won, u_stop), (m, _, m_won, m_stop) = parts
+    spans = Spans(
+        np.concatenate([u.rec, m.rec]),
+        np.concatenate([u.start, m.start]),
+        np.concatenate([u.end, m.end]),
+    )
+    order = np.lexsort((spans.end, spans.start))
+    return Interruptions(
+        spans.take(order),
+        np.repeat([USER, MODEL], [len(u), len(m)])[order],
+        np.concatenate([u_won, m_won])[order],
+        np.concatenate([u_stop, m_stop])[order],
+    )
+
+
+def _pauses_and_gaps(
+    silences: Spans, user: Speaker, model: Speaker, origin: Ints
+) -> tuple[Labelled, Spans]:
+    """Classify silences between IPUs by who spoke before and who speaks after.
+
+    Where both did or do (IPUs that end or start together), the silence is a pause if one speaker is
+    on both sides; the holder's if both are.
+    """
+    before = [_ends_at(side.ipus.end, silences.start) for side in (user, model)]
+    after = [_ends_at(side.ipus.start, silences.end) for side in (user, model)]
+    inner = (before[0] | before[1]) & (after[0] | after[1])
+    of_user, of_model = before[0] & after[0], before[1] & after[1]
+    last_user = _last_claim(user, silences.start, origin[silences.rec])
+    last_model = _last_claim(model, silences.start, origin[silences.rec])
+    speaker = np.where(of_user, USER, MODEL)
+    speaker = np.where(of_user & of_model, np.where(last_user > last_model, USER, MODEL), speaker)
+    undecided = of_user & of_model & (last_user == last_model)
+    is_pause = inner & (of_user | of_model) & ~undecided
+    return Labelled(silences.take(is_pause), speaker[is_pause]), silences.take(inner & ~is_pause)
+
+
+def _ends_at(times: Ints, at: Ints) -> Bools:
+    index = np.searchsorted(times, at, "left")
+    return np.append(times, NEVER)[index] == at
+
+
+def _last_claim(side: Speaker, at: Ints, since: Ints) -> Ints:
+    """Start of the last IPU before each moment that took the floor; ``since - 1`` for none."""
+    starts = side.ipus.start[side.role == CLAIM]
+    found = np.append(starts, -NEVER)[np.searchsorted(starts, at, "left") - 1]
+    return np.maximum(found, since - 1)
