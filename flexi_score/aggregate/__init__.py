@@ -1,0 +1,33 @@
+"""Recordings added up: intervals, summaries, comparisons of systems, gates."""
+
+from flexi_score.aggregate.compare import COMPARISON, compare_runs, compare_systems
+from flexi_score.aggregate.gates import Gate, Tripped, check_gates, parse_gate
+from flexi_score.aggregate.intervals import bootstrap_mean, bootstrap_quantile, holm, wilson
+from flexi_score.aggregate.summary import (
+    QUANTILES,
+    cluster_labels,
+    metadata_labels,
+    quantiles,
+    summarize,
+    with_failures,
+)
+
+__all__ = [
+    "COMPARISON",
+    "QUANTILES",
+    "Gate",
+    "Tripped",
+    "bootstrap_mean",
+    "bootstrap_quantile",
+    "check_gates",
+    "cluster_labels",
+    "compare_runs",
+    "compare_systems",
+    "holm",
+    "metadata_labels",
+    "parse_gate",
+    "quantiles",
+    "summarize",
+    "wilson",
+    "with_failures",
+]

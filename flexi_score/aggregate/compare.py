@@ -1,0 +1,401 @@
+"""Two systems, or two runs of one: permutation tests, effects with intervals, verdicts.
+
+Conventions
+-----------
+Recordings are *paired* where both sides have the same ones: by a metadata key where one is given,
+else by id, else by id without the system's name in front (``calm-017`` and ``eager-017``). Sides
+that share fewer than half of the smaller side's recordings of a scenario are compared unpaired,
+and the table says so.
+
+Effects are candidate minus baseline. Sums are compared a recording.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from flexi_score.aggregate.intervals import (
+    Floats,
+    bootstrap_mean,
+    generator,
+    holm,
+    resampled_means,
+)
+from flexi_score.aggregate.permutation import PERMUTATIONS, permutation_p, sign_flip_p
+from flexi_score.aggregate.summary import metadata_labels
+from flexi_score.config import SummarySettings
+from flexi_score.errors import SettingsError
+from flexi_score.metrics.registry import Metric
+
+#: One row a pair of sides, scenario and metric.
+#:
+#: ``test``: paired | unpaired; ``paired_by``: recording, "recording without system", or the
+#: metadata key; null if unpaired. ``n_pairs``: pairs with a value on both sides, which alone enter
+#: ``effect`` and ``p`` of a paired test. ``value_*``: means over all of a side's recordings.
+#: ``p_holm``: corrected over the metrics of one pair of sides. ``verdict``, of the candidate:
+#: better | worse | undecided; differs, for a metric without a better direction.
+COMPARISON: Final = pl.Schema(
+    {
+        "baseline": pl.String,
+        "candidate": pl.String,
+        "scenario": pl.String,
+        "metric": pl.String,
+        "direction": pl.String,
+        "test": pl.String,
+        "paired_by": pl.String,
+        "n_baseline": pl.Int64,
+        "n_candidate": pl.Int64,
+        "n_pairs": pl.Int64,
+        "value_baseline": pl.Float64,
+        "value_candidate": pl.Float64,
+        "effect": pl.Float64,
+        "ci_low": pl.Float64,
+        "ci_high": pl.Float64,
+        "p": pl.Float64,
+        "p_holm": pl.Float64,
+        "verdict": pl.String,
+    }
+)
+
+
+@dataclass(frozen=True)
+class _Side:
+    name: str
+    rows: pl.DataFrame  # recording, system, scenario, metric, value, key, stripped, cluster
+
+
+def compare_systems(
+    scores: pl.DataFrame,
+    metrics: Sequence[Metric],
+    settings: SummarySettings,
+    systems: Sequence[tuple[str, str]] | None = None,
+    *,
+    recordings: pl.DataFrame | None = None,
+    pair_by: str | None = None,
+    permutations: int = PERMUTATIONS,
+) -> pl.DataFrame:
+    """Compare the systems of one run.
+
+    Parameters
+    ----------
+    scores : polars.DataFrame
+        :data:`flexi_score.schema.SCORES`.
+    metrics : sequence of Metric
+        Of one profile; metrics that are not among them are not compared.
+    settings : SummarySettings
+        ``confidence`` also decides verdicts: p_holm < 1 - confidence.
+    systems : sequence of (baseline, candidate), optional
+        Every pair of systems, the earlier one as baseline, where it is not given.
+    recordings : polars.DataFrame, optional
+        Needed for ``pair_by`` and for ``settings.cluster``.
+    pair_by : str, optional
+        Metadata key that is equal for recordings of one item.
+    permutations : int
+        Random sign flips or permutations; where all 2**n flips are fewer, all are done.
+
+    Returns
+    -------
+    polars.DataFrame
+        :data:`COMPARISON`.
+
+    Raises
+    ------
+    SettingsError
+        For a system that is not there, fewer than two systems, or an unknown metadata key.
+    """
+    rows = _rows(scores, recordings, pair_by, settings)
+    known = rows["system"].unique(maintain_order=True).drop_nulls().to_list()
+    if systems is None:
+        if len(known) < 2:
+            raise SettingsError(
+                f"nothing to compare: the run holds one system ({', '.join(known) or 'none'}); "
+                "give a second run, or score two systems together"
+            )
+        systems = list(combinations(known, 2))
+    for name in {name for pair in systems for name in pair} - set(known):
+        raise SettingsError(f"no system {name!r} in the run; it holds {', '.join(known)}")
+    tables = [
+        _compare(
+            _Side(a, rows.filter(pl.col("system") == a)),
+            _Side(b, rows.filter(pl.col("system") == b)),
+            metrics,
+            settings,
+            pair_by,
+            permutations,
+        )
+        for a, b in systems
+    ]
+    return pl.concat([COMPARISON.to_frame(), *tables])
+
+
+def compare_runs(
+    baseline: pl.DataFrame,
+    candidate: pl.DataFrame,
+    metrics: Sequence[Metric],
+    settings: SummarySettings,
+    *,
+    names: tuple[str, str] = ("baseline", "candidate"),
+    recordings: tuple[pl.DataFrame, pl.DataFrame] | None = None,
+    pair_by: str | None = None,
+    permutations: int = PERMUTATIONS,
+) -> pl.DataFrame:
+    """Compare two runs: each system that both hold, or their only systems.
+
+    Parameters
+    ----------
+    baseline, candidate : polars.DataFrame
+        :data:`flexi_score.schema.SCORES` of the runs.
+    names : (str, str)
+        Of the runs, for the columns ``baseline`` and ``candidate``: ``run/system``.
+    recordings : (polars.DataFrame, polars.DataFrame), optional
+        Of the runs; needed for ``pair_by`` and for ``settings.cluster``.
+    metrics, settings, pair_by, permutations
+        As :func:`compare_systems`.
+
+    Returns
+    -------
+    polars.DataFrame
+        :data:`COMPARISON`.
+
+    Raises
+    ------
+    SettingsError
+        Where the runs share no system and one of them holds several.
+    """
+    tables = recordings or (None, None)
+    a = _rows(baseline, tables[0], pair_by, settings)
+    b = _rows(candidate, tables[1], pair_by, settings)
+    systems = match_systems(a, b, names)
+    return pl.concat(
+        [COMPARISON.to_frame()]
+        + [
+            _compare(
+                _Side(f"{names[0]}/{x}", a.filter(pl.col("system") == x)),
+                _Side(f"{names[1]}/{y}", b.filter(pl.col("system") == y)),
+                metrics,
+                settings,
+                pair_by,
+                permutations,
+            )
+            for x, y in systems
+        ]
+    )
+
+
+def match_systems(
+    baseline: pl.DataFrame,
+    candidate: pl.DataFrame,
+    names: tuple[str, str] = ("the baseline", "the candidate"),
+) -> list[tuple[str, str]]:
+    """Systems of two runs that are compared: those with one name, or the only one of each.
+
+    Raises
+    ------
+    SettingsError
+        Where neither is possible.
+    """
+    a = baseline["system"].unique(maintain_order=True).drop_nulls().to_list()
+    b = candidate["system"].unique(maintain_order=True).drop_nulls().to_list()
+    shared = [(name, name) for name in b if name in a]
+    if shared:
+        return shared
+    if len(a) == 1 and len(b) == 1:
+        return [(a[0], b[0])]
+    raise SettingsError(
+        f"{names[0]} and {names[1]} share no system: {', '.join(a) or 'none'} and "
+        f"{', '.join(b) or 'none'}; give runs that share one, or runs of one system each"
+    )
+
+
+def _rows(
+    scores: pl.DataFrame,
+    recordings: pl.DataFrame | None,
+    pair_by: str | None,
+    settings: SummarySettings,
+) -> pl.DataFrame:
+    """Scores with the keys they may be paired by, and their cluster."""
+    rows = scores.select(
+        *(pl.col(name).cast(pl.String) for name in ("recording", "system", "scenario", "metric")),
+        pl.col("value").cast(pl.Float64).fill_nan(None),
+    ).with_columns(
+        stripped=pl.col("recording")
+        .str.strip_prefix(pl.col("system"))
+        .str.strip_chars_start("-_/.:# ")
+    )
+    for column, key in (("key", pair_by), ("cluster", settings.cluster)):
+        label = pl.lit(None, pl.String)
+        if key is not None:
+            if recordings is None:
+                raise SettingsError(f"metadata key {key!r} needs the run's recordings")
+            labels = metadata_labels(recordings, key).unique("recording", keep="first")
+            rows = rows.join(labels, on="recording", how="left", maintain_order="left")
+            label = pl.col("label")
+        rows = rows.with_columns(label.alias(column)).drop("label", strict=False)
+    return rows
+
+
+def _pairing(a: pl.DataFrame, b: pl.DataFrame, pair_by: bool) -> str | None:
+    """Column by which at least half of the smaller side's recordings have a partner."""
+    small, large = sorted((a, b), key=lambda side: side["recording"].n_unique())
+    for column in ("key",) if pair_by else ("recording", "stripped"):
+        mine = small.unique("recording")[column]
+        partnered = mine.is_in(large[column].drop_nulls().unique().implode())
+        if 2 * (partnered.sum() or 0) >= len(mine):
+            return column
+    return None
+
+
+def _by_scenario(rows: pl.DataFrame, metrics: Sequence[Metric]) -> dict[str, list[Metric]]:
+    """Metrics of every scenario; those of ``conversation`` may be scored in any of them."""
+    found = rows["scenario"].unique(maintain_order=True).drop_nulls().to_list()
+    listed = {m.scenario: None for m in metrics} | dict.fromkeys(found)
+    out: dict[str, list[Metric]] = {}
+    for scenario in listed:
+        named = {m.name: m for m in metrics if m.scenario == "conversation"}
+        named |= {m.name: m for m in metrics if m.scenario == scenario}
+        out[scenario] = sorted(named.values(), key=metrics.index)
+    return out
+
+
+def _compare(
+    a: _Side,
+    b: _Side,
+    metrics: Sequence[Metric],
+    settings: SummarySettings,
+    pair_by: str | None,
+    permutations: int,
+) -> pl.DataFrame:
+    rows = []
+    for scenario, described in _by_scenario(a.rows, metrics).items():
+        x, y = (side.rows.filter(pl.col("scenario") == scenario) for side in (a, b))
+        if x.is_empty() or y.is_empty():
+            continue
+        column = _pairing(x, y, pair_by is not None)
+        for metric in described:
+            parts = [side.filter(pl.col("metric") == metric.name) for side in (x, y)]
+            if any(part.is_empty() for part in parts):
+                continue
+            left, right = (part.drop_nulls("value") for part in parts)
+            row: dict[str, object] = {
+                "baseline": a.name,
+                "candidate": b.name,
+                "scenario": scenario,
+                "metric": metric.name,
+                "direction": metric.direction,
+                "test": "unpaired" if column is None else "paired",
+                "paired_by": {
+                    None: None,
+                    "key": pair_by,
+                    "recording": "recording",
+                    "stripped": "recording without system",
+                }[column],
+                "n_baseline": len(left),
+                "n_candidate": len(right),
+                "value_baseline": left["value"].mean(),
+                "value_candidate": right["value"].mean(),
+            }
+            name = "\x1f".join((a.name, b.name, scenario, metric.name))
+            row |= (
+                _unpaired(left, right, name, settings, permutations)
+                if column is None
+                else _paired(left, right, column, name, settings, permutations)
+            )
+            rows.append(row)
+    table = pl.DataFrame(
+        rows, schema={k: v for k, v in COMPARISON.items() if k not in ("p_holm", "verdict")}
+    )
+    adjusted = holm(table["p"].fill_null(np.nan).to_numpy())
+    sure = pl.col("p_holm") < 1 - settings.confidence
+    rises = pl.col("effect") > 0
+    return (
+        table.with_columns(pl.Series("p_holm", adjusted, pl.Float64))
+        .with_columns(pl.col("ci_low", "ci_high", "p", "p_holm").fill_nan(None))
+        .with_columns(
+            verdict=pl.when(~sure | sure.is_null())
+            .then(pl.lit("undecided"))
+            .when(pl.col("direction") == "none")
+            .then(pl.lit("differs"))
+            .when(rises == (pl.col("direction") == "up"))
+            .then(pl.lit("better"))
+            .otherwise(pl.lit("worse"))
+        )
+        .select(COMPARISON.names())
+    )
+
+
+def _paired(
+    left: pl.DataFrame,
+    right: pl.DataFrame,
+    column: str,
+    name: str,
+    settings: SummarySettings,
+    permutations: int,
+) -> dict[str, object]:
+    """Effect, interval and p over pairs; several recordings of one key are averaged first."""
+    sides = [
+        side.drop_nulls(column)
+        .group_by(column, maintain_order=True)
+        .agg(pl.col("value").mean(), pl.col("cluster").first())
+        for side in (left, right)
+    ]
+    pairs = sides[0].join(sides[1], on=column, how="inner", suffix="_b").sort(column)
+    pairs = pairs.with_columns(
+        d=pl.col("value_b") - pl.col("value"), unit=pl.coalesce("cluster", "cluster_b", column)
+    )
+    d = pairs["d"].to_numpy()
+    low, high = bootstrap_mean(
+        pairs["d"],
+        pl.Series([name]).new_from_index(0, len(pairs)),
+        pairs["unit"],
+        resamples=settings.resamples,
+        seed=settings.seed,
+        confidence=settings.confidence,
+    )
+    flipped = pairs.group_by("unit").agg(pl.col("d").sum()).sort("unit")["d"].to_numpy()
+    return {
+        "n_pairs": len(d),
+        "effect": float(d.mean()) if len(d) else None,
+        "ci_low": float(low[0]) if len(low) else None,
+        "ci_high": float(high[0]) if len(high) else None,
+        "p": sign_flip_p(flipped, generator(settings.seed, f"flip{name}"), permutations),
+    }
+
+
+def _unpaired(
+    left: pl.DataFrame,
+    right: pl.DataFrame,
+    name: str,
+    settings: SummarySettings,
+    permutations: int,
+) -> dict[str, object]:
+    """Difference of the two means, with each side resampled on its own."""
+    units = [
+        side.with_columns(unit=pl.coalesce("cluster", "recording"))
+        .group_by("unit")
+        .agg(total=pl.col("value").sum(), count=pl.len().cast(pl.Float64))
+        .sort("total", "count")
+        for side in (left, right)
+    ]
+    total: tuple[Floats, ...] = tuple(u["total"].to_numpy() for u in units)
+    count: tuple[Floats, ...] = tuple(u["count"].to_numpy() for u in units)
+    low = high = effect = None
+    if all(len(t) for t in total):
+        effect = float(total[1].sum() / count[1].sum() - total[0].sum() / count[0].sum())
+    if all(len(t) >= 2 for t in total):
+        means = [
+            resampled_means(t, c, settings.resamples, generator(settings.seed, f"{i}{name}"))
+            for i, (t, c) in enumerate(zip(total, count, strict=True))
+        ]
+        tail = (1 - settings.confidence) / 2
+        low, high = (float(v) for v in np.quantile(means[1] - means[0], [tail, 1 - tail]))
+    p = permutation_p(
+        (total[0], total[1]),
+        (count[0], count[1]),
+        generator(settings.seed, f"permute{name}"),
+        permutations,
+    )
+    return {"n_pairs": 0, "effect": effect, "ci_low": low, "ci_high": high, "p": p}

@@ -1,0 +1,299 @@
+"""Intervals and corrections: Wilson, bootstrap of means and quantiles, Holm.
+
+Conventions
+-----------
+A *group* is one summary row's recordings. Each group draws from a generator seeded by the run's
+seed and a hash of the group's own key, and its values are sorted first: an interval depends on
+neither the other groups nor the order of the rows.
+
+A *cluster* is a set of recordings that belong together (one session, one speaker). Where clusters
+are given, whole clusters are resampled, so that the interval does not pretend that recordings of
+one session are independent.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, ndtri
+
+Floats = NDArray[np.float64]
+
+#: Cells of one block of resampled indices: 4 million, 32 MB of floats.
+_BLOCK = 1 << 22
+
+
+def wilson(
+    numerator: ArrayLike, denominator: ArrayLike, confidence: float = 0.95
+) -> tuple[Floats, Floats]:
+    """Wilson score interval of a proportion.
+
+    Parameters
+    ----------
+    numerator, denominator : array_like of float, shape (n,)
+        Successes and trials; trials need not be whole (an effective sample size).
+    confidence : float
+
+    Returns
+    -------
+    low, high : ndarray of float64, shape (n,)
+        In [0, 1]; NaN where the denominator is 0.
+
+    References
+    ----------
+    Wilson 1927; without continuity correction.
+    """
+    k, n = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
+    z2 = float(ndtri(0.5 + confidence / 2)) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = k / n
+        centre = (p + z2 / (2 * n)) / (1 + z2 / n)
+        half = np.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    # At 0 and n successes the bound is exactly 0 and 1; rounding would leave 1e-17.
+    low = np.where(k == 0, 0.0, np.clip(centre - half, 0.0, 1.0))
+    high = np.where(k == n, 1.0, np.clip(centre + half, 0.0, 1.0))
+    empty = n == 0
+    return np.where(empty, np.nan, low), np.where(empty, np.nan, high)
+
+
+def bootstrap_mean(
+    values: ArrayLike | pl.Series,
+    groups: ArrayLike | pl.Series,
+    clusters: ArrayLike | pl.Series | None = None,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> tuple[Floats, Floats]:
+    """Bootstrap interval of each group's mean (bias-corrected and accelerated, BCa).
+
+    Parameters
+    ----------
+    values : array_like of float, shape (k,)
+        NaN and null are left out.
+    groups : array_like, shape (k,)
+        Key of the group that a value belongs to; its text seeds the group's generator.
+    clusters : array_like, shape (k,), optional
+        Labels whose values are resampled together.
+    resamples, seed, confidence
+        See :class:`flexi_score.config.SummarySettings`.
+
+    Returns
+    -------
+    low, high : ndarray of float64, shape (groups,)
+        In order of the groups' first appearance; NaN where a group has fewer than two values
+        (or two clusters).
+
+    References
+    ----------
+    Efron 1987, "Better bootstrap confidence intervals".
+    """
+    keys, frame = _grouped(values, groups, clusters)
+    low, high = np.full(len(keys), np.nan), np.full(len(keys), np.nan)
+    for row, total, count in _units(keys, frame):
+        if len(total) >= 2:
+            means = resampled_means(total, count, resamples, generator(seed, keys[row]))
+            low[row], high[row] = _bca(means, total, count, confidence)
+    return low, high
+
+
+def bootstrap_quantile(
+    values: ArrayLike | pl.Series,
+    groups: ArrayLike | pl.Series,
+    clusters: ArrayLike | pl.Series | None = None,
+    *,
+    q: float = 0.5,
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> tuple[Floats, Floats]:
+    """Percentile bootstrap interval of each group's quantile (linear interpolation, as numpy's).
+
+    Without clusters nothing is resampled: the k-th smallest of n draws with replacement is the
+    value at ``floor(n * U)``, U the k-th order statistic of n uniforms, which is Beta distributed
+    (and the next one given it as well), so one draw a resample gives the same distribution.
+
+    Parameters and returns as :func:`bootstrap_mean`, with ``q`` in [0, 1].
+    """
+    keys, frame = _grouped(values, groups, clusters)
+    low, high = np.full(len(keys), np.nan), np.full(len(keys), np.nan)
+    tail = (1 - confidence) / 2
+    for row, part in _parts(keys, frame):
+        rng = generator(seed, keys[row])
+        x = part["value"].to_numpy()
+        if clusters is None:
+            if len(x) < 2:
+                continue
+            drawn = _order_statistics(x, q, resamples, rng)
+        else:
+            codes = part["cluster"].rank("dense").to_numpy().astype(np.int64) - 1
+            if codes.max(initial=0) < 1:
+                continue
+            drawn = _clustered_quantiles(x, codes, q, resamples, rng)
+        low[row], high[row] = np.quantile(drawn, [tail, 1 - tail])
+    return low, high
+
+
+def effective_size(
+    values: ArrayLike | pl.Series, groups: ArrayLike | pl.Series, clusters: ArrayLike | pl.Series
+) -> Floats:
+    """Number of independent recordings that each group of clustered 0/1 values is worth.
+
+    The number of values divided by the design effect, the variance of the rate between clusters
+    over that of independent draws, taken as at least 1 (Korn and Graubard 1998).
+
+    Returns
+    -------
+    ndarray of float64, shape (groups,)
+        NaN where there are fewer than two clusters.
+    """
+    keys, frame = _grouped(values, groups, clusters)
+    size = np.full(len(keys), np.nan)
+    for row, total, count in _units(keys, frame):
+        m, n = len(total), float(count.sum())
+        if m >= 2:
+            p = total.sum() / n
+            spread = m / (m - 1) * float(np.sum((total - p * count) ** 2))
+            size[row] = n if p in (0.0, 1.0) else n / max(1.0, spread / (n * p * (1 - p)))
+    return size
+
+
+def holm(p: ArrayLike) -> Floats:
+    """Holm's step-down adjustment of p-values; NaN stays NaN and is not counted.
+
+    Parameters
+    ----------
+    p : array_like of float, shape (n,)
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
+    p = np.asarray(p, float)
+    out = np.full(p.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    scaled = p[order] * np.arange(len(order), 0, -1)
+    out[order] = np.minimum(np.maximum.accumulate(scaled), 1.0) if len(order) else scaled
+    return out
+
+
+def generator(seed: int, key: object) -> np.random.Generator:
+    """A random generator that depends on the seed and the text of the key alone."""
+    digest = hashlib.sha256(str(key).encode("utf-8", "surrogatepass")).digest()
+    return np.random.default_rng([seed, *np.frombuffer(digest, "<u4").tolist()])
+
+
+def resampled_means(
+    total: Floats, count: Floats, resamples: int, rng: np.random.Generator
+) -> Floats:
+    """Means of resampled units, each with the sum and the number of its values.
+
+    Returns
+    -------
+    ndarray of float64, shape (resamples,)
+    """
+    size = len(total)
+    alike = bool((count == count[0]).all())
+    out = np.empty(resamples)
+    step = max(1, _BLOCK // size)
+    for begin in range(0, resamples, step):
+        pick = rng.integers(0, size, (min(step, resamples - begin), size), dtype=np.uint32)
+        weight = size * count[0] if alike else count[pick].sum(axis=1)
+        out[begin : begin + step] = total[pick].sum(axis=1) / weight
+    return out
+
+
+def _bca(means: Floats, total: Floats, count: Floats, confidence: float) -> tuple[float, float]:
+    """BCa limits of resampled means of units."""
+    resamples = len(means)
+    estimate = total.sum() / count.sum()
+    below = np.mean(means < estimate) + np.mean(means == estimate) / 2
+    bias = ndtri(np.clip(below, 1 / (resamples + 1), resamples / (resamples + 1)))
+    jackknife = (total.sum() - total) / (count.sum() - count)
+    d = jackknife.mean() - jackknife
+    # Scaled to unit size first: cubes of tiny deviations would underflow.
+    d = d / max(float(np.abs(d).max()), np.finfo(float).tiny)
+    spread = float(np.sum(d**2))
+    skew = float(np.sum(d**3)) / (6 * spread**1.5) if spread > 0 else 0.0
+    z = bias + ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(means, ndtr(bias + z / np.maximum(1 - skew * z, 1e-3)))
+    return float(low), float(high)
+
+
+def _order_statistics(x: Floats, q: float, resamples: int, rng: np.random.Generator) -> Floats:
+    """Quantile q of resamples of the sorted x, drawn through uniform order statistics."""
+    n = len(x)
+    place = q * (n - 1)
+    k = int(np.floor(place))  # counted from 0
+    lower = rng.beta(k + 1, n - k, resamples)
+    at = x[np.minimum((lower * n).astype(np.int64), n - 1)]
+    if k + 1 >= n or place == k:
+        return np.asarray(at)
+    upper = lower + (1 - lower) * rng.beta(1, n - k - 1, resamples)
+    above = x[np.minimum((upper * n).astype(np.int64), n - 1)]
+    return np.asarray(at + (place - k) * (above - at))
+
+
+def _clustered_quantiles(
+    x: Floats, codes: NDArray[np.int64], q: float, resamples: int, rng: np.random.Generator
+) -> Floats:
+    """Quantile q of the values of resampled clusters; x is sorted, codes name its clusters."""
+    clusters = int(codes.max()) + 1
+    out = np.empty(resamples)
+    step = max(1, _BLOCK // len(x))
+    for begin in range(0, resamples, step):
+        rows = min(step, resamples - begin)
+        pick = rng.integers(0, clusters, (rows, clusters))
+        pick += np.arange(rows)[:, None] * clusters
+        times = np.bincount(pick.ravel(), minlength=rows * clusters).reshape(rows, clusters)
+        upto = np.cumsum(times[:, codes], axis=1)  # values drawn at or below each x
+        place = q * (upto[:, -1] - 1)
+        k = np.floor(place)
+        at = x[(upto <= k[:, None]).sum(axis=1)]
+        after = np.minimum(k + 1, upto[:, -1] - 1)
+        above = x[(upto <= after[:, None]).sum(axis=1)]
+        out[begin : begin + rows] = at + (place - k) * (above - at)
+    return out
+
+
+def _grouped(
+    values: ArrayLike | pl.Series,
+    groups: ArrayLike | pl.Series,
+    clusters: ArrayLike | pl.Series | None,
+) -> tuple[list[object], pl.DataFrame]:
+    """Keys by first appearance, and the usable values sorted by group and value."""
+    frame = pl.DataFrame({"group": _series(groups), "value": _series(values).cast(pl.Float64)})
+    if clusters is not None:
+        frame = frame.with_columns(_series(clusters).cast(pl.String).alias("cluster"))
+    keys = frame["group"].unique(maintain_order=True).to_list()
+    frame = frame.filter(pl.col("value").is_not_null() & pl.col("value").is_not_nan())
+    return keys, frame.sort("value")
+
+
+def _series(data: ArrayLike | pl.Series) -> pl.Series:
+    return data if isinstance(data, pl.Series) else pl.Series(np.asarray(data).tolist())
+
+
+def _parts(keys: list[object], frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The groups that have values, each with its number and rows."""
+    number = {key: row for row, key in enumerate(keys)}
+    for key, part in frame.group_by("group", maintain_order=True):
+        yield number[key[0]], part
+
+
+def _units(keys: list[object], frame: pl.DataFrame) -> Iterator[tuple[int, Floats, Floats]]:
+    """What is resampled: values, or clusters with the sum and number of their values."""
+    for row, part in _parts(keys, frame):
+        if "cluster" in part.columns:
+            units = (
+                part.group_by("cluster", maintain_order=True)
+                .agg(total=pl.col("value").sum(), count=pl.len().cast(pl.Float64))
+                .sort("total", "count")
+            )
+            yield row, units["total"].to_numpy(), units["count"].to_numpy()
+        else:
+            total = part["value"].to_numpy()
+            yield row, total, np.ones(len(total))

@@ -1,0 +1,341 @@
+"""Scores of recordings added up: one row a system, scenario and metric.
+
+A metric is a *rate* (mean of 0/1, Wilson interval), a *mean* (bootstrap interval) or a *sum*
+(a count, no interval), as the registry says. Null is unscored: it enters no mean and no count
+but that of its status.
+"""
+
+import difflib
+import json
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from flexi_score.aggregate.intervals import (
+    Floats,
+    bootstrap_mean,
+    bootstrap_quantile,
+    effective_size,
+    wilson,
+)
+from flexi_score.config import SummarySettings
+from flexi_score.errors import SettingsError
+from flexi_score.metrics.registry import Metric
+from flexi_score.schema import SCORES, STATUSES, SUMMARY
+
+_KEY: Final = ("system", "scenario", "metric")
+
+#: Quantiles of the metrics that are means, as :func:`quantiles` returns them.
+QUANTILES: Final = pl.Schema(
+    {
+        "system": pl.String,
+        "scenario": pl.String,
+        "metric": pl.String,
+        "q": pl.Float64,
+        "value": pl.Float64,
+        "n": pl.Int64,
+        "ci_low": pl.Float64,
+        "ci_high": pl.Float64,
+    }
+)
+
+
+def summarize(
+    scores: pl.DataFrame,
+    metrics: Sequence[Metric],
+    settings: SummarySettings,
+    clusters: pl.Series | None = None,
+    failures: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Value, numerator, denominator, interval and counts by status of every metric.
+
+    Parameters
+    ----------
+    scores : polars.DataFrame
+        :data:`flexi_score.schema.SCORES`.
+    metrics : sequence of Metric
+        The registry's metrics of one profile. A metric of ``scores`` that is not among them is
+        treated as a mean and comes last.
+    settings : SummarySettings
+    clusters : polars.Series, optional
+        One label a row of ``scores`` (:func:`cluster_labels`). Means then resample whole
+        clusters, and rates take Wilson's interval at their effective number of recordings.
+    failures : polars.DataFrame, optional
+        :data:`flexi_score.schema.FAILURES`; counted as ``failed`` under every metric of their
+        scenario (see :func:`with_failures`).
+
+    Returns
+    -------
+    polars.DataFrame
+        :data:`flexi_score.schema.SUMMARY`. Systems by first appearance, then metrics in the
+        registry's order. ``value`` and the interval are null where nothing was scored, the
+        interval also for sums, and for means of fewer than two recordings. For a rate,
+        ``numerator`` and ``denominator`` are the sum of 0/1 and ``n``; for a mean the sum and
+        ``n``; for a sum the count and ``n``.
+    """
+    rows = _rows(scores, clusters)
+    if failures is not None:
+        lost = with_failures(scores, failures, metrics).slice(len(scores))
+        rows = pl.concat([rows, _rows(lost, None)])
+    described = _described(rows, metrics)
+    table = (
+        described.group_by(_KEY, maintain_order=True)
+        .agg(
+            pl.col("aggregate", "order").first(),
+            n=pl.col("value").count(),
+            numerator=pl.col("value").sum(),
+            **{status: (pl.col("status") == status).sum() for status in STATUSES},
+        )
+        .with_columns(denominator=pl.col("n").cast(pl.Float64))
+        .with_columns(
+            value=pl.when(pl.col("n") > 0).then(
+                pl.when(pl.col("aggregate") == "sum")
+                .then("numerator")
+                .otherwise(pl.col("numerator") / pl.col("denominator"))
+            )
+        )
+    )
+    low, high = _intervals(table, rows, settings, clustered=clusters is not None)
+    systems = rows.select("system").unique(maintain_order=True).with_row_index("place")
+    return (
+        table.with_columns(
+            ci_low=pl.Series(low, dtype=pl.Float64).fill_nan(None),
+            ci_high=pl.Series(high, dtype=pl.Float64).fill_nan(None),
+        )
+        .join(systems, on="system", how="left", nulls_equal=True, maintain_order="left")
+        .sort("place", "order", maintain_order=True, nulls_last=True)
+        .select(pl.col(name).cast(kind) for name, kind in SUMMARY.items())
+    )
+
+
+def quantiles(
+    scores: pl.DataFrame,
+    metrics: Sequence[Metric],
+    settings: SummarySettings,
+    clusters: pl.Series | None = None,
+    qs: Sequence[float] = (0.5, 0.9, 0.95),
+) -> pl.DataFrame:
+    """Median and upper quantiles of the metrics that are means, with bootstrap intervals.
+
+    Parameters
+    ----------
+    scores, metrics, settings, clusters
+        As :func:`summarize`.
+    qs : sequence of float
+        In [0, 1].
+
+    Returns
+    -------
+    polars.DataFrame
+        :data:`QUANTILES`, ordered as :func:`summarize` orders, then by ``q``. Null where nothing
+        was scored.
+    """
+    rows = _described(_rows(scores, clusters), metrics).filter(pl.col("aggregate") == "mean")
+    systems = scores.select("system").unique(maintain_order=True).with_row_index("place")
+    order: dict[str, pl.DataType | type[pl.DataType]] = {"place": pl.Int64, "order": pl.Int64}
+    schema = dict(QUANTILES) | order
+    tables = []
+    for q in qs:
+        low, high = bootstrap_quantile(
+            rows["value"],
+            _keys(rows),
+            rows["cluster"] if clusters is not None else None,
+            q=q,
+            resamples=settings.resamples,
+            seed=settings.seed,
+            confidence=settings.confidence,
+        )
+        tables.append(
+            rows.group_by(_KEY, maintain_order=True)
+            .agg(
+                pl.col("order").first(),
+                value=pl.col("value").quantile(q, "linear"),
+                n=pl.col("value").count(),
+            )
+            .with_columns(
+                q=pl.lit(float(q)),
+                ci_low=pl.Series(low, dtype=pl.Float64).fill_nan(None),
+                ci_high=pl.Series(high, dtype=pl.Float64).fill_nan(None),
+            )
+            .join(systems, on="system", how="left", nulls_equal=True, maintain_order="left")
+            .select(pl.col(name).cast(kind) for name, kind in schema.items())
+        )
+    return (
+        pl.concat([pl.Schema(schema).to_frame(), *tables])
+        .sort("place", "order", "q", maintain_order=True, nulls_last=True)
+        .select(QUANTILES.names())
+    )
+
+
+def with_failures(
+    scores: pl.DataFrame, failures: pl.DataFrame, metrics: Sequence[Metric]
+) -> pl.DataFrame:
+    """Scores with a ``failed`` row for every metric that a failed recording should have had.
+
+    A failure whose scenario is unknown has no metrics and gets no row. Judged metrics are added
+    only where other recordings of the scenario were judged. Rows that are already there are not
+    added again.
+
+    Parameters
+    ----------
+    scores, failures : polars.DataFrame
+        :data:`flexi_score.schema.SCORES` and :data:`flexi_score.schema.FAILURES`.
+    metrics : sequence of Metric
+
+    Returns
+    -------
+    polars.DataFrame
+        :data:`flexi_score.schema.SCORES`; the first rows are those of ``scores``, unchanged.
+    """
+    scores = scores.select(pl.col(name).cast(kind) for name, kind in SCORES.items())
+    known = pl.DataFrame(
+        {
+            "scenario": [m.scenario for m in metrics],
+            "metric": [m.name for m in metrics],
+            "judged": [m.judged for m in metrics],
+        },
+        schema={"scenario": pl.String, "metric": pl.String, "judged": pl.Boolean},
+    )
+    seen = scores.select("scenario", "metric").unique().with_columns(seen=True)
+    wanted = known.join(seen, on=["scenario", "metric"], how="left").filter(
+        pl.col("seen").fill_null(False)
+        | (~pl.col("judged") & ~pl.col("scenario").is_in(seen["scenario"].implode()))
+    )
+    lost = (
+        failures.unique("recording", keep="first", maintain_order=True)
+        .join(wanted, on="scenario", how="inner", maintain_order="left_right")
+        .join(scores, on=["recording", "metric"], how="anti", maintain_order="left")
+        .with_columns(status=pl.lit("failed"))
+    )
+    columns = [
+        pl.col(name) if name in lost.columns else pl.lit(None).alias(name)
+        for name in SCORES.names()
+    ]
+    lost = lost.select(columns).cast(SCORES)
+    return pl.concat([scores, lost])
+
+
+def metadata_labels(recordings: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Value of a metadata key for every recording, as text.
+
+    Parameters
+    ----------
+    recordings : polars.DataFrame
+        :data:`flexi_score.schema.RECORDINGS`.
+    key : str
+
+    Returns
+    -------
+    polars.DataFrame
+        ``recording, label``; label is null where a recording lacks the key.
+
+    Raises
+    ------
+    SettingsError
+        Where no recording has the key, naming the nearest one that exists.
+    """
+    path = f"$[{json.dumps(key, ensure_ascii=False)}]"
+    labels = recordings.select(
+        "recording", label=pl.col("metadata").cast(pl.String).str.json_path_match(path)
+    )
+    if len(labels) and labels["label"].null_count() == len(labels):
+        found = {k for text in recordings["metadata"].drop_nulls() for k in json.loads(text)}
+        near = difflib.get_close_matches(key, sorted(found), n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(found)) or '-'}"
+        raise SettingsError(f"no recording has the metadata key {key!r}; {hint}")
+    return labels
+
+
+def cluster_labels(scores: pl.DataFrame, recordings: pl.DataFrame, key: str) -> pl.Series:
+    """One cluster label a row of ``scores``, from a metadata key (``summary.cluster``).
+
+    A recording without the key is a cluster of its own.
+
+    Raises
+    ------
+    SettingsError
+        Where no recording has the key.
+    """
+    labels = metadata_labels(recordings, key).unique("recording", keep="first")
+    return (
+        scores.select(pl.col("recording").cast(pl.String))
+        .join(labels, on="recording", how="left", maintain_order="left")
+        .select(
+            cluster=pl.coalesce(
+                pl.lit("key:") + pl.col("label"), pl.lit("recording:") + pl.col("recording")
+            )
+        )
+        .to_series()
+    )
+
+
+def _rows(scores: pl.DataFrame, clusters: pl.Series | None) -> pl.DataFrame:
+    """The columns of scores that are added up, with a cluster (the recording without one)."""
+    return scores.select(
+        *(pl.col(name).cast(pl.String) for name in (*_KEY, "status")),
+        pl.col("value").cast(pl.Float64).fill_nan(None),
+        (
+            pl.col("recording").cast(pl.String) if clusters is None else clusters.cast(pl.String)
+        ).alias("cluster"),
+    )
+
+
+def _described(rows: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
+    """Rows with how their metric is aggregated, and its place in the registry.
+
+    A metric of the scenario ``conversation`` describes the same name in any other scenario.
+    """
+    names = {"scenario": pl.String, "metric": pl.String, "aggregate": pl.String, "order": pl.Int64}
+    listed = pl.DataFrame(
+        [(m.scenario, m.name, m.aggregate, i) for i, m in enumerate(metrics)],
+        schema=names,
+        orient="row",
+    )
+    twice = listed.filter(pl.struct("scenario", "metric").is_duplicated())
+    if len(twice):
+        scenario, metric = twice.row(0)[:2]
+        raise ValueError(f"metric {scenario}.{metric} twice: give the metrics of one profile")
+    general = listed.filter(pl.col("scenario") == "conversation").drop("scenario")
+    return (
+        rows.join(listed, on=["scenario", "metric"], how="left", maintain_order="left")
+        .join(general, on="metric", how="left", suffix="_any", maintain_order="left")
+        .with_columns(
+            aggregate=pl.coalesce("aggregate", "aggregate_any", pl.lit("mean")),
+            order=pl.coalesce("order", pl.col("order_any") + len(metrics), pl.lit(1 << 30)),
+        )
+        .drop("aggregate_any", "order_any")
+    )
+
+
+def _keys(rows: pl.DataFrame) -> pl.Series:
+    """One text a row that names its system, scenario and metric."""
+    return rows.select(pl.concat_str(_KEY, separator="\x1f", ignore_nulls=True)).to_series()
+
+
+def _intervals(
+    table: pl.DataFrame, rows: pl.DataFrame, settings: SummarySettings, clustered: bool
+) -> tuple[Floats, Floats]:
+    """Limits of every row of the table; NaN where there are none."""
+    keys = _keys(rows)
+    rate = (table["aggregate"] == "rate").to_numpy()
+    mean = (table["aggregate"] == "mean").to_numpy()
+    size = table["denominator"].to_numpy()
+    share = table["value"].fill_null(np.nan).to_numpy()
+    if clustered:
+        size = effective_size(rows["value"], keys, rows["cluster"])
+    low, high = np.full(len(table), np.nan), np.full(len(table), np.nan)
+    score_low, score_high = wilson(share * size, size, settings.confidence)
+    low[rate], high[rate] = score_low[rate], score_high[rate]
+    # Only the means are resampled; their keys keep the table's order.
+    resampled = keys.is_in(_keys(table.filter(pl.Series(mean))).implode())
+    low[mean], high[mean] = bootstrap_mean(
+        rows["value"].filter(resampled),
+        keys.filter(resampled),
+        rows["cluster"].filter(resampled) if clustered else None,
+        resamples=settings.resamples,
+        seed=settings.seed,
+        confidence=settings.confidence,
+    )
+    return low, high
