@@ -1,0 +1,184 @@
+"""What the six ``release`` scorers share: words as float seconds, and rules as tables of cases.
+
+The published scripts read decimal seconds and compare them as floats, so ``4.3 - 1.3 > 3`` is
+false there and true in thousandths. To reproduce them, every time is ``ms / 1000`` (the nearest
+float, hence the very number the scripts parse) and the arithmetic follows theirs.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from flexi_score.metrics.registry import score_rows
+from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, Tracks, Words
+
+#: Name of a quantity in a reason, and its values by recording scored: numbers in s, or counts.
+Facts: TypeAlias = Mapping[str, NDArray[Any]]
+
+NO_MODEL_TRANSCRIPT: Final = (
+    "the model channel has no transcript, and the release scores word times only"
+)
+NO_USER_TRANSCRIPT: Final = (
+    "the user channel has no transcript, and the release scores word times only"
+)
+SILENT_MODEL: Final = "the model says no word"
+NO_RATING: Final = "no judge's rating came with this recording"
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Words or segments of the recordings scored, laid end to end, in float seconds.
+
+    Attributes
+    ----------
+    owner : ndarray of int64, shape (m,)
+        Which of the recordings scored each entry belongs to, 0..k-1, ascending.
+    start, end : ndarray of float64, shape (m,)
+    first, last : ndarray of int64, shape (k,)
+        Position of each recording's first and last entry, -1 where it has none.
+    count : ndarray of int64, shape (k,)
+    """
+
+    owner: Ints
+    start: Floats
+    end: Floats
+    first: Ints
+    last: Ints
+    count: Ints
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of a rule: where it holds, what the recording scores, and why.
+
+    ``reason`` may name quantities of the :data:`Facts` in braces.
+    """
+
+    where: ArrayLike
+    value: ArrayLike
+    status: str
+    reason: str
+
+
+def runs_of(entries: Words | Intervals, rec: Ints) -> Runs:
+    """The entries of the recordings ``rec`` (shape (k,), any order, each at most once)."""
+    left = np.searchsorted(entries.rec, rec, "left")
+    count = np.searchsorted(entries.rec, rec, "right") - left
+    first = np.cumsum(count) - count
+    owner = np.repeat(np.arange(len(rec)), count)
+    at = np.arange(len(owner)) - np.repeat(first - left, count)
+    return Runs(
+        owner,
+        entries.start_ms[at] / 1000,
+        entries.end_ms[at] / 1000,
+        np.where(count > 0, first, -1),
+        np.where(count > 0, first + count - 1, -1),
+        count,
+    )
+
+
+def first_where(runs: Runs, flag: Bools) -> Ints:
+    """Position of each recording's first flagged entry, -1 where none is; shape (k,)."""
+    hits = np.flatnonzero(flag)
+    owners, at = np.unique(runs.owner[hits], return_index=True)
+    found = np.full(len(runs.count), -1)
+    found[owners] = hits[at]
+    return found
+
+
+def last_where(runs: Runs, flag: Bools) -> Ints:
+    """Position of each recording's last flagged entry, -1 where none is; shape (k,)."""
+    hits = np.flatnonzero(flag)[::-1]
+    owners, at = np.unique(runs.owner[hits], return_index=True)
+    found = np.full(len(runs.count), -1)
+    found[owners] = hits[at]
+    return found
+
+
+def count_where(runs: Runs, flag: Bools) -> Ints:
+    """How many of each recording's entries are flagged; shape (k,)."""
+    return np.bincount(runs.owner[flag], minlength=len(runs.count))
+
+
+def take(values: Floats, at: Ints, default: float = np.nan) -> Floats:
+    """``values[at]``, ``default`` where ``at`` is -1."""
+    return np.append(values, default)[at]
+
+
+def annotation_s(tracks: Tracks, rec: Ints, name: str) -> Floats:
+    """A millisecond column of the recordings as seconds, NaN where null; shape (k,)."""
+    column = tracks.recordings[name].gather(rec).cast(pl.Float64)
+    return np.asarray(column.to_numpy(), np.float64) / 1000
+
+
+def rating_of(tracks: Tracks, rec: Ints) -> Floats:
+    """Judge's ratings that came with the recordings, NaN where there are none; shape (k,)."""
+    return np.asarray(tracks.recordings["rating"].gather(rec).to_numpy(), np.float64)
+
+
+def decide(
+    tracks: Tracks,
+    rec: Ints,
+    metric: str,
+    facts: Facts,
+    cases: Sequence[Case],
+    *,
+    reference_s: Floats | None = None,
+    decided_s: Floats | None = None,
+    margin_s: Floats | None = None,
+    source: str | None = None,
+) -> pl.DataFrame:
+    """Score rows of one metric: the first case that holds decides a recording.
+
+    Parameters
+    ----------
+    rec : ndarray of int64, shape (k,)
+    facts : dict of str to ndarray of shape (k,)
+        What the reasons may quote, rounded to 1 ms.
+    cases : sequence of Case
+        The last one must hold everywhere.
+    reference_s, decided_s, margin_s : ndarray of float64, shape (k,), optional
+        NaN for none; kept only in rows that are scored or silent.
+    """
+    shape = rec.shape
+    where = [np.broadcast_to(np.asarray(case.where, bool), shape) for case in cases]
+    values = [np.broadcast_to(np.asarray(case.value, np.float64), shape) for case in cases]
+    value = np.select(where, values, np.nan)
+    chosen = np.select(where, [np.full(shape, k) for k in range(len(cases))], 0)
+    quoted = {
+        name: array if array.dtype.kind in "iu" else np.round(array.astype(np.float64), 3)
+        for name, array in facts.items()
+    }
+    frame = pl.DataFrame({"_case": chosen, **quoted})
+    says = [pl.when(pl.col("_case") == k).then(_say(case.reason)) for k, case in enumerate(cases)]
+    reason = frame.select(pl.coalesce(says).alias("reason"))["reason"]
+    status = pl.Series([case.status for case in cases], dtype=pl.String).gather(chosen)
+    decided = np.isin(status.to_numpy(), ("scored", "silent"))
+    return score_rows(
+        tracks.recordings,
+        rec,
+        metric,
+        value,
+        status,
+        reason,
+        reference_ms=_ms(reference_s, decided),
+        decided_ms=_ms(decided_s, decided),
+        margin_s=None if margin_s is None else np.where(decided, margin_s, np.nan),
+        source=source,
+    )
+
+
+def _say(template: str) -> pl.Expr:
+    names = re.findall(r"\{(\w+)\}", template)
+    return pl.format(re.sub(r"\{\w+\}", "{}", template), *map(pl.col, names)) if names else (
+        pl.lit(template)
+    )
+
+
+def _ms(time_s: Floats | None, keep: Bools) -> Floats | None:
+    return None if time_s is None else np.where(keep, np.rint(time_s * 1000), np.nan)
