@@ -1,1 +1,47 @@
-"""flexi_score: score recordings of full-duplex conversations."""
+"""flexi_score: score recordings of full-duplex conversations, offline.
+
+>>> import flexi_score
+>>> run = flexi_score.score("manifest.jsonl")  # doctest: +SKIP
+>>> run.summary  # doctest: +SKIP
+
+What the command line can do, the library can: :func:`extract`, :func:`score`, :func:`write_run`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flexi_score.config import Settings, load_settings
+    from flexi_score.errors import FlexiScoreError
+    from flexi_score.pipeline import Run, extract, score, score_tracks
+    from flexi_score.report.write import write_run
+
+__all__ = [
+    "FlexiScoreError",
+    "Run",
+    "Settings",
+    "extract",
+    "load_settings",
+    "score",
+    "score_tracks",
+    "write_run",
+]
+
+_HOMES = {
+    "FlexiScoreError": "flexi_score.errors",
+    "Settings": "flexi_score.config",
+    "load_settings": "flexi_score.config",
+    "Run": "flexi_score.pipeline",
+    "extract": "flexi_score.pipeline",
+    "score": "flexi_score.pipeline",
+    "score_tracks": "flexi_score.pipeline",
+    "write_run": "flexi_score.report.write",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use, so that `flexi-score --help` does not wait for polars.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'flexi_score' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -75,15 +75,23 @@ class SpeechSettings(_Group):
     refine: bool = _choice(
         True, "move boundaries onto the 10 ms energy envelope (flexi_score)", "flexi_score"
     )
-    bleed: bool = _choice(
-        True, "drop speech that the other channel's leak explains", "flexi_score"
-    )
+    bleed: bool = _choice(True, "drop speech that the other channel's leak explains", "flexi_score")
 
     @model_validator(mode="after")
     def _hysteresis(self) -> "SpeechSettings":
         if self.release > self.threshold:
             raise ValueError("speech.release must not exceed speech.threshold")
         return self
+
+
+class HealthSettings(_Group):
+    """What a capture must show to be scored."""
+
+    allow_dead: bool = _choice(
+        False,
+        "score a channel whose samples are all equal as silence; else it is a failed capture",
+        "flexi_score",
+    )
 
 
 class IpuSettings(_Group):
@@ -183,6 +191,7 @@ class Settings(_Group):
 
     profile: Literal["paper", "release"] = _choice("paper", "set of definitions", "DEFINITIONS")
     extract: ExtractSettings = ExtractSettings()
+    health: HealthSettings = HealthSettings()
     speech: SpeechSettings = SpeechSettings()
     ipu: IpuSettings = IpuSettings()
     backchannel: BackchannelSettings = BackchannelSettings()

@@ -60,12 +60,17 @@ def mean_latency_s(scores: pl.DataFrame) -> dict[str, float]:
 
 
 def failed_scores(failures: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
-    """A row of status ``failed`` for each metric that a failed recording should have had."""
+    """A row of status ``failed`` for each metric that a failed recording should have had.
+
+    Where its scenario is unknown or has no metrics there is one row, of metric ``recording``:
+    what failed must not vanish from the counts.
+    """
     table = pl.DataFrame({"scenario": [m.scenario for m in metrics],
                           "metric": [m.name for m in metrics]},
                          schema={"scenario": pl.String, "metric": pl.String})  # fmt: skip
-    rows = failures.join(table, on="scenario", how="inner", maintain_order="left_right")
+    rows = failures.join(table, on="scenario", how="left", maintain_order="left_right")
     return rows.with_columns(
+        pl.col("metric").fill_null("recording"),
         pl.lit("failed").alias("status"),
         *[
             pl.lit(None, SCORES[name]).alias(name)

@@ -1,0 +1,266 @@
+"""The archive: what extraction found, kept for ever, so that scoring never needs the audio again.
+
+A folder of append-only tables, each a set of Parquet parts::
+
+    archive.json              what this is, and its version
+    channels/*.parquet        one row a channel: speech probabilities, energy envelope, levels
+    words/*.parquet           one row a transcript (recognised or given)
+    segments/*.parquet        one row a segment file that replaces detection
+    recordings/*.parquet      manifest rows, with the keys of what belongs to them
+    failures/*.parquet        recordings that could not be used, and why
+
+Artefacts are addressed by content: the key of a channel is a hash of the audio file's bytes, the
+channel number, the detector's weights and the settings that shaped it. The same audio under two
+names is extracted once. A part is written beside its place and renamed into it, so a part is whole
+or absent, whenever the program is killed; its name carries the hash of its bytes. Where a key
+occurs twice, the newer part wins.
+"""
+
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from flexi_score.errors import ArchiveError
+from flexi_score.schema import FAILURES, INTERVAL, RECORDINGS, WORD
+
+FORMAT: Final = "flexi_score archive"
+VERSION: Final = 1
+
+#: Speech probability of every 32 ms frame, as 16-bit fractions of one.
+FRAME_MS: Final = 32
+#: Energy of every 10 ms, in hundredths of a dB re full scale.
+ENVELOPE_MS: Final = 10
+
+CHANNELS: Final = pl.Schema(
+    {
+        "key": pl.String,
+        "duration_ms": pl.Int64,
+        "probabilities": pl.List(pl.UInt16),
+        "envelope_cdb": pl.List(pl.Int16),
+        "active_dbfs": pl.Float64,
+        "noise_dbfs": pl.Float64,
+        "peak_dbfs": pl.Float64,
+        "gain_db": pl.Float64,
+        "zero_share": pl.Float64,
+        "clipped_share": pl.Float64,
+        "dead": pl.Boolean,
+        "detector": pl.String,
+        "sample_rate_hz": pl.Int64,
+        "encoding": pl.String,
+    }
+)
+WORDS: Final = pl.Schema({"key": pl.String, "source": pl.String, "words": pl.List(WORD)})
+SEGMENTS: Final = pl.Schema({"key": pl.String, "segments": pl.List(INTERVAL)})
+#: Which artefacts belong to a recording; null where it has none of that kind.
+LINKS: Final = pl.Schema(
+    {
+        "user_key": pl.String,
+        "model_key": pl.String,
+        "user_words_key": pl.String,
+        "model_words_key": pl.String,
+        "user_segments_key": pl.String,
+        "model_segments_key": pl.String,
+        "duration_ms": pl.Int64,
+    }
+)
+ARCHIVED: Final = pl.Schema({**RECORDINGS, **LINKS})
+
+TABLES: Final[Mapping[str, pl.Schema]] = {
+    "channels": CHANNELS,
+    "words": WORDS,
+    "segments": SEGMENTS,
+    "recordings": ARCHIVED,
+    "failures": FAILURES,
+}
+
+
+def is_archive(path: str | Path) -> bool:
+    """Whether a path is the folder of an archive."""
+    return (Path(path) / "archive.json").is_file()
+
+
+def open_archive(path: str | Path, *, create: bool = False) -> Path:
+    """Check that a folder is an archive that this version reads, or make it one.
+
+    Raises
+    ------
+    ArchiveError
+        Not an archive, not readable, or of another version.
+    """
+    folder = Path(path)
+    label = folder / "archive.json"
+    if not label.is_file():
+        if not create:
+            raise ArchiveError(f"{folder}: not an archive (it has no archive.json)")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"format": FORMAT, "version": VERSION}, indent=1)
+            _write_whole(label, text.encode())
+        except OSError as error:
+            raise ArchiveError(f"{folder}: cannot make an archive here: {error}") from error
+        return folder
+    try:
+        found = json.loads(label.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArchiveError(f"{label}: cannot be read: {error}") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ArchiveError(f"{label}: is not the label of a {FORMAT}")
+    if found.get("version") != VERSION:
+        raise ArchiveError(
+            f"{label}: version {found.get('version')!r}, this flexi_score reads {VERSION}; "
+            "extract again into a new folder"
+        )
+    return folder
+
+
+def content_key(*parts: str | int | float | Mapping[str, Any]) -> str:
+    """Hash of everything that shapes an artefact."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def append(archive: Path, table: str, rows: Sequence[Mapping[str, Any]] | pl.DataFrame) -> None:
+    """Add rows to a table of the archive, as one new part.
+
+    Raises
+    ------
+    ArchiveError
+        If the part cannot be written; nothing is then added.
+    """
+    if not len(rows):
+        return
+    schema = TABLES[table]
+    frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, schema=schema)
+    buffer = io.BytesIO()
+    frame.select(schema.names()).cast(dict(schema)).write_parquet(buffer, compression="zstd")
+    data = buffer.getvalue()
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    folder = archive / table
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_whole(folder / f"{time.time_ns():020d}-{digest}.parquet", data)
+    except OSError as error:
+        raise ArchiveError(f"{folder}: cannot add to the archive: {error}") from error
+
+
+def read_columns(archive: Path, table: str, columns: Sequence[str]) -> pl.DataFrame:
+    """Some columns of all rows of a table.
+
+    Raises
+    ------
+    ArchiveError
+        If a part is damaged, naming it.
+    """
+    parts = _parts(archive, table)
+    if not parts:
+        return TABLES[table].to_frame().select(columns)
+    try:
+        return _scan(parts).select(columns).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ArchiveError(_blame(parts, error)) from error
+
+
+def known_keys(archive: Path, table: str) -> set[str]:
+    """Keys that a table holds."""
+    return set(read_columns(archive, table, ["key"])["key"])
+
+
+def read_rows(archive: Path, table: str, keys: Iterable[str]) -> pl.DataFrame:
+    """Rows of a table with these keys, one a key; keys it does not hold are absent.
+
+    Raises
+    ------
+    ArchiveError
+        If a part is damaged, naming it.
+    """
+    wanted = pl.Series("key", sorted(set(keys)), dtype=pl.String)
+    parts = _parts(archive, table)
+    if not parts or not len(wanted):
+        return TABLES[table].to_frame()
+    try:
+        # pl.Series.implode: one list to look in, not one a row.
+        found = _scan(parts).filter(pl.col("key").is_in(wanted.implode())).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ArchiveError(_blame(parts, error)) from error
+    return found.unique("key", keep="last", maintain_order=True)
+
+
+def read_recordings(archive: Path) -> pl.DataFrame:
+    """Every recording of the archive (:data:`ARCHIVED`), in the order in which they came.
+
+    A recording that was added again has its newer row. Those that last failed are left out.
+    """
+    good = _read_log(archive, "recordings")
+    bad = _read_log(archive, "failures")
+    latest = bad.select("recording", pl.col("part").alias("failed_in"))
+    rows = good.join(latest, on="recording", how="left", maintain_order="left")
+    return rows.filter(
+        pl.col("failed_in").is_null() | (pl.col("part") > pl.col("failed_in"))
+    ).select(ARCHIVED.names())
+
+
+def read_failures(archive: Path) -> pl.DataFrame:
+    """Recordings whose last attempt failed (:data:`flexi_score.schema.FAILURES`)."""
+    good = _read_log(archive, "recordings")
+    bad = _read_log(archive, "failures")
+    latest = good.select("recording", pl.col("part").alias("done_in"))
+    rows = bad.join(latest, on="recording", how="left", maintain_order="left")
+    return rows.filter(
+        pl.col("done_in").is_null() | (pl.col("part") > pl.col("done_in"))
+    ).select(FAILURES.names())
+
+
+def _read_log(archive: Path, table: str) -> pl.DataFrame:
+    parts = _parts(archive, table)
+    schema = pl.Schema({**TABLES[table], "part": pl.String})
+    if not parts:
+        return schema.to_frame()
+    try:
+        rows = _scan(parts, include_file_paths="part").collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ArchiveError(_blame(parts, error)) from error
+    names = pl.col("part").str.split("/").list.last()
+    return rows.with_columns(names).unique("recording", keep="last", maintain_order=True)
+
+
+def _parts(archive: Path, table: str) -> list[Path]:
+    return sorted((archive / table).glob("*.parquet"))
+
+
+def _scan(parts: Sequence[Path], include_file_paths: str | None = None) -> pl.LazyFrame:
+    return pl.scan_parquet(list(parts), glob=False, include_file_paths=include_file_paths)
+
+
+def _blame(parts: Sequence[Path], error: Exception) -> str:
+    """Which part is damaged: its name carries the hash that its bytes should have."""
+    for part in parts:
+        try:
+            whole = hashlib.sha256(part.read_bytes()).hexdigest()[:16] == part.stem.split("-")[-1]
+        except OSError:
+            whole = False
+        if not whole:
+            return (
+                f"{part}: is damaged (its bytes do not match the hash in its name); delete it and "
+                "extract the same input into this archive again"
+            )
+    return f"{parts[0].parent}: cannot be read: {error}"
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write beside the place, flush to the disk, rename into it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

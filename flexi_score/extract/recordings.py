@@ -1,0 +1,332 @@
+"""One recording after another from audio into the archive."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from flexi_score import archive as store
+from flexi_score.audio import content_hash, probe
+from flexi_score.config import ExtractSettings, SpeechSettings
+from flexi_score.errors import FlexiScoreError, RecordingError
+from flexi_score.extract.levels import FLOOR_DB, ChannelLevels, gain_db, measure_levels
+from flexi_score.extract.signal import Signal, open_signals
+from flexi_score.formats import read_segments, read_words
+from flexi_score.schema import SPEAKERS, WORD, Speaker
+from flexi_score.segment.detect import speech_segments
+
+#: Recognition hears all that this finds, whatever the scoring thresholds will be: the words of an
+#: archive must not depend on settings that can be changed later.
+HEARD: Final = SpeechSettings(min_silence_ms=100, pad_ms=30, refine=False, bleed=False)
+
+#: Artefacts are written at least this often.
+_FLUSH_S: Final = 20.0
+_FLUSH_RECORDINGS: Final = 32
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Loaded models and the settings they run under; a part that is not needed is None."""
+
+    settings: ExtractSettings
+    detector: Any = None
+    recognizer: Any = None
+    recognizer_id: str = "none"
+
+
+@dataclass
+class Batch:
+    """What is waiting to be written, table by table."""
+
+    rows: dict[str, list[dict[str, Any]]] = field(
+        default_factory=lambda: {name: [] for name in store.TABLES}
+    )
+    since: float = field(default_factory=time.monotonic)
+
+    def due(self) -> bool:
+        """Whether it is time to write."""
+        waiting = len(self.rows["recordings"]) + len(self.rows["failures"])
+        return waiting >= _FLUSH_RECORDINGS or time.monotonic() - self.since > _FLUSH_S
+
+    def write(self, archive: Path) -> None:
+        """Artefacts first, then the recordings that refer to them."""
+        for table, waiting in self.rows.items():
+            store.append(archive, table, waiting)
+            waiting.clear()
+        self.since = time.monotonic()
+
+
+def load_extractor(
+    settings: ExtractSettings, *, detect: bool, recognize: bool, threads: int = 0
+) -> Extractor:
+    """Load the models that are needed.
+
+    Raises
+    ------
+    PrerequisiteError
+        If a package or a weight is missing; the message says what to install.
+    SettingsError
+        For a recogniser or language that cannot be.
+    """
+    detector = recognizer = None
+    name = "none"
+    if detect:
+        from flexi_score.extract.speech import load_detector
+
+        detector = load_detector(threads or None)
+    if recognize:
+        from flexi_score.extract.words import load_recognizer
+
+        recognizer = load_recognizer(
+            settings.asr,
+            language=settings.language,
+            compute_type=settings.compute_type,
+            beam_size=settings.beam_size,
+            threads=threads,
+        )
+        name = recognizer.identity
+    return Extractor(settings, detector, recognizer, name)
+
+
+def extract_recordings(
+    rows: pl.DataFrame,
+    archive: Path,
+    extractor: Extractor,
+    *,
+    done: Callable[[Row, float, str | None], None] = lambda row, seconds, error: None,
+) -> None:
+    """Extract every recording of a manifest that the archive does not hold yet.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        :data:`flexi_score.schema.RECORDINGS`.
+    archive : Path
+        An open archive; it is written as the work goes on.
+    extractor : Extractor
+    done : callable, optional
+        Called after each recording with its row, its duration in seconds and an error or None.
+    """
+    known = {table: store.known_keys(archive, table) for table in ("channels", "words", "segments")}
+    durations = _known_durations(archive, known["channels"])
+    hashes: dict[str, str] = {}
+    batch = Batch()
+    try:
+        for row in rows.iter_rows(named=True):
+            error = None
+            seconds = 0.0
+            try:
+                link = _extract_one(row, extractor, batch, known, durations, hashes)
+                batch.rows["recordings"].append(dict(row) | link)
+                seconds = link["duration_ms"] / 1000
+            except FlexiScoreError as problem:
+                if not isinstance(problem, RecordingError):
+                    raise
+                error = str(problem)
+                batch.rows["failures"].append(_failure(row, problem))
+            if batch.due():
+                batch.write(archive)
+            done(row, seconds, error)
+    finally:
+        batch.write(archive)
+
+
+def _failure(row: Row, problem: RecordingError) -> dict[str, Any]:
+    stage = "words" if type(problem).__name__ == "TranscriptError" else "audio"
+    return {
+        "recording": row["recording"],
+        "system": row["system"],
+        "scenario": row["scenario"],
+        "stage": stage,
+        "error": type(problem).__name__,
+        "reason": str(problem),
+    }
+
+
+def _known_durations(archive: Path, keys: set[str]) -> dict[str, int]:
+    if not keys:
+        return {}
+    table = store.read_columns(archive, "channels", ["key", "duration_ms"])
+    return dict(table.iter_rows())
+
+
+def _extract_one(
+    row: Row,
+    extractor: Extractor,
+    batch: Batch,
+    known: dict[str, set[str]],
+    durations: dict[str, int],
+    hashes: dict[str, str],
+) -> dict[str, Any]:
+    """Extract what is missing of one recording; returns its links (``archive.LINKS``)."""
+    link: dict[str, Any] = dict.fromkeys(store.LINKS.names())
+    # Files that replace a model are read first: if one is malformed, the audio is not decoded.
+    ends = [_given_files(row, speaker, link, batch, known, hashes) for speaker in SPEAKERS]
+    has_audio = row["audio"] is not None or row["user_audio"] is not None
+    if has_audio:
+        keys = {s: _channel_key(row, s, extractor, hashes) for s in SPEAKERS}
+        wanted = {s: _words_key(row, s, keys[s], extractor) for s in SPEAKERS}
+        need = [s for s in SPEAKERS if keys[s] not in known["channels"]]
+        hear = [s for s in SPEAKERS if wanted[s] and wanted[s] not in known["words"]]
+        if need or hear:
+            user, model = open_signals(row)
+            with user, model:
+                signals: dict[Speaker, Signal] = {"user": user, "model": model}
+                _extract_channels(row, signals, keys, wanted, need, hear, extractor, batch)
+            for s in SPEAKERS:
+                durations[keys[s]] = signals[s].duration_ms
+                known["channels"].add(keys[s])
+                if wanted[s]:
+                    known["words"].add(str(wanted[s]))
+        for s in SPEAKERS:
+            link[f"{s}_key"] = keys[s]
+            link[f"{s}_words_key"] = link[f"{s}_words_key"] or wanted[s]
+            ends.append(durations[keys[s]] + (row[f"{s}_offset_ms"] or 0))
+        # Audio sets the length; what a transcript says past it is clipped with the speech.
+        ends = ends[len(SPEAKERS) :]
+    link["duration_ms"] = max(_stated_ms(row), *ends) if not has_audio else max(ends)
+    return link
+
+
+def _stated_ms(row: Row) -> int:
+    """Duration that the manifest states in its metadata, for recordings without audio."""
+    import json
+
+    stated = json.loads(row["metadata"] or "{}").get("duration_s")
+    usable = isinstance(stated, int | float) and not isinstance(stated, bool)
+    return round(stated * 1000) if usable and 0 < stated < 1e6 else 0
+
+
+def _hash(path: str, hashes: dict[str, str]) -> str:
+    if path not in hashes:
+        hashes[path] = content_hash(path)
+    return hashes[path]
+
+
+def _channel_key(row: Row, speaker: Speaker, extractor: Extractor, hashes: dict[str, str]) -> str:
+    path = row["audio"] or row[f"{speaker}_audio"]
+    channel = row[f"{speaker}_channel"] if row["audio"] else 0
+    s = extractor.settings
+    shape = [s.normalize, s.target_level_dbfs, s.max_gain_db, s.silence_dbfs]
+    return store.content_key(
+        "channel", 1, _hash(path, hashes), channel or 0, extractor.detector.sha256, *shape
+    )
+
+
+def _words_key(row: Row, speaker: Speaker, channel_key: str, extractor: Extractor) -> str | None:
+    if row[f"{speaker}_words"] is not None or extractor.recognizer is None:
+        return None
+    return store.content_key("words", 1, channel_key, extractor.recognizer_id)
+
+
+def _given_files(
+    row: Row,
+    speaker: Speaker,
+    link: dict[str, Any],
+    batch: Batch,
+    known: dict[str, set[str]],
+    hashes: dict[str, str],
+) -> int:
+    """Read a transcript and a segment file that come with the recording; returns the last end."""
+    last = 0
+    for kind, read in (("words", read_words), ("segments", read_segments)):
+        path = row[f"{speaker}_{'words' if kind == 'words' else 'speech'}"]
+        if path is None:
+            continue
+        table = read(path, speaker)
+        key = store.content_key(kind, 1, _hash(path, hashes), speaker)
+        link[f"{speaker}_{kind}_key"] = key
+        last = max([last, *table["end_ms"].tail(1).to_list(), int(table["end_ms"].max() or 0)])
+        if key in known[kind]:
+            continue
+        items = table.select(*[n for n in ("start_ms", "end_ms", "text") if n in table.columns])
+        entry: dict[str, Any] = {"key": key, kind: items.to_dicts()}
+        batch.rows[kind].append(entry | ({"source": "file"} if kind == "words" else {}))
+        known[kind].add(key)
+    return last
+
+
+def _extract_channels(
+    row: Row,
+    signals: Mapping[Speaker, Signal],
+    keys: Mapping[Speaker, str],
+    wanted: Mapping[Speaker, str | None],
+    need: list[Speaker],
+    hear: list[Speaker],
+    extractor: Extractor,
+    batch: Batch,
+) -> None:
+    from flexi_score.extract.speech import speech_probabilities
+
+    levels = {s: measure_levels(signals[s]) for s in SPEAKERS}
+    gains = {s: gain_db(levels[s], extractor.settings) for s in SPEAKERS}
+    # Both channels at once, always the same two: the result depends on nothing else in the run.
+    found = speech_probabilities(
+        extractor.detector, [signals[s] for s in SPEAKERS], [gains[s] for s in SPEAKERS]
+    )
+    probabilities = dict(zip(SPEAKERS, found, strict=True))
+    info = {s: probe(row["audio"] or row[f"{s}_audio"]) for s in SPEAKERS}
+    for s in need:
+        batch.rows["channels"].append(
+            {
+                "key": keys[s],
+                "duration_ms": signals[s].duration_ms,
+                "probabilities": pl.Series(probabilities[s]),
+                "envelope_cdb": pl.Series(levels[s].envelope_cdb),
+                "active_dbfs": levels[s].active_dbfs,
+                "noise_dbfs": _noise_dbfs(levels[s]),
+                "peak_dbfs": levels[s].peak_dbfs,
+                "gain_db": gains[s],
+                "zero_share": levels[s].zero_share,
+                "clipped_share": levels[s].clipped_share,
+                "dead": levels[s].is_dead,
+                "detector": extractor.detector.version,
+                "sample_rate_hz": info[s].sample_rate_hz,
+                "encoding": f"{info[s].container} {info[s].encoding}",
+            }
+        )
+    for s in hear:
+        words = _recognise(signals[s], probabilities[s], gains[s], extractor)
+        batch.rows["words"].append(
+            {"key": wanted[s], "source": extractor.recognizer_id, "words": words}
+        )
+
+
+def _noise_dbfs(levels: ChannelLevels) -> float:
+    """Noise floor: the tenth percentile of the frames that are not digital silence."""
+    heard = levels.envelope_cdb[levels.envelope_cdb > FLOOR_DB * 100]
+    return float(np.percentile(heard, 10)) / 100 if len(heard) else FLOOR_DB
+
+
+def _recognise(
+    signal: Signal, probabilities: Any, gain: float, extractor: Extractor
+) -> list[dict[str, Any]]:
+    from flexi_score.extract.words import recognize
+
+    spans = speech_segments(
+        probabilities,
+        np.array([0, len(probabilities)], np.int64),
+        np.array([signal.duration_ms], np.int64),
+        HEARD,
+    )
+    speech = list(zip(spans.start_ms.tolist(), spans.end_ms.tolist(), strict=True))
+    table = recognize(extractor.recognizer, signal.read, speech, signal.n_samples, gain)
+    names = [f.name for f in WORD.fields]
+    return table.select(names).to_dicts()
+
+
+def recordings_seconds(rows: pl.DataFrame) -> Iterator[float]:
+    """Duration of each recording's audio by its header (s), 0 where it cannot be read."""
+    for row in rows.iter_rows(named=True):
+        path = row["audio"] or row["user_audio"]
+        try:
+            info = probe(path) if path else None
+        except RecordingError:
+            info = None
+        yield info.n_frames / info.sample_rate_hz if info else 0.0

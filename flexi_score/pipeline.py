@@ -1,0 +1,292 @@
+"""The whole way: manifest, extract, archive, segment, score, aggregate, report."""
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flexi_score import archive as store
+from flexi_score.aggregate import cluster_labels, summarize
+from flexi_score.config import Settings, flatten, load_settings, signature
+from flexi_score.errors import InputError
+from flexi_score.manifest import Manifest, check_annotations, read_input
+from flexi_score.metrics import failed_scores, profile_metrics, score_structure
+from flexi_score.metrics.registry import Metric
+from flexi_score.schema import FAILURES
+from flexi_score.segment.events import events_frame
+from flexi_score.segment.load import load_tracks
+from flexi_score.segment.structure import Structure, build_structure
+from flexi_score.segment.tracks import Tracks
+
+Progress = Callable[[Mapping[str, Any], float, str | None], None]
+
+
+def _quiet(row: Mapping[str, Any], seconds: float, error: str | None) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Results of scoring, as ``write_run`` puts them into a run folder.
+
+    Attributes
+    ----------
+    scores, events, summary, recordings, failures : polars.DataFrame
+        See :mod:`flexi_score.schema`.
+    metrics : tuple of Metric
+        The registry of the profile.
+    settings : Settings
+    info : dict
+        ``run.json``: settings, signature, versions, models, counts.
+    structure : Structure
+        For plots and further metrics.
+    """
+
+    scores: pl.DataFrame
+    events: pl.DataFrame
+    summary: pl.DataFrame
+    recordings: pl.DataFrame
+    failures: pl.DataFrame
+    metrics: tuple[Metric, ...]
+    settings: Settings
+    info: dict[str, Any]
+    structure: Structure
+
+    def _repr_html_(self) -> str:
+        return str(self.summary._repr_html_())
+
+
+def extract(
+    source: str | Path | Manifest,
+    archive: str | Path,
+    *,
+    settings: Settings | None = None,
+    layout: str = "auto",
+    threads: int = 0,
+    progress: Progress = _quiet,
+) -> tuple[Path, Manifest]:
+    """Extract recordings into an archive; what it already holds is not done again.
+
+    Parameters
+    ----------
+    source : path or Manifest
+        A manifest, a folder of recordings, or one two-channel file.
+    archive : path
+        Folder of the archive, made where it does not exist.
+    settings : Settings, optional
+        Uses the group ``extract``.
+    layout : str
+        How to read a folder (``auto`` finds out).
+    threads : int
+        Threads of each model, 0 for its own choice.
+    progress : callable
+        Called after each recording: its row, its seconds, an error message or None.
+
+    Returns
+    -------
+    archive : Path
+    manifest : Manifest
+        What was read, with the rows that could not be.
+
+    Raises
+    ------
+    InputError, PrerequisiteError, SettingsError, ArchiveError
+        What stops the whole run. A recording that fails is written into the archive's failures.
+    """
+    settings = settings or Settings()
+    manifest = source if isinstance(source, Manifest) else read_input(source, layout)
+    folder = store.open_archive(archive, create=True)
+    rows = manifest.rows
+    has_audio = bool(
+        rows.select(
+            (pl.col("audio").is_not_null() | pl.col("user_audio").is_not_null()).any()
+        ).item()
+    )
+    # A recogniser is not loaded where every channel brings its own transcript.
+    words_missing = rows.filter(
+        (pl.col("audio").is_not_null() | pl.col("user_audio").is_not_null())
+        & (pl.col("user_words").is_null() | pl.col("model_words").is_null())
+    )
+    # The extraction modules are the only heavy imports; scoring an archive never gets here.
+    from flexi_score.extract.recordings import extract_recordings, load_extractor
+
+    extractor = load_extractor(
+        settings.extract,
+        detect=has_audio,
+        recognize=settings.extract.asr != "none" and len(words_missing) > 0,
+        threads=threads,
+    )
+    extract_recordings(rows, folder, extractor, done=progress)
+    return folder, manifest
+
+
+def score(
+    source: str | Path | Manifest,
+    *,
+    settings: Settings | None = None,
+    archive: str | Path | None = None,
+    layout: str = "auto",
+    threads: int = 0,
+    progress: Progress = _quiet,
+    with_text: bool = True,
+) -> Run:
+    """Score recordings: extract what is missing, build their structure, compute the metrics.
+
+    Parameters
+    ----------
+    source : path or Manifest
+        A manifest, a folder of recordings, one two-channel file, or an archive. Of an archive
+        every recording is scored, and neither audio nor models are touched.
+    settings : Settings, optional
+        The defaults of profile ``paper`` if not given; see :func:`flexi_score.load_settings`.
+    archive : path, optional
+        Where to keep what is extracted; a temporary folder if not given.
+    layout, threads, progress
+        As in :func:`extract`.
+    with_text : bool
+        Whether events carry their words.
+
+    Returns
+    -------
+    Run
+    """
+    settings = settings or load_settings()
+    if not isinstance(source, Manifest) and store.is_archive(source):
+        folder = store.open_archive(source)
+        rows, failures = store.read_recordings(folder), store.read_failures(folder)
+        return score_rows(folder, rows, failures, settings, source=source, with_text=with_text)
+    if archive is None:
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
+            return score(
+                source, settings=settings, archive=temporary, layout=layout, threads=threads,
+                progress=progress, with_text=with_text,
+            )  # fmt: skip
+    folder, manifest = extract(
+        source, archive, settings=settings, layout=layout, threads=threads, progress=progress
+    )
+    wanted = manifest.rows.select("recording")
+    rows = wanted.join(
+        store.read_recordings(folder), on="recording", how="inner", maintain_order="left"
+    )
+    failed = wanted.join(
+        store.read_failures(folder), on="recording", how="inner", maintain_order="left"
+    )
+    failures = pl.concat([manifest.failures, failed])
+    return score_rows(
+        folder, rows, failures, settings, source=manifest.root, with_text=with_text
+    )
+
+
+def score_rows(
+    folder: Path,
+    rows: pl.DataFrame,
+    failures: pl.DataFrame,
+    settings: Settings,
+    *,
+    source: str | Path = "",
+    with_text: bool = True,
+) -> Run:
+    """Score archived recordings (no audio, no models)."""
+    rows, misplaced = _annotated_inside(rows)
+    tracks, lost = load_tracks(folder, rows, settings)
+    failures = pl.concat([failures, misplaced, lost])
+    if not len(tracks) and not len(failures):
+        raise InputError(f"{source}: holds no recordings")
+    facts = _facts(folder, rows)
+    return score_tracks(tracks, failures, settings, facts=facts, with_text=with_text)
+
+
+def score_tracks(
+    tracks: Tracks,
+    failures: pl.DataFrame,
+    settings: Settings,
+    *,
+    facts: Mapping[str, str] | None = None,
+    with_text: bool = True,
+) -> Run:
+    """Score speech and words from any source, already in memory."""
+    structure = build_structure(tracks, settings)
+    metrics = profile_metrics(settings.profile)
+    scores = pl.concat([score_structure(structure, settings), failed_scores(failures, metrics)])
+    clusters = None
+    if settings.summary.cluster is not None:
+        clusters = cluster_labels(scores, tracks.recordings, settings.summary.cluster)
+    summary = summarize(scores, metrics, settings.summary, clusters)
+    return Run(
+        scores=scores,
+        events=events_frame(structure, with_text=with_text),
+        summary=summary,
+        recordings=tracks.recordings.with_columns(duration_ms=pl.Series(tracks.duration_ms)),
+        failures=failures,
+        metrics=metrics,
+        settings=settings,
+        info=_run_info(settings, tracks, failures, facts or {}),
+        structure=structure,
+    )
+
+
+def _annotated_inside(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split off the recordings whose annotations lie past their end."""
+    messages = check_annotations(rows, rows["duration_ms"].to_numpy().astype(np.int64))
+    reason = pl.Series("reason", messages, dtype=pl.String)
+    failures = (
+        rows.with_columns(reason, stage=pl.lit("manifest"), error=pl.lit("RowError"))
+        .filter(reason.is_not_null())
+        .select(FAILURES.names())
+    )
+    return rows.filter(reason.is_null()), failures
+
+
+def _facts(folder: Path, rows: pl.DataFrame) -> dict[str, str]:
+    """Which detector and recogniser stand behind these recordings."""
+    keys = [*rows["user_key"].drop_nulls(), *rows["model_key"].drop_nulls()]
+    wanted = pl.Series("key", sorted(set(keys)), dtype=pl.String)
+    channels = store.read_columns(folder, "channels", ["key", "detector"])
+    detectors = channels.filter(pl.col("key").is_in(wanted.implode()))["detector"]
+    keys = [*rows["user_words_key"].drop_nulls(), *rows["model_words_key"].drop_nulls()]
+    wanted = pl.Series("key", sorted(set(keys)), dtype=pl.String)
+    words = store.read_columns(folder, "words", ["key", "source"])
+    sources = words.filter(pl.col("key").is_in(wanted.implode()))["source"]
+    return {
+        "vad": "+".join(sorted(detectors.unique().drop_nulls())) or "given",
+        "asr": "+".join(sorted(sources.unique().drop_nulls())) or "none",
+    }
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("flexi_score")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _run_info(
+    settings: Settings, tracks: Tracks, failures: pl.DataFrame, facts: Mapping[str, str]
+) -> dict[str, Any]:
+    version = _version()
+    named = {**facts, "version": version}
+    return {
+        "signature": signature(settings, named),
+        "profile": settings.profile,
+        "settings": flatten(settings),
+        "models": dict(facts),
+        "versions": {
+            "flexi_score": version,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "polars": pl.__version__,
+        },
+        "platform": sys.platform,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "recordings": len(tracks),
+        "failed": len(failures),
+    }

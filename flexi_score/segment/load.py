@@ -1,0 +1,193 @@
+"""From archived artefacts to :class:`~flexi_score.segment.tracks.Tracks`: detection, no audio."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from flexi_score import archive as store
+from flexi_score.config import Settings
+from flexi_score.formats.text import word_counts
+from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
+from flexi_score.segment.detect import speech_segments
+from flexi_score.segment.tracks import Intervals, Ints, Tracks, Words, make_intervals, make_words
+
+
+def load_tracks(
+    archive: Path, rows: pl.DataFrame, settings: Settings
+) -> tuple[Tracks, pl.DataFrame]:
+    """Speech and words of archived recordings under these settings.
+
+    Parameters
+    ----------
+    archive : Path
+    rows : polars.DataFrame
+        :data:`flexi_score.archive.ARCHIVED` rows, as ``read_recordings`` returns them.
+    settings : Settings
+        Uses ``speech``, ``health`` and ``extract.asr`` (``none`` leaves recognised words out).
+
+    Returns
+    -------
+    tracks : Tracks
+        In the order of ``rows``, without the recordings that failed.
+    failures : polars.DataFrame
+        :data:`flexi_score.schema.FAILURES`: recordings whose artefacts the archive does not hold,
+        or whose capture failed.
+
+    Raises
+    ------
+    ArchiveError
+        If a part of the archive is damaged.
+    """
+    channels = store.read_rows(archive, "channels", _keys(rows, "key"))
+    rows, failures = _usable(rows, channels, archive, settings)
+    speech = {s: _speech(archive, rows, channels, s, settings) for s in SPEAKERS}
+    words = {s: _words(archive, rows, s, settings) for s in SPEAKERS}
+    for speaker in SPEAKERS:
+        speech[speaker] = _speech_of_words(rows, speaker, speech[speaker], words[speaker])
+    recordings = rows.select(RECORDINGS.names())
+    if settings.judge.mode == "none":
+        recordings = recordings.with_columns(pl.lit(None, pl.Float64).alias("rating"))
+    tracks = Tracks(
+        recordings,
+        rows["duration_ms"].to_numpy().astype(np.int64),
+        speech["user"],
+        speech["model"],
+        words["user"],
+        words["model"],
+    )
+    return tracks, failures
+
+
+def _keys(rows: pl.DataFrame, kind: str) -> list[str]:
+    return pl.concat([rows[f"{s}_{kind}"] for s in SPEAKERS]).drop_nulls().to_list()
+
+
+def _usable(
+    rows: pl.DataFrame, channels: pl.DataFrame, archive: Path, settings: Settings
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split off recordings without artefacts, and those of which a channel was not captured."""
+    have = channels.select("key", "dead")
+    table = rows
+    for speaker in SPEAKERS:
+        side = have.rename({"key": f"{speaker}_key", "dead": f"{speaker}_dead"})
+        side = side.with_columns(pl.lit(True).alias(f"{speaker}_found"))
+        table = table.join(side, on=f"{speaker}_key", how="left", maintain_order="left")
+    reason = pl.lit(None, pl.String)
+    for speaker in SPEAKERS:
+        lost = pl.col(f"{speaker}_key").is_not_null() & pl.col(f"{speaker}_found").is_null()
+        reason = pl.when(lost).then(
+            pl.lit(
+                f"{archive}: the archive does not hold the {speaker} channel of this recording; "
+                "extract it again"
+            )
+        ).otherwise(reason)  # fmt: skip
+    if not settings.health.allow_dead:
+        for speaker in reversed(SPEAKERS):
+            # A segment file of the channel says what was in it, whatever the capture is like.
+            dead = pl.col(f"{speaker}_dead").fill_null(False)
+            dead &= pl.col(f"{speaker}_segments_key").is_null()
+            where = pl.coalesce(f"{speaker}_audio", "audio").fill_null("audio")
+            reason = pl.when(dead).then(
+                pl.format(
+                    "{}: the {} channel is dead (all of its samples are equal): the capture "
+                    "failed; capture it again, or, if that party truly sent nothing, set "
+                    "health.allow_dead=true",
+                    where, pl.lit(speaker),
+                )
+            ).otherwise(reason)  # fmt: skip
+    table = table.with_columns(reason=reason)
+    failures = (
+        table.filter(pl.col("reason").is_not_null())
+        .with_columns(stage=pl.lit("audio"), error=pl.lit("AudioError"))
+        .select(FAILURES.names())
+    )
+    keep = table["reason"].is_null()
+    return rows.filter(keep), failures
+
+
+def _speech(
+    archive: Path, rows: pl.DataFrame, channels: pl.DataFrame, speaker: Speaker, settings: Settings
+) -> Intervals:
+    """Detected or given speech of one speaker, in the recording's own time."""
+    n = len(rows)
+    given = rows[f"{speaker}_segments_key"]
+    files = store.read_rows(archive, "segments", given.drop_nulls())
+    noted = (
+        rows.select(pl.int_range(n).alias("rec"), key=given)
+        .join(files, on="key", how="inner", maintain_order="left")
+        .explode("segments")
+        .drop_nulls("segments")
+        .unnest("segments")
+    )
+    offset = rows[f"{speaker}_offset_ms"].fill_null(0).to_numpy().astype(np.int64)
+    detectable = rows.select(
+        pl.int_range(n).alias("rec"), pl.col(f"{speaker}_key").alias("key"), given=given
+    ).filter(pl.col("given").is_null() & pl.col("key").is_not_null())
+    heard = detectable.join(
+        channels.select("key", "probabilities", "duration_ms"),
+        on="key", how="inner", maintain_order="left",
+    )  # fmt: skip
+    sizes = heard["probabilities"].list.len().cast(pl.Int64).to_numpy()
+    frames = heard["probabilities"].explode().drop_nulls().to_numpy()
+    found = speech_segments(
+        frames,
+        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        heard["duration_ms"].to_numpy().astype(np.int64),
+        settings.speech,
+    )
+    rec = heard["rec"].to_numpy().astype(np.int64)[found.rec]
+    return make_intervals(
+        np.concatenate([rec, noted["rec"].to_numpy()]),
+        np.concatenate([found.start_ms + offset[rec], noted["start_ms"].to_numpy()]),
+        np.concatenate([found.end_ms + offset[rec], noted["end_ms"].to_numpy()]),
+    )
+
+
+def _words(archive: Path, rows: pl.DataFrame, speaker: Speaker, settings: Settings) -> Words:
+    n = len(rows)
+    keys = rows[f"{speaker}_words_key"]
+    stored = store.read_rows(archive, "words", keys.drop_nulls())
+    if settings.extract.asr == "none":
+        stored = stored.filter(pl.col("source") == "file")
+    table = rows.select(
+        pl.int_range(n).alias("rec"),
+        key=keys,
+        offset=pl.col(f"{speaker}_offset_ms").fill_null(0),
+    ).join(stored, on="key", how="inner", maintain_order="left")
+    known = np.zeros(n, bool)
+    known[table["rec"].to_numpy()] = True
+    # Recognised words are timed within their file, given ones within the recording.
+    shift = pl.when(pl.col("source") == "file").then(0).otherwise(pl.col("offset"))
+    flat = (
+        table.with_columns(shift.alias("offset"))
+        .explode("words")
+        .drop_nulls("words")
+        .unnest("words")
+    )
+    offset: Ints = flat["offset"].to_numpy()
+    return make_words(
+        flat["rec"].to_numpy(),
+        flat["start_ms"].to_numpy() + offset,
+        flat["end_ms"].to_numpy() + offset,
+        flat["text"],
+        word_counts(flat["text"]),
+        known,
+    )
+
+
+def _speech_of_words(
+    rows: pl.DataFrame, speaker: Speaker, speech: Intervals, words: Words
+) -> Intervals:
+    """Where there is neither audio nor a segment file, the words themselves are the speech."""
+    bare = rows.select(
+        pl.col(f"{speaker}_key").is_null() & pl.col(f"{speaker}_segments_key").is_null()
+    ).to_series()
+    use = bare.to_numpy()[words.rec]
+    if not use.any():
+        return speech
+    return make_intervals(
+        np.concatenate([speech.rec, words.rec[use]]),
+        np.concatenate([speech.start_ms, words.start_ms[use]]),
+        np.concatenate([speech.end_ms, words.end_ms[use]]),
+    )
