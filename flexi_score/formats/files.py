@@ -1,0 +1,193 @@
+"""Reading text and JSON files that users bring, and turning their seconds into milliseconds."""
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, Final
+
+from flexi_score.errors import FlexiScoreError
+
+#: Extensions of audio files that can be decoded.
+AUDIO_EXTENSIONS: Final = frozenset(
+    {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"}
+)
+
+#: Later than this is a mistake of units, and would overflow nothing only by luck (31 years).
+MAX_SECONDS: Final = 1_000_000_000
+
+#: A row or a scenario file with more values than this is not one (YAML aliases can multiply).
+MAX_VALUES: Final = 1_000_000
+
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+
+
+class RepeatedKey:
+    """Stands in a decoded object for a key that the text gives twice."""
+
+
+REPEATED: Final = RepeatedKey()
+
+
+def read_text(path: Path, error: type[FlexiScoreError]) -> str:
+    """Text of a UTF-8 or UTF-16 file, without its byte order mark.
+
+    Raises
+    ------
+    error
+        Where the file is missing, is no file, cannot be read, or is not text.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise error(f"{path}: is a folder, expected a file") from None
+    except (OSError, ValueError) as cause:
+        raise error(f"{path}: cannot be read ({cause})") from cause
+    utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        text = data.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as cause:
+        line = data.count(b"\n", 0, cause.start) + 1
+        raise error(
+            f"{path}, line {line}: not text in UTF-8 (byte 0x{data[cause.start]:02x} at offset "
+            f"{cause.start}); save the file as UTF-8"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def decode_json(text: str) -> Any:
+    """JSON as Python values; a key given twice leaves :data:`REPEATED` in its object.
+
+    NaN and Infinity, which are not JSON, come out as floats for :func:`find_fault` to name, so
+    that in a list of rows they cost only their own row.
+
+    Raises
+    ------
+    ValueError
+        Where the text is not JSON (its message says line and column).
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except json.JSONDecodeError as cause:
+        raise ValueError(
+            f"not valid JSON at line {cause.lineno}, column {cause.colno}: {cause.msg}"
+        ) from None
+    except RecursionError:
+        raise ValueError("JSON nested too deeply to be read") from None
+
+
+def load_json(path: Path, error: type[FlexiScoreError]) -> Any:
+    """Content of a JSON file without NaN, Infinity or repeated keys.
+
+    Raises
+    ------
+    error
+        Where it cannot be read or is not such JSON.
+    """
+    text = read_text(path, error)
+    if not text.strip():
+        raise error(f"{path}: the file is empty, expected JSON")
+    try:
+        value = decode_json(text)
+    except ValueError as cause:
+        raise error(f"{path}: {cause}") from None
+    if fault := find_fault(value):
+        raise error(f"{path}: {fault}")
+    return value
+
+
+def find_fault(value: Any) -> str | None:
+    """What in decoded values breaks JSON or UTF-8, in words; None where nothing does."""
+    todo: list[tuple[str, Any]] = [("", value)]
+    seen = 0
+    while todo:
+        where, item = todo.pop()
+        seen += 1
+        if seen > MAX_VALUES:
+            return f"more than {MAX_VALUES} values; expected one recording's"
+        if isinstance(item, dict):
+            if REPEATED in item:
+                return f"key {_join(where, item[REPEATED])!r} is given twice; keep one"
+            todo.extend((_join(where, key), inner) for key, inner in item.items())
+            todo.extend((where, key) for key in item if isinstance(key, str))
+        elif isinstance(item, list | tuple):
+            todo.extend((f"{where}[{i}]", inner) for i, inner in enumerate(item))
+        elif isinstance(item, float) and not math.isfinite(item):
+            found = "NaN" if math.isnan(item) else "Infinity" if item > 0 else "-Infinity"
+            return f"{where or 'value'}: found {found}, expected a finite number or null"
+        elif isinstance(item, str) and not item.isascii() and not _is_unicode(item):
+            return f"{where or 'value'}: text with an unpaired surrogate, not valid Unicode"
+    return None
+
+
+def to_ms(value: object) -> int:
+    """Seconds as integer milliseconds, rounded half to even from the decimal that was written.
+
+    Parameters
+    ----------
+    value : str, int, float or Decimal
+        Seconds; text is a plain decimal number.
+
+    Raises
+    ------
+    ValueError
+        Where it is no number, not finite, negative, or beyond :data:`MAX_SECONDS`.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
+        raise ValueError(f"found {brief(value)}, expected a number of seconds")
+    if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
+        raise ValueError(f"found {brief(value)}, expected a number of seconds")
+    try:
+        seconds = Decimal(value.strip() if isinstance(value, str) else str(value))
+    except (InvalidOperation, ValueError):
+        raise ValueError(f"found {brief(value)}, expected a number of seconds") from None
+    if not seconds.is_finite():
+        raise ValueError(f"found {brief(value)}, expected a finite number of seconds")
+    if seconds < 0:
+        raise ValueError(f"found {brief(value)}, expected seconds from the start, 0 or more")
+    if seconds > MAX_SECONDS:
+        raise ValueError(f"found {brief(value)}, expected seconds (is it in another unit?)")
+    return int((seconds * 1000).to_integral_value(ROUND_HALF_EVEN))
+
+
+def brief(value: object, limit: int = 60) -> str:
+    """A value as a message shows it: JSON-like, on one line, cut short."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return f"an object with keys {name_some(value)}" if value else "an empty object"
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def name_some(names: Iterable[object], limit: int = 6) -> str:
+    """Up to `limit` names, quoted, and how many more there are."""
+    listed = [repr(str(name)) for name in names]
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[Any, Any]:
+    decoded: dict[Any, Any] = dict(pairs)
+    if len(decoded) < len(pairs):
+        names = [name for name, _ in pairs]
+        decoded[REPEATED] = next(name for name in names if names.count(name) > 1)
+    return decoded
+
+
+def _join(where: str, key: object) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,245 @@
+"""Known layouts of a folder. A layout is a function from a folder to what it found there.
+
+To add one, write such a function and add a line to :data:`LAYOUTS` (and, if it can be told by
+looking, to :func:`detect_layout`).
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from flexi_score.errors import InputError, RowError
+from flexi_score.formats.benchmarks import (
+    fdb,
+    find_samples,
+    flexi,
+    looks_like_fdb,
+    tells_scenario,
+)
+from flexi_score.formats.files import brief, name_some
+from flexi_score.formats.folders import (
+    Found,
+    Layout,
+    Problem,
+    Sample,
+    json_file,
+    list_audio,
+    undecodable,
+)
+
+USER_NAMES: Final = ("user", "caller", "customer", "input", "human")
+MODEL_NAMES: Final = ("model", "agent", "assistant", "output", "bot", "system")
+
+
+def stereo(folder: Path) -> Found:
+    """Two-channel files anywhere below the folder; the id is the path without extension."""
+    samples = [
+        Sample(path.as_posix(), {"id": _id(path), "audio": path.as_posix()}, {})
+        for path in list_audio(folder)
+    ]
+    return Found(samples, [], [])
+
+
+def calls(folder: Path) -> Found:
+    """Two-channel call exports, each with a JSON file of the same stem whose keys are metadata.
+
+    Of that file, ``channels`` may map roles to channels (``{"caller": 1, "agent": 0}``), and a
+    text ``system`` names the system.
+    """
+    samples, problems, warnings = [], [], []
+    bare = []
+    for path in list_audio(folder):
+        row: dict[str, Any] = {"id": _id(path), "audio": path.as_posix()}
+        sidecar = (folder / path).with_suffix(".json")
+        if not sidecar.is_file():
+            bare.append(path.as_posix())
+            samples.append(Sample(path.as_posix(), row, {}))
+            continue
+        try:
+            content = json_file(sidecar)
+            if not isinstance(content, dict):
+                raise RowError(f"{sidecar}: found {brief(content)}, expected an object of metadata")
+        except RowError as error:
+            problems.append(Problem(row["id"], "conversation", str(error)))
+            continue
+        if isinstance(content.get("system"), str):
+            row["system"] = content.pop("system")
+        if channels := _channels(content.get("channels")):
+            row["channels"] = channels
+            del content["channels"]
+        samples.append(Sample(path.as_posix(), row, content))
+    if bare:
+        warnings.append(f"{folder}: no JSON file beside {name_some(bare)}; no metadata for them")
+    return Found(samples, problems, warnings)
+
+
+def pairs(folder: Path, patterns: Sequence[tuple[str, str]] | None = None) -> Found:
+    """Pairs of mono files that their names tie together.
+
+    Parameters
+    ----------
+    folder : Path
+        Searched with its subfolders.
+    patterns : sequence of (str, str), optional
+        Patterns of the user's and the model's path without extension, each with one ``*``, which
+        stands for the recording's id: ``[("*_left", "*_right")]``. Without them, a role's name
+        (:data:`USER_NAMES`, :data:`MODEL_NAMES`) before or after ``_``, ``-`` or ``.``, or as the
+        name of the file or of a folder: ``a_user.wav``, ``caller-a.wav``, ``a/agent.wav``,
+        ``model/a.wav``.
+    """
+    role_of = _by_pattern(patterns) if patterns else _by_name
+    sides: dict[str, dict[str, list[str]]] = {}
+    left_out = []
+    for path in list_audio(folder):
+        role = role_of(path.with_suffix("").as_posix())
+        if role is None:
+            left_out.append(path.as_posix())
+            continue
+        sides.setdefault(role.key, {}).setdefault(role.speaker, []).append(path.as_posix())
+    samples, problems = [], []
+    for key, files in sides.items():
+        extra = next((found for found in files.values() if len(found) > 1), None)
+        if extra:
+            reason = f"{folder}: {name_some(extra)} are the same side of {key!r}; keep one"
+        elif len(files) < 2:
+            speaker, found = next(iter(files.items()))
+            other = "model" if speaker == "user" else "user"
+            reason = f"{folder}: {found[0]} has no {other} file that belongs to it"
+        else:
+            row = {"id": key, "user_audio": files["user"][0], "model_audio": files["model"][0]}
+            samples.append(Sample(f"pair {key!r}", row, {}))
+            continue
+        problems.append(Problem(key, "conversation", reason))
+    warnings = []
+    if left_out:
+        warnings.append(f"{folder}: in no pair and left out: {name_some(left_out)}")
+    return Found(samples, problems, warnings)
+
+
+#: Name of every layout: its function, and what it reads in one line.
+LAYOUTS: Final[dict[str, tuple[Layout, str]]] = {
+    "flexi": (flexi, "FLEXI: <sample>/{input,output}.{wav,json} beside the scenario's JSON files"),
+    "fdb": (fdb, "Full-Duplex-Bench v1 and v1.5: input.wav, output.wav, clean_*.wav, JSON files"),
+    "pairs": (pairs, "pairs of mono files: *_user.wav and *_model.wav and the like"),
+    "calls": (calls, "two-channel call exports, each with a .json file of metadata beside it"),
+    "stereo": (stereo, "two-channel audio files, in subfolders too"),
+}
+
+
+def read_layout(folder: Path, layout: str = "auto") -> Found:
+    """All recordings of a folder in a layout.
+
+    Parameters
+    ----------
+    folder : Path
+    layout : str
+        A name of :data:`LAYOUTS`, ``auto``, or ``pairs:USER,MODEL`` with two patterns, as
+        ``pairs:*_left,*_right``.
+
+    Raises
+    ------
+    InputError
+        For an unknown layout, or where ``auto`` finds none.
+    """
+    name, colon, patterns = layout.partition(":")
+    if name == "pairs" and colon:
+        both = [part.strip() for part in patterns.split(",")]
+        if len(both) != 2 or any(part.count("*") != 1 for part in both):
+            raise InputError(
+                f"layout {layout!r}: expected two patterns with one * each, as pairs:*_left,*_right"
+            )
+        return pairs(folder, [(both[0], both[1])])
+    if layout == "auto":
+        layout = detect_layout(folder)
+    if layout not in LAYOUTS:
+        raise InputError(f"unknown layout {layout!r}; known: auto, {', '.join(LAYOUTS)}")
+    return LAYOUTS[layout][0](folder)
+
+
+def detect_layout(folder: Path) -> str:
+    """Name of the layout that a folder is in.
+
+    Raises
+    ------
+    InputError
+        Where it is in none, saying what was looked for.
+    """
+    samples = find_samples(folder)
+    if tells_scenario(folder, samples):
+        return "fdb" if looks_like_fdb(folder, samples) else "flexi"
+    audio = list_audio(folder)
+    speakers: dict[str, set[str]] = {}
+    for path in audio:
+        if role := _by_name(path.with_suffix("").as_posix()):
+            speakers.setdefault(role.key, set()).add(role.speaker)
+    if any(len(found) == 2 for found in speakers.values()):
+        return "pairs"
+    if any((folder / path).with_suffix(".json").is_file() for path in audio):
+        return "calls"
+    if audio:
+        return "stereo"
+    looked = "".join(f"\n  {name}: {about}" for name, (_, about) in LAYOUTS.items())
+    raise InputError(
+        f"{folder}: no manifest and no known layout{undecodable(folder)}. Looked for "
+        f"manifest.jsonl (.json .yaml .yml .csv .parquet) and{looked}"
+    )
+
+
+class _Role(NamedTuple):
+    speaker: str
+    key: str
+
+
+_ROLES: Final = {
+    **dict.fromkeys(USER_NAMES, "user"),
+    **dict.fromkeys(MODEL_NAMES, "model"),
+}
+_ROLE_LAST = re.compile(rf"(.+)[_.-]({'|'.join(_ROLES)})", re.IGNORECASE)
+_ROLE_FIRST = re.compile(rf"({'|'.join(_ROLES)})[_.-](.+)", re.IGNORECASE)
+
+
+def _by_name(path: str) -> _Role | None:
+    """Role and recording from a role's name in a path without extension."""
+    *folders, stem = path.split("/")
+    if match := _ROLE_LAST.fullmatch(stem):
+        return _Role(_ROLES[match[2].lower()], "/".join([*folders, match[1]]))
+    if match := _ROLE_FIRST.fullmatch(stem):
+        return _Role(_ROLES[match[1].lower()], "/".join([*folders, match[2]]))
+    if stem.lower() in _ROLES:
+        return _Role(_ROLES[stem.lower()], "/".join(folders) or "recording")
+    for i in reversed(range(len(folders))):
+        if folders[i].lower() in _ROLES:
+            return _Role(
+                _ROLES[folders[i].lower()], "/".join([*folders[:i], *folders[i + 1 :], stem])
+            )
+    return None
+
+
+def _by_pattern(patterns: Iterable[tuple[str, str]]) -> Any:
+    """A function like :func:`_by_name`, from pairs of patterns with one ``*`` each."""
+    compiled = [
+        (speaker, re.compile(re.escape(pattern).replace(r"\*", "(.*)")))
+        for both in patterns
+        for speaker, pattern in zip(("user", "model"), both, strict=True)
+    ]
+
+    def role_of(path: str) -> _Role | None:
+        for speaker, pattern in compiled:
+            if match := pattern.fullmatch(path):
+                return _Role(speaker, match[1].strip("/") or "recording")
+        return None
+
+    return role_of
+
+
+def _channels(value: object) -> dict[str, int] | None:
+    """Channels of user and model from a map of role names, or None where it is none."""
+    if not isinstance(value, Mapping):
+        return None
+    found = {_ROLES.get(str(name).lower()): channel for name, channel in value.items()}
+    return found if set(found) == {"user", "model"} else None  # type: ignore[return-value]
+
+
+def _id(path: Path) -> str:
+    return path.with_suffix("").as_posix()

@@ -1,0 +1,63 @@
+"""Speech from RTTM (NIST): ``SPEAKER file channel start duration <NA> <NA> label <NA> <NA>``."""
+
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from flexi_score.errors import TranscriptError
+from flexi_score.formats.files import name_some, read_text
+from flexi_score.formats.timed import Timed, choose_label, timed
+
+
+def read_rttm(path: Path, speaker: str | None = None) -> list[Timed]:
+    """Segments of one speaker of one file. An empty file is one without speech.
+
+    Raises
+    ------
+    TranscriptError
+        For a malformed line, several files, or labels that leave the speaker open.
+    """
+    entries, labels, files = [], [], []
+    for number, line in enumerate(read_text(path, TranscriptError).split("\n"), 1):
+        fields = line.split()
+        # Other types of line (SPKR-INFO, LEXEME, ...) say nothing about speech.
+        if not fields or fields[0].startswith(";"):
+            continue
+        if fields[0].isupper() and fields[0] != "SPEAKER":
+            continue
+        if fields[0] != "SPEAKER" or len(fields) < 8:
+            raise TranscriptError(
+                f"{path}, line {number}: found {line.strip()[:60]!r}, expected SPEAKER, file, "
+                "channel, start, duration, <NA>, <NA>, label"
+            )
+        start, end = add_duration(path, number, fields[3], fields[4])
+        entries.append(timed(path, f"line {number}", start, end))
+        files.append(fields[1])
+        labels.append(fields[7])
+    if len(set(files)) > 1:
+        raise TranscriptError(
+            f"{path}: found files {name_some(dict.fromkeys(files))}, expected one; split the RTTM "
+            "into one a recording"
+        )
+    own = choose_label(path, "speakers", labels, speaker)
+    return [entry for entry, keep in zip(entries, own, strict=True) if keep]
+
+
+def add_duration(path: Path, number: int, start: str, duration: str) -> tuple[str, str]:
+    """Start and end, as text, from start and duration; exact.
+
+    Raises
+    ------
+    TranscriptError
+        Where the duration is negative or one of the two is no number.
+    """
+    try:
+        length = Decimal(duration)
+        end = Decimal(start) + length
+        if length < 0 or not end.is_finite():
+            raise InvalidOperation
+    except InvalidOperation:
+        raise TranscriptError(
+            f"{path}, line {number}: found start {start!r} and duration {duration!r}, expected "
+            "seconds, 0 or more"
+        ) from None
+    return start, f"{end:f}"

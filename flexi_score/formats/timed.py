@@ -1,0 +1,106 @@
+"""Timed entries of a transcript or segment file, as every reader of a format returns them."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from flexi_score.errors import TranscriptError
+from flexi_score.formats.files import name_some, to_ms
+from flexi_score.schema import SPEAKERS
+
+WORDS: Final = pl.Schema({"start_ms": pl.Int64, "end_ms": pl.Int64, "text": pl.String})
+SEGMENTS: Final = pl.Schema({"start_ms": pl.Int64, "end_ms": pl.Int64})
+
+
+class Timed(NamedTuple):
+    """One word or stretch of speech; `text` is None where the format has no words."""
+
+    start_ms: int
+    end_ms: int
+    text: str | None = None
+
+
+def timed(path: Path, place: str, start: object, end: object, text: str | None = None) -> Timed:
+    """An entry from its times in seconds.
+
+    Raises
+    ------
+    TranscriptError
+        Naming the file and the place in it, where a time is none, or the end is before the start.
+    """
+    times = []
+    for name, value in (("start", start), ("end", end)):
+        try:
+            times.append(to_ms(value))
+        except ValueError as cause:
+            raise TranscriptError(f"{path}, {place}: {name}: {cause}") from None
+    if times[1] < times[0]:
+        raise TranscriptError(f"{path}, {place}: ends at {end} s, before its start at {start} s")
+    return Timed(times[0], times[1], text)
+
+
+def words_frame(path: Path, entries: Iterable[Timed]) -> pl.DataFrame:
+    """Entries as words, sorted; entries without duration stay.
+
+    Raises
+    ------
+    TranscriptError
+        Where the entries have no words.
+    """
+    rows = sorted(entries, key=lambda item: item[:2])
+    if any(item.text is None for item in rows):
+        raise TranscriptError(f"{path}: has times only, expected words; give it as speech instead")
+    frame = pl.DataFrame(
+        {
+            "start_ms": [item.start_ms for item in rows],
+            "end_ms": [item.end_ms for item in rows],
+            "text": [_unicode(item.text or "") for item in rows],
+        },
+        schema=WORDS,
+    )
+    return frame.with_columns(pl.col("text").str.strip_chars())
+
+
+def segments_frame(entries: Iterable[Timed]) -> pl.DataFrame:
+    """Entries as stretches of speech, sorted; those without duration are dropped, none merged."""
+    rows = sorted(item[:2] for item in entries if item.end_ms > item.start_ms)
+    return pl.DataFrame(rows, schema=SEGMENTS, orient="row")
+
+
+def choose_label(path: Path, what: str, labels: Sequence[str], speaker: str | None) -> list[bool]:
+    """Which entries are a speaker's, by their labels.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    what : str
+        What the labels are called in this format, plural.
+    labels : sequence of str
+        Label of each entry.
+    speaker : str or None
+        ``user`` or ``model``. Where labels of these names occur, entries with the speaker's name
+        are its own (none, if the speaker never spoke). Else a single label is the speaker's.
+
+    Raises
+    ------
+    TranscriptError
+        Where several labels leave open which is meant.
+    """
+    names = [label.strip().lower() for label in labels]
+    if speaker is not None and any(name in SPEAKERS for name in names):
+        return [name == speaker for name in names]
+    if len(set(names)) > 1:
+        wanted = f"{speaker!r}" if speaker else "one of them"
+        raise TranscriptError(
+            f"{path}: found {what} {name_some(dict.fromkeys(labels))}, expected {wanted}; rename "
+            "the speaker's, or keep it alone in the file"
+        )
+    return [True] * len(names)
+
+
+def _unicode(text: str) -> str:
+    # JSON can spell half a surrogate pair, which no UTF-8 string can hold.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

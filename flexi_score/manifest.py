@@ -1,0 +1,272 @@
+"""What users bring, as one table: a manifest, a folder in a known layout, or one audio file.
+
+A row that breaks the contract costs its own recording: it becomes a row of `failures` with the
+reason, and the others go on. Whether audio exists and can be decoded is seen when it is decoded;
+whether transcripts can be read, when they are read.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import polars as pl
+from numpy.typing import NDArray
+
+from flexi_score.errors import InputError, ManifestError, RowError
+from flexi_score.formats.contract import (
+    DEFAULT_SYSTEM,
+    parse_row,
+    row_id,
+    row_scenario,
+    row_system,
+)
+from flexi_score.formats.files import AUDIO_EXTENSIONS
+from flexi_score.formats.layouts import read_layout
+from flexi_score.formats.tables import READERS, read_table
+from flexi_score.schema import FAILURES, RECORDINGS
+
+#: A folder that holds one of these is read through it.
+MANIFEST_NAMES: Final = tuple(f"manifest{suffix}" for suffix in READERS)
+
+#: Annotations may end this much after the audio: recognisers step in 20 ms.
+END_SLACK_MS: Final = 20
+
+#: How many reasons an error names where no row could be used.
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Recordings to score, and those that cannot be.
+
+    Attributes
+    ----------
+    rows : polars.DataFrame
+        :data:`flexi_score.schema.RECORDINGS`, in the order of the input.
+    failures : polars.DataFrame
+        :data:`flexi_score.schema.FAILURES`, stage ``manifest``. `recording` is unique here and
+        against `rows`; `scenario` is null where the row's own is unknown.
+    root : pathlib.Path
+        Folder that relative paths started from.
+    warnings : list of str
+        What the user should know though no recording fails by it.
+    """
+
+    rows: pl.DataFrame
+    failures: pl.DataFrame
+    root: Path
+    warnings: list[str]
+
+
+class _Raw(NamedTuple):
+    """A row before it is checked: where it stands, its keys, a layout's own metadata, a fault."""
+
+    where: str
+    value: Any
+    metadata: Mapping[str, Any]
+    fault: str | None
+
+
+def read_input(path: str | Path, layout: str = "auto", system: str | None = None) -> Manifest:
+    """Read a manifest, a folder in a known layout, or one two-channel file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A manifest (.jsonl, .json, .yaml, .yml, .csv, .parquet), a folder, or an audio file. A
+        folder that holds a ``manifest.*`` is read through it.
+    layout : str
+        Name of a folder's layout (:data:`flexi_score.formats.layouts.LAYOUTS`); ``auto`` looks.
+    system : str, optional
+        System of the rows that name none; ``model`` if not given.
+
+    Returns
+    -------
+    Manifest
+
+    Raises
+    ------
+    ManifestError
+        Where a manifest is missing, not valid, empty, not a list of rows, or has no usable row.
+    InputError
+        Where a folder is in no known layout, or a file is neither manifest nor audio.
+    """
+    path = Path(path)
+    system = system or DEFAULT_SYSTEM
+    if path.is_dir():
+        found = _manifest_in(path) if layout == "auto" else None
+        return _read_manifest(found, system) if found else _read_folder(path, layout, system)
+    if not path.exists():
+        raise ManifestError(f"{path}: no such file or folder")
+    if layout != "auto":
+        raise InputError(f"{path}: layout {layout!r} is for folders, and this is a file")
+    if path.suffix.lower() in READERS:
+        return _read_manifest(path, system)
+    if path.suffix.lower() in AUDIO_EXTENSIONS:
+        row = {"id": path.stem, "audio": path.name}
+        return _check(path, path.parent, [_Raw("", row, {}, None)], [], system, [])
+    raise InputError(
+        f"{path}: found {path.suffix or 'no extension'}, expected a manifest "
+        f"({' '.join(READERS)}) or audio ({' '.join(sorted(AUDIO_EXTENSIONS))})"
+    )
+
+
+def check_annotations(rows: pl.DataFrame, duration_ms: NDArray[Any]) -> list[str | None]:
+    """What of each recording's annotations lies past its end.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        :data:`flexi_score.schema.RECORDINGS`.
+    duration_ms : ndarray of int, shape (n,)
+        Duration of each.
+
+    Returns
+    -------
+    list of str or None, length n
+        A message, or None where all lie inside (to within :data:`END_SLACK_MS`).
+    """
+    ends = {
+        "annotations.user_turn_end is": pl.col("user_turn_end_ms"),
+        "annotations.pause ends": pl.col("pause_end_ms"),
+        "annotations.interrupt ends": pl.col("interrupt_end_ms"),
+        "annotations.backchannels end": pl.col("backchannels").list.last().struct.field("end_ms"),
+        "annotations.reference_backchannels end": pl.col("reference_backchannels_ms").list.last(),
+    }
+    duration = pl.lit(pl.Series("duration_ms", duration_ms, dtype=pl.Int64))
+    message = pl.coalesce(
+        pl.when(end > duration + END_SLACK_MS).then(
+            pl.format(
+                f"{what} at {{}} s, past the end of the recording at {{}} s",
+                end / 1000,
+                duration / 1000,
+            )
+        )
+        for what, end in ends.items()
+    )
+    return rows.select(message=message)["message"].to_list()
+
+
+def _manifest_in(folder: Path) -> Path | None:
+    found = [folder / name for name in MANIFEST_NAMES if (folder / name).is_file()]
+    if len(found) > 1:
+        raise ManifestError(
+            f"{folder}: several manifests ({', '.join(p.name for p in found)}); name the one to use"
+        )
+    return found[0] if found else None
+
+
+def _read_manifest(path: Path, system: str) -> Manifest:
+    table = read_table(path)
+    raw = [_Raw(row.where, row.value, {}, row.fault) for row in table.rows]
+    return _check(path, path.parent, raw, [], system, table.warnings)
+
+
+def _read_folder(folder: Path, layout: str, system: str) -> Manifest:
+    found = read_layout(folder, layout)
+    raw = [_Raw(sample.where, sample.row, sample.metadata, None) for sample in found.samples]
+    problems = [
+        {
+            "recording": problem.id,
+            "system": system,
+            "scenario": problem.scenario,
+            "error": "RowError",
+            "reason": problem.reason,
+        }
+        for problem in found.problems
+    ]
+    return _check(folder, folder, raw, problems, system, found.warnings)
+
+
+def _check(
+    source: Path,
+    root: Path,
+    raw: list[_Raw],
+    problems: list[dict[str, Any]],
+    system: str,
+    warnings: list[str],
+) -> Manifest:
+    """Every raw row either as a recording or as a failure, with unique names."""
+    root = root.absolute()
+    rows: list[dict[str, Any]] = []
+    failures = list(problems)
+    first: dict[str, str] = {}
+    for item in raw:
+        name = None
+        try:
+            if item.fault:
+                name = _read_or_none(row_id, item.value)
+                raise RowError(item.fault)
+            name = row_id(item.value)
+            if name in first:
+                raise RowError(f"id {name!r} is already that of {first[name]}; ids must be unique")
+            rows.append(parse_row(item.value, root, system, item.metadata))
+        except RowError as error:
+            place = f"{source}, {item.where}" if item.where else str(source)
+            failures.append(
+                {
+                    # Left for _unique where the row has no id, or not one of its own.
+                    "recording": f"{name} ({item.where})" if name in first else name,
+                    "where": item.where,
+                    "system": _read_or_none(row_system, item.value, system) or system,
+                    "scenario": _read_or_none(row_scenario, item.value),
+                    "error": type(error).__name__,
+                    "reason": f"{place}: {error}",
+                }
+            )
+        if name is not None:
+            first.setdefault(name, item.where or str(source))
+    if not rows:
+        raise _nothing_usable(source, failures)
+    names = _unique([row["recording"] for row in rows], failures)
+    return Manifest(
+        rows=_frame(rows, RECORDINGS),
+        failures=_frame(
+            [
+                {**failure, "recording": name, "stage": "manifest"}
+                for failure, name in zip(failures, names, strict=True)
+            ],
+            FAILURES,
+        ),
+        root=root,
+        warnings=list(warnings),
+    )
+
+
+def _unique(taken: Iterable[str], failures: list[dict[str, Any]]) -> list[str]:
+    """Names of the failures, none of them twice or that of a usable row."""
+    used = set(taken)
+    names = []
+    for failure in failures:
+        where = failure.get("where") or "incomplete"
+        name = wanted = failure["recording"] or f"({where})"
+        tries = 1
+        while name in used:
+            name = f"{wanted} ({where})" if tries == 1 else f"{wanted} ({where}, {tries})"
+            tries += 1
+        used.add(name)
+        names.append(name)
+    return names
+
+
+def _nothing_usable(source: Path, failures: list[dict[str, Any]]) -> InputError:
+    kind = InputError if source.is_dir() else ManifestError
+    if not failures:
+        return kind(f"{source}: no recordings found")
+    shown = [f"\n  {failure['reason']}" for failure in failures[:_SHOWN]]
+    if len(failures) > _SHOWN:
+        shown.append(f"\n  and {len(failures) - _SHOWN} more")
+    return kind(f"{source}: none of {len(failures)} rows can be used:{''.join(shown)}")
+
+
+def _read_or_none(reader: Any, value: Any, *args: Any) -> str | None:
+    try:
+        return str(reader(value, *args)) if isinstance(value, dict) else None
+    except RowError:
+        return None
+
+
+def _frame(rows: list[dict[str, Any]], schema: pl.Schema) -> pl.DataFrame:
+    columns = {name: [row.get(name) for row in rows] for name in schema}
+    return pl.DataFrame(columns, schema=schema)
