@@ -1,0 +1,232 @@
+"""One role's 16 kHz samples, spooled so that no recording has to fit in memory.
+
+A :class:`Signal` is written once, block by block, and read at random. It lives in memory while
+it is short and in an unnamed temporary file (in ``TMPDIR``) beyond that.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+
+from flexi_score.audio import SAMPLE_RATE_HZ, AudioInfo, Samples, decode_blocks, probe
+from flexi_score.audio import resample_blocks as resample
+from flexi_score.errors import AudioError, OutputError
+from flexi_score.schema import SPEAKERS, Speaker
+
+#: A signal up to this size (four minutes) stays in memory.
+MEMORY_BYTES: Final = 16 * 2**20
+
+_BYTES: Final = 4  # a float32
+#: Largest value that an encoding can hold, where that is below 1.
+_FULL_SCALE: Final = {"ULAW": 32124 / 32768, "ALAW": 32256 / 32768}
+
+
+class SampleCounts:
+    """Running counts over one channel's samples as the file holds them, before resampling.
+
+    Attributes
+    ----------
+    n : int
+        Samples seen.
+    n_zero, n_clipped : int
+        Samples that are exactly 0, and at or beyond 99.9 % of the encoding's full scale.
+    low, high : float
+        Extremes; equal in a dead channel.
+    """
+
+    def __init__(self, encoding: str = "FLOAT") -> None:
+        self.n, self.n_zero, self.n_clipped = 0, 0, 0
+        self.low, self.high = np.inf, -np.inf
+        self._limit = 0.999 * _FULL_SCALE.get(encoding, 1.0)
+
+    def add(self, block: Samples) -> None:
+        """Count the samples of a block, shape (n,)."""
+        if len(block) == 0:
+            return
+        self.n += len(block)
+        self.n_zero += len(block) - int(np.count_nonzero(block))
+        low, high = float(block.min()), float(block.max())
+        if max(-low, high) >= self._limit:
+            self.n_clipped += int(np.count_nonzero(np.abs(block) >= self._limit))
+        self.low, self.high = min(self.low, low), max(self.high, high)
+
+
+class Signal:
+    """16 kHz float32 samples of one role; close it, or use it in a ``with`` statement.
+
+    Attributes
+    ----------
+    name : str
+        The file and channel it came from, for messages.
+    n_samples : int
+    counts : SampleCounts
+        Of the samples before they were resampled.
+    """
+
+    def __init__(
+        self, name: str, counts: SampleCounts | None = None, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
+        self.name = name
+        self.n_samples = 0
+        self.counts = counts if counts is not None else SampleCounts()
+        self._spool = tempfile.SpooledTemporaryFile(max_size=memory_bytes)  # noqa: SIM115
+
+    @property
+    def duration_ms(self) -> int:
+        """Length in ms, rounded."""
+        return round(self.n_samples * 1000 / SAMPLE_RATE_HZ)
+
+    def append(self, block: Samples) -> None:
+        """Add samples, shape (n,), at the end.
+
+        Raises
+        ------
+        OutputError
+            If the temporary folder is full.
+        """
+        try:
+            self._spool.seek(self.n_samples * _BYTES)
+            self._spool.write(np.ascontiguousarray(block, np.float32).tobytes())
+        except OSError as error:
+            raise OutputError(
+                f"{self.name}: no room for decoded samples in {tempfile.gettempdir()} ({error}); "
+                "a three-hour recording needs 1.4 GB there: free space, or set TMPDIR"
+            ) from error
+        self.n_samples += len(block)
+
+    def read(self, start: int, stop: int) -> Samples:
+        """Samples [start, stop), clipped to those that exist; a fresh float32 array."""
+        start = min(max(start, 0), self.n_samples)
+        stop = min(max(stop, start), self.n_samples)
+        self._spool.seek(start * _BYTES)
+        data = self._spool.read((stop - start) * _BYTES)
+        return np.frombuffer(bytearray(data), np.float32)
+
+    def blocks(self, n: int) -> Iterator[Samples]:
+        """All samples in order, n at a time (the last block may be shorter)."""
+        for start in range(0, self.n_samples, n):
+            yield self.read(start, start + n)
+
+    def close(self) -> None:
+        """Free the memory or the temporary file."""
+        self._spool.close()
+
+    def __enter__(self) -> "Signal":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def signal_from_array(samples: Samples, name: str = "samples") -> Signal:
+    """A signal of samples that are in memory already (16 kHz, full scale 1.0)."""
+    signal = Signal(name)
+    block = np.asarray(samples, np.float32)
+    signal.counts.add(block)
+    signal.append(block)
+    return signal
+
+
+def open_signals(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
+    """Decode the user's and the model's channel of one recording.
+
+    A two-channel file is decoded in one pass. Offsets of a pair of files are left to the caller.
+
+    Parameters
+    ----------
+    row : mapping
+        With the audio keys of :data:`flexi_score.schema.RECORDINGS`: ``audio``,
+        ``user_channel``, ``model_channel``, or ``user_audio`` and ``model_audio`` (mono files).
+
+    Returns
+    -------
+    user, model : Signal
+        To be closed by the caller.
+
+    Raises
+    ------
+    AudioError
+        If audio is missing or faulty, a channel does not exist, both roles are on one channel,
+        or a file of a pair is not mono.
+    """
+    if row.get("audio") is not None:
+        return _open_one_file(row)
+    files = {}
+    for speaker in SPEAKERS:
+        key = f"{speaker}_audio"
+        if row.get(key) is None:
+            raise AudioError(
+                f"recording {row.get('recording')!r}: has no {key}; expected audio (a two-channel "
+                "file), or user_audio and model_audio"
+            )
+        info = probe(row[key])
+        if info.n_channels != 1:
+            raise AudioError(
+                f"{info.path}: has {info.n_channels} channels, {key} must be a mono file; if one "
+                f"file holds both roles, give it as audio with channels, else keep the channel of "
+                f"the {speaker} (ffmpeg -i INPUT -af pan=mono|c0=c0 OUTPUT.wav keeps the first)"
+            )
+        files[speaker] = info
+    if os.path.samefile(files["user"].path, files["model"].path):
+        raise AudioError(
+            f"{files['user'].path}: is both user_audio and model_audio; expected one file each"
+        )
+    with ExitStack() as opened:
+        user, model = (opened.enter_context(_decode(files[s], {s: 0})[s]) for s in SPEAKERS)
+        opened.pop_all()
+    return user, model
+
+
+def _open_one_file(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
+    info = probe(row["audio"])
+    channels: dict[Speaker, int] = {"user": row["user_channel"], "model": row["model_channel"]}
+    for speaker, channel in channels.items():
+        if not 0 <= channel < info.n_channels:
+            has = "1 channel" if info.n_channels == 1 else f"{info.n_channels} channels"
+            raise AudioError(
+                f"{info.path}: has {has}, the manifest asks for channel {channel} as {speaker} "
+                "(counted from 0); give user_audio and model_audio where each role has its own "
+                "file, or correct channels"
+            )
+    if channels["user"] == channels["model"]:
+        raise AudioError(
+            f"{info.path}: channels gives channel {channels['user']} as both user and model; "
+            'expected two different channels, as {"user": 0, "model": 1}'
+        )
+    signals = _decode(info, channels)
+    return signals["user"], signals["model"]
+
+
+def _decode(info: AudioInfo, channels: Mapping[Speaker, int]) -> dict[Speaker, Signal]:
+    counts = [SampleCounts(info.encoding) for _ in channels]
+    signals = {
+        speaker: Signal(f"{Path(info.path).name} channel {channel}", counts[k])
+        for k, (speaker, channel) in enumerate(channels.items())
+    }
+    with ExitStack() as opened:
+        for signal in signals.values():
+            opened.enter_context(signal)
+        raw = _count(decode_blocks(info, list(channels.values())), counts)
+        for block in resample(raw, info.sample_rate_hz):
+            for k, signal in enumerate(signals.values()):
+                signal.append(block[:, k])
+        opened.pop_all()
+    return signals
+
+
+def _count(blocks: Iterable[Samples], counts: list[SampleCounts]) -> Iterator[Samples]:
+    for block in blocks:
+        for k, channel in enumerate(counts):
+            channel.add(block[:, k])
+        yield block
