@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from flexi_score.errors import SettingsError
 
-PROFILES: Final = ("paper", "release")
+PROFILES: Final = ("paper", "release", "fdb-v1", "tau")
 
 
 class _Group(BaseModel):
@@ -57,7 +57,7 @@ class ExtractSettings(_Group):
         0,
     )
     asr: str = _choice(
-        "tiny.en", "recogniser: none, a packaged model's name, a Whisper name, or a path", "MODELS"
+        "tiny.en", "recogniser: none, a packaged model's name, a Whisper name, or a path", "faster-whisper"
     )
     language: str = _choice("en", "spoken language (ISO 639-1), or auto to detect it", "Whisper")
     beam_size: int = _number(1, "", "beams in recognition", "faster-whisper", 1, 20)
@@ -120,7 +120,7 @@ class BackchannelSettings(_Group):
 class TakeoverSettings(_Group):
     """The group of model IPUs that counts as taking the floor (paper eq. 7)."""
 
-    group_ms: int = _ms(1000, "IPUs closer than this form one group", "DEFINITIONS section 2", 1)
+    group_ms: int = _ms(1000, "IPUs closer than this form one group", "flexi_score", 1)
 
 
 class YieldSettings(_Group):
@@ -166,11 +166,52 @@ class ModelBackchannelSettings(_Group):
     window_ms: int = _ms(200, "window of the backchannel distributions", "paper eq. 8", 1)
 
 
+class ConversationSettings(_Group):
+    """Scenario conversation: the paper's levels of interaction."""
+
+    level_1_ms: int = _ms(150, "a response below this is level 1", "FLEXI paper, section 1")
+    level_2_ms: int = _ms(400, "one below this is level 2, others 3", "FLEXI paper, section 1")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ConversationSettings":
+        if self.level_1_ms > self.level_2_ms:
+            raise ValueError("conversation.level_1_ms must not exceed conversation.level_2_ms")
+        return self
+
+
+class FdbSettings(_Group):
+    """Profile fdb-v1: segments of Full-Duplex-Bench v1.5's timing script."""
+
+    user_merge_ms: int = _ms(
+        600, "user segments at most this far apart are one", "Full-Duplex-Bench v1.5, get_timing.py"
+    )
+    model_merge_ms: int = _ms(
+        500, "model segments, likewise", "Full-Duplex-Bench v1.5, get_timing.py"
+    )
+    stop_window_ms: int = _ms(
+        1000, "the model stops for the overlap up to this long after its end", "flexi_score"
+    )
+
+
+class TauSettings(_Group):
+    """Profile tau: windows of the tau-voice panel."""
+
+    yield_window_ms: int = _ms(2000, "the model yields if it stops within this", "tau-voice")
+    stop_window_ms: int = _ms(
+        1000, "the model talks through what it should ignore if it does not stop within this",
+        "tau-voice",
+    )  # fmt: skip
+    response_window_ms: int = _ms(
+        2000, "it leaves that unanswered if it does not start within this of its end", "tau-voice"
+    )
+    min_events: int = _number(10, "events", "rates on fewer are hidden", "tau-voice", 0, 1_000_000)
+
+
 class JudgeSettings(_Group):
     """What timing cannot tell."""
 
     mode: Literal["none", "replay"] = _choice(
-        "none", "none, or replay: ratings that came with the recordings", "DESIGN"
+        "none", "none, or replay: ratings that came with the recordings", "flexi_score"
     )
 
 
@@ -189,7 +230,9 @@ class SummarySettings(_Group):
 class Settings(_Group):
     """All settings. ``profile`` chooses the definitions, the groups hold their numbers."""
 
-    profile: Literal["paper", "release"] = _choice("paper", "set of definitions", "DEFINITIONS")
+    profile: Literal["paper", "release", "fdb-v1", "tau"] = _choice(
+        "paper", "set of definitions", "flexi_score"
+    )
     extract: ExtractSettings = ExtractSettings()
     health: HealthSettings = HealthSettings()
     speech: SpeechSettings = SpeechSettings()
@@ -201,6 +244,9 @@ class Settings(_Group):
     model_interrupt: ModelInterruptSettings = ModelInterruptSettings()
     user_backchannel: UserBackchannelSettings = UserBackchannelSettings()
     model_backchannel: ModelBackchannelSettings = ModelBackchannelSettings()
+    conversation: ConversationSettings = ConversationSettings()
+    fdb: FdbSettings = FdbSettings()
+    tau: TauSettings = TauSettings()
     judge: JudgeSettings = JudgeSettings()
     summary: SummarySettings = SummarySettings()
 
@@ -235,7 +281,7 @@ def load_settings(profile: str = "paper", changes: Mapping[str, Any] | None = No
     Parameters
     ----------
     profile : str
-        ``paper`` or ``release``.
+        One of :data:`PROFILES`.
     changes : mapping, optional
         ``{"ipu.min_silence_ms": 180, ...}``; values may be strings, as from the command line.
 

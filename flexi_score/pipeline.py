@@ -13,11 +13,11 @@ import numpy as np
 import polars as pl
 
 from flexi_score import archive as store
-from flexi_score.aggregate import cluster_labels, summarize
+from flexi_score.aggregate import cluster_labels, summarize, with_failures
 from flexi_score.config import Settings, flatten, load_settings, signature
 from flexi_score.errors import InputError
 from flexi_score.manifest import Manifest, check_annotations, read_input
-from flexi_score.metrics import failed_scores, profile_metrics, score_structure
+from flexi_score.metrics import profile_metrics, score_structure
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import FAILURES
 from flexi_score.segment.events import events_frame
@@ -216,7 +216,7 @@ def score_tracks(
     """Score speech and words from any source, already in memory."""
     structure = build_structure(tracks, settings)
     metrics = profile_metrics(settings.profile)
-    scores = pl.concat([score_structure(structure, settings), failed_scores(failures, metrics)])
+    scores = with_failures(score_structure(structure, settings), failures, metrics)
     clusters = None
     if settings.summary.cluster is not None:
         clusters = cluster_labels(scores, tracks.recordings, settings.summary.cluster)

@@ -1,6 +1,6 @@
 """Every metric of every profile: what it means, and how it is computed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
@@ -57,23 +57,3 @@ def mean_latency_s(scores: pl.DataFrame) -> dict[str, float]:
     )
     means = latency.group_by("system").agg(pl.col("value").mean()).drop_nulls()
     return dict(means.iter_rows())
-
-
-def failed_scores(failures: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
-    """A row of status ``failed`` for each metric that a failed recording should have had.
-
-    Where its scenario is unknown or has no metrics there is one row, of metric ``recording``:
-    what failed must not vanish from the counts.
-    """
-    table = pl.DataFrame({"scenario": [m.scenario for m in metrics],
-                          "metric": [m.name for m in metrics]},
-                         schema={"scenario": pl.String, "metric": pl.String})  # fmt: skip
-    rows = failures.join(table, on="scenario", how="left", maintain_order="left_right")
-    return rows.with_columns(
-        pl.col("metric").fill_null("recording"),
-        pl.lit("failed").alias("status"),
-        *[
-            pl.lit(None, SCORES[name]).alias(name)
-            for name in ("value", "reference_ms", "decided_ms", "margin_s", "source")
-        ],
-    ).select(SCORES.names())

@@ -25,7 +25,7 @@ METRICS = (
     _metric(
         name="lead", label="Lead", unit="s", direction="none", aggregate="mean",
         definition="end of the user's turn minus start of the first takeover, signed",
-        source="DEFINITIONS section 2", null_means="no takeover",
+        source="flexi_score", null_means="no takeover",
     ),
     _metric(
         name="eds", label="EDS", unit="0-5", direction="up", aggregate="mean", judged=True,

@@ -35,8 +35,9 @@ METRICS = (
     _metric(
         name="response_latency", label="Response latency", unit="s", direction="down",
         aggregate="mean",
-        definition="start of the first takeover after the end of the interruption, minus that end",
-        source="DEFINITIONS section 2", null_means="the model did not answer",
+        definition="start of the first takeover at or after the end of the interruption, minus "
+        "that end, whether or not the model held the turn",
+        source="tau-voice, response latency", null_means="no interruption, or no answer",
     ),
     _metric(
         name="tss", label="TSS", unit="0-5", direction="up", aggregate="mean", judged=True,
@@ -63,8 +64,8 @@ def score(
     yielded = holding & ~np.isnan(stop)
     unclear = holding & ~yielded & cut_short
     usable = holding & ~unclear
-    answer = _next_takeover(cases, e, settings)
-    answered = holding & ~np.isnan(answer)
+    answer = _next_takeover(cases, e, stop, cut, settings)
+    answered = ~np.isnan(answer)
 
     row = partial(
         score_rows, structure.tracks.recordings, rec,
@@ -97,7 +98,8 @@ def score(
     response = row(
         "response_latency", np.where(answered, answer - end, np.nan) / 1000,
         c.choose((answered, "scored"), otherwise="not_applicable"),
-        c.choose((answered, late), (holding, "no takeover follows"), otherwise=absent),
+        c.choose((answered, late), (holding | (cut & ~cases.silent), "no takeover follows"),
+                 otherwise=absent),
         decided_ms=answer_ms,
     )  # fmt: skip
     rating = cases.rows["rating"].cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -171,14 +173,19 @@ def _margin_s(
     return np.where(np.isnan(stop), short, to_flip) / 1000
 
 
-def _next_takeover(cases: c.Cases, e: Ints, settings: Settings) -> Floats:
-    """Start of the first takeover among the model's IPUs that start at or after ``e``.
+def _next_takeover(
+    cases: c.Cases, e: Ints, stop: Floats, cut: Bools, settings: Settings
+) -> Floats:
+    """Start of the first takeover at or after ``e``, NaN without one.
 
-    Grouped afresh: what was said before the interruption ended is not part of the answer.
+    What a model that yielded says next is grouped afresh: even if it answers within
+    ``takeover.group_ms``, what it had been saying is not part of the answer. One that kept talking
+    answers with a takeover of its own, not with the next breath.
     """
-    model, n = cases.structure.model, len(cases.structure)
-    since = np.full(n, NEVER)
-    since[cases.rec] = e
+    structure, model = cases.structure, cases.structure.model
+    since = np.full(len(structure), NEVER)
+    yielded = ~np.isnan(stop)
+    since[cases.rec[yielded]] = e[yielded]
     later = model.ipus.start >= since[model.ipus.rec]
     ipus, words = model.ipus.take(later), model.ipu_words[later]
     group = axis.group_ids(ipus, settings.takeover.group_ms)
@@ -187,5 +194,7 @@ def _next_takeover(cases: c.Cases, e: Ints, settings: Settings) -> Floats:
     said = np.bincount(group, words, minlength=len(heads))
     long = ipus.end[tails] - ipus.start[heads] > settings.backchannel.max_ms
     long |= said > settings.backchannel.max_words
-    groups = Spans(ipus.rec[heads], ipus.start[heads], ipus.end[tails]).take(long)
-    return c.moments(axis.next_start(groups, e, cases.end))
+    fresh = Spans(ipus.rec[heads], ipus.start[heads], ipus.end[tails]).take(long)
+    after_yield = axis.next_start(fresh, e, cases.end)
+    otherwise = axis.next_start(model.takeovers, e, cases.end)
+    return c.moments(np.where(cut, np.where(yielded, after_yield, otherwise), NEVER))
