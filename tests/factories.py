@@ -1,6 +1,7 @@
 """Small builders of tracks for tests: what a recording is, in as few words as possible."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -61,3 +62,108 @@ def _words(lists: Sequence[Timed | None]) -> Words:
         np.ones(len(flat)),
         np.array([words is not None for words in lists], bool),
     )
+
+
+@dataclass
+class Dialogue:
+    """One recording: what each speaker says, and its manifest row."""
+
+    duration: int
+    user: list[tuple[int, int]] = field(default_factory=list)
+    model: list[tuple[int, int]] = field(default_factory=list)
+    user_words: list[tuple[int, int, str]] | None = None
+    model_words: list[tuple[int, int, str]] | None = None
+    row: dict[str, Any] = field(default_factory=dict)
+
+    def swapped(self) -> "Dialogue":
+        """The same with user and model exchanged."""
+        return Dialogue(
+            self.duration, self.model, self.user, self.model_words, self.user_words, self.row
+        )
+
+    def shifted(self, by: int) -> "Dialogue":
+        """The same, ``by`` ms later (speech cut to the recording first)."""
+        spans = [
+            [(max(a, 0) + by, min(b, self.duration) + by) for a, b in s if b > 0 and a < b]
+            for s in (self.user, self.model)
+        ]
+        words = [
+            None if w is None else [(a + by, b + by, t) for a, b, t in w]
+            for w in (self.user_words, self.model_words)
+        ]
+        return Dialogue(self.duration + by, spans[0], spans[1], words[0], words[1], self.row)
+
+
+def tracks_of(dialogues: Sequence[Dialogue]) -> Tracks:
+    """Tracks of several recordings."""
+    return make_tracks(
+        [d.user for d in dialogues],
+        [d.model for d in dialogues],
+        [d.duration for d in dialogues],
+        user_words=[d.user_words for d in dialogues],
+        model_words=[d.model_words for d in dialogues],
+        rows=[d.row for d in dialogues],
+    )
+
+
+def random_dialogue(rng: np.random.Generator, scenario: str = "conversation") -> Dialogue:
+    """A recording of any sort: on a coarse grid as often as not, so that ties and limits occur."""
+    grid = int(rng.choice([1, 10, 50, 100, 250]))
+    duration = int(rng.choice([0, 40, 1000, 4000, 9000, 20000]))
+    shape = rng.choice(["both", "both", "both", "both", "user", "model", "none"])
+    sides = [
+        _random_speech(rng, duration, grid) if shape in ("both", name) else []
+        for name in ("user", "model")
+    ]
+    if rng.random() < 0.2:  # simultaneous intervals
+        sides[1] += [span for span in sides[0] if rng.random() < 0.4]
+    words = [_random_words(rng, spans, grid) if rng.random() < 0.6 else None for spans in sides]
+    row = {"scenario": scenario} | _random_annotations(rng, duration, grid)
+    return Dialogue(duration, sides[0], sides[1], words[0], words[1], row)
+
+
+def _random_speech(rng: np.random.Generator, duration: int, grid: int) -> list[tuple[int, int]]:
+    count = int(rng.integers(0, 12))
+    if rng.random() < 0.15:  # unordered, overlapping, past both ends
+        starts = rng.integers(-500, duration + 500, count) // grid * grid
+        return [(int(a), int(a + rng.integers(0, 3000) // grid * grid)) for a in starts]
+    clock, spans = int(rng.integers(0, 3000)) // grid * grid, []
+    longest = int(rng.choice([400, 1500, 4000]))
+    for _ in range(count):
+        length = int(rng.integers(0, longest)) // grid * grid
+        spans.append((clock, clock + length))
+        clock += length + int(rng.choice([0, 150, 199, 200, 600, 999, 1000, 1500, 2500]))
+        clock += int(rng.integers(0, 300)) // grid * grid
+    return spans
+
+
+def _random_words(
+    rng: np.random.Generator, spans: Spans, grid: int
+) -> list[tuple[int, int, str]] | None:
+    words = []
+    for a, b in spans:
+        for _ in range(int(rng.integers(0, 6))):
+            start = int(rng.integers(a - 400, max(b, a) + 400)) // grid * grid
+            words.append((start, start + int(rng.integers(0, 500)), f"w{len(words)}"))
+    return words
+
+
+def _random_annotations(rng: np.random.Generator, duration: int, grid: int) -> dict[str, Any]:
+    def moment() -> int:
+        return int(rng.integers(0, duration + 1)) // grid * grid
+
+    row: dict[str, Any] = {}
+    for start, end in (("pause_start_ms", "pause_end_ms"),
+                       ("interrupt_start_ms", "interrupt_end_ms")):  # fmt: skip
+        if rng.random() < 0.5:
+            row[start], row[end] = sorted((moment(), moment()))
+    if rng.random() < 0.5:
+        row["user_turn_end_ms"] = moment()
+    if rng.random() < 0.5:
+        pairs = [sorted((moment(), moment())) for _ in range(int(rng.integers(0, 4)))]
+        row["backchannels"] = [{"start_ms": a, "end_ms": b} for a, b in sorted(pairs)]
+    if rng.random() < 0.5:
+        row["reference_backchannels_ms"] = sorted(moment() for _ in range(int(rng.integers(0, 5))))
+    if rng.random() < 0.5:
+        row["rating"] = float(rng.integers(0, 6))
+    return row

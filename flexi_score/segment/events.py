@@ -85,7 +85,7 @@ def _with_words(
         n_words=pl.Series(n_words).fill_nan(None).cast(pl.Int64),
     )
     if not with_text:
-        return table
+        return table.with_columns(text=pl.lit(None, pl.String))
     text = _texts(first, stop, side, words)
     return table.with_columns(text=pl.when(pl.Series(known)).then(text))
 

@@ -4,20 +4,23 @@ Definitions are those of the FLEXI paper (section 2.1, equations 2 to 6) after d
 2022) and Arora et al. 2025. Where they are silent, this module decides:
 
 - **Who holds the turn.** Going through the IPUs of both speakers by their start, an IPU takes the
-  floor unless it belongs to a backchannel, or lies wholly within an IPU of the other (a failed
-  attempt: the other never stopped). The holder is whoever took it last.
+  floor unless it belongs to a backchannel, or lies wholly within an IPU of the other that began
+  before it, as do all later IPUs of its group (a failed attempt: the other never stopped). The
+  holder is whoever took it last; what the holder says belongs to the holder's turn.
 - **Backchannel.** A group of IPUs of one speaker (less than ``takeover.group_ms`` apart), at most
   ``backchannel.max_ms`` long and at most ``backchannel.max_words`` words, that starts while the
   other holds the turn: while the other speaks, or in a silence of the other that is no longer than
   ``backchannel.max_pause_ms`` so far and that the other ends by speaking again before the listener
   says anything longer. A short utterance after which the other does not go on is a turn.
-- **Turn.** IPUs of one speaker that took the floor, with no IPU of the other taking it in between.
-  Every failed attempt is a turn of its own, with ``success`` false.
+- **Turn.** IPUs of one speaker that took or kept the floor, with no IPU of the other taking it in
+  between. Every failed attempt (successive IPUs of one group that failed) is a turn of its own,
+  with ``success`` false.
 - **Interruption.** An IPU that is not a backchannel, of a speaker who does not hold the turn, and
   that starts inside an IPU of the other. Successful if the other stops first and stays silent until
   it ends.
 - **Ties.** Two IPUs with the same start are taken by their end; with the same start and end neither
-  takes the floor. So exchanging the channels exchanges the labels and nothing else.
+  takes the floor. A silence with both speakers on both sides is a pause of the holder, or a gap if
+  nobody holds the turn. So exchanging the channels exchanges the labels and nothing else.
 """
 
 from dataclasses import dataclass
@@ -27,7 +30,7 @@ import numpy as np
 from flexi_score.config import Settings
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
-from flexi_score.segment.tracks import Bools, Floats, Ints, Intervals, Tracks, Words
+from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, Tracks, Words
 
 USER, MODEL, NOBODY = 0, 1, -1
 
@@ -146,17 +149,16 @@ def build_structure(tracks: Tracks, settings: Settings) -> Structure:
     user = _speaker(tracks.user_speech, tracks.user_words, tracks, origin, settings)
     model = _speaker(tracks.model_speech, tracks.model_words, tracks, origin, settings)
     user, model = _floor(user, model, origin, tracks.duration_ms, settings)
-    silences = axis.complement(
-        axis.union(user.ipus, model.ipus), origin, tracks.duration_ms
-    )
-    pauses, gaps = _pauses_and_gaps(silences, user, model, origin)
+    silences = axis.complement(axis.union(user.ipus, model.ipus), origin, tracks.duration_ms)
+    turns = _turns(user, model)
+    pauses, gaps = _pauses_and_gaps(silences, user, model, turns)
     return Structure(
         tracks=tracks,
         origin=origin,
         duration_ms=tracks.duration_ms,
         user=user,
         model=model,
-        turns=_turns(user, model),
+        turns=turns,
         backchannels=_backchannels(user, model),
         interruptions=_interruptions(user, model),
         silences=silences,
@@ -172,13 +174,13 @@ def _speaker(
     ipus = build_ipus(axis.place(speech, origin, tracks.duration_ms), settings)
     ipu_word = _word_ipus(ipus, words, origin, settings.ipu.word_reach_ms)
     held = ipu_word >= 0
-    ipu_words = np.bincount(ipu_word[held], words.count[held], minlength=len(ipus))
-    ipu_words = np.where(words.known[ipus.rec], ipu_words, np.nan)
+    counts = np.bincount(ipu_word[held], words.count[held], minlength=len(ipus))
+    ipu_words = np.where(words.known[ipus.rec], counts.astype(np.float64), np.nan)
     group = axis.group_ids(ipus, settings.takeover.group_ms)
     heads = np.flatnonzero(np.diff(group, prepend=-1))
     tails = np.append(heads[1:], len(ipus))[: len(heads)] - 1
     groups = Spans(ipus.rec[heads], ipus.start[heads], ipus.end[tails])
-    group_words = np.bincount(group, ipu_words, minlength=len(groups))
+    group_words: Floats = np.bincount(group, ipu_words, minlength=len(groups)).astype(np.float64)
     limits = settings.backchannel
     # NaN > n is false: without a transcript the length alone decides.
     long = (groups.end - groups.start > limits.max_ms) | (group_words > limits.max_words)
@@ -198,7 +200,9 @@ def _word_ipus(ipus: Spans, words: Words, origin: Ints, reach_ms: int) -> Ints:
     lag = np.where(ipus.start[before] > middle, NEVER, lag)
     lead = np.where(ipus.start[after] > middle, ipus.start[after] - middle, NEVER)
     nearest = np.where(lag <= lead, before, after)
-    return np.where(np.minimum(lag, lead) <= reach_ms, nearest, -1)
+    # A word hours past the end of its recording must not land in another one.
+    near = (np.minimum(lag, lead) <= reach_ms) & (ipus.rec[nearest] == words.rec)
+    return np.where(near, nearest, -1)
 
 
 def _floor(
@@ -226,17 +230,19 @@ def _floor(
     same = (start[1:] == start[:-1]) & (end[1:] == end[:-1])
     tied[1:] |= same
     tied[:-1] |= same
-    opens = np.diff(rec, prepend=-1) != 0  # nobody holds the turn yet: the first IPU takes it
-    takes = (takes | opens) & ~tied
+    free = np.flatnonzero(~tied)
+    takes[free[np.diff(rec[free], prepend=-1) != 0]] = True  # nobody holds the turn yet
+    takes &= ~tied
 
     position = np.arange(len(order))
     latest = np.maximum.accumulate(np.where(takes, position, -1))
-    before = np.concatenate([[-1], latest[:-1]]).astype(np.int64)
+    before = np.concatenate([[-1], latest]).astype(np.int64)[:-1]
+    opens = np.diff(rec, prepend=-1) != 0
     first_of_recording = np.maximum.accumulate(np.where(opens, position, 0))
-    holder = np.where(before >= first_of_recording, speaker[before], NOBODY)
-    role = np.where(takes, CLAIM, FAILED)
-    role = np.where(yields & ~takes, np.where(holder == 1 - speaker, BACKCHANNEL, CLAIM), role)
-    role = np.where(tied & (role == CLAIM), FAILED, role)
+    held_by = np.append(speaker, NOBODY)[before]  # a silent batch has nobody to index
+    holder = np.where(before >= first_of_recording, held_by, NOBODY)
+    role = np.where(yields & (holder == 1 - speaker), BACKCHANNEL, FAILED)
+    role = np.where(takes | (holder == speaker), CLAIM, role)
 
     back = np.empty(len(order), np.int64)
     back[order] = position
@@ -262,9 +268,11 @@ def _claims(
     around = np.searchsorted(theirs.start, ipus.start, "left") - 1
     ends = np.append(theirs.end, -NEVER)
     covered = ends[around] >= ipus.end
-    free = np.bincount(own.group, ~covered, minlength=len(own.groups)) > 0
-    # The whole group stands or falls together: a long one fails if the other never stopped.
-    takes = own.long[own.group] & free[own.group]
+    # An attempt that outlasts the other in the end was one from the start; what follows it inside
+    # the other's speech is not.
+    last_free = np.full(len(own.groups), -1)
+    last_free[own.group[~covered]] = np.flatnonzero(~covered)
+    free = np.arange(len(ipus)) <= last_free[own.group]
 
     groups = own.groups
     first, last = origin[groups.rec], ends_at[groups.rec]
@@ -274,125 +282,109 @@ def _claims(
     longer = axis.next_start(groups.take(own.long), groups.start + 1, last)
     pausing = (groups.start - stopped <= max_pause_ms) & (goes_on < NEVER) & (goes_on < longer)
     short = ~own.long & (speaking | pausing)
-    takes |= (~own.long & ~short)[own.group]
-    return takes, short[own.group]
+    yields = short[own.group]
+    return free & ~yields, yields
 
 
-def _merged(user: Speaker, model: Speaker, which: tuple[Bools, Bools]) -> tuple[Labelled, Ints]:
-    """Chosen IPUs of both speakers by start, and their group (the model's after the user's)."""
-    u, m = user.ipus.take(which[0]), model.ipus.take(which[1])
-    speaker = np.repeat([USER, MODEL], [len(u), len(m)])
-    spans = Spans(
-        np.concatenate([u.rec, m.rec]),
-        np.concatenate([u.start, m.start]),
-        np.concatenate([u.end, m.end]),
+def _interleave(user: Spans, model: Spans) -> tuple[Labelled, Ints]:
+    """Spans of both speakers by start and end; and the order of the chained input that this is."""
+    speaker = np.repeat([USER, MODEL], [len(user), len(model)])
+    both = Spans(
+        np.concatenate([user.rec, model.rec]),
+        np.concatenate([user.start, model.start]),
+        np.concatenate([user.end, model.end]),
     )
-    group = np.concatenate([user.group[which[0]], model.group[which[1]] + len(user.groups)])
-    order = np.lexsort((spans.end, spans.start))
-    return Labelled(spans.take(order), speaker[order]), group[order]
+    order = np.lexsort((both.end, both.start))
+    return Labelled(both.take(order), speaker[order]), order
 
 
-def _runs(labelled: Labelled, first: Bools) -> tuple[Labelled, Ints]:
-    """Join the spans from each ``first`` to the next; also how many each run holds."""
+def _successive(side: Speaker, role: int) -> tuple[Spans, Ints]:
+    """Successive IPUs of one group that share a role, joined; and how many they are."""
+    which = np.flatnonzero(side.role == role)
+    first = (np.diff(which, prepend=-2) != 1) | (np.diff(side.group[which], prepend=-1) != 0)
+    return _joined(side.ipus.take(which), first)
+
+
+def _joined(spans: Spans, first: Bools) -> tuple[Spans, Ints]:
+    """Join the spans of one speaker from each ``first`` to the next; also how many."""
     heads = np.flatnonzero(first)
-    counts = np.diff(np.append(heads, len(first)))
-    spans = labelled.spans
-    end = np.maximum.reduceat(spans.end, heads) if len(heads) else spans.end[:0]
-    joined = Spans(spans.rec[heads], spans.start[heads], end)
-    return Labelled(joined, labelled.speaker[heads]), counts
+    stops = np.append(heads[1:], len(first))[: len(heads)]
+    return Spans(spans.rec[heads], spans.start[heads], spans.end[stops - 1]), stops - heads
 
 
 def _turns(user: Speaker, model: Speaker) -> Turns:
-    claims, _ = _merged(user, model, (user.role == CLAIM, model.role == CLAIM))
+    claims, _ = _interleave(
+        user.ipus.take(user.role == CLAIM), model.ipus.take(model.role == CLAIM)
+    )
     changes = (np.diff(claims.spans.rec, prepend=-1) != 0) | (
         np.diff(claims.speaker, prepend=NOBODY) != 0
     )
-    held, held_ipus = _runs(claims, changes)
-    offset = np.full(len(held_ipus), np.nan)
-    follows = np.flatnonzero(np.diff(held.spans.rec) == 0) + 1
-    offset[follows] = held.spans.start[follows] - held.spans.end[follows - 1]
+    held, held_ipus = _joined(claims.spans, changes)
+    offset = np.full(len(held), np.nan)
+    follows = np.flatnonzero(np.diff(held.rec) == 0) + 1
+    offset[follows] = held.start[follows] - held.end[follows - 1]
 
-    tried, group = _merged(user, model, (user.role == FAILED, model.role == FAILED))
-    by_group = np.argsort(group, kind="stable")
-    tried = Labelled(tried.spans.take(by_group), tried.speaker[by_group])
-    failed, failed_ipus = _runs(tried, np.diff(group[by_group], prepend=-1) != 0)
-
+    tried, n_ipus = zip(*(_successive(side, FAILED) for side in (user, model)), strict=True)
+    failed, by_start = _interleave(*tried)
     spans = Spans(
-        np.concatenate([held.spans.rec, failed.spans.rec]),
-        np.concatenate([held.spans.start, failed.spans.start]),
-        np.concatenate([held.spans.end, failed.spans.end]),
+        np.concatenate([held.rec, failed.spans.rec]),
+        np.concatenate([held.start, failed.spans.start]),
+        np.concatenate([held.end, failed.spans.end]),
     )
     order = np.lexsort((spans.end, spans.start))
     return Turns(
         spans.take(order),
-        np.concatenate([held.speaker, failed.speaker])[order],
-        np.concatenate([held_ipus, failed_ipus])[order],
-        np.repeat([True, False], [len(held_ipus), len(failed_ipus)])[order],
-        np.concatenate([offset, np.full(len(failed_ipus), np.nan)])[order],
+        np.concatenate([claims.speaker[changes], failed.speaker])[order],
+        np.concatenate([held_ipus, np.concatenate(n_ipus)[by_start]])[order],
+        np.repeat([True, False], [len(held), len(failed.spans)])[order],
+        np.concatenate([offset, np.full(len(failed.spans), np.nan)])[order],
     )
 
 
 def _backchannels(user: Speaker, model: Speaker) -> Labelled:
-    found, group = _merged(user, model, (user.role == BACKCHANNEL, model.role == BACKCHANNEL))
-    by_group = np.argsort(group, kind="stable")
-    found = Labelled(found.spans.take(by_group), found.speaker[by_group])
-    joined, _ = _runs(found, np.diff(group[by_group], prepend=-1) != 0)
-    order = np.lexsort((joined.spans.end, joined.spans.start))
-    return Labelled(joined.spans.take(order), joined.speaker[order])
+    return _interleave(_successive(user, BACKCHANNEL)[0], _successive(model, BACKCHANNEL)[0])[0]
 
 
 def _interruptions(user: Speaker, model: Speaker) -> Interruptions:
-    parts = []
+    spans, success, stop_ms = [], [], []
     for label, own, other in ((USER, user, model), (MODEL, model, user)):
         hit = axis.straddling(other.ipus, own.ipus.start)
         claims = (own.role != BACKCHANNEL) & (own.holder != label) & (hit >= 0)
-        at, spans = hit[claims], own.ipus.take(claims)
+        at, cut = hit[claims], own.ipus.take(claims)
         stop = other.ipus.end[at]
         again = np.append(other.ipus.start, NEVER)[at + 1]
-        parts.append((spans, label, (stop < spans.end) & (again >= spans.end), stop - spans.start))
-    (u, _, u_won, u_stop), (m, _, m_won, m_stop) = parts
-    spans = Spans(
-        np.concatenate([u.rec, m.rec]),
-        np.concatenate([u.start, m.start]),
-        np.concatenate([u.end, m.end]),
-    )
-    order = np.lexsort((spans.end, spans.start))
+        spans.append(cut)
+        success.append((stop < cut.end) & (again >= cut.end))
+        stop_ms.append(stop - cut.start)
+    found, order = _interleave(*spans)
     return Interruptions(
-        spans.take(order),
-        np.repeat([USER, MODEL], [len(u), len(m)])[order],
-        np.concatenate([u_won, m_won])[order],
-        np.concatenate([u_stop, m_stop])[order],
+        found.spans, found.speaker, np.concatenate(success)[order], np.concatenate(stop_ms)[order]
     )
 
 
 def _pauses_and_gaps(
-    silences: Spans, user: Speaker, model: Speaker, origin: Ints
+    silences: Spans, user: Speaker, model: Speaker, turns: Turns
 ) -> tuple[Labelled, Spans]:
     """Classify silences between IPUs by who spoke before and who speaks after.
 
     Where both did or do (IPUs that end or start together), the silence is a pause if one speaker is
     on both sides; the holder's if both are.
     """
-    before = [_ends_at(side.ipus.end, silences.start) for side in (user, model)]
-    after = [_ends_at(side.ipus.start, silences.end) for side in (user, model)]
+    before = [_among(side.ipus.end, silences.start) for side in (user, model)]
+    after = [_among(side.ipus.start, silences.end) for side in (user, model)]
     inner = (before[0] | before[1]) & (after[0] | after[1])
     of_user, of_model = before[0] & after[0], before[1] & after[1]
-    last_user = _last_claim(user, silences.start, origin[silences.rec])
-    last_model = _last_claim(model, silences.start, origin[silences.rec])
-    speaker = np.where(of_user, USER, MODEL)
-    speaker = np.where(of_user & of_model, np.where(last_user > last_model, USER, MODEL), speaker)
-    undecided = of_user & of_model & (last_user == last_model)
-    is_pause = inner & (of_user | of_model) & ~undecided
+    speaker = np.where(of_user, USER, np.where(of_model, MODEL, NOBODY))
+    held = np.flatnonzero(turns.took_floor)
+    last = np.searchsorted(turns.spans.start[held], silences.start, "left") - 1
+    rec = np.append(turns.spans.rec[held], -1)[last]
+    holder = np.where(rec == silences.rec, np.append(turns.speaker[held], NOBODY)[last], NOBODY)
+    speaker = np.where(of_user & of_model, holder, speaker)
+    is_pause = inner & (speaker != NOBODY)
     return Labelled(silences.take(is_pause), speaker[is_pause]), silences.take(inner & ~is_pause)
 
 
-def _ends_at(times: Ints, at: Ints) -> Bools:
-    index = np.searchsorted(times, at, "left")
-    return np.append(times, NEVER)[index] == at
-
-
-def _last_claim(side: Speaker, at: Ints, since: Ints) -> Ints:
-    """Start of the last IPU before each moment that took the floor; ``since - 1`` for none."""
-    starts = side.ipus.start[side.role == CLAIM]
-    found = np.append(starts, -NEVER)[np.searchsorted(starts, at, "left") - 1]
-    return np.maximum(found, since - 1)
+def _among(times: Ints, at: Ints) -> Bools:
+    """Whether each moment is one of the sorted times."""
+    found: Bools = np.append(times, NEVER)[np.searchsorted(times, at, "left")] == at
+    return found
