@@ -25,7 +25,7 @@ from flexi_score.aggregate import (
     wilson,
     with_failures,
 )
-from flexi_score.aggregate.intervals import effective_size, generator
+from flexi_score.aggregate.intervals import bootstrap_ratio, effective_size, generator
 from flexi_score.aggregate.permutation import permutation_p, sign_flip_p
 from flexi_score.config import SummarySettings
 from flexi_score.errors import SettingsError
@@ -372,7 +372,13 @@ def test_failures_count_under_each_metric_once():
     table = summarize(scores, METRICS, FAST, failures=failures)
     counts = {(r["system"], r["metric"]): r["failed"] for r in table.iter_rows(named=True)}
     # tss needs a judge, and none was asked; floor_offset was not scored in this run.
-    assert counts == {("a", "tor"): 2, ("a", "latency"): 2, ("new", "ttr"): 1}
+    assert counts == {
+        ("a", "tor"): 2,
+        ("a", "latency"): 2,
+        ("a", "recording"): 1,  # a scenario without metrics: counted all the same
+        ("new", "ttr"): 1,
+        ("new", "recording"): 1,
+    }
     whole = with_failures(scores, failures, METRICS)
     assert_frame_equal(with_failures(whole, failures, METRICS), whole)
     assert whole.filter(pl.col("recording") == "r2")["reason"].to_list() == ["x.wav: not audio"] * 2
@@ -424,6 +430,45 @@ def test_clusters_from_metadata():
     assert clustered["ci_high"] - clustered["ci_low"] > plain["ci_high"] - plain["ci_low"]
     with pytest.raises(SettingsError, match="did you mean"):
         cluster_labels(scores, recordings, "session")
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.one_of(st.none(), st.integers(0, 9)), st.sampled_from([0.0, 0.5, 2.0])),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_a_ratio_is_total_over_total(rows):
+    per_minute = metric("conversation", "per_minute", "ratio", "none")
+    scores = frame(
+        [score(f"r{i}", "per_minute", v) | {"weight": w} for i, (v, w) in enumerate(rows)]
+    )
+    (row,) = summarize(scores, [per_minute], FAST).rows(named=True)
+    known = [(v, w) for v, w in rows if v is not None]
+    total, weight = sum(v * w for v, w in known), sum(w for _, w in known)
+    assert row["denominator"] == pytest.approx(weight)
+    assert row["value"] == (pytest.approx(total / weight) if weight else None)
+    assert (row["ci_low"] is not None) == (sum(w > 0 for _, w in known) > 1)
+    gate = parse_gate("per_minute.value >= 4", [per_minute])
+    trips = bool(check_gates([gate], scores, [per_minute]))
+    if weight and abs(total / weight - 4) > 1e-6:
+        assert trips == (total / weight > 4)
+
+
+def test_bootstrap_ratio_is_plain_resampling():
+    rng = np.random.default_rng(8)
+    minutes = rng.uniform(0.2, 3, 50)
+    count = rng.poisson(4 * minutes).astype(float)
+    low, high = bootstrap_ratio(count, minutes, ["g"] * 50, resamples=8_000)
+    drawn = []
+    for _ in range(8_000):
+        pick = rng.integers(0, 50, 50)
+        drawn.append(count[pick].sum() / minutes[pick].sum())
+    want = np.quantile(drawn, [0.025, 0.975])
+    assert low[0] == pytest.approx(want[0], abs=0.06)
+    assert high[0] == pytest.approx(want[1], abs=0.06)
 
 
 def test_quantiles():

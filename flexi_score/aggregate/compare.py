@@ -7,7 +7,8 @@ else by id, else by id without the system's name in front (``calm-017`` and ``ea
 that share fewer than half of the smaller side's recordings of a scenario are compared unpaired,
 and the table says so.
 
-Effects are candidate minus baseline. Sums are compared a recording.
+Effects are candidate minus baseline. Sums and ratios are compared a recording, every recording
+counting the same: their values here are means over recordings, not the totals of a summary.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 Grammar: ``[scenario.]metric[.statistic] comparator [+|-]number``. The condition is what must not
 be. A signed number is compared with the change since a baseline run, an unsigned one with the
-value itself. The statistic is ``value`` (the default: rate, mean or sum as the metric has it),
+value itself. The statistic is ``value`` (the default: as a summary adds the metric up),
 ``mean``, ``rate``, ``sum``, ``median``, ``min``, ``max``, ``n``, or ``p1`` to ``p99``. Without a
 scenario the gate holds for every scenario that has the metric.
 """
@@ -145,7 +145,7 @@ def check_gates(
         For a relative gate without a baseline, or one whose baseline shares no system.
     """
     tripped: list[Tripped] = []
-    sums = {(m.scenario, m.name) for m in metrics if m.aggregate == "sum"}
+    kinds = {(m.scenario, m.name): m.aggregate for m in metrics}
     partner: dict[str, str] = {}
     if baseline is not None and any(gate.relative for gate in gates):
         partner = {b: a for a, b in match_systems(baseline, scores)}
@@ -170,8 +170,10 @@ def check_gates(
         for (system, scenario), part in rows.group_by("system", "scenario", maintain_order=True):
             if gate.relative and system not in partner:
                 continue  # a system that the baseline does not know has not changed
-            total = (scenario, gate.metric) in sums
-            found = _statistic(part, gate.statistic, total)
+            kind = kinds.get((str(scenario), gate.metric)) or kinds.get(
+                ("conversation", gate.metric), "mean"
+            )
+            found = _statistic(part, gate.statistic, kind)
             before = None
             if gate.relative and baseline is not None:
                 before = _statistic(
@@ -179,7 +181,7 @@ def check_gates(
                         pl.col("system") == partner[str(system)], pl.col("scenario") == scenario
                     ),
                     gate.statistic,
-                    total,
+                    kind,
                 )
                 if found is None and before is None:
                     continue
@@ -224,14 +226,18 @@ def _of(scores: pl.DataFrame, gate: Gate) -> pl.DataFrame:
     return rows if gate.scenario is None else rows.filter(pl.col("scenario") == gate.scenario)
 
 
-def _statistic(rows: pl.DataFrame, statistic: str, total: bool) -> float | None:
+def _statistic(rows: pl.DataFrame, statistic: str, kind: str) -> float | None:
     values = rows["value"].cast(pl.Float64).fill_nan(None).drop_nulls()
     if statistic == "n":
         return float(len(values))
     if values.is_empty():
         return None
-    if statistic == "sum" or (statistic == "value" and total):
+    if statistic == "sum" or (statistic == "value" and kind == "sum"):
         return float(values.sum())
+    if statistic == "value" and kind == "ratio" and "weight" in rows.columns:
+        kept = rows.select("value", pl.col("weight").fill_null(1.0)).drop_nulls()
+        weight = float(kept["weight"].sum())
+        return float((kept["value"] * kept["weight"]).sum()) / weight if weight else None
     if statistic in ("value", "mean", "rate"):
         found = values.mean()
     elif statistic in ("min", "max"):

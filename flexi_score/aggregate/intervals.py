@@ -1,4 +1,4 @@
-"""Intervals and corrections: Wilson, bootstrap of means and quantiles, Holm.
+"""Intervals and corrections: Wilson, bootstrap of means, ratios and quantiles, Holm.
 
 Conventions
 -----------
@@ -96,6 +96,33 @@ def bootstrap_mean(
         if len(total) >= 2:
             means = resampled_means(total, count, resamples, generator(seed, keys[row]))
             low[row], high[row] = _bca(means, total, count, confidence)
+    return low, high
+
+
+def bootstrap_ratio(
+    numerators: ArrayLike | pl.Series,
+    denominators: ArrayLike | pl.Series,
+    groups: ArrayLike | pl.Series,
+    clusters: ArrayLike | pl.Series | None = None,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> tuple[Floats, Floats]:
+    """Bootstrap interval (BCa) of each group's sum of numerators over sum of denominators.
+
+    A recording's numerator and denominator are drawn together. Entries whose numerator is null or
+    NaN are left out, as are those whose denominator is not above 0.
+
+    Parameters and returns as :func:`bootstrap_mean`.
+    """
+    above = _series(denominators).cast(pl.Float64)
+    keys, frame = _grouped(_series(numerators).cast(pl.Float64), groups, clusters, above)
+    low, high = np.full(len(keys), np.nan), np.full(len(keys), np.nan)
+    for row, total, count in _units(keys, frame):
+        if len(total) >= 2:
+            ratios = resampled_means(total, count, resamples, generator(seed, keys[row]))
+            low[row], high[row] = _bca(ratios, total, count, confidence)
     return low, high
 
 
@@ -263,14 +290,16 @@ def _grouped(
     values: ArrayLike | pl.Series,
     groups: ArrayLike | pl.Series,
     clusters: ArrayLike | pl.Series | None,
+    weights: pl.Series | None = None,
 ) -> tuple[list[object], pl.DataFrame]:
     """Keys by first appearance, and the usable values sorted by group and value."""
     frame = pl.DataFrame({"group": _series(groups), "value": _series(values).cast(pl.Float64)})
+    frame = frame.with_columns((pl.lit(1.0) if weights is None else weights).alias("weight"))
     if clusters is not None:
         frame = frame.with_columns(_series(clusters).cast(pl.String).alias("cluster"))
     keys = frame["group"].unique(maintain_order=True).to_list()
-    frame = frame.filter(pl.col("value").is_not_null() & pl.col("value").is_not_nan())
-    return keys, frame.sort("value")
+    usable = pl.col("value").is_not_null() & pl.col("value").is_not_nan() & (pl.col("weight") > 0)
+    return keys, frame.filter(usable).sort("value", "weight")
 
 
 def _series(data: ArrayLike | pl.Series) -> pl.Series:
@@ -285,15 +314,10 @@ def _parts(keys: list[object], frame: pl.DataFrame) -> Iterator[tuple[int, pl.Da
 
 
 def _units(keys: list[object], frame: pl.DataFrame) -> Iterator[tuple[int, Floats, Floats]]:
-    """What is resampled: values, or clusters with the sum and number of their values."""
+    """What is resampled: values, or clusters, with the sum and weight of their values."""
     for row, part in _parts(keys, frame):
-        if "cluster" in part.columns:
-            units = (
-                part.group_by("cluster", maintain_order=True)
-                .agg(total=pl.col("value").sum(), count=pl.len().cast(pl.Float64))
-                .sort("total", "count")
-            )
-            yield row, units["total"].to_numpy(), units["count"].to_numpy()
-        else:
-            total = part["value"].to_numpy()
-            yield row, total, np.ones(len(total))
+        units = part.select(pl.col("^cluster$"), total="value", count="weight")
+        if "cluster" in units.columns:
+            units = units.group_by("cluster", maintain_order=True).sum()
+        units = units.sort("total", "count")
+        yield row, units["total"].to_numpy(), units["count"].to_numpy()

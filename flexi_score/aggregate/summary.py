@@ -1,7 +1,8 @@
 """Scores of recordings added up: one row a system, scenario and metric.
 
-A metric is a *rate* (mean of 0/1, Wilson interval), a *mean* (bootstrap interval) or a *sum*
-(a count, no interval), as the registry says. Null is unscored: it enters no mean and no count
+A metric is a *rate* (mean of 0/1, Wilson interval), a *mean* (bootstrap interval), a *sum* (a
+count, no interval) or a *ratio* (sum of value times weight over sum of weights, as events per
+minute; bootstrap interval), as the registry says. Null is unscored: it enters no mean and no count
 but that of its status.
 """
 
@@ -17,6 +18,7 @@ from flexi_score.aggregate.intervals import (
     Floats,
     bootstrap_mean,
     bootstrap_quantile,
+    bootstrap_ratio,
     effective_size,
     wilson,
 )
@@ -26,6 +28,9 @@ from flexi_score.metrics.registry import Metric
 from flexi_score.schema import SCORES, STATUSES, SUMMARY
 
 _KEY: Final = ("system", "scenario", "metric")
+
+#: Metric of the row of a failed recording whose scenario has no metrics.
+UNSCORABLE: Final = "recording"
 
 #: Quantiles of the metrics that are means, as :func:`quantiles` returns them.
 QUANTILES: Final = pl.Schema(
@@ -71,33 +76,36 @@ def summarize(
     polars.DataFrame
         :data:`flexi_score.schema.SUMMARY`. Systems by first appearance, then metrics in the
         registry's order. ``value`` and the interval are null where nothing was scored, the
-        interval also for sums, and for means of fewer than two recordings. For a rate,
+        interval also for sums, and for means and ratios of fewer than two recordings. For a rate,
         ``numerator`` and ``denominator`` are the sum of 0/1 and ``n``; for a mean the sum and
-        ``n``; for a sum the count and ``n``.
+        ``n``; for a sum the count and ``n``; for a ratio the sums of value times weight and of
+        weights (a weight that is null is 1).
     """
     rows = _rows(scores, clusters)
     if failures is not None:
         lost = with_failures(scores, failures, metrics).slice(len(scores))
         rows = pl.concat([rows, _rows(lost, None)])
-    described = _described(rows, metrics)
+    described = _described(rows, metrics).with_columns(
+        weight=pl.when(pl.col("aggregate") == "ratio").then("weight").otherwise(1.0)
+    )
     table = (
         described.group_by(_KEY, maintain_order=True)
         .agg(
             pl.col("aggregate", "order").first(),
             n=pl.col("value").count(),
-            numerator=pl.col("value").sum(),
+            numerator=(pl.col("value") * pl.col("weight")).sum(),
+            denominator=pl.col("weight").filter(pl.col("value").is_not_null()).sum(),
             **{status: (pl.col("status") == status).sum() for status in STATUSES},
         )
-        .with_columns(denominator=pl.col("n").cast(pl.Float64))
         .with_columns(
-            value=pl.when(pl.col("n") > 0).then(
+            value=pl.when(pl.col("denominator") > 0).then(
                 pl.when(pl.col("aggregate") == "sum")
                 .then("numerator")
                 .otherwise(pl.col("numerator") / pl.col("denominator"))
             )
         )
     )
-    low, high = _intervals(table, rows, settings, clustered=clusters is not None)
+    low, high = _intervals(table, described, settings, clustered=clusters is not None)
     systems = rows.select("system").unique(maintain_order=True).with_row_index("place")
     return (
         table.with_columns(
@@ -174,7 +182,8 @@ def with_failures(
 ) -> pl.DataFrame:
     """Scores with a ``failed`` row for every metric that a failed recording should have had.
 
-    A failure whose scenario is unknown has no metrics and gets no row. Judged metrics are added
+    A failure whose scenario is unknown, or has no metrics, gets one row of metric ``recording``:
+    what failed must not vanish from the counts. Judged metrics are added
     only where other recordings of the scenario were judged. Rows that are already there are not
     added again.
 
@@ -189,7 +198,7 @@ def with_failures(
     polars.DataFrame
         :data:`flexi_score.schema.SCORES`; the first rows are those of ``scores``, unchanged.
     """
-    scores = scores.select(pl.col(name).cast(kind) for name, kind in SCORES.items())
+    scores = _complete(scores)
     known = pl.DataFrame(
         {
             "scenario": [m.scenario for m in metrics],
@@ -203,18 +212,32 @@ def with_failures(
         pl.col("seen").fill_null(False)
         | (~pl.col("judged") & ~pl.col("scenario").is_in(seen["scenario"].implode()))
     )
+    # Only failed rows count as there: a row refused for a duplicate id shares it with a good one.
+    already = scores.filter(pl.col("status") == "failed")
+    unknown = ~pl.col("scenario").is_in(known["scenario"].implode()).fill_null(False)
+    nameless = failures.filter(unknown)
+    bare = nameless.select(pl.col("scenario").unique(), metric=pl.lit(UNSCORABLE))
     lost = (
         failures.unique("recording", keep="first", maintain_order=True)
-        .join(wanted, on="scenario", how="inner", maintain_order="left_right")
-        .join(scores, on=["recording", "metric"], how="anti", maintain_order="left")
+        .join(
+            pl.concat([wanted.select("scenario", "metric"), bare]),
+            on="scenario",
+            how="inner",
+            nulls_equal=True,
+            maintain_order="left_right",
+        )
+        .join(already, on=["recording", "metric"], how="anti", maintain_order="left")
         .with_columns(status=pl.lit("failed"))
     )
-    columns = [
-        pl.col(name) if name in lost.columns else pl.lit(None).alias(name)
-        for name in SCORES.names()
-    ]
-    lost = lost.select(columns).cast(SCORES)
-    return pl.concat([scores, lost])
+    return pl.concat([scores, _complete(lost)])
+
+
+def _complete(scores: pl.DataFrame) -> pl.DataFrame:
+    """Score rows with every column of the schema; those that are missing are null."""
+    return scores.select(
+        (pl.col(name) if name in scores.columns else pl.lit(None).alias(name)).cast(kind)
+        for name, kind in SCORES.items()
+    )
 
 
 def metadata_labels(recordings: pl.DataFrame, key: str) -> pl.DataFrame:
@@ -276,6 +299,9 @@ def _rows(scores: pl.DataFrame, clusters: pl.Series | None) -> pl.DataFrame:
     return scores.select(
         *(pl.col(name).cast(pl.String) for name in (*_KEY, "status")),
         pl.col("value").cast(pl.Float64).fill_nan(None),
+        pl.col("weight").cast(pl.Float64).fill_null(1.0)
+        if "weight" in scores.columns
+        else pl.lit(1.0).alias("weight"),  # a run from before there were ratios
         (
             pl.col("recording").cast(pl.String) if clusters is None else clusters.cast(pl.String)
         ).alias("cluster"),
@@ -334,6 +360,18 @@ def _intervals(
         rows["value"].filter(resampled),
         keys.filter(resampled),
         rows["cluster"].filter(resampled) if clustered else None,
+        resamples=settings.resamples,
+        seed=settings.seed,
+        confidence=settings.confidence,
+    )
+    ratio = (table["aggregate"] == "ratio").to_numpy()
+    pooled = keys.is_in(_keys(table.filter(pl.Series(ratio))).implode())
+    parts = rows.filter(pooled)
+    low[ratio], high[ratio] = bootstrap_ratio(
+        parts["value"] * parts["weight"],
+        parts["weight"],
+        keys.filter(pooled),
+        parts["cluster"] if clustered else None,
         resamples=settings.resamples,
         seed=settings.seed,
         confidence=settings.confidence,
