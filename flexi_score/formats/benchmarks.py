@@ -285,7 +285,8 @@ def _scenario(folder: Path, place: Path, names: list[str]) -> tuple[str, list[st
         plain = _plain(part)
         named = [name for name, spelling in _SCENARIO_NAMES.items() if spelling.search(plain)]
         if len(named) == 1:
-            whole = _SCENARIO_NAMES[named[0]].fullmatch(plain)
+            # Dropped from the id where the scenario says the same; several tasks are conversations.
+            whole = named[0] != "conversation" and _SCENARIO_NAMES[named[0]].fullmatch(plain)
             return named[0], [p for p in own if not (whole and p == part and len(own) > 1)]
     told = {scenario: name for name, scenario in _SCENARIO_FILES.items() if name in names}
     if "metadata.json" in names and "user_backchannel_times" in _object(place / "metadata.json"):

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import reprlib
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from pathlib import Path
@@ -18,8 +19,15 @@ AUDIO_EXTENSIONS: Final = frozenset(
 #: Later than this is a mistake of units, and would overflow nothing only by luck (31 years).
 MAX_SECONDS: Final = 1_000_000_000
 
-#: A row or a scenario file with more values than this is not one (YAML aliases can multiply).
-MAX_VALUES: Final = 1_000_000
+#: A manifest row of more values, or nested deeper, is not one: YAML aliases can multiply values
+#: without bound, and hold themselves.
+MAX_VALUES: Final = 200_000
+MAX_DEPTH: Final = 50
+
+#: Shows a few items of a few levels, however many aliases there are.
+_SHORT: Final = reprlib.Repr()
+_SHORT.maxlevel = 3
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 
@@ -95,27 +103,30 @@ def load_json(path: Path, error: type[FlexiScoreError]) -> Any:
         value = decode_json(text)
     except ValueError as cause:
         raise error(f"{path}: {cause}") from None
-    if fault := find_fault(value):
+    # Without aliases a file cannot multiply, so a long transcript is no fault.
+    if fault := find_fault(value, most_values=None):
         raise error(f"{path}: {fault}")
     return value
 
 
-def find_fault(value: Any) -> str | None:
+def find_fault(value: Any, most_values: int | None = MAX_VALUES) -> str | None:
     """What in decoded values breaks JSON or UTF-8, in words; None where nothing does."""
-    todo: list[tuple[str, Any]] = [("", value)]
+    todo: list[tuple[str, int, Any]] = [("", 0, value)]
     seen = 0
     while todo:
-        where, item = todo.pop()
+        where, depth, item = todo.pop()
         seen += 1
-        if seen > MAX_VALUES:
-            return f"more than {MAX_VALUES} values; expected one recording's"
+        if most_values is not None and seen > most_values:
+            return f"more than {most_values} values; expected those of one recording"
+        if depth > MAX_DEPTH:
+            return f"{where[:40]}...: nested more than {MAX_DEPTH} deep"
         if isinstance(item, dict):
             if REPEATED in item:
                 return f"key {_join(where, item[REPEATED])!r} is given twice; keep one"
-            todo.extend((_join(where, key), inner) for key, inner in item.items())
-            todo.extend((where, key) for key in item if isinstance(key, str))
+            todo.extend((_join(where, key), depth + 1, inner) for key, inner in item.items())
+            todo.extend((where, depth, key) for key in item if isinstance(key, str))
         elif isinstance(item, list | tuple):
-            todo.extend((f"{where}[{i}]", inner) for i, inner in enumerate(item))
+            todo.extend((f"{where}[{i}]", depth + 1, inner) for i, inner in enumerate(item))
         elif isinstance(item, float) and not math.isfinite(item):
             found = "NaN" if math.isnan(item) else "Infinity" if item > 0 else "-Infinity"
             return f"{where or 'value'}: found {found}, expected a finite number or null"
@@ -162,7 +173,7 @@ def brief(value: object, limit: int = 60) -> str:
         return "true" if value else "false"
     if isinstance(value, dict):
         return f"an object with keys {name_some(value)}" if value else "an empty object"
-    text = repr(value)
+    text = _SHORT.repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
