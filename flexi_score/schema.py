@@ -112,6 +112,7 @@ SCORES: Final = pl.Schema(
         "decided_ms": pl.Int64,  # the moment that decided the value (takeover start, stop)
         "margin_s": pl.Float64,  # distance to the nearest threshold that would flip the outcome
         "source": pl.String,  # annotation | detected
+        "weight": pl.Float64,  # of a ratio: how much the value is per (minutes, turns); else null
     }
 )
 

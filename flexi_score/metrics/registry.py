@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 from flexi_score.schema import SCORES
 
 Direction = Literal["up", "down", "none"]
-#: rate: mean of 0/1 with a Wilson interval; mean: of values, bootstrap; sum: a count.
-Aggregate = Literal["rate", "mean", "sum"]
+#: rate: mean of 0/1 with a Wilson interval; mean: of values, bootstrap; sum: a count; ratio: sum of
+#: value times weight over sum of weight, bootstrap.
+Aggregate = Literal["rate", "mean", "sum", "ratio"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Metric:
         Empty for rates and scores without a unit.
     direction : {"up", "down", "none"}
         Which way is better.
-    aggregate : {"rate", "mean", "sum"}
+    aggregate : {"rate", "mean", "sum", "ratio"}
         How recordings are added up.
     definition, source, null_means : str
         In words; ``source`` names paper section, equation or script.
@@ -61,6 +62,7 @@ def score_rows(
     decided_ms: ArrayLike | None = None,
     margin_s: ArrayLike | None = None,
     source: ArrayLike | str | None = None,
+    weight: ArrayLike | None = None,
 ) -> pl.DataFrame:
     """Rows of :data:`flexi_score.schema.SCORES` for one metric.
 
@@ -73,8 +75,8 @@ def score_rows(
     value : array of float, shape (k,)
         NaN becomes null: unscored.
     status, reason, source : array or one value for all
-    reference_ms, decided_ms, margin_s : array of float, shape (k,), optional
-        NaN becomes null.
+    reference_ms, decided_ms, margin_s, weight : array of float, shape (k,), optional
+        NaN becomes null. ``weight`` is the denominator of a metric that is a ratio.
     """
     rows = np.asarray(rec, np.int64)
     base = recordings.select("recording", "system", "scenario")[rows]
@@ -101,4 +103,5 @@ def score_rows(
         column("decided_ms", decided_ms),
         column("margin_s", margin_s),
         column("source", source),
+        column("weight", weight),
     ).select(SCORES.names())
