@@ -2,9 +2,16 @@
 
 from flexi_score.aggregate.compare import COMPARISON, compare_runs, compare_systems
 from flexi_score.aggregate.gates import Gate, Tripped, check_gates, parse_gate
-from flexi_score.aggregate.intervals import bootstrap_mean, bootstrap_quantile, holm, wilson
+from flexi_score.aggregate.intervals import (
+    bootstrap_mean,
+    bootstrap_quantile,
+    bootstrap_ratio,
+    holm,
+    wilson,
+)
 from flexi_score.aggregate.summary import (
     QUANTILES,
+    UNSCORABLE,
     cluster_labels,
     metadata_labels,
     quantiles,
@@ -15,10 +22,12 @@ from flexi_score.aggregate.summary import (
 __all__ = [
     "COMPARISON",
     "QUANTILES",
+    "UNSCORABLE",
     "Gate",
     "Tripped",
     "bootstrap_mean",
     "bootstrap_quantile",
+    "bootstrap_ratio",
     "check_gates",
     "cluster_labels",
     "compare_runs",

@@ -1,0 +1,223 @@
+"""The summary of a run on a terminal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from flexi_score.metrics.registry import Metric
+from flexi_score.report.tables import (
+    DASH,
+    FEW,
+    STATUS_TITLES,
+    Table,
+    fraction,
+    interval,
+    metric_finder,
+    number,
+    paper_tables,
+    plain,
+    scenario_title,
+)
+from flexi_score.schema import STATUSES
+
+_VERDICTS = {"better": "green", "worse": "red", "differs": "yellow", "undecided": "dim"}
+
+
+def print_summary(
+    console: Console,
+    summary: pl.DataFrame,
+    metrics: Sequence[Metric],
+    failures: pl.DataFrame,
+    signature: str = "",
+    *,
+    few: int = 10,
+    max_failures: int = 10,
+) -> None:
+    """Print the paper's tables, intervals and counts by status, failures and the signature.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where to; without a terminal rich prints no colours.
+    summary, failures : polars.DataFrame
+        :data:`flexi_score.schema.SUMMARY` and :data:`flexi_score.schema.FAILURES`.
+    metrics : sequence of Metric
+        Of one profile.
+    signature : str
+    few : int
+        Values on fewer recordings are marked.
+    max_failures : int
+        Failures listed; the rest are counted.
+    """
+    if summary.is_empty():
+        console.print(Text("No metric was scored.", style="bold"))
+    for table in paper_tables(summary, metrics, few):
+        console.print(_rich(table))
+        for note in table.notes:
+            console.print(Text(note, style="dim"))
+        console.print()
+    if len(summary):
+        console.print(_details(summary, metrics, few))
+        console.print()
+    _print_failures(console, failures, max_failures)
+    if signature:
+        console.print(Text(plain(signature), style="dim"), soft_wrap=True)
+
+
+def print_comparison(
+    console: Console, comparison: pl.DataFrame, metrics: Sequence[Metric], confidence: float = 0.95
+) -> None:
+    """Print a comparison, one table for each pair of sides.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    comparison : polars.DataFrame
+        :data:`flexi_score.aggregate.COMPARISON`.
+    metrics : sequence of Metric
+    confidence : float
+        Of the intervals.
+    """
+    known = metric_finder(metrics)
+    for (a, b), part in comparison.group_by("baseline", "candidate", maintain_order=True):
+        table = RichTable(
+            title=Text(f"{plain(b)} against {plain(a)}", style="bold"),
+            box=box.SIMPLE_HEAD,
+            title_justify="left",
+            pad_edge=False,
+        )
+        table.add_column("Metric", overflow="fold")
+        for name in ("Baseline", "Candidate", f"Effect, {confidence:.0%}", "p (Holm)", "n"):
+            table.add_column(name, justify="right", overflow="fold")
+        table.add_column("Verdict", overflow="fold")
+        before = None
+        for row in part.iter_rows(named=True):
+            metric = known(row["scenario"], row["metric"])
+            effect = DASH if row["effect"] is None else f"{row['effect']:+.3f}"
+            if row["scenario"] != before:
+                table.add_section()
+                table.add_row(Text(scenario_title(row["scenario"]), style="bold"))
+            before = row["scenario"]
+            table.add_row(
+                Text(plain(row["metric"])),
+                _mean(row["value_baseline"], metric),
+                _mean(row["value_candidate"], metric),
+                Text(f"{effect} {interval(row, None)}".removesuffix(f" {DASH}")),
+                _p(row["p_holm"]),
+                f"{row['n_pairs']}"
+                if row["test"] == "paired"
+                else f"{row['n_baseline']} + {row['n_candidate']}",
+                Text(row["verdict"], style=_VERDICTS.get(row["verdict"], "")),
+            )
+        console.print(table)
+        by = ", ".join(part["paired_by"].drop_nulls().unique(maintain_order=True))
+        paired = f"n: pairs (by {plain(by)}). " if by else ""
+        loose = "n + n: not paired. " if (part["test"] == "unpaired").any() else ""
+        console.print(
+            Text(f"{paired}{loose}Effect: candidate minus baseline, a recording.", style="dim")
+        )
+        console.print()
+
+
+def _mean(value: float | None, metric: Metric | None) -> str:
+    return (
+        f"{value:.3f}" if value is not None and metric is None else number(value, _no_sum(metric))
+    )
+
+
+def _no_sum(metric: Metric | None) -> Metric | None:
+    """Counts are compared a recording: their means are not whole numbers."""
+    return None if metric is not None and metric.aggregate == "sum" else metric
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return DASH
+    return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
+
+
+def _rich(table: Table) -> RichTable:
+    shown = RichTable(
+        title=Text(table.title, style="bold"),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+    )
+    grouped = any(column.group for column in table.columns)
+    group = ""
+    for column in table.columns:
+        above = column.group if column.group != group else ""
+        group = column.group
+        label = f"{above}\n{column.label}" if grouped else column.label
+        shown.add_column(
+            Text(label), justify="right" if column.numeric else "left", overflow="fold"
+        )
+    for row in table.rows:
+        shown.add_row(*(Text(cell) for cell in row))
+    return shown
+
+
+def _details(summary: pl.DataFrame, metrics: Sequence[Metric], few: int) -> RichTable:
+    """Value, interval, fraction, and the recordings that were not simply scored."""
+    known = metric_finder(metrics)
+    several = summary["system"].n_unique() > 1
+    table = RichTable(
+        title=Text("Intervals and counts", style="bold"),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+    )
+    table.add_column("Metric", overflow="fold")
+    for name in ("Value", "Interval", "Sum / n"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("Recordings", overflow="fold")
+    for (system,), of_system in summary.group_by("system", maintain_order=True):
+        if several:
+            table.add_section()
+            table.add_row(Text(plain(system), style="bold underline"))
+        before = None
+        for row in of_system.iter_rows(named=True):
+            metric = known(row["scenario"], row["metric"])
+            mark = FEW if row["value"] is not None and row["n"] < few else ""
+            if row["scenario"] != before:
+                table.add_row(Text(scenario_title(row["scenario"]), style="bold"))
+            table.add_row(
+                Text(plain(row["metric"])),
+                number(row["value"], metric) + mark,
+                Text(interval(row, metric)),
+                fraction(row, metric),
+                _counts(row),
+            )
+            before = row["scenario"]
+    return table
+
+
+def _counts(row: dict[str, Any]) -> Text:
+    text = Text()
+    for status in STATUSES:
+        if row[status]:
+            text.append(", " if text else "")
+            text.append(
+                f"{row[status]} {STATUS_TITLES[status]}", style="red" if status == "failed" else ""
+            )
+    return text
+
+
+def _print_failures(console: Console, failures: pl.DataFrame, most: int) -> None:
+    if failures.is_empty():
+        return
+    count = len(failures)
+    console.print(Text(f"{count} recording{'s' if count > 1 else ''} failed", style="bold red"))
+    for row in failures.head(most).iter_rows(named=True):
+        line = Text("  ")
+        line.append(plain(row["recording"]), style="bold")
+        line.append(f": {plain(row['reason'])}")
+        console.print(line, soft_wrap=True)
+    if count > most:
+        console.print(f"  … and {count - most} more, see scores.parquet")
+    console.print()

@@ -1,0 +1,133 @@
+"""The files of a run folder, each written whole or not at all."""
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from flexi_score.aggregate import cluster_labels, quantiles, with_failures
+from flexi_score.config import Settings
+from flexi_score.errors import OutputError
+from flexi_score.metrics.registry import Metric
+from flexi_score.report.html import render_html
+from flexi_score.report.markdown import summary_md
+
+
+def write_run(
+    out: Path,
+    scores: pl.DataFrame,
+    events: pl.DataFrame,
+    summary: pl.DataFrame,
+    recordings: pl.DataFrame,
+    failures: pl.DataFrame,
+    run_info: Mapping[str, Any],
+    metrics: Sequence[Metric],
+    settings: Settings,
+) -> list[Path]:
+    """Write scores, events, summary (Parquet, JSON, Markdown), report.html and run.json.
+
+    Parameters
+    ----------
+    out : Path
+        The run folder; made where it does not exist.
+    scores, events, summary, recordings, failures : polars.DataFrame
+        The tables of :mod:`flexi_score.schema`. Failed recordings get their rows in
+        ``scores.parquet``, if they have none yet.
+    run_info : mapping
+        What goes into run.json: settings, ``profile``, ``signature``, versions, model hashes.
+        Values that JSON does not know are written as text.
+    metrics : sequence of Metric
+        Of one profile.
+    settings : Settings
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    OutputError
+        Naming the path that cannot be written. Files written before it stay.
+    """
+    shown = settings.summary
+    scores = with_failures(scores, failures, metrics)
+    clusters = None if shown.cluster is None else cluster_labels(scores, recordings, shown.cluster)
+    spread = quantiles(scores, metrics, shown, clusters)
+    signature = str(run_info.get("signature", ""))
+    page = render_html(
+        scores,
+        events,
+        summary,
+        recordings,
+        failures,
+        run_info,
+        metrics,
+        settings,
+        quantiles=spread,
+    )
+    text = summary_md(
+        summary,
+        metrics,
+        failures,
+        signature,
+        quantiles=spread,
+        few=shown.few,
+        confidence=shown.confidence,
+    )
+    files: dict[str, Callable[[Path], object]] = {
+        "scores.parquet": scores.write_parquet,
+        "events.parquet": events.write_parquet,
+        "summary.parquet": summary.write_parquet,
+        "summary.json": _text(_json(summary.to_dicts())),
+        "summary.md": _text(text),
+        "report.html": _text(page),
+        "run.json": _text(_json(dict(run_info))),
+    }
+    return [write_whole(out / name, write) for name, write in files.items()]
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let ``write`` fill a temporary file beside ``path``, then put it in its place.
+
+    Raises
+    ------
+    OutputError
+        Where that is not possible.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "give a folder that is writable, with --out"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def _finite(data: Any) -> Any:
+    """The same with None for the numbers that JSON does not have."""
+    if isinstance(data, Mapping):
+        return {str(key): _finite(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def _json(data: object) -> str:
+    return json.dumps(_finite(data), indent=1, default=str, allow_nan=False) + "\n"
+
+
+def _text(content: str) -> Callable[[Path], object]:
+    return lambda path: path.write_text(content, encoding="utf-8", newline="\n")

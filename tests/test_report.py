@@ -1,0 +1,537 @@
+"""Tables, terminal, Markdown and HTML of a run, and its files: also on hostile and empty runs."""
+
+import json
+import os
+import re
+from html.parser import HTMLParser
+from io import StringIO
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from rich.console import Console
+
+from flexi_score.aggregate import compare_systems, quantiles, summarize
+from flexi_score.config import Settings
+from flexi_score.errors import OutputError
+from flexi_score.metrics.registry import Metric
+from flexi_score.report import (
+    paper_tables,
+    print_comparison,
+    print_summary,
+    render_html,
+    summary_md,
+    write_run,
+)
+from flexi_score.report.tables import DASH, FEW, details_table, metric_finder, plain
+from flexi_score.report.timeline import timelines
+from flexi_score.report.timing import timing
+from flexi_score.report.write import write_whole
+from flexi_score.schema import EVENTS, FAILURES, RECORDINGS, SCORES, SUMMARY
+
+HOSTILE = "<script>alert(1)</script>|`x`\n\x1b[31m\u202e&amp;\"'"
+FILES = {
+    "scores.parquet", "events.parquet", "summary.parquet", "summary.json", "summary.md",
+    "report.html", "run.json",
+}  # fmt: skip
+
+
+def metric(scenario, name, label, aggregate="rate", direction="up", unit="", judged=False):
+    return Metric("paper", scenario, name, label, unit, direction, aggregate, "d", "s", "n", judged)
+
+
+METRICS = [
+    metric("turn_taking", "tor", "TOR"),
+    metric("turn_taking", "latency", "Latency", "mean", "down", "s"),
+    metric("turn_taking", "floor_offset", "Floor offset", "mean", "none", "s"),
+    metric("turn_taking", "jir", "JIR", "rate", "down"),
+    metric("pause_handling", "tor", "TOR", "rate", "down"),
+    metric("user_interrupt", "ttr", "TTR"),
+    metric("user_interrupt", "stop_latency", "Latency", "mean", "down", "s"),
+    metric("user_interrupt", "tss", "TSS", "mean", "up", "0-5", True),
+    metric("model_interrupt", "tor", "TOR"),
+    metric("model_interrupt", "eds", "EDS", "mean", "up", "0-5", True),
+    metric("user_backchannel", "ttr", "TTR", "rate", "down"),
+    metric("user_backchannel", "coherence", "Coh.", "mean", "up", "0-5", True),
+    metric("model_backchannel", "tor", "TOR", "rate", "down"),
+    metric("model_backchannel", "bcr", "BCR", "mean", "up", "1/s"),
+    metric("model_backchannel", "backchannels", "Backchannels", "sum", "none"),
+    metric("model_backchannel", "jsd", "JSD", "mean", "down"),
+]
+
+
+def score(recording, name, value, scenario="turn_taking", system="calm", **more):
+    row = {"status": "scored", "reason": f"because {name}", "margin_s": 0.5, "source": "detected"}
+    row |= {"recording": recording, "system": system, "scenario": scenario, "metric": name}
+    return row | {"value": value} | more
+
+
+def event(recording, speaker, kind, start_ms, end_ms, **more):
+    row = {"recording": recording, "speaker": speaker, "kind": kind}
+    return row | {"start_ms": start_ms, "end_ms": end_ms} | more
+
+
+def failure(recording, reason="x.wav: not audio", system="calm", scenario="turn_taking"):
+    row = {"recording": recording, "system": system, "scenario": scenario}
+    return row | {"stage": "audio", "error": "AudioError", "reason": reason}
+
+
+class Run:
+    """Frames of a run, from partial rows."""
+
+    def __init__(self, scores=(), events=(), failures=(), settings=None):
+        self.settings = settings or Settings()
+        self.scores = pl.DataFrame(list(scores), schema=SCORES)
+        self.events = pl.DataFrame(list(events), schema=EVENTS)
+        self.failures = pl.DataFrame(list(failures), schema=FAILURES)
+        keys = self.scores.select("recording", "system", "scenario").unique(maintain_order=True)
+        self.recordings = pl.DataFrame(
+            [dict.fromkeys(RECORDINGS.names()) | row for row in keys.to_dicts()], schema=RECORDINGS
+        )
+        self.summary = summarize(
+            self.scores, METRICS, self.settings.summary, failures=self.failures
+        )
+        self.info = {"signature": "profile:paper|a:1", "profile": "paper", "versions": {"x": "1"}}
+
+    def html(self, **more):
+        return render_html(
+            self.scores, self.events, self.summary, self.recordings, self.failures, self.info,
+            METRICS, self.settings, **more,
+        )  # fmt: skip
+
+    def markdown(self, **more):
+        return summary_md(self.summary, METRICS, self.failures, self.info["signature"], **more)
+
+    def terminal(self, width=100, **more):
+        out = StringIO()
+        console = Console(file=out, width=width)
+        print_summary(console, self.summary, METRICS, self.failures, "profile:paper|a:1", **more)
+        return out.getvalue()
+
+    def write(self, out):
+        return write_run(
+            out, self.scores, self.events, self.summary, self.recordings, self.failures, self.info,
+            METRICS, self.settings,
+        )  # fmt: skip
+
+
+def usual(n=12):
+    """Two systems; turn_taking and model_backchannel, with one silent model and one failure."""
+    scores, events = [], []
+    for system, latency in (("calm", 0.7), ("eager", 0.2)):
+        for i in range(n):
+            name = f"{system}-{i}"
+            at = {"reference_ms": 2000, "decided_ms": 2000 + int(1000 * latency)}
+            scores += [
+                score(name, "tor", 1.0, system=system, **at),
+                score(name, "latency", latency + i / 100, system=system, margin_s=0.03, **at),
+                score(name, "floor_offset", latency + i / 100, system=system, **at),
+                score(name, "jir", 0.0, system=system, **at),
+            ]
+            events += [
+                event(name, "user", "ipu", 0, 2000, text="hello there"),
+                event(name, "user", "turn", 0, 2000, text="hello there"),
+                event(name, "none", "gap", 2000, 2700),
+                event(name, "model", "ipu", 2700, 4000, text="good day"),
+                event(name, "model", "turn", 2700, 4000, text="good day", latency_ms=700),
+                event(name, "user", "backchannel", 3000, 3300),
+                event(name, "both", "overlap", 3000, 3300),
+                event(name, "user", "interruption", 3500, 4000, success=True),
+                event(name, "none", "silence", 4000, 5000),
+            ]
+    more = {"scenario": "model_backchannel"}
+    scores += [
+        score("b0", "tor", 0.0, status="silent", **more),
+        score("b0", "bcr", 0.0, status="silent", **more),
+        score("b0", "backchannels", 3.0, status="silent", **more),
+        score("b0", "jsd", None, status="not_applicable", **more),
+    ]
+    return Run(scores, events, [failure("broken")])
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page, as far as the tests ask."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.links, self.open, self.texts = [], [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.links += [v for k, v in attrs if k in ("src", "href", "action", "data") and v]
+        void = ("meta", "link", "input", "br", "line", "rect", "circle", "path")
+        if tag not in void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag in self.open:
+            while self.open.pop() != tag:
+                pass
+
+    def handle_data(self, data):
+        if "script" not in self.open and "style" not in self.open:
+            self.texts.append(data)
+
+    def of(self, tag, cls=""):
+        return (
+            [a for t, a in self.tags if t == tag and cls in (a.get("class") or "").split()]
+            if (cls)
+            else [a for t, a in self.tags if t == tag]
+        )
+
+
+# ---- tables
+
+
+def test_paper_tables_have_the_papers_shape():
+    scores = [
+        score("1", "tor", 1.0), score("1", "latency", 0.5), score("1", "jir", 0.0),
+        score("2", "tor", 0.0, "pause_handling"),
+        score("3", "ttr", 1.0, "user_interrupt"), score("4", "tor", 1.0, "model_interrupt"),
+        score("5", "ttr", 0.0, "user_backchannel"), score("6", "tor", 0.0, "model_backchannel"),
+    ]  # fmt: skip
+    two, three, four = paper_tables(Run(scores).summary, METRICS, few=1)
+    assert [(c.group, c.label) for c in two.columns] == [
+        ("", "System"), ("Turn-taking", "TOR (↑)"), ("Turn-taking", "Latency (s, ↓)"),
+        ("Turn-taking", "JIR (↓)"), ("Pause handling", "TOR (↓)"),
+    ]  # fmt: skip
+    assert two.rows == (("calm", "1.000", "0.500", "0.000", "0.000"),)
+    assert [c.label for c in three.columns[1:]] == [
+        "TTR (↑)", "Latency (s, ↓)", "TSS (0-5, ↑)", "TOR (↑)", "EDS (0-5, ↑)",
+    ]  # fmt: skip
+    assert three.rows == (("calm", "1.000", DASH, DASH, "1.000", DASH),)
+    assert [c.label for c in four.columns[1:]] == [
+        "TTR (↓)", "Coh. (0-5, ↑)", "TOR (↓)", "BCR (1/s, ↑)", "JSD (↓)",
+    ]  # fmt: skip
+    assert not any(table.notes for table in (two, three, four))
+
+
+def test_few_recordings_are_marked_and_further_measures_kept():
+    tables = paper_tables(usual().summary, METRICS, few=10)
+    assert [t.title for t in tables] == [
+        "Turn-taking and pause handling", "User and model backchannel", "Further measures",
+    ]  # fmt: skip
+    assert tables[0].rows[0][1] == "1.000"  # 12 recordings
+    assert tables[1].rows[0][3] == f"0.000{FEW}"
+    assert tables[1].notes == (f"{FEW} on fewer than 10 recordings",)
+    further = {row[:2]: row[2:] for row in tables[2].rows}
+    assert further["Turn-taking", "Floor offset (s)"] == ("0.755", "0.255")
+    assert further["Model backchannel", "Backchannels"] == (f"3{FEW}", DASH)
+
+
+def test_a_row_for_every_metric_in_the_details():
+    run = usual()
+    table = details_table(run.summary, METRICS)
+    assert len(table.rows) == len(run.summary)
+    row = dict(zip([c.label for c in table.columns], table.rows[0], strict=True))
+    assert row["Sum / n"] == "12 / 12"
+    assert row["Interval"].startswith("[0.75")
+    assert row["failed"] == "1"
+    assert all(len(row) == len(table.columns) for row in table.rows)
+
+
+def test_metric_finder_knows_quantiles_and_conversation():
+    find = metric_finder([*METRICS, metric("conversation", "gaps", "Gaps", "ratio", "none", "s")])
+    assert find("turn_taking", "gaps").label == "Gaps"
+    assert find("turn_taking", "latency.p90").label == "Latency p90"
+    assert find("turn_taking", "gaps.p50").aggregate == "mean"
+    assert find("turn_taking", "nothing") is None
+    assert find("turn_taking", "nothing.p50") is None
+
+
+def test_plain_text_cannot_steer():
+    assert plain("a\x1b[31m\nb\u202ec\x00") == "a [31m b c"
+    assert plain(None) == plain("") == plain("\n") == DASH
+    assert plain("été – 日本") == "été – 日本"
+
+
+# ---- terminal
+
+
+def test_terminal_shows_values_counts_failures_and_signature():
+    text = usual().terminal()
+    assert "\x1b" not in text  # no terminal, no colours
+    assert re.search(
+        r"latency +0\.755 +\[0\.7\d\d, 0\.7\d\d\] +9\.060 / 12 +12 scored, 1 failed", text
+    )
+    assert "1 recording failed" in text
+    assert "broken: x.wav: not audio" in text
+    assert text.rstrip().endswith("profile:paper|a:1")
+
+
+def test_terminal_lists_ten_failures():
+    run = Run(failures=[failure(f"f{i}") for i in range(13)])
+    text = run.terminal()
+    assert "13 recordings failed" in text
+    assert "f9:" in text
+    assert "f10:" not in text
+    assert "… and 3 more, see scores.parquet" in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_narrow_terminals_get_no_wider_lines(width):
+    lines = usual().terminal(width).splitlines()
+    tables = [line for line in lines if "─" in line]
+    assert tables
+    assert max(map(len, tables)) <= width
+
+
+def test_terminal_comparison():
+    run = usual()
+    out = StringIO()
+    table = compare_systems(run.scores, METRICS, run.settings.summary)
+    print_comparison(Console(file=out, width=100), table, METRICS)
+    text = out.getvalue()
+    assert "eager against calm" in text
+    assert re.search(r"latency +0\.755 +0\.255 +-0\.500 .* 12 +better", text)
+    assert "recording without system" in text
+
+
+# ---- markdown
+
+
+def cells(line):
+    return [c.strip() for c in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
+
+
+def test_markdown_tables_are_rectangular():
+    run = usual()
+    text = run.markdown(quantiles=quantiles(run.scores, METRICS, run.settings.summary))
+    blocks = re.findall(r"(?:^\|.*\n)+", text, re.M)
+    assert len(blocks) == 5
+    for block in blocks:
+        assert len({len(cells(line)) for line in block.splitlines()}) == 1
+    assert "| calm | 1.000 | 0.755 | 0.000 | – |" in text
+    assert "## Quantiles (s)" in text
+    assert "- **broken** (audio): x.wav: not audio" in text
+    assert "```\nprofile:paper|a:1\n```" in text
+
+
+def test_markdown_escapes_names():
+    run = Run([score(HOSTILE, "tor", 1.0, system=HOSTILE)], failures=[failure(HOSTILE, HOSTILE)])
+    text = run.markdown()
+    assert "<script>" not in text
+    assert "\x1b" not in text
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.M):
+        assert len({len(cells(line)) for line in block.splitlines()}) == 1
+    row = next(line for line in text.splitlines() if line.startswith("| &lt;script"))
+    assert r"\|\`x\`" in row
+    fenced = summary_md(run.summary, METRICS, run.failures, "a```b")
+    assert "````\na```b\n````" in fenced
+
+
+def test_markdown_bounds_failures():
+    run = Run(failures=[failure(f"f{i}") for i in range(5)])
+    assert "… and 3 more" in run.markdown(max_failures=2)
+
+
+# ---- html
+
+
+def test_html_asks_nothing_of_a_network():
+    page = usual().html()
+    parsed = Page(page)
+    assert all(link.startswith(("#", "data:")) for link in parsed.links)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert not re.search(r"\b(fetch|XMLHttpRequest|WebSocket|import)\s*\(", page)
+    policy = next(a["content"] for a in parsed.of("meta") if "http-equiv" in a)
+    assert "default-src 'none'" in policy
+    assert "sha256-" in policy
+
+
+def test_html_policy_lets_its_own_script_run():
+    import base64
+    import hashlib
+
+    page = usual().html()
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page
+
+
+def test_html_draws_each_recording():
+    run = usual()
+    parsed = Page(run.html())
+    cards = [a for a in parsed.of("article") if "recording" in a["class"]]
+    assert len(cards) == 26  # 24, b0 and the broken one
+    assert len(parsed.of("svg", "timeline")) == 24
+    # One more of each than recordings: the legend's.
+    assert len(parsed.of("rect", "backchannel")) == 25
+    assert len([a for a in parsed.of("rect", "interruption") if "won" in a["class"]]) == 25
+    assert len(parsed.of("line", "reference")) == 25
+    by_id = {card["data-id"]: card for card in cards}
+    assert by_id["calm-0"]["data-states"] == "scored"
+    assert by_id["broken"]["data-states"] == "failed"
+    assert "because latency" in by_id["calm-0"]["data-text"]
+    text = " ".join(parsed.texts)
+    assert "user turn ends" in text
+    assert "closest threshold 0.03 s away" in text
+    assert "good day" in text
+
+
+def test_timeline_geometry():
+    run = usual()
+    labels = {(m.scenario, m.name): m.label for m in METRICS}
+    line = timelines(run.events, run.scores, ["calm-0"], labels)["calm-0"]
+    assert line.duration_s == 5.0
+    spoken = {(s.kind, s.speaker): (s.left, s.width) for s in line.spans}
+    assert spoken["ipu", "user"] == (0.0, 40.0)
+    assert spoken["ipu", "model"] == (54.0, 26.0)
+    assert spoken["interruption won", "user"] == (70.0, 10.0)
+    reference, decided = line.moments
+    assert (reference.kind, reference.at, reference.label) == ("reference", 40.0, "user turn ends")
+    assert (decided.kind, decided.at) == ("decided", 54.0)
+    assert decided.label == "TOR and 3 more"
+    assert [label for _, label in line.ticks] == ["0 s", "1 s", "2 s", "3 s", "4 s"]
+
+
+def test_long_recordings_are_thinned_and_lose_nothing_wide():
+    events = [event("long", "user", "ipu", i * 1000, i * 1000 + 400) for i in range(7200)]
+    events.append(event("long", "model", "ipu", 7_200_000, 9_000_000))
+    line = timelines(Run(events=events).events, Run().scores, ["long"], {})["long"]
+    assert line.thinned
+    assert len(line.spans) < 1200
+    (model,) = [s for s in line.spans if s.speaker == "model"]
+    assert (model.left, model.width) == (80.0, 20.0)
+
+
+def test_html_says_what_it_leaves_out():
+    run = usual(30)
+    page = run.html(max_timelines=5, max_recordings=20)
+    parsed = Page(page)
+    assert len(parsed.of("svg", "timeline")) == 4  # one of the five has no events
+    assert len(parsed.of("article")) == 20
+    text = re.sub(r"\s+", " ", " ".join(parsed.texts))
+    assert "Of 62 recordings 20 are listed" in text
+    assert "Timelines are drawn for 5 of them" in text
+
+
+def test_html_shows_hostile_text_as_text():
+    run = Run(
+        [
+            score(HOSTILE, "tor", 1.0, system=HOSTILE, reason=HOSTILE),
+            score(HOSTILE, HOSTILE, 1.0, HOSTILE, HOSTILE, source=HOSTILE),
+        ],
+        [
+            event(HOSTILE, "user", "turn", 0, 900, text=HOSTILE),
+            event(
+                HOSTILE, "user", "ipu", 0, 900, text="</title></svg><img src=x onerror=alert(2)>"
+            ),
+        ],
+        [failure("</script><script>alert(3)</script>", HOSTILE, HOSTILE, HOSTILE)],
+    )
+    run.info |= {"signature": HOSTILE, "profile": HOSTILE, "created": HOSTILE, HOSTILE: HOSTILE}
+    parsed = Page(run.html())
+    assert len(parsed.of("script")) == 1
+    assert not parsed.of("img")
+    assert not [a for _, a in parsed.tags if any(k.startswith("on") for k in a)]
+    assert "<script>alert(1)</script>" in " ".join(parsed.texts)
+
+
+def test_response_times():
+    run = usual()
+    shown = timing(run.scores, run.events, run.recordings)
+    calm, eager = shown.rows
+    assert (calm["n"], eager["n"]) == (12, 12)
+    assert calm["p50"] == pytest.approx(0.755)
+    assert eager["shares"] == [0.0, 0.0, 1.0, 0.0]
+    assert sum(count for *_, count in calm["bars"]) == 12
+    assert not shown.signed
+    spread = Run([score(f"r{i}", "floor_offset", v) for i, v in enumerate((-0.5, 0.1, 0.15, 0.4))])
+    (row,) = timing(spread.scores, spread.events, spread.recordings).rows
+    assert row["shares"] == [0.25, 0.25, 0.25, 0.25]  # levels are below 150 and 400 ms
+    only_events = usual()
+    (row,) = timing(Run().scores, only_events.events, Run().recordings).rows
+    assert (row["system"], row["n"]) == ("all recordings", 24)
+    assert row["p50"] == pytest.approx(0.7)
+    assert timing(Run().scores, Run().events, Run().recordings) is None
+
+
+# ---- odd runs
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        Run(),
+        Run(failures=[failure("f", system=None, scenario=None)]),
+        Run([score("one", "tor", 1.0)]),
+        Run([score("one", "tor", None, status="failed", reason=None, margin_s=None, source=None)]),
+        Run([score("one", "unheard_of", float("nan"), "nowhere", None)]),
+        Run([score("one", "floor_offset", 0.0)], [event("one", "user", "ipu", 0, 1)]),
+        Run([score("one", "floor_offset", 1e9), score("two", "floor_offset", -1e9)]),
+        Run(events=[event("stray", "none", "silence", 0, 0)]),
+    ],
+    ids=["empty", "failure", "single", "nulls", "unknown", "instant", "extremes", "no length"],
+)
+def test_odd_runs_have_a_report(run, tmp_path):
+    paths = run.write(tmp_path / "run")
+    assert {p.name for p in paths} == FILES == {p.name for p in (tmp_path / "run").iterdir()}
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert not re.search(
+        r"\b(nan|None|inf)\b",
+        re.sub(r"<(script|style).*?</\1>", "", page, flags=re.S)
+        .replace("default-src 'none'", "")
+        .replace("'none'", ""),
+    )
+    assert run.terminal()
+    json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))
+
+
+# ---- files
+
+
+def test_write_run_round_trip(tmp_path):
+    run = usual()
+    run.info["loss"] = float("nan")
+    run.write(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == FILES  # no temporary files
+    assert_frame_equal(pl.read_parquet(tmp_path / "summary.parquet"), run.summary)
+    assert_frame_equal(pl.read_parquet(tmp_path / "events.parquet"), run.events)
+    scores = pl.read_parquet(tmp_path / "scores.parquet")
+    assert_frame_equal(scores.head(len(run.scores)), run.scores)
+    assert set(scores.tail(4)["recording"]) == {"broken"}
+    assert set(scores.tail(4)["status"]) == {"failed"}
+    rows = json.loads((tmp_path / "summary.json").read_text("utf-8"))
+    assert pl.DataFrame(rows, schema=SUMMARY).equals(run.summary)
+    info = json.loads((tmp_path / "run.json").read_text("utf-8"))
+    assert info["signature"] == "profile:paper|a:1"
+    assert info["loss"] is None
+    run.write(tmp_path)  # again, over what is there
+
+
+def test_a_run_is_written_the_same_twice(tmp_path):
+    for name in ("a", "b"):
+        usual().write(tmp_path / name)
+    for file in FILES:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_unwritable_places_are_named(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(OutputError, match=re.escape(str(blocked / "run" / "scores.parquet"))):
+        usual().write(blocked / "run")
+    (tmp_path / "run" / "summary.md").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"summary\.md: cannot be written"):
+        usual().write(tmp_path / "run")
+    assert not [p for p in os.listdir(tmp_path / "run") if p.endswith(".part")]
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("before")
+
+    def breaks(temporary):
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(path, breaks)
+    assert path.read_text() == "before"
+    assert os.listdir(tmp_path) == ["report.html"]
