@@ -4,7 +4,7 @@
 >>> run = flexi_score.score("manifest.jsonl")  # doctest: +SKIP
 >>> run.summary  # doctest: +SKIP
 
-What the command line can do, the library can: :func:`extract`, :func:`score`, :func:`write_run`.
+What the command line can do, the library can: :func:`extract`, :func:`score`, :func:`write`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flexi_score.config import Settings, load_settings
     from flexi_score.errors import FlexiScoreError
-    from flexi_score.pipeline import Run, extract, score, score_tracks
-    from flexi_score.report.write import write_run
+    from flexi_score.pipeline import Run, extract, score, score_tracks, write
 
 __all__ = [
     "FlexiScoreError",
@@ -23,7 +22,7 @@ __all__ = [
     "load_settings",
     "score",
     "score_tracks",
-    "write_run",
+    "write",
 ]
 
 _HOMES = {
@@ -34,7 +33,7 @@ _HOMES = {
     "extract": "flexi_score.pipeline",
     "score": "flexi_score.pipeline",
     "score_tracks": "flexi_score.pipeline",
-    "write_run": "flexi_score.report.write",
+    "write": "flexi_score.pipeline",
 }
 
 

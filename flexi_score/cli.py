@@ -70,8 +70,6 @@ def score(
     """
     from flexi_score import archive as store
     from flexi_score import pipeline
-    from flexi_score.report.terminal import print_summary
-    from flexi_score.report.write import write_run
 
     settings = _settings(profile, set_, judge=judge, asr=asr, language=language)
     target = out or Path(f"{source.resolve().stem or 'flexi'}.run")
@@ -83,9 +81,23 @@ def score(
                 progress.manifest, settings=settings, archive=archive or target / "archive",
                 layout=layout, threads=threads, progress=progress.advance,
             )  # fmt: skip
-    write_run(target, run)
-    print_summary(run, target)
+    pipeline.write(run, target)
+    _show(run, target)
     return SOME_FAILED if len(run.failures) else OK
+
+
+def _show(run: Any, target: Path) -> None:
+    from rich.console import Console
+
+    from flexi_score.report.terminal import print_summary
+
+    console = Console(highlight=False)
+    few = run.settings.summary.few
+    print_summary(
+        console, run.summary, run.metrics, run.failures, run.info["signature"], few=few
+    )
+    console.print(f"{target}: summary.md, report.html, scores.parquet, events.parquet, run.json",
+                  markup=False)  # fmt: skip
 
 
 @app.command

@@ -19,6 +19,7 @@ from flexi_score.errors import InputError
 from flexi_score.manifest import Manifest, check_annotations, read_input
 from flexi_score.metrics import profile_metrics, score_structure
 from flexi_score.metrics.registry import Metric
+from flexi_score.report.write import write_run
 from flexi_score.schema import FAILURES
 from flexi_score.segment.events import events_frame
 from flexi_score.segment.load import load_tracks
@@ -232,6 +233,22 @@ def score_tracks(
         info=_run_info(settings, tracks, failures, facts or {}),
         structure=structure,
     )
+
+
+def write(run: Run, out: str | Path) -> Path:
+    """Write the run folder: scores, events, summary (Parquet, JSON, Markdown), report, run.json.
+
+    Raises
+    ------
+    OutputError
+        Naming the file that cannot be written.
+    """
+    folder = Path(out)
+    write_run(
+        folder, run.scores, run.events, run.summary, run.recordings, run.failures, run.info,
+        run.metrics, run.settings,
+    )  # fmt: skip
+    return folder
 
 
 def _annotated_inside(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

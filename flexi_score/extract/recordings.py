@@ -1,5 +1,6 @@
 """One recording after another from audio into the archive."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ _FLUSH_S: Final = 20.0
 _FLUSH_RECORDINGS: Final = 32
 
 Row = Mapping[str, Any]
+
+_MOMENTS: Final = ("user_turn_end_ms", "pause_end_ms", "interrupt_end_ms")
 
 
 @dataclass(frozen=True)
@@ -190,17 +193,23 @@ def _extract_one(
             ends.append(durations[keys[s]] + (row[f"{s}_offset_ms"] or 0))
         # Audio sets the length; what a transcript says past it is clipped with the speech.
         ends = ends[len(SPEAKERS) :]
-    link["duration_ms"] = max(_stated_ms(row), *ends) if not has_audio else max(ends)
+    link["duration_ms"] = max(ends) if has_audio else max(_stated_ms(row), *ends)
     return link
 
 
 def _stated_ms(row: Row) -> int:
-    """Duration that the manifest states in its metadata, for recordings without audio."""
-    import json
+    """How long a recording without audio is, by its metadata (``duration_s``) and annotations.
 
+    Without audio nothing says where it ends, so an annotation past the last word is no fault.
+    """
     stated = json.loads(row["metadata"] or "{}").get("duration_s")
     usable = isinstance(stated, int | float) and not isinstance(stated, bool)
-    return round(stated * 1000) if usable and 0 < stated < 1e6 else 0
+    seconds = stated if usable and 0 < stated < 1e6 else 0
+    moments = [row[name] or 0 for name in _MOMENTS]
+    moments += [span["end_ms"] for span in row["backchannels"] or ()]
+    moments += row["reference_backchannels_ms"] or ()
+    # A stated length is believed: what is annotated beyond it is a fault of the manifest.
+    return round(seconds * 1000) if seconds else max(moments)
 
 
 def _hash(path: str, hashes: dict[str, str]) -> str:

@@ -1,18 +1,20 @@
 """Every metric of every profile: what it means, and how it is computed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics import paper
+from flexi_score.metrics import paper, release
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import SCORES
 from flexi_score.segment.structure import Structure
 from flexi_score.segment.tracks import Ints
 
-METRICS: tuple[Metric, ...] = paper.METRICS
+METRICS: tuple[Metric, ...] = (*paper.METRICS, *release.METRICS)
+
+Scorer = Callable[[Structure, Ints, Settings, Mapping[str, float]], pl.DataFrame]
 
 
 def profile_metrics(profile: str) -> tuple[Metric, ...]:
@@ -34,20 +36,32 @@ def score_structure(structure: Structure, settings: Settings) -> pl.DataFrame:
         :data:`flexi_score.schema.SCORES`: one row for each recording and metric of its scenario.
         ``value`` is null where ``status`` says that it could not, or need not, be scored.
     """
-    scorers = {name: module.score for name, module in paper.MODULES.items()}
     scenario = structure.tracks.recordings["scenario"]
     frames: list[pl.DataFrame] = []
     latency_s: Mapping[str, float] = {}
     # turn_taking comes first: pause_handling needs its mean latency.
-    for name, scorer in scorers.items():
+    for name, scorer in _scorers(settings.profile).items():
         rec: Ints = np.flatnonzero((scenario == name).to_numpy()).astype(np.int64)
         if not len(rec):
             continue
         frame = scorer(structure, rec, settings, latency_s)
         if name == "turn_taking":
-            latency_s = mean_latency_s(frame)
+            latency_s = _MEAN_LATENCY[settings.profile](frame)
         frames.append(frame)
     return pl.concat(frames) if frames else SCORES.to_frame()
+
+
+def _scorers(profile: str) -> dict[str, Scorer]:
+    if profile == "release":
+        return {name: _from_words(scorer) for name, scorer in release.SCORERS.items()}
+    return {name: module.score for name, module in paper.MODULES.items()}
+
+
+def _from_words(scorer: release.Scorer) -> Scorer:
+    """The published scripts look at transcripts alone, not at the structure."""
+    return lambda structure, rec, settings, latency_s: scorer(
+        structure.tracks, rec, settings, latency_s
+    )
 
 
 def mean_latency_s(scores: pl.DataFrame) -> dict[str, float]:
@@ -57,3 +71,9 @@ def mean_latency_s(scores: pl.DataFrame) -> dict[str, float]:
     )
     means = latency.group_by("system").agg(pl.col("value").mean()).drop_nulls()
     return dict(means.iter_rows())
+
+
+_MEAN_LATENCY: dict[str, Callable[[pl.DataFrame], dict[str, float]]] = {
+    "paper": mean_latency_s,
+    "release": release.mean_latency_by_system,
+}

@@ -1,0 +1,125 @@
+"""The sample recordings, end to end from real audio: every outcome equals its truth."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import flexi_score
+from flexi_score.config import load_settings
+from flexi_score.pipeline import Run
+from conftest import SAMPLES, read_jsonl
+
+#: Metrics in seconds inherit two boundary errors; all others are decided exactly.
+SECONDS = ("latency", "floor_offset", "stop_latency", "response_latency", "lead")
+TOLERANCE_S = 0.12
+LARGEST_BOUNDARY_ERROR_MS = 120
+
+TRUTH = {row["id"]: row for row in read_jsonl(SAMPLES / "truth.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("samples") / "archive"
+
+
+@pytest.fixture(scope="module")
+def run(archive: Path) -> Run:
+    return flexi_score.score(SAMPLES, archive=archive)
+
+
+def _differences(run: Run) -> list[str]:
+    found = []
+    for row in run.scores.iter_rows(named=True):
+        outcome = TRUTH[row["recording"]]["outcome"]
+        if row["metric"] not in outcome:  # judged
+            continue
+        want, got = outcome[row["metric"]], row["value"]
+        slack = TOLERANCE_S if row["metric"] in SECONDS else 1e-3
+        same = want is got if None in (want, got) else abs(want - got) <= slack
+        if not same:
+            found.append(f"{row['recording']} {row['metric']}: {want}, got {got} ({row['reason']})")
+    return found
+
+
+def test_every_outcome_equals_its_truth(run: Run) -> None:
+    assert len(run.recordings) >= 24
+    assert not len(run.failures)
+    assert _differences(run) == []
+
+
+def test_outcomes_hold_without_words(archive: Path, run: Run) -> None:
+    settings = load_settings("paper", {"extract.asr": "none"})
+    again = flexi_score.score(archive, settings=settings)
+    assert _differences(again) == []
+    assert "asr:none" in again.info["signature"]
+    assert again.events["text"].drop_nulls().len() == 0
+
+
+def test_the_telephone_recording_is_scored_right(tmp_path: Path) -> None:
+    settings = load_settings("paper", {"extract.asr": "none"})
+    awkward = flexi_score.score(SAMPLES / "awkward.jsonl", settings=settings, archive=tmp_path)
+    found = [line for line in _differences(awkward) if "telephone" in line or "calm" in line]
+    assert found == []
+
+
+def test_boundaries_lie_near_the_truth(run: Run) -> None:
+    ipus = run.events.filter(pl.col("kind") == "ipu")
+    for name, truth in TRUTH.items():
+        for speaker in ("user", "model"):
+            want = _bridged(truth[f"{speaker}_speech"])
+            mine = (pl.col("recording") == name) & (pl.col("speaker") == speaker)
+            got = ipus.filter(mine).select("start_ms", "end_ms").rows()
+            if name not in set(run.recordings["recording"]):
+                continue
+            assert len(got) == len(want), (name, speaker, want, got)
+            for (a, b), (start, end) in zip(want, got, strict=True):
+                assert abs(start - a) <= LARGEST_BOUNDARY_ERROR_MS, (name, speaker, a, start)
+                assert abs(end - b) <= LARGEST_BOUNDARY_ERROR_MS, (name, speaker, b, end)
+
+
+def _bridged(spans: list[list[int]]) -> list[list[int]]:
+    joined: list[list[int]] = []
+    for start, end in spans:
+        if joined and start - joined[-1][1] < 200:
+            joined[-1][1] = end
+        else:
+            joined.append([start, end])
+    return joined
+
+
+def test_every_score_explains_itself(run: Run) -> None:
+    assert run.scores["reason"].null_count() == 0
+    assert run.scores["reason"].str.len_chars().min() > 0
+    decided = run.scores.filter(
+        (pl.col("metric") == "tor") & (pl.col("value") == 1) & (pl.col("scenario") == "turn_taking")
+    )
+    assert decided["decided_ms"].null_count() == 0
+
+
+def test_scoring_an_archive_equals_scoring_the_audio(archive: Path, run: Run) -> None:
+    again = flexi_score.score(archive)
+    assert again.scores.equals(run.scores)
+    assert again.events.equals(run.events)
+    assert again.info["signature"] == run.info["signature"]
+
+
+def test_words_are_what_was_said(run: Run) -> None:
+    turns = run.events.filter((pl.col("kind") == "ipu") & (pl.col("speaker") == "user"))
+    said = turns.group_by("recording").agg(pl.col("text").str.join(" "))
+    heard = dict(said.iter_rows())
+    assert "learning" in heard["eager_turn_taking_2"] or "garden" in heard["eager_turn_taking_2"]
+    hits = total = 0
+    for name, text in heard.items():
+        wanted = {w.strip(".,?!'").lower() for w in TRUTH[name]["user_words_text"].split()}
+        spoken = {w.strip(".,?!'").lower() for w in text.split()}
+        hits += len(wanted & spoken)
+        total += len(wanted)
+    assert hits / total > 0.9
+
+
+def test_run_json_of_two_runs_names_the_same_signature(run: Run) -> None:
+    assert json.loads(json.dumps(run.info))["signature"] == run.info["signature"]
+    for part in ("profile:paper", "ipu.min_silence_ms:200", "vad:silero-", "version:"):
+        assert part in run.info["signature"]
