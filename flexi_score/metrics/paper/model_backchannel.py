@@ -154,7 +154,8 @@ def jensen_shannon(
     def share(index: Ints, mass: Floats) -> Floats:
         total = np.bincount(index, mass, minlength=len(cells))
         whole = np.bincount(rec, total, minlength=size)[rec]
-        return np.divide(total, whole, out=np.zeros_like(total), where=whole > 0)
+        # bincount of nothing is an array of integers
+        return np.divide(total, whole, out=np.zeros(len(total)), where=whole > 0)
 
     p, q = share(cell[:n_p], p_mass), share(cell[n_p:], q_mass)
     middle = (p + q) / 2

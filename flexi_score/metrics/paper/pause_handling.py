@@ -1,7 +1,6 @@
 """Scenario pause_handling: does the model stay silent while the user thinks?"""
 
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 import polars as pl
@@ -39,7 +38,7 @@ def score(
     latest = end + np.nan_to_num(extra_ms)
 
     takeovers = structure.model.takeovers
-    asked = np.where(paused, start, 0).astype(np.int64)
+    asked = np.where(paused, start, cases.end).astype(np.int64)
     took = c.moments(axis.next_start(takeovers, asked, cases.end))
     within = paused & (took <= latest)
     # A silent model is right whatever L is; nothing else can be said without it.
@@ -92,9 +91,7 @@ def longest_user_pause(cases: c.Cases) -> tuple[Floats, Floats]:
     return table[0][cases.rec], table[1][cases.rec]
 
 
-def _mean_latency_ms(
-    cases: c.Cases, settings: Settings, latency_s: Mapping[str, float]
-) -> Floats:
+def _mean_latency_ms(cases: c.Cases, settings: Settings, latency_s: Mapping[str, float]) -> Floats:
     given = settings.pause_handling.mean_latency_s
     if given is not None:
         return np.full(len(cases.rec), given * 1000)

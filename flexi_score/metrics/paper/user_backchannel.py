@@ -89,7 +89,7 @@ def score(
             stopped,
             np.fmin(quiet - settings.yield_.hold_ms,
                     said_end + settings.user_backchannel.stop_window_ms - at),
-            _margin_of_talking_on(model.ipus, gaps, said, said_end, met, settings),
+            _margin_of_talking_on(cases, gaps, said, said_end, met, settings),
         ) / 1000,
     )  # fmt: skip
     back = c.say("stops at {} s and speaks again at {} s", cases.own_ms(at), cases.own_ms(again))
@@ -150,10 +150,10 @@ def _first_stop(ipus: Spans, gaps: Ints, said: Spans, settings: Settings) -> Flo
 
 
 def _margin_of_talking_on(
-    ipus: Spans, gaps: Ints, said: Ints, said_end: Ints, met: Bools, settings: Settings
+    cases: c.Cases, gaps: Ints, said: Ints, said_end: Ints, met: Bools, settings: Settings
 ) -> Floats:
     """How far the model was from stopping: the next stop's distance beyond the window (ms)."""
-    stops = ipus.end[gaps >= settings.yield_.hold_ms]
-    found = c.moments(np.append(stops, NEVER)[np.searchsorted(stops, said, "right")])
-    beyond = found - said_end - settings.user_backchannel.stop_window_ms
-    return np.where(met, beyond, np.nan)
+    stops = cases.structure.model.ipus.end[gaps >= settings.yield_.hold_ms]
+    found = np.append(stops, NEVER)[np.searchsorted(stops, said, "right")]
+    own = c.moments(np.where(found <= cases.end, found, NEVER))
+    return np.where(met, own - said_end - settings.user_backchannel.stop_window_ms, np.nan)
