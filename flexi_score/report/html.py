@@ -201,7 +201,8 @@ def _recordings(
 
 def _line(row: dict[str, Any], known: Callable[[str, str], Metric | None]) -> dict[str, Any]:
     metric = known(row["scenario"], row["metric"])
-    unit = "" if metric is None or metric.unit[:1].isdigit() and "-" in metric.unit else metric.unit
+    unit = "" if metric is None else metric.unit
+    unit = "" if unit in ("0-5", "0-1") else unit  # a range, not a unit
     value = number(row["value"], metric)
     if metric is not None and metric.aggregate == "rate" and row["value"] in (0.0, 1.0):
         value = f"{row['value']:.0f}"
