@@ -1,0 +1,39 @@
+"""The command line: ``flexi-score VERB``. Data on stdout, progress and messages on stderr.
+
+Exit codes: 0 done; 1 some recordings failed, the others' results are written; 2 usage, a bad
+manifest or a missing prerequisite; 3 a gate tripped; 130 interrupted.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import CycloptsError
+
+from flexi_score.cli import compare, info, score
+from flexi_score.cli.app import INTERRUPTED, OK, UNUSABLE, app
+from flexi_score.errors import FlexiScoreError
+
+__all__ = ["app", "compare", "info", "main", "score"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point; exits with the code of the contract."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in tokens
+    tokens = [token for token in tokens if token != "--debug"]
+    try:
+        code = app(tokens, exit_on_error=False, print_error=True)
+        sys.exit(code if isinstance(code, int) else OK)
+    except CycloptsError:
+        sys.exit(UNUSABLE)
+    except KeyboardInterrupt:
+        print("interrupted; what was extracted is kept", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(OK)
+    except FlexiScoreError as error:
+        if debug:
+            raise
+        print(f"flexi-score: {error}", file=sys.stderr)
+        sys.exit(UNUSABLE)
+

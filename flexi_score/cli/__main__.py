@@ -1,0 +1,5 @@
+"""``python -m flexi_score.cli``."""
+
+from flexi_score.cli import main
+
+main()

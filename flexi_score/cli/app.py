@@ -1,0 +1,49 @@
+"""The application, its exit codes, and the options that verbs share."""
+
+from typing import Annotated, Any
+
+from cyclopts import App, Group, Parameter
+
+OK, SOME_FAILED, UNUSABLE, GATE_TRIPPED, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = App(
+    name="flexi-score",
+    help="Score recordings of full-duplex conversations, offline.",
+    help_format="plaintext",
+    help_epilogue="Every setting can be changed with --set name=value; "
+    "`flexi-score settings` lists them. Add --debug before the verb for tracebacks.",
+    version_flags=["--version"],
+    result_action="return_value",
+)
+app["--help"].group = Group("Help")
+
+SetOption = Annotated[
+    list[str] | None,
+    Parameter(name="--set", negative="", help="Any setting as name=value; repeatable."),
+]
+Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="No progress.")]
+Threads = Annotated[int, Parameter(help="CPU threads of each model; 0 lets it choose.")]
+Layout = Annotated[str, Parameter(help="How to read a folder; auto finds out.")]
+Asr = Annotated[
+    str | None,
+    Parameter(help="Recogniser: none, tiny.en, base, a Whisper name, or a path to a model."),
+]
+Language = Annotated[
+    str | None, Parameter(help="Spoken language (ISO 639-1), or auto to detect it.")
+]
+
+
+def chosen_settings(
+    profile: str,
+    assignments: list[str] | None,
+    *,
+    judge: str | None = None,
+    asr: str | None = None,
+    language: str | None = None,
+) -> Any:
+    """Settings of a profile with the changes that were asked for."""
+    from flexi_score.config import load_settings, parse_assignments
+
+    named = {"judge.mode": judge, "extract.asr": asr, "extract.language": language}
+    changes = {name: value for name, value in named.items() if value is not None}
+    return load_settings(profile, changes | parse_assignments(assignments or []))

@@ -1,0 +1,145 @@
+"""``flexi-score compare``: systems against each other, runs against runs, profiles too."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flexi_score.cli.app import GATE_TRIPPED, OK, app
+
+
+@app.command
+def compare(
+    runs: Annotated[list[Path], Parameter(name="RUN")],
+    /,
+    *,
+    systems: Annotated[
+        list[str] | None,
+        Parameter(name="--systems", negative="", help="BASELINE,CANDIDATE within one run."),
+    ] = None,
+    pair_by: Annotated[
+        str | None, Parameter(help="Metadata key that pairs recordings of different ids.")
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--fail-if", negative="",
+            help="Exit 3 if METRIC[.p90] > NUMBER, or by more than +NUMBER over the first run.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, Parameter(help="Also write the table (.csv or .parquet).")] = None,
+) -> int:
+    """Compare the systems of one run, or every further run with the first.
+
+    Paired permutation tests on the recordings that both sides have, effects with intervals, Holm's
+    correction over the metrics. Runs of two profiles on the same recordings: which recordings come
+    out differently, and why.
+
+    Examples:
+
+        flexi-score compare run
+        flexi-score compare baseline candidate --fail-if 'latency.p90 > +0.1'
+    """
+    import polars as pl
+    from rich.console import Console
+
+    from flexi_score.aggregate import check_gates, compare_runs, compare_systems, parse_gate
+    from flexi_score.metrics import profile_metrics
+    from flexi_score.report.terminal import print_comparison
+    from flexi_score.runs import read_run
+
+    console = Console(highlight=False)
+    first, *others = [read_run(path) for path in runs]
+    metrics = profile_metrics(first.settings.profile)
+    # Gates are parsed before anything is computed: a typing error must not cost the work.
+    gates = [parse_gate(text, metrics) for text in fail_if or []]
+    for other in others:
+        if other.settings.profile != first.settings.profile:
+            return _compare_profiles(console, first, other, out)
+    summary = first.settings.summary
+    if not others:
+        pairs = [_pair(text) for text in systems or []] or None
+        single = not pairs and first.scores["system"].n_unique() < 2
+        tables = [] if gates and single else [
+            compare_systems(
+                first.scores, metrics, summary, pairs, recordings=first.recordings, pair_by=pair_by
+            )
+        ]  # fmt: skip
+    else:
+        names = _names([first, *others])
+        tables = [
+            compare_runs(
+                first.scores, other.scores, metrics, summary,
+                names=(names[0], name), recordings=(first.recordings, other.recordings),
+                pair_by=pair_by,
+            )
+            for name, other in zip(names[1:], others, strict=True)
+        ]  # fmt: skip
+    if tables:
+        table = pl.concat(tables)
+        print_comparison(console, table, metrics, summary.confidence)
+        _write(table, out)
+    tripped = []
+    for run in others or [first]:
+        baseline = first.scores if others else None
+        tripped += check_gates(gates, run.scores, metrics, baseline)
+    for trip in tripped:
+        print(f"tripped: {trip.message}", file=sys.stderr)
+    return GATE_TRIPPED if tripped else OK
+
+
+def _pair(text: str) -> tuple[str, str]:
+    from flexi_score.errors import SettingsError
+
+    baseline, comma, candidate = text.partition(",")
+    if not comma:
+        raise SettingsError(f"--systems {text!r}: expected BASELINE,CANDIDATE")
+    return baseline.strip(), candidate.strip()
+
+
+def _names(runs: list[Any]) -> list[str]:
+    """Names of the runs, by their folders; the whole path where two are called the same."""
+    names = [run.name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
+
+
+def _compare_profiles(console: Any, first: Any, other: Any, out: Path | None) -> int:
+    from rich.table import Table
+
+    from flexi_score.errors import SettingsError
+    from flexi_score.metrics.release.differences import explain_differences
+
+    by_profile = {run.settings.profile: run for run in (first, other)}
+    if set(by_profile) != {"paper", "release"}:
+        raise SettingsError(
+            f"{first.folder} is of profile {first.settings.profile}, {other.folder} of "
+            f"{other.settings.profile}: only paper and release can be held against each other"
+        )
+    table = explain_differences(by_profile["paper"].scores, by_profile["release"].scores)
+    shown = Table(title="Recordings whose outcome differs between the profiles", box=None,
+                  title_justify="left")  # fmt: skip
+    for heading in ("recording", "metric", "paper", "release", "why"):
+        shown.add_column(heading, overflow="fold")
+    for row in table.iter_rows(named=True):
+        values = ["-" if row[p] is None else f"{row[p]:g}" for p in ("paper", "release")]
+        shown.add_row(_plain(row["recording"]), f"{row['scenario']}.{row['metric']}", *values,
+                      _plain(row["why"]))  # fmt: skip
+    console.print(shown)
+    console.print(f"{len(table)} outcomes differ")
+    _write(table, out)
+    return OK
+
+
+def _plain(text: str) -> Any:
+    from rich.text import Text
+
+    return Text(text)
+
+
+def _write(table: Any, out: Path | None) -> None:
+    from flexi_score.report.write import write_whole
+
+    if out is not None:
+        write = table.write_parquet if out.suffix == ".parquet" else table.write_csv
+        write_whole(out, write)

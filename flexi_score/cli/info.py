@@ -1,0 +1,88 @@
+"""``flexi-score doctor``, ``models``, ``metrics`` and ``settings``: what there is."""
+
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flexi_score.cli.app import OK, app
+
+
+@app.command
+def doctor() -> int:
+    """Say what is installed, which models are present, and what to do about what is missing."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from flexi_score.extract.doctor import diagnose
+
+    checks = diagnose()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "what", "found", "what to do"):
+        table.add_column(heading, overflow="fold")
+    for check in checks:
+        mark = "ok" if check.ok else "--"
+        advice = "" if check.ok else check.advice
+        table.add_row(mark, Text(check.name), Text(check.found), Text(advice))
+    Console().print(table)
+    return OK
+
+
+@app.command
+def models(
+    names: Annotated[list[str] | None, Parameter(name="NAME")] = None,
+    /,
+    *,
+    fetch: Annotated[bool, Parameter(negative="", help="Fetch what is missing.")] = False,
+) -> int:
+    """List the model weights, and verify (or fetch) them by their sha256.
+
+    Examples:
+
+        flexi-score models --fetch base
+    """
+    from flexi_score.extract.weights import main as weights_main
+
+    return weights_main([*(["--fetch"] if fetch else ["--verify"]), *(names or [])])
+
+
+@app.command
+def metrics(*, profile: Annotated[str | None, Parameter(help="Only this profile.")] = None) -> int:
+    """Print every metric: unit, direction, definition, source, and what null means."""
+    from rich.console import Console
+
+    from flexi_score.metrics import METRICS
+
+    arrow = {"up": "higher is better", "down": "lower is better", "none": "no better direction"}
+    console = Console(highlight=False, soft_wrap=True)
+    for metric in METRICS:
+        if profile in (None, metric.profile):
+            unit = f" ({metric.unit})" if metric.unit else ""
+            head = f"{metric.profile}  {metric.scenario}.{metric.name}{unit}"
+            console.print(f"[bold]{head}[/bold]  {arrow[metric.direction]}")
+            console.print(f"  {metric.definition}", markup=False)
+            console.print(f"  source: {metric.source}", markup=False)
+            console.print(f"  null: {metric.null_means}\n", markup=False)
+    return OK
+
+
+@app.command
+def settings(*, profile: Annotated[str, Parameter(help="paper or release")] = "paper") -> int:
+    """List every setting: value, unit, meaning, source."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from flexi_score.config import flatten, load_settings, setting_names
+
+    values = flatten(load_settings(profile))
+    table = Table(box=None, pad_edge=False)
+    for heading in ("setting", "value", "unit", "meaning", "source"):
+        table.add_column(heading, overflow="fold")
+    for name, field in setting_names().items():
+        extra: Any = field.json_schema_extra or {}
+        table.add_row(
+            name, str(values[name]), extra.get("unit", ""), field.description or "",
+            extra.get("source", ""),
+        )  # fmt: skip
+    Console().print(table)
+    return OK
