@@ -1,0 +1,147 @@
+"""Quantiles of single events, pooled over the recordings of a system.
+
+Events of one recording are not independent of each other, so whole recordings (or clusters, where
+those are named) are resampled, never events.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from flexi_score.aggregate.intervals import Floats, generator
+from flexi_score.config import SummarySettings
+from flexi_score.metrics.conversation import OBSERVED
+from flexi_score.schema import SUMMARY
+
+_KEY = ["system", "scenario", "metric"]
+
+#: Cells of one block of resampled counts.
+_BLOCK = 1 << 22
+
+
+def add_quantiles(
+    summary: pl.DataFrame,
+    observations: pl.DataFrame,
+    settings: SummarySettings,
+    clusters: pl.DataFrame | None = None,
+    qs: Sequence[float] = (0.5, 0.9, 0.95),
+    metrics: Sequence[str] = OBSERVED,
+) -> pl.DataFrame:
+    """Summary rows ``<metric>.p50`` and so on, put after the row of their metric.
+
+    Parameters
+    ----------
+    summary : polars.DataFrame
+        :data:`flexi_score.schema.SUMMARY`, of :func:`flexi_score.aggregate.summarize`.
+    observations : polars.DataFrame
+        :data:`flexi_score.metrics.conversation.OBSERVATIONS`.
+    settings : SummarySettings
+    clusters : polars.DataFrame, optional
+        ``recording, label`` (:func:`flexi_score.aggregate.metadata_labels`); a recording without a
+        label is a cluster of its own.
+    qs : sequence of float
+        In [0, 1].
+    metrics : sequence of str
+        Those that get quantiles.
+
+    Returns
+    -------
+    polars.DataFrame
+        :data:`flexi_score.schema.SUMMARY`. Every row of one of the metrics gets its
+        quantiles (numpy's linear interpolation); where the system has no event they are null.
+        ``n`` is the number of recordings with an event, ``denominator`` the number of events,
+        ``numerator`` null; the counts by status are those of the metric. No interval for fewer
+        than two clusters.
+    """
+    pooled = observations.select(
+        *(pl.col(name).cast(pl.String) for name in ("recording", *_KEY)),
+        pl.col("value").cast(pl.Float64),
+    ).with_columns(unit=pl.lit("recording:") + pl.col("recording"))
+    if clusters is not None:
+        labels = clusters.unique("recording", keep="first")
+        pooled = pooled.join(labels, on="recording", how="left", maintain_order="left")
+        pooled = pooled.with_columns(pl.coalesce(pl.lit("key:") + pl.col("label"), "unit")
+                                     .alias("unit"))  # fmt: skip
+    table = summary.with_row_index("place")
+    rows = table.filter(pl.col("metric").is_in(list(metrics)))
+    found: list[dict[str, object]] = []
+    for key, part in pooled.sort("value").group_by(_KEY, maintain_order=True):
+        value, low, high = clustered_quantiles(
+            part["value"], part["unit"], qs, settings, "\x1f".join(str(k) for k in key)
+        )
+        found += [
+            dict(zip(_KEY, key, strict=True))
+            | {"q": q, "value": v, "ci_low": a, "ci_high": b}
+            | {"n": part["recording"].n_unique(), "denominator": float(len(part))}
+            for q, v, a, b in zip(qs, value, low, high, strict=True)
+        ]  # fmt: skip
+    floats = ("q", "value", "ci_low", "ci_high", "denominator")
+    schema: dict[str, type[pl.DataType]] = dict.fromkeys(_KEY, pl.String)
+    schema |= dict.fromkeys(floats, pl.Float64) | {"n": pl.Int64}
+    figures = pl.DataFrame(found, schema=schema).with_columns(
+        pl.col("value", "ci_low", "ci_high").fill_nan(None)
+    )
+    wanted = rows.drop("n", "value", "numerator", "denominator", "ci_low", "ci_high").join(
+        pl.DataFrame({"q": list(qs)}, schema={"q": pl.Float64}), how="cross"
+    )
+    extra = (
+        wanted.join(figures, on=[*_KEY, "q"], how="left", nulls_equal=True, maintain_order="left")
+        .with_columns(
+            pl.col("n", "denominator").fill_null(0),
+            numerator=pl.lit(None, pl.Float64),
+            metric=pl.col("metric") + ".p" + (pl.col("q") * 100).round(4).cast(pl.String)
+            .str.strip_suffix(".0"),
+        )
+        .select("place", *(pl.col(name).cast(kind) for name, kind in SUMMARY.items()))
+    )  # fmt: skip
+    merged = pl.concat([table, extra], how="diagonal_relaxed")
+    return merged.sort("place", maintain_order=True).select(SUMMARY.names())
+
+
+def clustered_quantiles(
+    values: pl.Series, units: pl.Series, qs: Sequence[float], settings: SummarySettings, key: str
+) -> tuple[Floats, Floats, Floats]:
+    """Quantiles of values and their percentile bootstrap intervals over units.
+
+    Parameters
+    ----------
+    values : polars.Series of Float64, length k, k > 0
+    units : polars.Series of String, length k
+        What is resampled, with all its values.
+    qs : sequence of float
+    settings : SummarySettings
+        ``resamples``, ``seed``, ``confidence``.
+    key : str
+        Seeds the draws together with ``settings.seed``.
+
+    Returns
+    -------
+    value, low, high : ndarray of float64, shape (len(qs),)
+        Limits are NaN for fewer than two units.
+    """
+    order = values.arg_sort()
+    x = values.gather(order).to_numpy()
+    q = np.asarray(qs, np.float64)
+    value = np.quantile(x, q)
+    codes = units.rank("dense").gather(order).to_numpy().astype(np.int64) - 1
+    size = int(codes.max()) + 1
+    if size < 2:
+        return value, np.full(len(q), np.nan), np.full(len(q), np.nan)
+    rng = generator(settings.seed, key)
+    drawn = np.empty((len(q), settings.resamples))
+    step = max(1, _BLOCK // max(len(x), size))
+    for begin in range(0, settings.resamples, step):
+        rows = min(step, settings.resamples - begin)
+        pick = rng.integers(0, size, (rows, size)) + np.arange(rows)[:, None] * size
+        times = np.bincount(pick.ravel(), minlength=rows * size).reshape(rows, size)
+        upto = np.cumsum(times.astype(np.int32)[:, codes], axis=1, dtype=np.int32)
+        for i in range(rows):
+            place = q * (upto[i, -1] - 1)
+            below = np.floor(place).astype(np.int64)
+            above = np.minimum(below + 1, upto[i, -1] - 1)
+            at = x[np.searchsorted(upto[i], below, "right")]
+            after = x[np.searchsorted(upto[i], above, "right")]
+            drawn[:, begin + i] = at + (place - below) * (after - at)
+    tail = (1 - settings.confidence) / 2
+    return value, *np.quantile(drawn, [tail, 1 - tail], axis=1)
