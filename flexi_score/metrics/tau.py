@@ -1,0 +1,390 @@
+"""Profile ``tau``: the interaction panel of tau-voice, on any recording.
+
+After the definitions of tau-voice (Ray et al. 2026; tau2-bench, docs/interaction-metrics.md and
+src/tau2/metrics/voice_interaction_metrics.py). Every metric is a ratio over events of all
+recordings of a system; where a system has fewer than ``tau.min_events`` of them, nothing is shown.
+
+Conventions
+-----------
+A *user turn* is a run of user IPUs less than ``takeover.group_ms`` apart with no start of the model
+in between. Backchannels, and what the manifest says was not meant for the model, are none: an IPU
+whose middle lies inside an entry of ``annotations.backchannels`` (or a detected backchannel, where
+the manifest has none), or of the metadata ``vocal_tics`` or ``non_directed``, each a list
+``[[s, s], ...]`` of starts and ends in seconds.
+
+Divergences from tau-voice
+--------------------------
+1. tau-voice knows from its simulator what the user does; here it is annotated or detected.
+2. Its clock ticks every 200 ms; here times are milliseconds, so a yield latency can be shorter.
+3. A user turn is any stretch of user speech there; here silences below ``takeover.group_ms`` are
+   bridged, as people pause. Otherwise every breath would be a turn without a response.
+4. A model's backchannel is neither a response nor an interruption.
+5. An event that the end of the recording cuts short is left out.
+6. ``selectivity`` pools all events; tau-voice's board takes the mean of the three kinds, and only
+   where all are there. The three kinds are shown as well.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from flexi_score.config import Settings
+from flexi_score.metrics.registry import Direction, Metric, score_rows
+from flexi_score.schema import SCENARIOS
+from flexi_score.segment import axis
+from flexi_score.segment.axis import NEVER, Spans
+from flexi_score.segment.structure import BACKCHANNEL, MODEL, USER, Structure
+from flexi_score.segment.tracks import Bools, Floats, Ints
+
+_SOURCE: Final = "tau-voice (Ray et al. 2026), docs/interaction-metrics.md"
+_IGNORED: Final = (
+    "it did not stop within tau.stop_window_ms of the event's start, or, if it was silent then, "
+    "did not start within tau.response_window_ms of its end"
+)
+
+
+def _metric(
+    name: str, label: str, unit: str, direction: Direction, definition: str, events: str
+) -> Metric:
+    return Metric(
+        "tau", "conversation", name, label, unit, direction, "ratio", definition, _SOURCE,
+        f"{events}: none, or fewer than tau.min_events for this system",
+    )  # fmt: skip
+
+
+_PANEL: Final = (
+    _metric(
+        "response_rate", "R_R", "", "up",
+        "share of user turns that the model answers before the user speaks again; turns that end "
+        "while the model speaks, and a last turn that nothing follows, are left out", "user turns",
+    ),
+    _metric(
+        "response_latency", "L_R", "s", "down",
+        "start of the answer minus end of the user turn, over answered turns", "answered turns",
+    ),
+    _metric(
+        "yield_rate", "R_Y", "", "up",
+        "share of user interruptions after whose start the model stops in less than "
+        "tau.yield_window_ms", "user interruptions",
+    ),
+    _metric(
+        "yield_latency", "L_Y", "s", "down",
+        "time from the start of a user interruption to the model's stop, where it yields", "yields",
+    ),
+    _metric(
+        "agent_interruptions", "I_A", "", "down",
+        "interruptions by the model / user turns of response_rate; above 1 where it interrupts a "
+        "turn more than once", "user turns",
+    ),
+    _metric(
+        "selectivity", "S", "", "up",
+        "share of user backchannels (during the model's speech), vocal tics and speech not meant "
+        f"for the model that it rightly ignored: {_IGNORED}", "such events",
+    ),
+    _metric(
+        "selectivity_backchannel", "S_BC", "", "up",
+        f"selectivity over backchannels alone: {_IGNORED}", "backchannels",
+    ),
+    _metric(
+        "selectivity_vocal_tic", "S_VT", "", "up",
+        f"selectivity over annotated vocal tics alone: {_IGNORED}", "vocal tics",
+    ),
+    _metric(
+        "selectivity_non_directed", "S_ND", "", "up",
+        f"selectivity over annotated speech not meant for the model alone: {_IGNORED}",
+        "stretches of speech not meant for the model",
+    ),
+)  # fmt: skip
+
+#: The panel, once for every scenario.
+METRICS: Final[tuple[Metric, ...]] = tuple(
+    replace(metric, scenario=scenario) for scenario in SCENARIOS for metric in _PANEL
+)
+
+#: Metadata keys of what the model should ignore, and the metrics of each.
+_KINDS: Final = {
+    "backchannels": "selectivity_backchannel",
+    "vocal_tics": "selectivity_vocal_tic",
+    "non_directed": "selectivity_non_directed",
+}
+
+_WORDS: Final = {"vocal_tics": "vocal tics", "non_directed": "stretches of speech not meant for it"}
+
+#: ``[[s, s], ...]`` and nothing else, as JSON.
+_NUMBER: Final = r"\d{1,7}(?:\.\d{1,12})?"
+_PAIR: Final = rf"\[\s*{_NUMBER}\s*,\s*{_NUMBER}\s*\]"
+_PAIRS: Final = rf"^\s*\[\s*(?:{_PAIR}(?:\s*,\s*{_PAIR})*)?\s*\]\s*$"
+
+
+@dataclass(frozen=True)
+class _Events:
+    """Events of one metric: total and number by recording, or why they cannot be known."""
+
+    numerator: Floats
+    denominator: Floats
+    says: str  # two {}: numerator and denominator
+    what: str
+    unreadable: Bools | None = None
+    wrong: str = ""
+
+
+def score(
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+) -> pl.DataFrame:
+    """The panel for the recordings ``rec``, of any scenario.
+
+    Parameters
+    ----------
+    structure : Structure
+    rec : ndarray of int64, shape (k,)
+        Give all recordings of a system and scenario at once: ``tau.min_events`` counts theirs.
+    settings : Settings
+        Uses the groups ``tau`` and ``takeover``.
+    latency_s : mapping
+        Not used.
+
+    Returns
+    -------
+    polars.DataFrame
+        :data:`flexi_score.schema.SCORES`. ``weight`` is the number of events; a recording without
+        any is ``not_applicable``. Where the system has too few in the scenario, the values are null
+        and the status is ``excluded``.
+    """
+    found = _panel(structure, settings)
+    rows = structure.tracks.recordings.select("system", "scenario")[rec]
+    silent = np.bincount(structure.model.ipus.rec, minlength=len(structure))[rec] == 0
+    least = settings.tau.min_events
+    return pl.concat(
+        _rows(structure, rec, rows, silent, metric.name, found[metric.name], least)
+        for metric in _PANEL
+    )
+
+
+def _rows(
+    structure: Structure, rec: Ints, rows: pl.DataFrame, silent: Bools, name: str,
+    events: _Events, min_events: int,
+) -> pl.DataFrame:  # fmt: skip
+    unreadable = np.zeros(len(rec), bool) if events.unreadable is None else events.unreadable[rec]
+    table = (
+        rows.with_columns(
+            a=pl.Series(events.numerator[rec]),
+            b=pl.Series(np.where(unreadable, 0.0, events.denominator[rec])),
+            silent=pl.Series(silent),
+            unreadable=pl.Series(unreadable),
+        )
+        .with_columns(total=pl.col("b").sum().over("system", "scenario"))
+        .with_columns(some=pl.col("b") > 0, few=pl.col("total") < min_events)
+    )
+    shown = [pl.col(c).round(3).cast(pl.String).str.strip_suffix(".0") for c in ("a", "b", "total")]
+    cells = table.select(
+        value=pl.when(pl.col("some") & ~pl.col("few"))
+        .then(pl.col("a") / pl.col("b"))
+        .fill_null(np.nan),
+        weight=pl.when("some").then("b").fill_null(np.nan),
+        status=pl.when("unreadable")
+        .then(pl.lit("excluded"))
+        .when(~pl.col("some"))
+        .then(pl.lit("not_applicable"))
+        .when("few")
+        .then(pl.lit("excluded"))
+        .when("silent")
+        .then(pl.lit("silent"))
+        .otherwise(pl.lit("scored")),
+        reason=pl.when("unreadable")
+        .then(pl.lit(events.wrong))
+        .when(~pl.col("some"))
+        .then(pl.lit(f"no {events.what}"))
+        .when("few")
+        .then(
+            pl.format(
+                "hidden: {} has {} {} in scenario {}, and tau.min_events is {}",
+                "system", shown[2], pl.lit(events.what), "scenario", pl.lit(str(min_events)),
+            )
+        )
+        .otherwise(pl.format(events.says, shown[0], shown[1])),
+    )  # fmt: skip
+    return score_rows(
+        structure.tracks.recordings, rec, name, cells["value"].to_numpy(), cells["status"],
+        cells["reason"], weight=cells["weight"].to_numpy(), source="detected",
+    )  # fmt: skip
+
+
+def _panel(structure: Structure, settings: Settings) -> dict[str, _Events]:
+    """Events of every metric, over all recordings."""
+    n = len(structure)
+    model = structure.model
+    ignored, unreadable = _to_ignore(structure)
+    meant = structure.user.ipus.take(~_ignored(structure.user.ipus, ignored))
+    speaks = model.ipus.take(model.role != BACKCHANNEL)
+    turn_rec, latency = _answers(structure, speaks, meant, settings.takeover.group_ms)
+    answered = ~np.isnan(latency)
+    turns, answers = _count(turn_rec, n), _count(turn_rec[answered], n)
+
+    cut_rec, stop_ms = _user_interruptions(structure, ignored, settings.tau.yield_window_ms)
+    yields = stop_ms < settings.tau.yield_window_ms
+    cuts = structure.interruptions
+    agent = _count(cuts.spans.rec[cuts.speaker == MODEL], n)
+    found = {
+        "response_rate": _Events(answers, turns, "{} of {} user turns answered", "user turns"),
+        "response_latency": _Events(
+            np.bincount(turn_rec[answered], latency[answered], n) / 1000, answers,
+            "{} s over {} answers", "answered user turns",
+        ),
+        "yield_rate": _Events(
+            _count(cut_rec[yields], n), _count(cut_rec, n), "yields to {} of {} interruptions",
+            "user interruptions",
+        ),
+        "yield_latency": _Events(
+            np.bincount(cut_rec[yields], stop_ms[yields], n) / 1000, _count(cut_rec[yields], n),
+            "{} s over {} yields", "yields",
+        ),
+        "agent_interruptions": _Events(
+            agent, turns, "{} interruptions by the model, {} user turns", "user turns"
+        ),
+    }  # fmt: skip
+    right, every = np.zeros(n), np.zeros(n)
+    for kind, name in _KINDS.items():
+        rec, correct = _ignores(structure, ignored[kind], settings, kind != "backchannels")
+        what = _WORDS.get(kind, kind)
+        found[name] = _Events(
+            _count(rec[correct], n), _count(rec, n), f"{{}} of {{}} {what} ignored", what,
+            unreadable.get(kind),
+            f"metadata {kind}: expected [[start, end], ...] in seconds, each end after its start",
+        )  # fmt: skip
+        right += found[name].numerator
+        every += found[name].denominator
+    found["selectivity"] = _Events(
+        right, every, "{} of {} events ignored", "backchannels, vocal tics and other such speech",
+        np.logical_or.reduce(list(unreadable.values())),
+        "metadata vocal_tics, non_directed: expected [[start, end], ...] in seconds",
+    )  # fmt: skip
+    return {metric.name: found[metric.name] for metric in _PANEL}
+
+
+def _answers(
+    structure: Structure, speaks: Spans, ipus: Spans, group_ms: int
+) -> tuple[Ints, Floats]:
+    """Recording of every user turn that counts, and the time to its answer (ms), NaN without."""
+    ends_at = structure.origin + structure.duration_ms
+    starts_next = axis.next_start(speaks, ipus.end, ends_at[ipus.rec])
+    following = np.append(ipus.start, NEVER)[1:]
+    following = np.where(following < ends_at[ipus.rec], following, NEVER)
+    apart = (following - ipus.end >= group_ms) | (starts_next <= following)
+    end, rec, answer, again = (a[apart] for a in (ipus.end, ipus.rec, starts_next, following))
+    open_end = axis.straddling(structure.model.ipus, end) < 0
+    followed = (answer < NEVER) | (again < NEVER)
+    counts = open_end & followed
+    latency = np.where((answer <= again) & (answer < NEVER), answer - end, np.nan)
+    return rec[counts], latency[counts]
+
+
+def _user_interruptions(
+    structure: Structure, ignored: dict[str, Spans], window_ms: int
+) -> tuple[Ints, Floats]:
+    """Recording and time until the model stops (ms) of every user interruption."""
+    cuts = structure.interruptions
+    mine = cuts.speaker == USER
+    spans, stop = cuts.spans.take(mine), cuts.stop_ms[mine].astype(np.float64)
+    ends_at = (structure.origin + structure.duration_ms)[spans.rec]
+    # Still talking when the recording ends, before the window does: who knows?
+    told = (spans.start + stop < ends_at) | (stop >= window_ms)
+    keep = told & ~_ignored(spans, ignored)
+    return spans.rec[keep], stop[keep]
+
+
+def _ignores(
+    structure: Structure, events: Spans, settings: Settings, also_in_silence: bool
+) -> tuple[Ints, Bools]:
+    """Recording of every event to be ignored, and whether the model did."""
+    model, rules = structure.model.ipus, settings.tau
+    ends_at = (structure.origin + structure.duration_ms)[events.rec]
+    at = axis.inside(model, events.start)
+    speaking = at >= 0
+    stop = np.append(model.end, NEVER)[at]
+    through = stop - events.start >= rules.stop_window_ms
+    answer = axis.next_start(model, events.start, ends_at)
+    limit = events.end + rules.response_window_ms
+    unanswered = answer > limit
+    # A recording that ends inside the window tells only of what happened before.
+    told = np.where(speaking, through | (stop < ends_at), ~unanswered | (limit <= ends_at))
+    keep = told & (speaking | also_in_silence)
+    return events.rec[keep], np.where(speaking, through, unanswered)[keep]
+
+
+def _to_ignore(structure: Structure) -> tuple[dict[str, Spans], dict[str, Bools]]:
+    """What the model should ignore, by kind; and where the metadata cannot be read."""
+    rows, n = structure.tracks.recordings, len(structure)
+    given = rows["backchannels"].is_not_null().to_numpy()
+    noted = (
+        rows.select(pl.int_range(n).alias("rec"), "backchannels")
+        .explode("backchannels")
+        .drop_nulls("backchannels")
+        .unnest("backchannels")
+    )
+    heard = structure.backchannels
+    heard_spans = heard.spans.take((heard.speaker == USER) & ~given[heard.spans.rec])
+    told = _placed(structure, noted)
+    spans = {
+        "backchannels": _sorted(
+            np.concatenate([told.rec, heard_spans.rec]),
+            np.concatenate([told.start, heard_spans.start]),
+            np.concatenate([told.end, heard_spans.end]),
+        )
+    }
+    unreadable: dict[str, Bools] = {}
+    for kind in ("vocal_tics", "non_directed"):
+        spans[kind], unreadable[kind] = _metadata_spans(structure, kind)
+    return spans, unreadable
+
+
+def _metadata_spans(structure: Structure, key: str) -> tuple[Spans, Bools]:
+    """Intervals of a metadata key, and the recordings where it holds something else."""
+    n = len(structure)
+    text = structure.tracks.recordings.select(
+        pl.col("metadata").cast(pl.String).str.json_path_match(f"$.{key}")
+    ).to_series()
+    legible = text.str.contains(_PAIRS).fill_null(False)
+    numbers = (
+        pl.DataFrame({"rec": np.arange(n), "text": text})
+        .filter(legible)
+        .select("rec", pl.col("text").str.extract_all(_NUMBER).alias("s"))
+        .explode("s")
+        .drop_nulls("s")
+    )
+    ms = np.rint(numbers["s"].cast(pl.Float64).to_numpy() * 1000).astype(np.int64)
+    pairs = pl.DataFrame(
+        {"rec": numbers["rec"].to_numpy()[::2], "start_ms": ms[::2], "end_ms": ms[1::2]}
+    )
+    wrong = np.array(text.is_not_null() & ~legible)
+    wrong[pairs.filter(pl.col("end_ms") <= pl.col("start_ms"))["rec"].to_numpy()] = True
+    return _placed(structure, pairs.filter(~pl.Series(wrong[pairs["rec"].to_numpy()]))), wrong
+
+
+def _placed(structure: Structure, table: pl.DataFrame) -> Spans:
+    """Rows ``rec, start_ms, end_ms`` on the common axis; those past the recording are dropped."""
+    rec = table["rec"].to_numpy().astype(np.int64)
+    start, end = (table[name].to_numpy().astype(np.int64) for name in ("start_ms", "end_ms"))
+    inside = (start >= 0) & (start < structure.duration_ms[rec])
+    rec, start, end = rec[inside], start[inside], end[inside]
+    end = np.minimum(end, structure.duration_ms[rec])
+    return _sorted(rec, start + structure.origin[rec], end + structure.origin[rec])
+
+
+def _sorted(rec: Ints, start: Ints, end: Ints) -> Spans:
+    order = np.lexsort((end, start))
+    return Spans(rec[order], start[order], end[order])
+
+
+def _ignored(ipus: Spans, ignored: dict[str, Spans]) -> Bools:
+    """Whether the middle of each IPU lies inside something to be ignored."""
+    hit = np.zeros(len(ipus), bool)
+    for spans in ignored.values():
+        hit |= axis.inside(axis.bridge(spans, 0), (ipus.start + ipus.end) // 2) >= 0
+    return hit
+
+
+def _count(rec: Ints, n: int) -> Floats:
+    return np.bincount(rec, minlength=n).astype(np.float64)
