@@ -36,4 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         print(f"flexi-score: {error}", file=sys.stderr)
         sys.exit(UNUSABLE)
+    except Exception as error:
+        if debug:
+            raise
+        kind = type(error).__name__
+        print(f"flexi-score: a fault of flexi-score itself ({kind}: {error}); "
+              "flexi-score --debug shows where", file=sys.stderr)  # fmt: skip
+        sys.exit(UNUSABLE)
 

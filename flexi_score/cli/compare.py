@@ -36,7 +36,7 @@ def compare(
     correction over the metrics. Runs of two profiles on the same recordings: which recordings come
     out differently, and why.
 
-    Examples:
+    Try:
 
         flexi-score compare run
         flexi-score compare baseline candidate --fail-if 'latency.p90 > +0.1'

@@ -37,7 +37,7 @@ def models(
 ) -> int:
     """List the model weights, and verify (or fetch) them by their sha256.
 
-    Examples:
+    Try:
 
         flexi-score models --fetch base
     """

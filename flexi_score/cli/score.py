@@ -39,7 +39,7 @@ def score(
 ) -> int:
     """Score INPUT: a manifest, a folder of recordings, one two-channel file, or an archive.
 
-    Examples:
+    Try:
 
         flexi-score score sample_recordings
         flexi-score score manifest.jsonl --out run --asr none
@@ -91,7 +91,7 @@ def extract(
 ) -> int:
     """Extract speech and words of INPUT into an archive, to be scored any time without audio.
 
-    Examples:
+    Try:
 
         flexi-score extract calls/ --archive calls.archive
     """

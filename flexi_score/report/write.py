@@ -29,7 +29,7 @@ def write_run(
     metrics: Sequence[Metric],
     settings: Settings,
 ) -> list[Path]:
-    """Write scores, events, summary (Parquet, JSON, Markdown), report.html and run.json.
+    """Write the tables (Parquet), the summary (also JSON and Markdown), report.html and run.json.
 
     Parameters
     ----------
@@ -83,6 +83,8 @@ def write_run(
     files: dict[str, Callable[[Path], object]] = {
         "scores.parquet": scores.write_parquet,
         "events.parquet": events.write_parquet,
+        "recordings.parquet": recordings.write_parquet,
+        "failures.parquet": failures.write_parquet,
         "summary.parquet": summary.write_parquet,
         "summary.json": _text(_json(summary.to_dicts())),
         "summary.md": _text(text),

@@ -1,0 +1,151 @@
+"""The archive: append-only, content-addressed, whole or absent whatever happens."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import flexi_score
+from flexi_score import archive as store
+from flexi_score.config import load_settings
+from flexi_score.errors import ArchiveError
+from conftest import ROOT, SAMPLES, write_jsonl
+
+NO_WORDS = load_settings("paper", {"extract.asr": "none"})
+GOOD = SAMPLES / "eager_turn_taking_2.flac"
+OTHER = SAMPLES / "calm_turn_taking_1.flac"
+
+
+def _recording(name: str) -> dict[str, object]:
+    row = dict.fromkeys(store.ARCHIVED.names())
+    return row | {"recording": name, "system": "s", "scenario": "conversation", "duration_ms": 5}
+
+
+def test_the_newer_row_of_a_key_wins(tmp_path: Path) -> None:
+    folder = store.open_archive(tmp_path / "a", create=True)
+    for end in (10, 20):
+        rows = [{"key": "k", "segments": [{"start_ms": 0, "end_ms": end}]}]
+        store.append(folder, "segments", rows)
+    found = store.read_rows(folder, "segments", ["k", "absent"])
+    assert found.to_dicts() == [{"key": "k", "segments": [{"start_ms": 0, "end_ms": 20}]}]
+
+
+def test_the_last_attempt_of_a_recording_counts(tmp_path: Path) -> None:
+    folder = store.open_archive(tmp_path / "a", create=True)
+    failure = {"recording": "x", "system": "s", "scenario": "conversation", "stage": "audio",
+               "error": "AudioError", "reason": "gone"}  # fmt: skip
+    store.append(folder, "recordings", [_recording("x"), _recording("y")])
+    assert store.read_recordings(folder)["recording"].to_list() == ["x", "y"]
+    store.append(folder, "failures", [failure])
+    assert store.read_recordings(folder)["recording"].to_list() == ["y"]
+    assert store.read_failures(folder)["reason"].to_list() == ["gone"]
+    store.append(folder, "recordings", [_recording("x")])
+    assert sorted(store.read_recordings(folder)["recording"]) == ["x", "y"]
+    assert len(store.read_failures(folder)) == 0
+
+
+def test_what_a_killed_writer_leaves_is_ignored(tmp_path: Path) -> None:
+    folder = store.open_archive(tmp_path / "a", create=True)
+    store.append(folder, "recordings", [_recording("x")])
+    (folder / "recordings" / ".123.parquet.9.tmp").write_bytes(b"half a par")
+    assert store.read_recordings(folder)["recording"].to_list() == ["x"]
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    folder = store.open_archive(tmp_path / "a", create=True)
+    store.append(folder, "recordings", [_recording("x")])
+    store.append(folder, "recordings", [_recording("y")])
+    part = sorted((folder / "recordings").glob("*.parquet"))[1]
+    part.write_bytes(part.read_bytes()[:-30])
+    with pytest.raises(ArchiveError, match=part.name):
+        store.read_recordings(folder)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [("{", "cannot be read"), ('{"format": "x"}', "is not the label"),
+     ('{"format": "flexi_score archive", "version": 99}', "version 99")],
+)  # fmt: skip
+def test_a_label_that_is_not_ours_is_refused(tmp_path: Path, label: str, words: str) -> None:
+    (tmp_path / "archive.json").write_text(label)
+    with pytest.raises(ArchiveError, match=words):
+        store.open_archive(tmp_path)
+
+
+def test_the_same_audio_under_two_names_is_extracted_once(tmp_path: Path) -> None:
+    shutil.copy(GOOD, tmp_path / "one.flac")
+    shutil.copy(GOOD, tmp_path / "two.flac")
+    rows = [{"id": n, "audio": f"{n}.flac", "scenario": "turn_taking"} for n in ("one", "two")]
+    manifest = write_jsonl(tmp_path / "m.jsonl", rows)
+    run = flexi_score.score(manifest, settings=NO_WORDS, archive=tmp_path / "a")
+    assert len(store.read_columns(tmp_path / "a", "channels", ["key"])) == 2
+    by_name = run.scores.partition_by("recording", as_dict=True)
+    one, two = (by_name[(n,)].drop("recording") for n in ("one", "two"))
+    assert one.equals(two)
+
+
+def test_extracting_again_adds_no_artefact(tmp_path: Path) -> None:
+    first = flexi_score.score(GOOD, settings=NO_WORDS, archive=tmp_path / "a")
+    again = flexi_score.score(GOOD, settings=NO_WORDS, archive=tmp_path / "a")
+    assert len(list((tmp_path / "a" / "channels").glob("*.parquet"))) == 1
+    assert again.events.equals(first.events)
+
+
+def test_words_can_be_added_to_an_archive_that_had_none(tmp_path: Path) -> None:
+    bare = flexi_score.score(GOOD, settings=NO_WORDS, archive=tmp_path / "a")
+    assert bare.events["text"].drop_nulls().len() == 0
+    spoken = flexi_score.score(GOOD, archive=tmp_path / "a")
+    assert "garden" in " ".join(spoken.events["text"].drop_nulls())
+    assert len(store.read_columns(tmp_path / "a", "channels", ["key"])) == 2
+
+
+def test_an_archive_moves_without_its_audio(tmp_path: Path) -> None:
+    shutil.copy(GOOD, tmp_path / "x.flac")
+    here = flexi_score.score(tmp_path / "x.flac", settings=NO_WORDS, archive=tmp_path / "a")
+    shutil.move(tmp_path / "a", tmp_path / "elsewhere")
+    (tmp_path / "x.flac").unlink()
+    there = flexi_score.score(tmp_path / "elsewhere", settings=NO_WORDS)
+    assert there.events.equals(here.events)
+
+
+def test_rescoring_imports_no_model_library(tmp_path: Path) -> None:
+    flexi_score.score(GOOD, settings=NO_WORDS, archive=tmp_path / "a")
+    code = (
+        "import sys; from flexi_score.cli import main\n"
+        f"try: main(['score', {str(tmp_path / 'a')!r}, '--out', {str(tmp_path / 'r')!r}])\n"
+        "except SystemExit as done: assert done.code == 0, done.code\n"
+        "heavy = {'torch', 'onnxruntime', 'faster_whisper', 'silero_vad'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_killed_extraction_is_finished_by_the_next(tmp_path: Path) -> None:
+    """SIGKILL at several moments; the result equals that of a run nobody disturbed."""
+    rows = [
+        {"id": path.stem, "audio": str(path), "scenario": "conversation"}
+        for path in sorted(SAMPLES.glob("*.flac"))[:6]
+    ]
+    manifest = write_jsonl(tmp_path / "m.jsonl", rows)
+    whole = flexi_score.score(manifest, settings=NO_WORDS, archive=tmp_path / "whole")
+    command = [sys.executable, "-m", "flexi_score.cli", "extract", str(manifest), "--archive",
+               str(tmp_path / "killed"), "--asr", "none", "-q"]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for seconds in (0.5, 2.0, 3.0):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)  # fmt: skip
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    resumed = flexi_score.score(manifest, settings=NO_WORDS, archive=tmp_path / "killed")
+    assert resumed.events.equals(whole.events)
+    assert pl.DataFrame(resumed.scores).equals(whole.scores)
