@@ -425,6 +425,18 @@ def test_clustered_quantiles_are_plain_resampling():
     np.testing.assert_allclose(high, want[1], atol=0.04)
 
 
+def test_histograms_draw_the_same_quantiles(monkeypatch):
+    rng = np.random.default_rng(22)
+    values = pl.Series(rng.integers(-40, 200, 900) / 1000)
+    units = pl.Series(rng.integers(0, 12, 900).astype(str))
+    runs = []
+    for limit in (0, 1_000_000):
+        monkeypatch.setattr("flexi_score.aggregate.pooled._HISTOGRAM", limit)
+        runs.append(clustered_quantiles(values, units, (0.0, 0.5, 0.9, 1.0), FAST, "k"))
+    for a, b in zip(*runs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abcd"), st.integers(-300, 300)), min_size=2, max_size=25),

@@ -19,6 +19,10 @@ _KEY = ["system", "scenario", "metric"]
 #: Cells of one block of resampled counts.
 _BLOCK = 1 << 22
 
+#: Values repeat, as they are whole milliseconds. Where units times distinct values are fewer than
+#: this many times the values, a resample adds up the units' histograms instead of its values.
+_HISTOGRAM = 100
+
 
 def add_quantiles(
     summary: pl.DataFrame,
@@ -128,6 +132,12 @@ def clustered_quantiles(
     size = int(codes.max()) + 1
     if size < 2:
         return value, np.full(len(q), np.nan), np.full(len(q), np.nan)
+    distinct, which = np.unique(x, return_inverse=True)
+    below_each: Floats | None = None
+    if size * len(distinct) < min(_HISTOGRAM * len(x), 4 * _BLOCK):
+        cells = np.bincount(codes * len(distinct) + which, minlength=size * len(distinct))
+        below_each = np.cumsum(cells.reshape(size, -1), axis=1).astype(np.float64)
+        x = distinct
     rng = generator(settings.seed, key)
     drawn = np.empty((len(q), settings.resamples))
     step = max(1, _BLOCK // max(len(x), size))
@@ -135,7 +145,11 @@ def clustered_quantiles(
         rows = min(step, settings.resamples - begin)
         pick = rng.integers(0, size, (rows, size)) + np.arange(rows)[:, None] * size
         times = np.bincount(pick.ravel(), minlength=rows * size).reshape(rows, size)
-        upto = np.cumsum(times.astype(np.int32)[:, codes], axis=1, dtype=np.int32)
+        # How many of the drawn values are at or below each x.
+        if below_each is None:
+            upto = np.cumsum(times.astype(np.int32)[:, codes], axis=1, dtype=np.int32)
+        else:
+            upto = np.rint(times.astype(np.float64) @ below_each).astype(np.int32)
         for i in range(rows):
             place = q * (upto[i, -1] - 1)
             below = np.floor(place).astype(np.int64)
