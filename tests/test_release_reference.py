@@ -1,56 +1,66 @@
-"""Profile ``release``, vectorised, against the plain per-sample implementation."""
+"""Profile ``release``, vectorised, against the plain per-sample implementation.
+
+Hypothesis draws seeds, each of which makes many samples: thresholds are met exactly only now and
+then, so that numbers count for more than small counterexamples.
+"""
 
 import math
 
-import hypothesis.strategies as st
 import numpy as np
 import pytest
 import reference_release as plain
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from reference_release import Numbers, Pair, Sample, build_tracks
 
 from flexi_score.config import load_settings
 from flexi_score.metrics.release import SCORERS
 
 LATENCY = 0.9
+seeds = st.integers(0, 2**32 - 1)
 
 
-@st.composite
-def spans(draw, longest: int = 12, most: int = 1500) -> list[Pair]:
-    """Words of one speaker in order. A grid of 50 ms makes thresholds come up exactly."""
-    grid = draw(st.sampled_from([1, 50]))
-    clock, found = 0, []
-    steps = st.tuples(st.integers(0, most // grid), st.integers(0, most // grid))
-    gaps = draw(st.lists(st.tuples(steps, st.sampled_from([0, 1, 1, 1])), max_size=longest))
-    for (gap, length), forward in gaps:
-        start = max(clock + gap * grid * forward, 0)
-        clock = start + length * grid
-        found.append((start, clock))
-    return found
+def spans(rng: np.random.Generator, grid: int, longest: int) -> list[Pair]:
+    """Words or segments of one speaker in order, at times that are multiples of ``grid`` ms."""
+    n = int(rng.choice([0, 1, 2, 3, 3, 4, 5, 8]))
+    often_short = rng.choice([300, 1200, 2500])
+    gaps = rng.integers(0, often_short // min(grid, 250) + 1, n) * min(grid, 250)
+    lengths = rng.integers(1, longest // grid + 1, n) * grid
+    if rng.random() < 0.3:
+        gaps[:1] = 0
+    if rng.random() < 0.1:
+        lengths[:] = 0
+    ends = np.cumsum(gaps + lengths)
+    return list(zip((ends - lengths).tolist(), ends.tolist(), strict=True))
 
 
-moments = st.integers(0, 200).map(lambda k: 50 * k)
-pairs = st.tuples(moments, moments).map(lambda p: (min(p), max(p)))
-transcripts = st.one_of(st.none(), spans(), spans(), spans())
-ratings = st.one_of(st.none(), st.sampled_from([0.0, 1.5, 2.0, 4.0, 5.0]))
+def random_sample(rng: np.random.Generator, scenario: str) -> Sample:
+    """A sample of one scenario, on a grid coarse enough to meet thresholds exactly."""
+    grid = int(rng.choice([1, 50, 250, 500]))
 
+    def words() -> list[Pair] | None:
+        return None if rng.random() < 0.05 else spans(rng, grid, int(rng.choice([500, 1000])))
 
-@st.composite
-def sample(draw, scenario: str, known: bool = False) -> Sample:
-    words = spans() if known else transcripts
-    reference = st.lists(st.floats(0.001, 1), min_size=1, max_size=40)
+    def moment() -> int:
+        return int(rng.integers(0, 6000 // grid)) * grid
+
+    def pair() -> Pair:
+        start = moment()
+        return start, start + int(rng.integers(0, 3000 // grid)) * grid
+
+    speech = spans(rng, int(rng.choice([1, 100, 500])), int(rng.choice([1000, 3500])))
     return Sample(
         scenario,
-        duration=draw(st.integers(1, 400).map(lambda k: 50 * k)),
-        user=draw(words),
-        model=draw(words),
-        model_speech=[(a, b) for a, b in draw(spans(most=3200)) if b > a],
-        turn_end=draw(moments),
-        pause=draw(st.one_of(st.none(), pairs)),
-        interrupt=draw(pairs),
-        backchannels=draw(st.lists(pairs, max_size=2)),
-        reference=draw(st.one_of(st.none(), reference)),
-        rating=draw(ratings),
+        duration=int(rng.integers(1, 400)) * 50,
+        user=words(),
+        model=words(),
+        model_speech=[(a, b) for a, b in speech if b > a],
+        turn_end=moment(),
+        pause=None if rng.random() < 0.1 else pair(),
+        interrupt=pair(),
+        backchannels=[pair() for _ in range(rng.integers(0, 3))],
+        reference=None if rng.random() < 0.1 else rng.random(rng.integers(1, 40)).tolist(),
+        rating=None if rng.random() < 0.2 else float(rng.integers(0, 11)) / 2,
     )
 
 
@@ -77,10 +87,11 @@ def expected(one: Sample) -> Numbers | None:
 
 
 @pytest.mark.parametrize("scenario", SCORERS)
-@given(data=st.data())
-@settings(max_examples=120, deadline=None)
-def test_equals_the_plain_implementation(scenario, data):
-    samples = data.draw(st.lists(sample(scenario), min_size=1, max_size=6))
+@given(seed=seeds)
+@settings(max_examples=12, deadline=None)
+def test_equals_the_plain_implementation(scenario, seed):
+    rng = np.random.default_rng(seed)
+    samples = [random_sample(rng, scenario) for _ in range(300)]
     for one, found in zip(samples, batch(scenario, samples), strict=True):
         numbers = expected(one)
         if numbers is None:
@@ -96,19 +107,30 @@ def test_equals_the_plain_implementation(scenario, data):
 
 
 @pytest.mark.parametrize("scenario", SCORERS)
-@given(data=st.data())
-@settings(max_examples=40, deadline=None)
-def test_a_recording_scores_the_same_alone_and_among_others(scenario, data):
-    samples = data.draw(st.lists(sample(scenario), min_size=2, max_size=6))
+@given(seed=seeds)
+@settings(max_examples=3, deadline=None)
+def test_a_recording_scores_the_same_alone_and_among_others(scenario, seed):
+    rng = np.random.default_rng(seed)
+    samples = [random_sample(rng, scenario) for _ in range(40)]
     together = batch(scenario, samples)
     alone = [batch(scenario, [one])[0] for one in samples]
     assert together == alone
     assert batch(scenario, samples[::-1])[::-1] == together
 
 
-@given(one=sample("user_interrupt", known=True), shift=st.integers(1, 60))
-@settings(max_examples=60, deadline=None)
-def test_ratings_do_not_change_who_yielded(one, shift):
-    rated = Sample(**{**vars(one), "rating": float(shift % 6)})
-    first, second = batch("user_interrupt", [one, rated])
-    assert (first["ttr"], first["latency"]) == (second["ttr"], second["latency"])
+def test_random_samples_reach_both_outcomes():
+    """The comparison above means something only where the rules say yes and no."""
+    rng = np.random.default_rng(0)
+    for scenario, metric in [
+        ("turn_taking", "tor"),
+        ("turn_taking", "jir"),
+        ("pause_handling", "tor"),
+        ("user_interrupt", "ttr"),
+        ("model_interrupt", "tor"),
+        ("user_backchannel", "ttr"),
+        ("model_backchannel", "tor"),
+    ]:
+        found = [n for _ in range(400) if (n := expected(random_sample(rng, scenario)))]
+        values = [numbers[metric] for numbers in found]
+        assert values.count(0) >= 10, (scenario, metric)
+        assert values.count(1) >= 10, (scenario, metric)

@@ -64,7 +64,7 @@ def _histogram(owner: Ints, start: Floats, end: Floats, bins: Ints) -> Floats:
     total = int(bins.sum())
     low = (start / _BIN_S).astype(np.int64)
     high = np.minimum((end / _BIN_S).astype(np.int64), bins[owner] - 1)
-    ok = low <= high
+    ok = (low >= 0) & (low <= high)
     begins = np.bincount(first[owner[ok]] + low[ok], minlength=total + 1)
     # What closes one recording's last bin lands on the next one's first, where it belongs in a
     # running sum over all of them.
@@ -94,7 +94,7 @@ def _reference(tracks: Tracks, rec: Ints, bins: Ints) -> Floats:
     stretched = low + (high - low) * (x - below)
     # The release ships distributions; a manifest may name positions instead, which are counted
     # as the script counts backchannels.
-    positions = rows["reference_backchannels_ms"]
+    positions = rows["reference_backchannels_ms"].list.drop_nulls()
     counts = np.asarray(positions.list.len().fill_null(0).to_numpy(), np.int64)
     time = positions.filter(pl.Series(counts > 0)).explode().cast(pl.Float64).to_numpy() / 1000
     whose = np.repeat(np.arange(len(rec)), counts)

@@ -105,7 +105,7 @@ def score(
     failed = Case(~known, np.nan, "failed", NO_MODEL_TRANSCRIPT)
     no_length = Case(duration <= 0, np.nan, "excluded", "the recording has no duration")
     nothing = "the model has no speech segment"
-    listed = "{n} backchannels left of {segments} speech segments"
+    listed = "backchannels left: {n} of {segments} speech segments"
     tor_rows = decide(
         tracks, rec, "tor", facts,
         [
@@ -159,7 +159,7 @@ def score(
                 np.isnan(distance), np.nan, "excluded",
                 "the reference adds up to nothing or is not finite",
             ),
-            Case(True, distance, "scored", f"{listed}, {{distance}} from the reference"),
+            Case(True, distance, "scored", f"{listed}; distance from the reference {{distance}}"),
         ],
         source="detected",
     )  # fmt: skip

@@ -113,7 +113,12 @@ def score(
         ],
         reference_s=tau, decided_s=facts["stop"],
     )  # fmt: skip
-    ttr = ttr.with_columns(source=pl.Series(np.where(np.isnan(detected), "annotation", "detected")))
+    annotated_tau, no_tau = pl.Series(np.isnan(detected)), pl.Series(np.isnan(tau))
+    ttr = ttr.with_columns(
+        source=pl.when(no_tau).then(None).when(annotated_tau).then(pl.lit("annotation")).otherwise(
+            pl.lit("detected")
+        )
+    )
     coherence = decide(
         tracks, rec, "coherence", facts,
         [

@@ -17,6 +17,7 @@ Divergences from profile ``paper``
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -42,6 +43,10 @@ from flexi_score.metrics.release.common import (
 from flexi_score.segment.tracks import Bools, Floats, Ints, Tracks
 
 _SOURCE = "FLEXI release, user-interruption script"
+
+#: What reasons say of the two quirks that need a word beyond the interruption.
+NO_OVERLAPPING_WORD: Final = "no word during the interruption"
+NO_LATER_WORD: Final = "no later word starts more than 1 s after"
 
 METRICS: tuple[Metric, ...] = (
     Metric(
@@ -103,26 +108,33 @@ def score(
         ),
     )  # fmt: skip
     silent = words.count == 0
-    quiet = "no word during the interruption [{start}, {end}] s, next word at {next} s"
+    quiet = f"{NO_OVERLAPPING_WORD} [{{start}}, {{end}}] s, next word at {{next}} s"
     overlapping = (
         "overlapping words from {a} s to {b} s, interruption [{start}, {end}] s, next word after "
         "more than 1 s at {next} s"
     )
     never = (
-        "overlapping words end at {b} s (0: none), interruption [{start}, {end}] s, and no later "
-        "word starts more than 1 s after that"
+        "overlapping words end at {b} s, interruption [{start}, {end}] s, and "
+        f"{NO_LATER_WORD} that"
     )
+    # Without an overlapping word B is 0, the start of the recording.
+    never_quiet = (
+        f"{NO_OVERLAPPING_WORD} [{{start}}, {{end}}] s, and {NO_LATER_WORD} the recording's start"
+    )
+    heard = b > 0
     ttr = decide(
         tracks, rec, "ttr", facts,
         [
             *unusable,
             Case(silent, 0.0, "silent", f"{SILENT_MODEL}: the release says not yielded"),
+            Case(~counted & ~heard, 0.0, "scored", f"{never_quiet}: not yielded"),
             Case(~counted, 0.0, "scored", f"{never}: not yielded"),
-            Case(yielded & (b == 0), 1.0, "scored", f"{quiet}: the release says yielded"),
+            Case(~heard, 1.0, "scored", f"{quiet}: the release says yielded"),
             Case(yielded, 1.0, "scored", f"{overlapping}: {{length}} s < 3 s, yielded"),
             Case(True, 0.0, "scored", f"{overlapping}: {{length}} s, not less than 3 s"),
         ],
-        reference_s=start, decided_s=b, margin_s=np.where(counted, np.abs(3 - (b - a)), np.nan),
+        reference_s=start, decided_s=np.where(heard, b, np.nan),
+        margin_s=np.where(counted, np.abs(3 - (b - a)), np.nan),
         source="annotation",
     )  # fmt: skip
     latency = decide(
@@ -130,11 +142,12 @@ def score(
         [
             *unusable,
             Case(silent, np.nan, "not_applicable", SILENT_MODEL),
+            Case(~counted & ~heard, np.nan, "not_applicable", never_quiet),
             Case(~counted, np.nan, "not_applicable", never),
-            Case(b == 0, b - a, "scored", f"{quiet}: 0 s"),
+            Case(~heard, b - a, "scored", f"{quiet}: 0 s"),
             Case(True, b - a, "scored", overlapping),
         ],
-        reference_s=start, decided_s=b, source="annotation",
+        reference_s=start, decided_s=np.where(heard, b, np.nan), source="annotation",
     )  # fmt: skip
     tss = decide(
         tracks, rec, "tss", facts,

@@ -1,0 +1,341 @@
+"""Which samples come out differently under profiles ``paper`` and ``release``, and why.
+
+The causes are a table, asked in order; the first that fits a sample is named, and both profiles'
+own reasons follow it. A sample that no cause fits is said to differ by definition, nothing more.
+
+Defects of the published scripts that cannot show in a pair of score rows are not looked for: a
+missing file that shifts the later pairs (here a sample is found by its name), a judge that cannot
+be reached or read (here such a rating is absent, so unscored), ratings under another key, and
+stereo averaged to mono before recognition.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from flexi_score.metrics.release.common import SILENT_MODEL
+from flexi_score.metrics.release.user_interrupt import NO_LATER_WORD, NO_OVERLAPPING_WORD
+
+DIFFERENCES: Final = pl.Schema(
+    {
+        "recording": pl.String,
+        "system": pl.String,
+        "scenario": pl.String,
+        "metric": pl.String,  # as profile paper names it
+        "paper": pl.Float64,  # null where that profile leaves the sample unscored
+        "release": pl.Float64,
+        "why": pl.String,
+    }
+)
+
+#: Metrics of the release that paper knows under another name.
+PAPER_NAMES: Final = {("user_interrupt", "latency"): "stop_latency"}
+
+#: Metrics in seconds: word and speech boundaries differ by a little without any change of outcome.
+IN_SECONDS: Final = ("latency", "floor_offset", "lead", "stop_latency")
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One known difference: where it can show, the rows it fits, and what to say."""
+
+    scenario: str  # "" for every scenario
+    metrics: tuple[str, ...]  # () for every metric
+    fits: pl.Expr
+    why: str
+
+
+_PAPER, _RELEASE = pl.col("paper"), pl.col("release")
+_UNSCORED_BY_PAPER, _UNSCORED_BY_RELEASE = _PAPER.is_null(), _RELEASE.is_null()
+_MORE = (_RELEASE > _PAPER).fill_null(False)
+_LESS = (_RELEASE < _PAPER).fill_null(False)
+_BOTH = _PAPER.is_not_null() & _RELEASE.is_not_null()
+
+
+def _paper_says(text: str) -> pl.Expr:
+    return pl.col("paper_reason").str.contains(text, literal=True)
+
+
+def _release_says(text: str) -> pl.Expr:
+    return pl.col("release_reason").str.contains(text, literal=True)
+
+
+CAUSES: Final[tuple[Cause, ...]] = (
+    Cause(
+        "", (), pl.col("release_status") == "failed",
+        "the release scores word times only, and a transcript is missing",
+    ),
+    Cause(
+        "", (), pl.col("paper_status") == "failed",
+        "profile paper has no value for this recording, while the release needs only transcripts",
+    ),
+    Cause(
+        "", ("tss", "eds", "coherence"), _UNSCORED_BY_RELEASE & _release_says("no judge's rating"),
+        "no rating came with the recording, which is the only one that the release knows",
+    ),
+    # turn_taking
+    Cause(
+        "turn_taking", ("tor",), _MORE,
+        "the release measures from the first word to the last, across any silence, so that short "
+        "acknowledgements, however far apart, add up to a takeover",
+    ),
+    Cause(
+        "turn_taking", ("tor",), _LESS,
+        "the release sees less than 1 s and at most 3 words by word times, where paper measures "
+        "speech",
+    ),
+    Cause(
+        "turn_taking", ("latency", "floor_offset"),
+        _BOTH & (pl.col("release_decided_ms") < pl.col("paper_decided_ms")),
+        "the release starts at the first word of all, paper at the speech that takes the floor",
+    ),
+    Cause(
+        "turn_taking", ("latency",), _UNSCORED_BY_RELEASE & _release_says("counted in jir"),
+        "the release looks only at the first word of all, which comes before the turn ends",
+    ),
+    Cause(
+        "turn_taking", ("latency", "floor_offset"), ~_BOTH & _release_says("takeover"),
+        "the profiles disagree on whether the model takes over",
+    ),
+    Cause(
+        "turn_taking", ("latency",), _UNSCORED_BY_PAPER,
+        "the first word of all comes after the turn ends, where paper finds no takeover to time",
+    ),
+    Cause(
+        "turn_taking", ("jir",), _MORE,
+        "the release counts any first word before the turn ends, also one that does not take the "
+        "floor",
+    ),
+    # pause_handling
+    Cause(
+        "pause_handling", ("tor",), _UNSCORED_BY_RELEASE & _release_says(SILENT_MODEL),
+        "the release skips a silent model, while paper scores it 0: saying nothing in a pause is "
+        "right",
+    ),
+    Cause(
+        "pause_handling", ("tor",), _UNSCORED_BY_RELEASE, "the release skips the sample",
+    ),
+    Cause(
+        "pause_handling", ("tor",), _MORE,
+        "the release counts any first word in the window, an acknowledgement too, while paper "
+        "wants a takeover",
+    ),
+    Cause(
+        "pause_handling", ("tor",), _LESS,
+        "the release looks only at the first word of all, up to the user's last word, in a window "
+        "that a mean latency shorter than the pause does not lengthen",
+    ),
+    # user_interrupt
+    Cause(
+        "user_interrupt", ("ttr", "stop_latency"),
+        (pl.col("paper_status") == "not_applicable")
+        & _release_says(NO_OVERLAPPING_WORD) & _RELEASE.is_not_null(),
+        "the model says nothing during the interruption: the release counts it as yielded with a "
+        "latency of 0, paper has no yield to time there",
+    ),
+    Cause(
+        "user_interrupt", ("ttr",), _paper_says("does not hold the turn"),
+        "the model does not hold the turn when the user interrupts: paper counts the sample apart, "
+        "the release scores it all the same",
+    ),
+    Cause(
+        "user_interrupt", ("ttr",), _MORE & _release_says(NO_OVERLAPPING_WORD),
+        "no word overlaps the interruption, which the release counts as yielded",
+    ),
+    Cause(
+        "user_interrupt", ("ttr",), _MORE,
+        "the model does not stop by paper's rule, yet the release says yielded: it asks only for "
+        "less than 3 s of overlapping words and a pause of more than 1 s after them, so a model "
+        "that talks straight through a short interruption passes",
+    ),
+    Cause(
+        "user_interrupt", ("ttr",), _LESS & _release_says(NO_LATER_WORD),
+        "the model stops, but no word of it starts more than 1 s later, and the release needs one "
+        "to see a yield",
+    ),
+    Cause(
+        "user_interrupt", ("ttr",), _LESS,
+        "the model stops after 3 s or more of overlapping words, which the release calls not "
+        "yielded however long the interruption is",
+    ),
+    Cause(
+        "user_interrupt", ("stop_latency",), _UNSCORED_BY_RELEASE & _release_says(NO_LATER_WORD),
+        "the model stops, but no word of it starts more than 1 s later, and the release times only "
+        "samples with such a word",
+    ),
+    Cause(
+        "user_interrupt", ("stop_latency",), _UNSCORED_BY_PAPER,
+        "the release times every sample with a later pause, also where paper sees no yield",
+    ),
+    Cause(
+        "user_interrupt", ("stop_latency",), _BOTH,
+        "the release counts from the model's first overlapping word to its last, paper from the "
+        "start of the interruption to the stop",
+    ),
+    Cause(
+        "user_interrupt", ("tss",), _UNSCORED_BY_PAPER & _release_says("counts 0"),
+        "the release counts a yield without a reply as 0, paper leaves it out",
+    ),
+    Cause(
+        "user_interrupt", ("tss",), _UNSCORED_BY_PAPER | _UNSCORED_BY_RELEASE,
+        "the profiles disagree on whether the model yielded and answered, or on the rating",
+    ),
+    # model_interrupt
+    Cause(
+        "model_interrupt", ("tor",), _MORE,
+        "the release counts any first word, an acknowledgement too, and takes the end of the "
+        "user's last word as the turn's end",
+    ),
+    Cause(
+        "model_interrupt", ("tor",), _LESS,
+        "the release compares the first word with the end of the user's last word, paper the "
+        "takeover with the turn's end",
+    ),
+    Cause(
+        "model_interrupt", ("lead",), _UNSCORED_BY_PAPER,
+        "the release times any first word, where paper finds no takeover",
+    ),
+    Cause(
+        "model_interrupt", ("lead",), _BOTH,
+        "the release goes from the first word to the end of the user's last word, paper from the "
+        "takeover to the turn's end",
+    ),
+    Cause(
+        "model_interrupt", ("eds",), _UNSCORED_BY_PAPER,
+        "the release averages every rating that is present, whatever the model did",
+    ),
+    # user_backchannel
+    Cause(
+        "user_backchannel", ("ttr", "coherence"), pl.col("release_status") == "excluded",
+        "the release finds no backchannel in the user's words and skips the sample",
+    ),
+    Cause(
+        "user_backchannel", ("ttr",), _UNSCORED_BY_PAPER,
+        "no backchannel falls into the model's speech: paper leaves the sample out, the release "
+        "scores it all the same",
+    ),
+    Cause(
+        "user_backchannel", ("coherence",), ~_BOTH & (pl.col("paper_status") != "excluded"),
+        "the profiles disagree on whether the model was cut",
+    ),
+    Cause(
+        "user_backchannel", ("ttr",),
+        _MORE & (pl.col("release_decided_ms") < pl.col("release_reference_ms")),
+        "the silence that the release finds began before the backchannel",
+    ),
+    Cause(
+        "user_backchannel", ("ttr",), _MORE,
+        "the release counts a silence of more than 1.5 s however long after the backchannel it "
+        "begins",
+    ),
+    Cause(
+        "user_backchannel", ("ttr",), _LESS,
+        "the release sees only silences of more than 1.5 s between two words, neither a shorter "
+        "stop nor one for good",
+    ),
+    # model_backchannel
+    Cause(
+        "model_backchannel", ("tor",),
+        _LESS & (pl.col("release_decided_ms") > pl.col("paper_decided_ms")),
+        "in the release the last segment alone decides, so a takeover followed by a short "
+        "acknowledgement, or made of short segments, scores as none",
+    ),
+    Cause(
+        "model_backchannel", ("tor",), _MORE,
+        "the release also counts segments after the user's turn, and 3 words or exactly 1 s as a "
+        "takeover",
+    ),
+    Cause(
+        "model_backchannel", ("bcr", "backchannels"), _LESS,
+        "in the release a takeover forgets the backchannels before it, and 3 words are too many",
+    ),
+    Cause(
+        "model_backchannel", ("bcr", "backchannels"), _MORE,
+        "the release counts every short segment of the model, also outside the user's turn",
+    ),
+    Cause(
+        "model_backchannel", ("jsd",), _UNSCORED_BY_PAPER,
+        "the release compares with whatever reference there is, also one without backchannels",
+    ),
+    Cause(
+        "model_backchannel", ("jsd",), _BOTH & ((_PAPER == 1) != (_RELEASE == 1)),
+        "the profiles disagree on whether there are backchannels at all, without which both say 1",
+    ),
+    Cause(
+        "model_backchannel", ("jsd",), _BOTH,
+        "the release reports the Jensen-Shannon distance in natural log (0 to 0.8326), paper the "
+        "divergence in base 2 (0 to 1)",
+    ),
+)  # fmt: skip
+
+FALLBACK: Final = "definitions differ"
+
+
+def explain_differences(
+    paper_scores: pl.DataFrame, release_scores: pl.DataFrame, *, tolerance_s: float = 0.1
+) -> pl.DataFrame:
+    """The samples whose outcome changes between the two profiles, and why.
+
+    Parameters
+    ----------
+    paper_scores, release_scores : polars.DataFrame
+        Rows of :data:`flexi_score.schema.SCORES` for the same recordings.
+    tolerance_s : float
+        Metrics in seconds must differ by more than this to be listed; the others by any amount.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``recording, system, scenario, metric, paper, release, why``, sorted by scenario, metric,
+        system and recording. Null in ``paper`` or ``release`` means unscored by that profile.
+        Metrics that only one profile has are left out.
+    """
+    keys = ["recording", "system", "scenario", "metric"]
+    renamed = release_scores.with_columns(_paper_name())
+    both = _side(paper_scores, "paper").join(_side(renamed, "release"), on=keys)
+    tolerance = pl.when(pl.col("metric").is_in(IN_SECONDS)).then(tolerance_s).otherwise(1e-9)
+    differ = (_PAPER.is_null() != _RELEASE.is_null()) | (
+        (_PAPER - _RELEASE).abs() > tolerance
+    ).fill_null(False)
+    told = [pl.when(_where(cause)).then(pl.lit(cause.why)) for cause in CAUSES]
+    why = pl.format(
+        "{} (paper: {}; release: {})",
+        pl.coalesce(*told, pl.lit(FALLBACK)),
+        pl.col("paper_reason").fill_null("no reason given"),
+        pl.col("release_reason").fill_null("no reason given"),
+    )
+    return (
+        both.filter(differ)
+        .with_columns(why.alias("why"))
+        .sort("scenario", "metric", "system", "recording")
+        .select(DIFFERENCES.names())
+        .cast(DIFFERENCES)
+    )
+
+
+def _side(scores: pl.DataFrame, profile: str) -> pl.DataFrame:
+    """Keys, the value under the profile's name, and the rest with that name before it."""
+    names = ("status", "reason", "reference_ms", "decided_ms")
+    return scores.select(
+        "recording", "system", "scenario", "metric",
+        pl.col("value").alias(profile),
+        *[pl.col(name).alias(f"{profile}_{name}") for name in names],
+    )  # fmt: skip
+
+
+def _paper_name() -> pl.Expr:
+    metric = pl.col("metric")
+    for (scenario, release_name), paper_name in PAPER_NAMES.items():
+        here = (pl.col("scenario") == scenario) & (pl.col("metric") == release_name)
+        metric = pl.when(here).then(pl.lit(paper_name)).otherwise(metric)
+    return metric.alias("metric")
+
+
+def _where(cause: Cause) -> pl.Expr:
+    fits = cause.fits
+    if cause.scenario:
+        fits = fits & (pl.col("scenario") == cause.scenario)
+    if cause.metrics:
+        fits = fits & pl.col("metric").is_in(cause.metrics)
+    return fits
