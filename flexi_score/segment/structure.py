@@ -222,7 +222,7 @@ def _floor(
     end = np.concatenate([user.ipus.end, model.ipus.end])
     takes = np.concatenate([side[0] for side in sides])  # takes the floor whoever holds it
     yields = np.concatenate([side[1] for side in sides])  # a backchannel if the other holds it
-    order = np.lexsort((end, start))
+    order = _by_start(start, end)
     rec, start, end, speaker = rec[order], start[order], end[order], speaker[order]
     takes, yields = takes[order], yields[order]
 
@@ -274,14 +274,16 @@ def _claims(
     last_free[own.group[~covered]] = np.flatnonzero(~covered)
     free = np.arange(len(ipus)) <= last_free[own.group]
 
-    groups = own.groups
+    few = np.flatnonzero(~own.long)
+    groups = own.groups.take(few)
     first, last = origin[groups.rec], ends_at[groups.rec]
     speaking = axis.inside(theirs, groups.start) >= 0
     stopped = axis.last_end(theirs, groups.start, first)
     goes_on = axis.next_start(theirs, groups.start, last)
-    longer = axis.next_start(groups.take(own.long), groups.start + 1, last)
+    longer = axis.next_start(own.takeovers, groups.start, last)
     pausing = (groups.start - stopped <= max_pause_ms) & (goes_on < NEVER) & (goes_on < longer)
-    short = ~own.long & (speaking | pausing)
+    short = np.zeros(len(own.groups), bool)
+    short[few] = speaking | pausing
     yields = short[own.group]
     return free & ~yields, yields
 
@@ -294,8 +296,21 @@ def _interleave(user: Spans, model: Spans) -> tuple[Labelled, Ints]:
         np.concatenate([user.start, model.start]),
         np.concatenate([user.end, model.end]),
     )
-    order = np.lexsort((both.end, both.start))
+    order = _by_start(both.start, both.end)
     return Labelled(both.take(order), speaker[order]), order
+
+
+def _by_start(start: Ints, end: Ints) -> Ints:
+    """Order by start, then end, of two sorted lists of which no one holds a start twice.
+
+    As ``lexsort``, several times faster: a stable sort merges the two runs, and at most two spans
+    share a start.
+    """
+    order = np.argsort(start, kind="stable")
+    at, until = start[order], end[order]
+    late = np.flatnonzero((at[1:] == at[:-1]) & (until[1:] < until[:-1]))
+    order[late], order[late + 1] = order[late + 1], order[late]
+    return order
 
 
 def _successive(side: Speaker, role: int) -> tuple[Spans, Ints]:
@@ -331,7 +346,7 @@ def _turns(user: Speaker, model: Speaker) -> Turns:
         np.concatenate([held.start, failed.spans.start]),
         np.concatenate([held.end, failed.spans.end]),
     )
-    order = np.lexsort((spans.end, spans.start))
+    order = _by_start(spans.start, spans.end)
     return Turns(
         spans.take(order),
         np.concatenate([claims.speaker[changes], failed.speaker])[order],

@@ -83,11 +83,12 @@ def longest_user_pause(cases: c.Cases) -> tuple[Floats, Floats]:
     ipus, size = cases.structure.user.ipus, len(cases.structure)
     same = np.flatnonzero(np.diff(ipus.rec) == 0)
     start, end, rec = ipus.end[same], ipus.start[same + 1], ipus.rec[same]
-    order = np.lexsort((start, start - end, rec))
-    rec, start, end = rec[order], start[order], end[order]
-    first = np.diff(rec, prepend=-1) != 0
+    longest = np.zeros(size, np.int64)
+    np.maximum.at(longest, rec, end - start)
+    at = np.flatnonzero(end - start == longest[rec])
+    at = at[np.diff(rec[at], prepend=-1) != 0]
     table = np.full((2, size), np.nan)
-    table[:, rec[first]] = start[first], end[first]
+    table[:, rec[at]] = start[at], end[at]
     return table[0][cases.rec], table[1][cases.rec]
 
 
