@@ -13,11 +13,13 @@ import numpy as np
 import polars as pl
 
 from flexi_score import archive as store
-from flexi_score.aggregate import cluster_labels, summarize, with_failures
+from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, with_failures
+from flexi_score.aggregate.pooled import add_quantiles
 from flexi_score.config import Settings, flatten, load_settings, signature
 from flexi_score.errors import InputError
 from flexi_score.manifest import Manifest, check_annotations, read_input
 from flexi_score.metrics import profile_metrics, score_structure
+from flexi_score.metrics.conversation import observations
 from flexi_score.metrics.registry import Metric
 from flexi_score.report.write import write_run
 from flexi_score.schema import FAILURES
@@ -218,10 +220,12 @@ def score_tracks(
     structure = build_structure(tracks, settings)
     metrics = profile_metrics(settings.profile)
     scores = with_failures(score_structure(structure, settings), failures, metrics)
-    clusters = None
+    clusters = sessions = None
     if settings.summary.cluster is not None:
         clusters = cluster_labels(scores, tracks.recordings, settings.summary.cluster)
+        sessions = metadata_labels(tracks.recordings, settings.summary.cluster)
     summary = summarize(scores, metrics, settings.summary, clusters)
+    summary = add_quantiles(summary, observations(structure), settings.summary, sessions)
     return Run(
         scores=scores,
         events=events_frame(structure, with_text=with_text),

@@ -117,7 +117,8 @@ def user_interrupt(rec: Recording, row: Row, settings: Settings) -> dict[str, Sc
         cuts = [t for t in rec.of("turn", "user") if any(a <= t.start < b for a, b in held)]
         if not cuts:
             return scores
-        s, e = cuts[0].start, cuts[0].end
+        over = [t for t in cuts if any(u.start < t.start < u.end for u in said)]
+        s, e = (over or cuts)[0].start, (over or cuts)[0].end
     holding = any(a <= s < b for a, b in held)
 
     stop = None
@@ -127,6 +128,8 @@ def user_interrupt(rec: Recording, row: Row, settings: Settings) -> dict[str, Sc
             if at > e and long >= rules.late_hold_ms:
                 stop = at if at <= s + rules.late_window_ms else None
                 break
+            if at > e and at + long == rec.duration and at <= s + rules.late_window_ms:
+                unclear = True
     else:
         for at, long in silences_after(said, rec.duration):
             if s < at <= e < at + long or (s < at <= e and at + long == rec.duration):

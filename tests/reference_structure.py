@@ -246,19 +246,23 @@ def runs(units: dict[str, list[Unit]], role: str, kind: str, known: dict[str, bo
 
 
 def interruptions(units: dict[str, list[Unit]], known: dict[str, bool]) -> list[Event]:
-    """IPUs that are no backchannels, by one who does not hold the turn, inside one of the other."""
+    """From an IPU that is no backchannel, of one who does not hold the turn, inside one of the
+    other, to the end of its group; one a group."""
     found = []
     for name in units:
+        begun: list[object] = []
         for unit in units[name]:
             if unit.role == "backchannel" or unit.holder == name:
                 continue
             others = units[OTHER[name]]
             cut = [o for o in others if o.start < unit.start < o.end]
-            if not cut:
+            if not cut or any(unit.group is group for group in begun):
                 continue
-            one = event("interruption", [unit], known)
-            stops_first = cut[0].end < unit.end
-            back = any(cut[0].end <= o.start < unit.end for o in others)
+            begun.append(unit.group)
+            rest = [u for u in units[name] if u.group is unit.group and u.start >= unit.start]
+            one = event("interruption", rest, known)
+            stops_first = cut[0].end < rest[-1].end
+            back = any(cut[0].end <= o.start < rest[-1].end for o in others)
             one.success = stops_first and not back
             one.latency = cut[0].end - unit.start
             found.append(one)

@@ -26,7 +26,9 @@ TIMED = {"turn_taking", "pause_handling", "user_interrupt", "model_interrupt", "
 
 
 def scores_of(dialogues: list[Dialogue], chosen: Settings = DEFAULTS) -> pl.DataFrame:
-    return score_structure(build_structure(tracks_of(dialogues), chosen), chosen)
+    scores = score_structure(build_structure(tracks_of(dialogues), chosen), chosen)
+    # Conversations have statistics of their own, with a reference of their own.
+    return scores.filter(pl.col("scenario") != "conversation")
 
 
 def by_recording(frame: pl.DataFrame, n: int) -> list[dict[str, dict[str, Any]]]:

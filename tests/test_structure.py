@@ -388,13 +388,13 @@ GOLDEN = {
         ],
         {},
     ),
-    "an interruption with a breath in it begins with its first IPU": (
+    "an interruption with a breath in it is one, and succeeds": (
         [(0, 5000)],
         [(4000, 4400), (4700, 8000)],
         [
             (U, "turn", 0, 5000, True, None),
             (M, "turn", 4000, 8000, True, -1000),
-            (M, "interruption", 4000, 4400, False, 1000),
+            (M, "interruption", 4000, 8000, True, 1000),
         ],
         {},
     ),

@@ -1,18 +1,22 @@
 """Every metric of every profile: what it means, and how it is computed."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 
-from flexi_score.config import Settings
-from flexi_score.metrics import paper, release
+from flexi_score.config import PROFILES, Settings
+from flexi_score.metrics import conversation, fdb_v1, paper, release, tau
 from flexi_score.metrics.registry import Metric
-from flexi_score.schema import SCORES
+from flexi_score.schema import SCENARIOS, SCORES
 from flexi_score.segment.structure import Structure
 from flexi_score.segment.tracks import Ints
 
-METRICS: tuple[Metric, ...] = (*paper.METRICS, *release.METRICS)
+METRICS: tuple[Metric, ...] = (
+    *paper.METRICS, *release.METRICS, *fdb_v1.METRICS, *tau.METRICS,
+    *(replace(m, profile=profile) for profile in PROFILES for m in conversation.METRICS),
+)  # fmt: skip
 
 Scorer = Callable[[Structure, Ints, Settings, Mapping[str, float]], pl.DataFrame]
 
@@ -45,16 +49,29 @@ def score_structure(structure: Structure, settings: Settings) -> pl.DataFrame:
         if not len(rec):
             continue
         frame = scorer(structure, rec, settings, latency_s)
-        if name == "turn_taking":
+        if name == "turn_taking" and settings.profile in _MEAN_LATENCY:
             latency_s = _MEAN_LATENCY[settings.profile](frame)
         frames.append(frame)
     return pl.concat(frames) if frames else SCORES.to_frame()
 
 
 def _scorers(profile: str) -> dict[str, Scorer]:
-    if profile == "release":
-        return {name: _from_words(scorer) for name, scorer in release.SCORERS.items()}
-    return {name: module.score for name, module in paper.MODULES.items()}
+    """Scorer of each scenario; conversations have the same statistics under every profile."""
+    common: dict[str, Scorer] = {"conversation": conversation.score}
+    if profile == "tau":
+        panel: dict[str, Scorer] = dict.fromkeys(SCENARIOS, tau.score)
+        return panel | {"conversation": _conversation_and_tau}
+    if profile in ("release", "fdb-v1"):
+        of_words = release.SCORERS if profile == "release" else fdb_v1.SCORERS
+        return {name: _from_words(scorer) for name, scorer in of_words.items()} | common
+    return {name: module.score for name, module in paper.MODULES.items()} | common
+
+
+def _conversation_and_tau(
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+) -> pl.DataFrame:
+    panel = tau.score(structure, rec, settings, latency_s)
+    return pl.concat([panel, conversation.score(structure, rec, settings, latency_s)])
 
 
 def _from_words(scorer: release.Scorer) -> Scorer:

@@ -15,9 +15,9 @@ Definitions are those of the FLEXI paper (section 2.1, equations 2 to 6) after d
 - **Turn.** IPUs of one speaker that took or kept the floor, with no IPU of the other taking it in
   between. Every failed attempt (successive IPUs of one group that failed) is a turn of its own,
   with ``success`` false.
-- **Interruption.** An IPU that is not a backchannel, of a speaker who does not hold the turn, and
-  that starts inside an IPU of the other. Successful if the other stops first and stays silent until
-  it ends.
+- **Interruption.** It begins with an IPU that is not a backchannel, of a speaker who does not hold
+  the turn, inside an IPU of the other, and lasts to the end of that IPU's group (a breath is not
+  the end of an attempt). Successful if the other stops first and stays silent until it ends.
 - **Ties.** Two IPUs with the same start are taken by their end; with the same start and end neither
   takes the floor. A silence with both speakers on both sides is a pause of the holder, or a gap if
   nobody holds the turn. So exchanging the channels exchanges the labels and nothing else.
@@ -365,7 +365,10 @@ def _interruptions(user: Speaker, model: Speaker) -> Interruptions:
     for label, own, other in ((USER, user, model), (MODEL, model, user)):
         hit = axis.straddling(other.ipus, own.ipus.start)
         claims = (own.role != BACKCHANNEL) & (own.holder != label) & (hit >= 0)
-        at, cut = hit[claims], own.ipus.take(claims)
+        # One attempt a group: the first such IPU of each.
+        claims[claims] = np.diff(own.group[claims], prepend=-1) != 0
+        at, first = hit[claims], own.ipus.take(claims)
+        cut = Spans(first.rec, first.start, own.groups.end[own.group[claims]])
         stop = other.ipus.end[at]
         again = np.append(other.ipus.start, NEVER)[at + 1]
         spans.append(cut)

@@ -118,15 +118,29 @@ def score(
 
 
 def _first_interruption(cases: c.Cases) -> tuple[Floats, Floats]:
-    """The first user turn that starts while the model holds the turn (inside a takeover)."""
-    turns = cases.structure.turns
+    """The first user turn that starts while the model holds the turn.
+
+    One that starts while the model speaks, if there is one: in the model's pauses a breath or an
+    "oh" is no interruption yet.
+    """
+    turns, model = cases.structure.turns, cases.structure.model
     user = turns.spans.take(turns.speaker == USER)
-    hit = user.take(axis.inside(cases.structure.model.takeovers, user.start) >= 0)
-    at = np.searchsorted(hit.start, cases.origin, "left")
-    start = np.append(hit.start, NEVER)[at]
-    end = np.append(hit.end, NEVER)[at]
+    over = user.take(axis.straddling(model.ipus, user.start) >= 0)
+    over = over.take(axis.inside(model.takeovers, over.start) >= 0)
+    during = user.take(axis.inside(model.takeovers, user.start) >= 0)
+    start, end = _first_span(cases, during)
+    over_start, over_end = _first_span(cases, over)
+    loud = ~np.isnan(over_start)
+    return np.where(loud, over_start, start), np.where(loud, over_end, end)
+
+
+def _first_span(cases: c.Cases, spans: Spans) -> tuple[Floats, Floats]:
+    """Start and end of each recording's first span, NaN without one."""
+    at = np.searchsorted(spans.start, cases.origin, "left")
+    start = np.append(spans.start, NEVER)[at]
+    end = np.append(spans.end, NEVER)[at]
     none = start >= cases.end
-    return tuple(np.where(none, np.nan, t.astype(np.float64)) for t in (start, end))  # type: ignore[return-value]
+    return np.where(none, np.nan, start), np.where(none, np.nan, end)
 
 
 def _yield(
@@ -144,14 +158,18 @@ def _yield(
     long_enough = early & (again - fell >= rules.hold_ms)
     cut_short = early & ~long_enough & (again == cases.end)
 
-    gaps = c.gaps_after(model, cases.structure.origin + cases.structure.duration_ms)
-    lasting = gaps >= rules.late_hold_ms
-    stops, lengths = model.end[lasting], gaps[lasting]
+    end_of = cases.structure.origin + cases.structure.duration_ms
+    gaps = c.gaps_after(model, end_of)
+    # The silence that runs to the end of the recording is a candidate however short it is.
+    ending = (gaps >= rules.late_hold_ms) | (model.end + gaps == end_of[model.rec])
+    stops, lengths = model.end[ending], gaps[ending]
     at = np.searchsorted(stops, e, "right")
-    late_stop = np.append(stops, NEVER)[at]
-    late = speaking & (late_stop <= np.minimum(s + rules.late_window_ms, cases.end))
+    late_stop, length = np.append(stops, NEVER)[at], np.append(lengths, 0)[at]
+    in_time = speaking & (late_stop <= np.minimum(s + rules.late_window_ms, cases.end))
+    late = in_time & (length >= rules.late_hold_ms)
+    cut_short |= in_time & ~late
     stop = np.where(long_enough, fell, np.where(late, late_stop, NEVER))
-    quiet = np.where(long_enough, again - fell, np.append(lengths, 0)[at])
+    quiet = np.where(long_enough, again - fell, length)
     found = c.moments(stop)
     return found, np.where(np.isnan(found), np.nan, quiet), cut_short
 
