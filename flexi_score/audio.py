@@ -140,7 +140,8 @@ def decode_blocks(
                 raise AudioError(_stops(info, n_done, str(error))) from error
             if len(block) == 0:
                 break
-            block = np.ascontiguousarray(block[:, columns], np.float32)
+            if columns != list(range(info.n_channels)):
+                block = np.ascontiguousarray(block[:, columns])
             finite = np.isfinite(block)
             if not finite.all():
                 bad = np.flatnonzero(~finite.all(axis=1))
