@@ -28,7 +28,7 @@ from typing import Any, Final
 import polars as pl
 
 from flexi_score.errors import ArchiveError
-from flexi_score.schema import FAILURES, INTERVAL, RECORDINGS, WORD
+from flexi_score.schema import FAILURES, INTERVAL, RECORDINGS, WORD, make_schema
 
 FORMAT: Final = "flexi_score archive"
 VERSION: Final = 1
@@ -38,7 +38,7 @@ FRAME_MS: Final = 32
 #: Energy of every 10 ms, in hundredths of a dB re full scale.
 ENVELOPE_MS: Final = 10
 
-CHANNELS: Final = pl.Schema(
+CHANNELS: Final = make_schema(
     {
         "key": pl.String,
         "duration_ms": pl.Int64,
@@ -56,8 +56,8 @@ CHANNELS: Final = pl.Schema(
         "encoding": pl.String,
     }
 )
-WORDS: Final = pl.Schema({"key": pl.String, "source": pl.String, "words": pl.List(WORD)})
-SEGMENTS: Final = pl.Schema({"key": pl.String, "segments": pl.List(INTERVAL)})
+WORDS: Final = make_schema({"key": pl.String, "source": pl.String, "words": pl.List(WORD)})
+SEGMENTS: Final = make_schema({"key": pl.String, "segments": pl.List(INTERVAL)})
 #: Which artefacts belong to a recording; null where it has none of that kind.
 LINKS: Final = pl.Schema(
     {
@@ -139,7 +139,7 @@ def append(archive: Path, table: str, rows: Sequence[Mapping[str, Any]] | pl.Dat
     schema = TABLES[table]
     frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, schema=schema)
     buffer = io.BytesIO()
-    frame.select(schema.names()).cast(dict(schema)).write_parquet(buffer, compression="zstd")
+    frame.select(schema.names()).cast(schema).write_parquet(buffer, compression="zstd")
     data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()[:16]
     folder = archive / table
@@ -212,14 +212,14 @@ def read_failures(archive: Path) -> pl.DataFrame:
     bad = _read_log(archive, "failures")
     latest = good.select("recording", pl.col("part").alias("done_in"))
     rows = bad.join(latest, on="recording", how="left", maintain_order="left")
-    return rows.filter(
-        pl.col("done_in").is_null() | (pl.col("part") > pl.col("done_in"))
-    ).select(FAILURES.names())
+    return rows.filter(pl.col("done_in").is_null() | (pl.col("part") > pl.col("done_in"))).select(
+        FAILURES.names()
+    )
 
 
 def _read_log(archive: Path, table: str) -> pl.DataFrame:
     parts = _parts(archive, table)
-    schema = pl.Schema({**TABLES[table], "part": pl.String})
+    schema = make_schema({**TABLES[table], "part": pl.String})
     if not parts:
         return schema.to_frame()
     try:

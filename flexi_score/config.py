@@ -24,7 +24,7 @@ class _Group(BaseModel):
 
 
 def _number(default: float, unit: str, text: str, source: str, ge: float, le: float) -> Any:
-    extra = {"unit": unit, "source": source}
+    extra: Any = {"unit": unit, "source": source}
     return Field(default, ge=ge, le=le, description=text, json_schema_extra=extra)
 
 
@@ -57,7 +57,9 @@ class ExtractSettings(_Group):
         0,
     )
     asr: str = _choice(
-        "tiny.en", "recogniser: none, a packaged model's name, a Whisper name, or a path", "faster-whisper"
+        "tiny.en",
+        "recogniser: none, a packaged model's name, a Whisper name, or a path",
+        "faster-whisper",
     )
     language: str = _choice("en", "spoken language (ISO 639-1), or auto to detect it", "Whisper")
     beam_size: int = _number(1, "", "beams in recognition", "faster-whisper", 1, 20)
@@ -74,6 +76,16 @@ class SpeechSettings(_Group):
     pad_ms: int = _ms(0, "added on both sides of a segment", "Silero (30)")
     refine: bool = _choice(
         True, "move boundaries onto the 10 ms energy envelope (flexi_score)", "flexi_score"
+    )
+    refine_depth_db: float = _number(
+        40.0, "dB", "speech reaches this far below its segment's level", "flexi_score", 6, 80
+    )
+    refine_margin_db: float = _number(
+        5.0, "dB", "... but not below the noise around a boundary plus this", "flexi_score", 0, 40
+    )
+    refine_reach_ms: int = _ms(350, "a boundary moves at most this far outwards", "flexi_score")
+    refine_split_ms: int = _ms(
+        200, "a silence this long inside a segment parts it", "ipu.min_silence_ms", 60
     )
     bleed: bool = _choice(True, "drop speech that the other channel's leak explains", "flexi_score")
 

@@ -184,9 +184,7 @@ def score(
         store.read_failures(folder), on="recording", how="inner", maintain_order="left"
     )
     failures = pl.concat([manifest.failures, failed])
-    return score_rows(
-        folder, rows, failures, settings, source=manifest.root, with_text=with_text
-    )
+    return score_rows(folder, rows, failures, settings, source=manifest.root, with_text=with_text)
 
 
 def score_rows(

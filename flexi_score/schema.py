@@ -3,7 +3,8 @@
 Times in tables are integer milliseconds, intervals are half-open ``[start_ms, end_ms)``.
 """
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 import polars as pl
 
@@ -34,12 +35,18 @@ EVENT_KINDS: Final = (
     "interruption",
 )
 
+
+def make_schema(columns: Mapping[str, Any]) -> pl.Schema:
+    """A table schema; polars' own constructor does not admit data types of several kinds."""
+    return pl.Schema(columns)
+
+
 INTERVAL: Final = pl.Struct({"start_ms": pl.Int64, "end_ms": pl.Int64})
 WORD: Final = pl.Struct({"start_ms": pl.Int64, "end_ms": pl.Int64, "text": pl.String})
 
 #: One row a recording, as :func:`flexi_score.manifest.read_manifest` returns it. Paths are
 #: absolute strings; ``metadata`` is a JSON object of the keys that the contract does not name.
-RECORDINGS: Final = pl.Schema(
+RECORDINGS: Final = make_schema(
     {
         "recording": pl.String,
         "system": pl.String,
@@ -95,7 +102,7 @@ EVENTS: Final = pl.Schema(
         "n_words": pl.Int64,  # null where the recording has no words
         "n_ipus": pl.Int64,  # turn, backchannel
         "success": pl.Boolean,  # interruption: the other stopped first; turn: it took the floor
-        "latency_ms": pl.Int64,  # turn: floor-transfer offset; interruption: end of the other - start
+        "latency_ms": pl.Int64,  # turn: floor-transfer offset; interruption: until a stop
     }
 )
 

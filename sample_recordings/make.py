@@ -40,10 +40,9 @@ from typing import Any
 import numpy as np
 import soundfile
 import soxr
-from scipy import signal
-
 from outcomes import BIN_MS, OUTCOMES, Facts, Intervals, bridge, pause_handling, turn_taking
 from scenes import AWKWARD, MODEL_SPEEDS, MODEL_VOICES, SCENES, Scene
+from scipy import signal
 
 RATE = 16_000
 MS = RATE // 1000

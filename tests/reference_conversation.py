@@ -69,9 +69,7 @@ def observations(dialogue: Dialogue, settings: Settings) -> dict[str, list[float
     out: dict[str, list[float]] = {}
     for side in SIDES:
         offsets = [
-            t.latency / 1000
-            for t in found.of("turn", side)
-            if t.success and t.latency is not None
+            t.latency / 1000 for t in found.of("turn", side) if t.success and t.latency is not None
         ]
         out[f"{side}_floor_offset"] = offsets
         out[f"{side}_response_latency"] = [o for o in offsets if o >= 0]
@@ -163,9 +161,7 @@ def tau(
         outcomes = [ignores(model, a, b, end_of, kind, settings) for a, b in ignored[kind]]
         told = [o for o in outcomes if o is not None]
         panel[name] = (sum(told), len(told))
-    panel["selectivity"] = tuple(
-        sum(panel[name][i] for name in names.values()) for i in (0, 1)
-    )
+    panel["selectivity"] = tuple(sum(panel[name][i] for name in names.values()) for i in (0, 1))
     return panel
 
 

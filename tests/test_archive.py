@@ -10,12 +10,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from conftest import ROOT, SAMPLES, write_jsonl
 
 import flexi_score
 from flexi_score import archive as store
 from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError
-from conftest import ROOT, SAMPLES, write_jsonl
 
 NO_WORDS = load_settings("paper", {"extract.asr": "none"})
 GOOD = SAMPLES / "eager_turn_taking_2.flac"

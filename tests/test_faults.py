@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 import soundfile as sf
-
 from conftest import SAMPLES, Cli, write_jsonl
 
 GOOD = SAMPLES / "eager_turn_taking_2.flac"

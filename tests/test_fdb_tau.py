@@ -32,9 +32,7 @@ def dialogues_of(found, scenario="conversation"):
 
 def by_recording(table):
     """Rows by metric and recording number."""
-    return {
-        (row["metric"], int(row["recording"][1:])): row for row in table.iter_rows(named=True)
-    }
+    return {(row["metric"], int(row["recording"][1:])): row for row in table.iter_rows(named=True)}
 
 
 # ---- fdb-v1

@@ -33,9 +33,7 @@ def both(*samples: Sample) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Scores under both profiles; speech is where the words (or the given segments) are."""
     tracks = build_tracks(samples)
     user, model = tracks.user_words, tracks.model_words
-    tracks = replace(
-        tracks, user_speech=make_intervals(user.rec, user.start_ms, user.end_ms)
-    )
+    tracks = replace(tracks, user_speech=make_intervals(user.rec, user.start_ms, user.end_ms))
     if not len(tracks.model_speech):
         tracks = replace(
             tracks, model_speech=make_intervals(model.rec, model.start_ms, model.end_ms)
@@ -179,9 +177,7 @@ def test_an_unknown_difference_is_not_given_a_cause():
 
 
 def test_causes_name_metrics_of_both_profiles():
-    by_release = {
-        (m.scenario, PAPER_NAMES.get((m.scenario, m.name), m.name)) for m in METRICS
-    }
+    by_release = {(m.scenario, PAPER_NAMES.get((m.scenario, m.name), m.name)) for m in METRICS}
     by_paper = {(m.scenario, m.name) for m in paper.METRICS}
     named = {(cause.scenario, metric) for cause in CAUSES for metric in cause.metrics}
     assert {pair for pair in named if pair[0]} <= by_release & by_paper

@@ -31,8 +31,8 @@ from flexi_score.schema import EVENTS, FAILURES, RECORDINGS, SCORES, SUMMARY
 
 HOSTILE = "<script>alert(1)</script>|`x`\n\x1b[31m\u202e&amp;\"'"
 FILES = {
-    "scores.parquet", "events.parquet", "summary.parquet", "summary.json", "summary.md",
-    "report.html", "run.json",
+    "scores.parquet", "events.parquet", "recordings.parquet", "failures.parquet",
+    "summary.parquet", "summary.json", "summary.md", "report.html", "run.json",
 }  # fmt: skip
 
 

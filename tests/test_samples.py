@@ -5,11 +5,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from conftest import SAMPLES, read_jsonl
 
 import flexi_score
 from flexi_score.config import load_settings
 from flexi_score.pipeline import Run
-from conftest import SAMPLES, read_jsonl
 
 #: Metrics in seconds inherit two boundary errors; all others are decided exactly.
 SECONDS = ("latency", "floor_offset", "stop_latency", "response_latency", "lead")

@@ -91,18 +91,21 @@ def summarize(
     table = (
         described.group_by(_KEY, maintain_order=True)
         .agg(
-            pl.col("aggregate", "order").first(),
+            pl.col("aggregate", "order", "empty").first(),
             n=pl.col("value").count(),
             numerator=(pl.col("value") * pl.col("weight")).sum(),
             denominator=pl.col("weight").filter(pl.col("value").is_not_null()).sum(),
             **{status: (pl.col("status") == status).sum() for status in STATUSES},
         )
         .with_columns(
-            value=pl.when(pl.col("denominator") > 0).then(
+            value=pl.when(pl.col("denominator") > 0)
+            .then(
                 pl.when(pl.col("aggregate") == "sum")
                 .then("numerator")
                 .otherwise(pl.col("numerator") / pl.col("denominator"))
             )
+            .when(pl.sum_horizontal(pl.col(STATUSES[:-1])) > 0)  # not where all of them failed
+            .then("empty")
         )
     )
     low, high = _intervals(table, described, settings, clustered=clusters is not None)
@@ -313,9 +316,10 @@ def _described(rows: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
 
     A metric of the scenario ``conversation`` describes the same name in any other scenario.
     """
-    names = {"scenario": pl.String, "metric": pl.String, "aggregate": pl.String, "order": pl.Int64}
+    names = {"scenario": pl.String, "metric": pl.String, "aggregate": pl.String,
+             "empty": pl.Float64, "order": pl.Int64}  # fmt: skip
     listed = pl.DataFrame(
-        [(m.scenario, m.name, m.aggregate, i) for i, m in enumerate(metrics)],
+        [(m.scenario, m.name, m.aggregate, m.empty, i) for i, m in enumerate(metrics)],
         schema=names,
         orient="row",
     )

@@ -43,4 +43,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"flexi-score: a fault of flexi-score itself ({kind}: {error}); "
               "flexi-score --debug shows where", file=sys.stderr)  # fmt: skip
         sys.exit(UNUSABLE)
-

@@ -24,7 +24,8 @@ def compare(
     fail_if: Annotated[
         list[str] | None,
         Parameter(
-            name="--fail-if", negative="",
+            name="--fail-if",
+            negative="",
             help="Exit 3 if METRIC[.p90] > NUMBER, or by more than +NUMBER over the first run.",
         ),
     ] = None,

@@ -24,7 +24,17 @@ def doctor() -> int:
         mark = "ok" if check.ok else "--"
         advice = "" if check.ok else check.advice
         table.add_row(mark, Text(check.name), Text(check.found), Text(advice))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    from flexi_score.formats.layouts import LAYOUTS
+
+    layouts = Table(box=None, pad_edge=False)
+    for heading in ("layout", "how a folder of recordings is read"):
+        layouts.add_column(heading, overflow="fold")
+    for name, (_, line) in LAYOUTS.items():
+        layouts.add_row(Text(name), Text(line))
+    console.print()
+    console.print(layouts)
     return OK
 
 

@@ -25,7 +25,9 @@ def score(
     source: Annotated[Path, Parameter(name="INPUT")],
     *,
     out: Annotated[Path | None, Parameter(help="Run folder [INPUT's name + .run].")] = None,
-    profile: Annotated[str, Parameter(help="Definitions: paper or release.")] = "paper",
+    profile: Annotated[
+        str, Parameter(help="Definitions: paper, release, fdb-v1 or tau.")
+    ] = "paper",
     set_: SetOption = None,
     judge: Annotated[str | None, Parameter(help="none, or replay (kept ratings).")] = None,
     asr: Asr = None,
@@ -70,9 +72,7 @@ def _show(run: Any, target: Path) -> None:
 
     console = Console(highlight=False)
     few = run.settings.summary.few
-    print_summary(
-        console, run.summary, run.metrics, run.failures, run.info["signature"], few=few
-    )
+    print_summary(console, run.summary, run.metrics, run.failures, run.info["signature"], few=few)
     console.print(f"{target}: summary.md, report.html, scores.parquet, events.parquet, run.json",
                   markup=False)  # fmt: skip
 

@@ -251,7 +251,7 @@ def _given_files(
         table = read(path, speaker)
         key = store.content_key(kind, 1, _hash(path, hashes), speaker)
         link[f"{speaker}_{kind}_key"] = key
-        last = max([last, *table["end_ms"].tail(1).to_list(), int(table["end_ms"].max() or 0)])
+        last = max([last, *table["end_ms"]])
         if key in known[kind]:
             continue
         items = table.select(*[n for n in ("start_ms", "end_ms", "text") if n in table.columns])
@@ -338,4 +338,4 @@ def recordings_seconds(rows: pl.DataFrame) -> Iterator[float]:
             info = probe(path) if path else None
         except RecordingError:
             info = None
-        yield info.n_frames / info.sample_rate_hz if info else 0.0
+        yield (info.n_frames or 0) / info.sample_rate_hz if info else 0.0

@@ -83,9 +83,7 @@ def _from_words(scorer: release.Scorer) -> Scorer:
 
 def mean_latency_s(scores: pl.DataFrame) -> dict[str, float]:
     """Mean turn_taking latency of each system that has one (s)."""
-    latency = scores.filter(
-        (pl.col("scenario") == "turn_taking") & (pl.col("metric") == "latency")
-    )
+    latency = scores.filter((pl.col("scenario") == "turn_taking") & (pl.col("metric") == "latency"))
     means = latency.group_by("system").agg(pl.col("value").mean()).drop_nulls()
     return dict(means.iter_rows())
 

@@ -35,6 +35,8 @@ class Metric:
         In words; ``source`` names paper section, equation or script.
     judged : bool
         Whether it needs a judge's rating.
+    empty : float or None
+        Summary value over no recordings: None but for scripts that print one all the same.
     """
 
     profile: str
@@ -48,6 +50,7 @@ class Metric:
     source: str
     null_means: str
     judged: bool = False
+    empty: float | None = None
 
 
 def score_rows(
@@ -90,8 +93,10 @@ def score_rows(
         array = np.asarray(data)
         if array.dtype.kind == "f":
             return pl.Series(name, array).fill_nan(None).cast(kind)
-        return pl.Series(name, array.tolist(), dtype=kind) if array.dtype.kind in "OU" else (
-            pl.Series(name, array).cast(kind)
+        return (
+            pl.Series(name, array.tolist(), dtype=kind)
+            if array.dtype.kind in "OU"
+            else (pl.Series(name, array).cast(kind))
         )
 
     return base.with_columns(

@@ -153,7 +153,7 @@ def paper_tables(summary: pl.DataFrame, metrics: Sequence[Metric], few: int = 10
     for title, groups in PAPER_TABLES:
         keys = [(s, name) for s, names in groups for name in names if (s, name) in known]
         shown.update(keys)
-        if not present & {scenario for scenario, _ in groups}:
+        if not keys or not present & {scenario for scenario, _ in groups}:
             continue
         columns = [Column("System", numeric=False)]
         columns += [Column(heading(known[key]), SCENARIO_TITLES[key[0]]) for key in keys]

@@ -123,11 +123,15 @@ def statistics_frame(structure: Structure, settings: Settings | None = None) -> 
     data["edge_silence_ms"] = data["silence_ms"] - data["pause_ms"] - data["gap_ms"]
     inside = np.maximum(_longest(s.pauses.spans, n), _longest(s.gaps, n))
     spoken = data["user_ipus"] + data["model_ipus"] > 0
-    return s.tracks.recordings.select("recording", "system", "scenario").with_columns(
-        *(pl.Series(name, data[name], pl.Int64) for name in COUNTED),
-        pl.when(pl.Series(spoken)).then(pl.Series(inside)).alias("longest_silence_ms"),
-        pl.Series("longest_silence_overall_ms", _longest(s.silences, n), pl.Int64),
-    ).select(pl.col(name).cast(kind) for name, kind in STATISTICS.items())
+    return (
+        s.tracks.recordings.select("recording", "system", "scenario")
+        .with_columns(
+            *(pl.Series(name, data[name], pl.Int64) for name in COUNTED),
+            pl.when(pl.Series(spoken)).then(pl.Series(inside)).alias("longest_silence_ms"),
+            pl.Series("longest_silence_overall_ms", _longest(s.silences, n), pl.Int64),
+        )
+        .select(pl.col(name).cast(kind) for name, kind in STATISTICS.items())
+    )
 
 
 def observations(structure: Structure) -> pl.DataFrame:

@@ -143,9 +143,7 @@ def _first_span(cases: c.Cases, spans: Spans) -> tuple[Floats, Floats]:
     return np.where(none, np.nan, start), np.where(none, np.nan, end)
 
 
-def _yield(
-    cases: c.Cases, s: Ints, e: Ints, settings: Settings
-) -> tuple[Floats, Floats, Bools]:
+def _yield(cases: c.Cases, s: Ints, e: Ints, settings: Settings) -> tuple[Floats, Floats, Bools]:
     """Start and length of the silence that makes a yield, NaN without one.
 
     Also where the recording ended before the silence was long enough to tell.
@@ -191,9 +189,7 @@ def _margin_s(
     return np.where(np.isnan(stop), short, to_flip) / 1000
 
 
-def _next_takeover(
-    cases: c.Cases, e: Ints, stop: Floats, cut: Bools, settings: Settings
-) -> Floats:
+def _next_takeover(cases: c.Cases, e: Ints, stop: Floats, cut: Bools, settings: Settings) -> Floats:
     """Start of the first takeover at or after ``e``, NaN without one.
 
     What a model that yielded says next is grouped afresh: even if it answers within

@@ -69,8 +69,10 @@ def mean_latency_by_system(scores: pl.DataFrame) -> dict[str, float]:
         prints it; systems without turn_taking recordings are left out.
     """
     usable = pl.col("status").is_in(["scored", "silent", "not_applicable"])
-    means = scores.filter(_TURN_LATENCY & usable).group_by("system", maintain_order=True).agg(
-        pl.col("value").mean().fill_null(0.0)
+    means = (
+        scores.filter(_TURN_LATENCY & usable)
+        .group_by("system", maintain_order=True)
+        .agg(pl.col("value").mean().fill_null(0.0))
     )
     return dict(zip(means["system"], means["value"], strict=True))
 

@@ -175,8 +175,10 @@ def decide(
 
 def _say(template: str) -> pl.Expr:
     names = re.findall(r"\{(\w+)\}", template)
-    return pl.format(re.sub(r"\{\w+\}", "{}", template), *map(pl.col, names)) if names else (
-        pl.lit(template)
+    return (
+        pl.format(re.sub(r"\{\w+\}", "{}", template), *map(pl.col, names))
+        if names
+        else (pl.lit(template))
     )
 
 

@@ -179,9 +179,7 @@ def words_inside(segments: Runs, words: Runs) -> Ints:
     return started - ended
 
 
-def _count_before(
-    owner: Ints, time: Floats, of: Ints, limit: Floats, side: str
-) -> Ints:
+def _count_before(owner: Ints, time: Floats, of: Ints, limit: Floats, side: str) -> Ints:
     """How many of the sorted ``(owner, time)`` precede each ``(of, limit)``, over all owners.
 
     ``side`` "left" leaves out equal times, "right" counts them. The result of two calls for the

@@ -34,7 +34,9 @@ METRICS: tuple[Metric, ...] = (
         "with x = max(L - pause length, 0), L the system's mean latency: 1 where the first model "
         "word starts in [pause start, pause end + x] and not after the user's last word; else 0",
         "FLEXI release, pause-handling script",
-        "the script skips samples without model words, user words or a pause",
+        "the script skips samples without model words, user words or a pause; it prints 0 where "
+        "all are skipped",
+        empty=0.0,
     ),
 )  # fmt: skip
 
@@ -69,8 +71,10 @@ def score(
             {"system": list(latency_s), "latency": list(latency_s.values())},
             schema={"system": pl.String, "latency": pl.Float64},
         )
-        joined = system.alias("system").to_frame().join(
-            by_system, on="system", how="left", maintain_order="left"
+        joined = (
+            system.alias("system")
+            .to_frame()
+            .join(by_system, on="system", how="left", maintain_order="left")
         )
         mean_latency = np.asarray(joined["latency"].to_numpy(), np.float64)
     else:

@@ -45,6 +45,7 @@ METRICS: tuple[Metric, ...] = (
         "release", "turn_taking", "latency", "Latency", "s", "down", "mean",
         "first model word's start minus the user's turn end, where tor is 1 and it is not negative",
         _SOURCE, "no takeover, or one before the turn end; the script prints 0 for a mean of none",
+        empty=0.0,
     ),
     Metric(
         "release", "turn_taking", "floor_offset", "Offset", "s", "none", "mean",

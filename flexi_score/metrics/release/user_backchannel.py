@@ -115,9 +115,11 @@ def score(
     )  # fmt: skip
     annotated_tau, no_tau = pl.Series(np.isnan(detected)), pl.Series(np.isnan(tau))
     ttr = ttr.with_columns(
-        source=pl.when(no_tau).then(None).when(annotated_tau).then(pl.lit("annotation")).otherwise(
-            pl.lit("detected")
-        )
+        source=pl.when(no_tau)
+        .then(None)
+        .when(annotated_tau)
+        .then(pl.lit("annotation"))
+        .otherwise(pl.lit("detected"))
     )
     coherence = decide(
         tracks, rec, "coherence", facts,
@@ -144,9 +146,7 @@ def cut_at(words: Runs, tau: Floats) -> Ints:
         The backchannel in s; with NaN there is no cut.
     """
     position = np.arange(len(words.start))
-    before = np.where(
-        position == words.first[words.owner], words.last[words.owner], position - 1
-    )
+    before = np.where(position == words.first[words.owner], words.last[words.owner], position - 1)
     follows = np.where(position == words.last[words.owner], -1, position + 1)
     silence = take(words.start, follows) - words.end
     earliest = np.minimum(words.start, words.end[before])
