@@ -19,7 +19,7 @@ from flexi_score.config import Settings, flatten, load_settings, signature
 from flexi_score.errors import InputError
 from flexi_score.manifest import Manifest, check_annotations, read_input
 from flexi_score.metrics import profile_metrics, score_structure
-from flexi_score.metrics.conversation import observations
+from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.metrics.registry import Metric
 from flexi_score.report.write import write_run
 from flexi_score.schema import FAILURES
@@ -43,6 +43,9 @@ class Run:
     ----------
     scores, events, summary, recordings, failures : polars.DataFrame
         See :mod:`flexi_score.schema`.
+    statistics : polars.DataFrame
+        Counts and durations of every recording's structure, whatever its scenario
+        (:func:`flexi_score.metrics.conversation.statistics_frame`).
     metrics : tuple of Metric
         The registry of the profile.
     settings : Settings
@@ -56,6 +59,7 @@ class Run:
     events: pl.DataFrame
     summary: pl.DataFrame
     recordings: pl.DataFrame
+    statistics: pl.DataFrame
     failures: pl.DataFrame
     metrics: tuple[Metric, ...]
     settings: Settings
@@ -229,6 +233,7 @@ def score_tracks(
         events=events_frame(structure, with_text=with_text),
         summary=summary,
         recordings=tracks.recordings.with_columns(duration_ms=pl.Series(tracks.duration_ms)),
+        statistics=statistics_frame(structure, settings),
         failures=failures,
         metrics=metrics,
         settings=settings,
@@ -248,7 +253,7 @@ def write(run: Run, out: str | Path) -> Path:
     folder = Path(out)
     write_run(
         folder, run.scores, run.events, run.summary, run.recordings, run.failures, run.info,
-        run.metrics, run.settings,
+        run.metrics, run.settings, statistics=run.statistics,
     )  # fmt: skip
     return folder
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from flexi_score.aggregate import UNSCORABLE
+from flexi_score.metrics.conversation import HUMAN_REFERENCE
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import STATUSES
 
@@ -162,8 +163,9 @@ def paper_tables(summary: pl.DataFrame, metrics: Sequence[Metric], few: int = 10
             for system in systems
         )
         tables.append(Table(title, tuple(columns), body, _few_note(body, few)))
-    further = _further(summary, rows, systems, metrics, shown, few)
-    return tables + ([further] if further.rows else [])
+    more = [_beside_humans(rows, systems, known, few)]
+    more.append(_further(summary, rows, systems, metrics, shown, few))
+    return tables + [table for table in more if table.rows]
 
 
 def details_table(summary: pl.DataFrame, metrics: Sequence[Metric], few: int = 10) -> Table:
@@ -230,6 +232,28 @@ def fraction(row: dict[str, Any], metric: Metric | None) -> str:
         return f"{DASH} / 0"
     above = f"{top:.0f}" if kind in ("rate", "sum") and top is not None else number(top, metric)
     return f"{above} / {bottom:.1f}" if kind == "ratio" else f"{above} / {bottom:.0f}"
+
+
+def _beside_humans(
+    rows: dict[tuple[str, str, str], dict[str, Any]],
+    systems: list[str],
+    known: dict[tuple[str, str], Metric],
+    few: int,
+) -> Table:
+    """Conversations beside what people do, where that is known, and who found it."""
+    columns = [Column("Metric", numeric=False), *(Column(plain(system)) for system in systems)]
+    columns += [Column("Human"), Column("Source", numeric=False)]
+    body = []
+    for name, band in HUMAN_REFERENCE.items():
+        found = [rows.get((system, "conversation", name)) for system in systems]
+        if not any(found):
+            continue
+        metric = known[("conversation", name)]
+        human = f"{band.low:g}" if band.low == band.high else f"{band.low:g} to {band.high:g}"
+        cells = [_cell(row, metric, few) for row in found]
+        body.append((heading(metric), *cells, human, band.source))
+    title = "Conversation, beside human conversation"
+    return Table(title, tuple(columns), tuple(body), _few_note(tuple(body), few))
 
 
 def _further(

@@ -28,6 +28,8 @@ def write_run(
     run_info: Mapping[str, Any],
     metrics: Sequence[Metric],
     settings: Settings,
+    *,
+    statistics: pl.DataFrame | None = None,
 ) -> list[Path]:
     """Write the tables (Parquet), the summary (also JSON and Markdown), report.html and run.json.
 
@@ -44,6 +46,8 @@ def write_run(
     metrics : sequence of Metric
         Of one profile.
     settings : Settings
+    statistics : polars.DataFrame, optional
+        One row a recording, for ``statistics.parquet``.
 
     Returns
     -------
@@ -91,6 +95,8 @@ def write_run(
         "report.html": _text(page),
         "run.json": _text(_json(dict(run_info))),
     }
+    if statistics is not None:
+        files["statistics.parquet"] = statistics.write_parquet
     return [write_whole(out / name, write) for name, write in files.items()]
 
 

@@ -74,6 +74,9 @@ class Tracks:
     user_speech, model_speech : Intervals
         Detected (or given) speech, before IPUs are built.
     user_words, model_words : Words
+    user_known : ndarray of bool, shape (n,), or None
+        Whether anything is known of the user's side (audio, segments or words); None: of all. A
+        side of which nothing is known is not a silent one.
     """
 
     recordings: pl.DataFrame
@@ -82,6 +85,7 @@ class Tracks:
     model_speech: Intervals
     user_words: Words
     model_words: Words
+    user_known: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.duration_ms)

@@ -12,6 +12,8 @@ from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment.structure import MODEL, Structure
 from flexi_score.segment.tracks import Floats, Ints
 
+UNKNOWN_USER = "nothing is known of the user's side: give audio, user_words or user_speech"
+
 _metric = partial(Metric, profile="paper", scenario="model_backchannel")
 
 METRICS = (
@@ -68,19 +70,25 @@ def score(
         margin_s=np.abs(start - end) / 1000, source=source,
     )  # fmt: skip
     seconds = structure.duration_ms[rec] / 1000
-    always = np.ones(len(rec), bool)
-    heard = c.choose((silent, c.SILENT), otherwise=_counted(count, seconds))
+    # Whether a short utterance is a backchannel hangs on what the user does meanwhile.
+    user_known = structure.tracks.user_known
+    counted = silent | (np.ones(len(rec), bool) if user_known is None else user_known[rec])
+    heard = c.choose(
+        (silent, c.SILENT), (~counted, UNKNOWN_USER), otherwise=_counted(count, seconds)
+    )
+    status = c.choose((silent, "silent"), (counted, "scored"), otherwise="excluded")
     with np.errstate(divide="ignore", invalid="ignore"):
-        rate = np.where(seconds > 0, count / seconds, np.nan)
-    bcr = row("bcr", rate, c.statuses(always, silent), heard, source="detected")
-    number = row("backchannels", count, c.statuses(always, silent), heard, source="detected")
+        rate = np.where(counted & (seconds > 0), count / seconds, np.nan)
+    bcr = row("bcr", rate, status, heard, source="detected")
+    number = row("backchannels", np.where(counted, count, np.nan), status, heard, source="detected")
     value, referenced, annotated = _divergence(cases, mine.rec, mine.start, settings)
     jsd = row(
-        "jsd", np.where(referenced, value, np.nan),
-        c.choose((~referenced, "excluded"), (silent, "silent"), otherwise="scored"),
+        "jsd", np.where(referenced & counted, value, np.nan),
+        c.choose((~referenced, "excluded"), otherwise=status),
         c.choose(
             (~referenced, "no reference positions: annotations.reference_backchannels, or a judge"),
-            (silent, c.SILENT), (count == 0, "the model has no backchannel"), otherwise=heard,
+            (silent, c.SILENT), (counted & (count == 0), "the model has no backchannel"),
+            otherwise=heard,
         ),
         source=c.choose((annotated, "annotation"), otherwise="detected"),
     )  # fmt: skip
