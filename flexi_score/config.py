@@ -81,7 +81,7 @@ class SpeechSettings(_Group):
         40.0, "dB", "speech reaches this far below its segment's level", "flexi_score", 6, 80
     )
     refine_margin_db: float = _number(
-        5.0, "dB", "... but not below the noise around a boundary plus this", "flexi_score", 0, 40
+        4.5, "dB", "... but not below the noise around a boundary plus this", "flexi_score", 0, 40
     )
     refine_reach_ms: int = _ms(350, "a boundary moves at most this far outwards", "flexi_score")
     refine_split_ms: int = _ms(

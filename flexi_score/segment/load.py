@@ -1,15 +1,18 @@
 """From archived artefacts to :class:`~flexi_score.segment.tracks.Tracks`: detection, no audio."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from flexi_score import archive as store
 from flexi_score.config import Settings
 from flexi_score.formats.text import word_counts
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
 from flexi_score.segment.detect import speech_segments
+from flexi_score.segment.refine import refine_segments
 from flexi_score.segment.tracks import Intervals, Ints, Tracks, Words, make_intervals, make_words
 
 
@@ -55,6 +58,7 @@ def load_tracks(
         speech["model"],
         words["user"],
         words["model"],
+        user_known=rows.select(_known("user")).to_series().to_numpy(),
     )
     return tracks, failures
 
@@ -73,7 +77,9 @@ def _usable(
         side = have.rename({"key": f"{speaker}_key", "dead": f"{speaker}_dead"})
         side = side.with_columns(pl.lit(True).alias(f"{speaker}_found"))
         table = table.join(side, on=f"{speaker}_key", how="left", maintain_order="left")
-    reason = pl.lit(None, pl.String)
+    reason = pl.when(~_known("model")).then(
+        pl.lit("nothing is known of the model: give its audio, model_words or model_speech")
+    )
     for speaker in SPEAKERS:
         lost = pl.col(f"{speaker}_key").is_not_null() & pl.col(f"{speaker}_found").is_null()
         reason = pl.when(lost).then(
@@ -106,6 +112,12 @@ def _usable(
     return rows.filter(keep), failures
 
 
+def _known(speaker: Speaker) -> pl.Expr:
+    """Whether a recording has audio, segments or words of a speaker."""
+    kinds = ("key", "segments_key", "words_key")
+    return pl.any_horizontal(pl.col(f"{speaker}_{kind}").is_not_null() for kind in kinds)
+
+
 def _speech(
     archive: Path, rows: pl.DataFrame, channels: pl.DataFrame, speaker: Speaker, settings: Settings
 ) -> Intervals:
@@ -125,23 +137,29 @@ def _speech(
         pl.int_range(n).alias("rec"), pl.col(f"{speaker}_key").alias("key"), given=given
     ).filter(pl.col("given").is_null() & pl.col("key").is_not_null())
     heard = detectable.join(
-        channels.select("key", "probabilities", "duration_ms"),
+        channels.select("key", "probabilities", "duration_ms", "envelope_cdb", "noise_dbfs"),
         on="key", how="inner", maintain_order="left",
     )  # fmt: skip
-    sizes = heard["probabilities"].list.len().cast(pl.Int64).to_numpy()
-    frames = heard["probabilities"].explode().drop_nulls().to_numpy()
-    found = speech_segments(
-        frames,
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        heard["duration_ms"].to_numpy().astype(np.int64),
-        settings.speech,
-    )
+    lengths = heard["duration_ms"].to_numpy().astype(np.int64)
+    frames, offsets = _flat(heard["probabilities"])
+    found = speech_segments(frames, offsets, lengths, settings.speech)
+    if settings.speech.refine:
+        envelope, offsets = _flat(heard["envelope_cdb"])
+        noise = heard["noise_dbfs"].to_numpy()
+        found = refine_segments(found, envelope, offsets, lengths, noise, settings.speech)
     rec = heard["rec"].to_numpy().astype(np.int64)[found.rec]
     return make_intervals(
         np.concatenate([rec, noted["rec"].to_numpy()]),
         np.concatenate([found.start_ms + offset[rec], noted["start_ms"].to_numpy()]),
         np.concatenate([found.end_ms + offset[rec], noted["end_ms"].to_numpy()]),
     )
+
+
+def _flat(lists: pl.Series) -> tuple[NDArray[Any], Ints]:
+    """Lists end to end, and where each begins; the last entry is where the last one ends."""
+    sizes = lists.list.len().cast(pl.Int64).to_numpy()
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return lists.explode().drop_nulls().to_numpy(), offsets
 
 
 def _words(archive: Path, rows: pl.DataFrame, speaker: Speaker, settings: Settings) -> Words:
