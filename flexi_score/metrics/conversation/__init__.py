@@ -103,12 +103,12 @@ def _per_minute(kind: str, label: str, number: pl.Expr, ms: pl.Expr, what: str) 
     null = "no duration"
     return [
         _Ratio(
-            _metric(f"{kind}_per_min", f"{label}/min", "1/min", f"number of {what} per minute",
+            _metric(f"{kind}_per_min", f"Number of {label}", "1/min", f"number of {what} per minute",
                     _DGSLM, null),
             number, _MINUTES, f"{{}} {label} in {{}} min", _NO_DURATION,
         ),
         _Ratio(
-            _metric(f"{kind}_s_per_min", f"{label} s/min", "s/min",
+            _metric(f"{kind}_s_per_min", f"Time in {label}", "s/min",
                     f"cumulated seconds of {what} per minute", _DGSLM, null),
             ms / 1000, _MINUTES, f"{{}} s of {label} in {{}} min", _NO_DURATION,
         ),
@@ -151,7 +151,7 @@ def _of_side(side: str) -> list[_Ratio]:
             col("overlapped_starts"), changes, "{} of {} floor changes in overlap", no_change,
         ),
         _Ratio(
-            _metric(f"{side}_interruptions_per_min", f"{title} interruptions/min", "1/min",
+            _metric(f"{side}_interruptions_per_min", f"{title} interruptions", "1/min",
                     f"interruptions by the {side} per minute: IPUs, no backchannels, that start "
                     f"inside an IPU of the {other} while the {side} does not hold the turn",
                     "FLEXI paper, eq. 6", "no duration"),
@@ -174,7 +174,7 @@ def _of_side(side: str) -> list[_Ratio]:
             f"the {other} never interrupts with success",
         ),
         _Ratio(
-            _metric(f"{side}_backchannels_per_min", f"{title} backchannels/min", "1/min",
+            _metric(f"{side}_backchannels_per_min", f"{title} backchannels", "1/min",
                     f"backchannels of the {side} per minute", "FLEXI paper, section 2.1",
                     "no duration"),
             col("backchannels"), _MINUTES, "{} backchannels in {} min", _NO_DURATION,
