@@ -14,6 +14,7 @@ app = App(
     "`flexi-score settings` lists them. Add --debug before the verb for tracebacks.",
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
 app["--help"].group = Group("Help")
 
