@@ -25,8 +25,9 @@ from flexi_score.report.write import write_run
 from flexi_score.schema import FAILURES
 from flexi_score.segment.events import events_frame
 from flexi_score.segment.load import load_tracks
-from flexi_score.segment.structure import Structure, build_structure
+from flexi_score.segment.structure import build_structure
 from flexi_score.segment.tracks import Tracks
+from flexi_score.segment.types import Structure
 
 Progress = Callable[[Mapping[str, Any], float, str | None], None]
 

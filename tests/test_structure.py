@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from flexi_score.config import load_settings
 from flexi_score.schema import EVENTS
 from flexi_score.segment.events import events_frame
-from flexi_score.segment.structure import Structure, build_structure
+from flexi_score.segment.structure import build_structure
+from flexi_score.segment.types import Structure
 
 DEFAULTS = load_settings()
 FIELDS = EVENTS.names()[1:]

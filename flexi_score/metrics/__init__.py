@@ -10,8 +10,8 @@ from flexi_score.config import PROFILES, Settings
 from flexi_score.metrics import conversation, fdb_v1, paper, release, tau
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import SCENARIOS, SCORES
-from flexi_score.segment.structure import Structure
 from flexi_score.segment.tracks import Ints
+from flexi_score.segment.types import Structure
 
 METRICS: tuple[Metric, ...] = (
     *paper.METRICS, *release.METRICS, *fdb_v1.METRICS, *tau.METRICS,

@@ -36,8 +36,8 @@ from flexi_score.metrics.registry import Direction, Metric, score_rows
 from flexi_score.schema import SCENARIOS
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
-from flexi_score.segment.structure import BACKCHANNEL, MODEL, USER, Structure
 from flexi_score.segment.tracks import Bools, Floats, Ints
+from flexi_score.segment.types import BACKCHANNEL, MODEL, USER, Structure
 
 _SOURCE: Final = "tau-voice (Ray et al. 2026), docs/interaction-metrics.md"
 _IGNORED: Final = (

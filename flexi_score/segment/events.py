@@ -5,8 +5,8 @@ import polars as pl
 
 from flexi_score.schema import EVENT_KINDS, EVENTS, SPEAKERS
 from flexi_score.segment.axis import Spans
-from flexi_score.segment.structure import Speaker, Structure
 from flexi_score.segment.tracks import Floats, Ints, Words
+from flexi_score.segment.types import Speaker, Structure
 
 _KIND = pl.Enum(list(EVENT_KINDS))
 

@@ -23,107 +23,25 @@ Definitions are those of the FLEXI paper (section 2.1, equations 2 to 6) after d
   nobody holds the turn. So exchanging the channels exchanges the labels and nothing else.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from flexi_score.config import Settings
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, Tracks, Words
-
-USER, MODEL, NOBODY = 0, 1, -1
-
-CLAIM, BACKCHANNEL, FAILED = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """IPUs of one speaker and the groups they form.
-
-    Attributes
-    ----------
-    ipus : Spans
-    ipu_words : ndarray of float64, shape (k,)
-        Words in each IPU, NaN where the recording has no transcript.
-    ipu_word : ndarray of int64, shape (w,)
-        Index of the IPU of each word of the track, -1 where it lies in none.
-    group : ndarray of int64, shape (k,)
-        Group of each IPU.
-    groups : Spans
-    group_words : ndarray of float64, shape (g,)
-    long : ndarray of bool, shape (g,)
-        Longer than a backchannel may be: a *takeover* in the sense of paper eq. 7.
-    role : ndarray of int64, shape (k,)
-        CLAIM, BACKCHANNEL or FAILED.
-    holder : ndarray of int64, shape (k,)
-        Who held the turn when the IPU began: USER, MODEL or NOBODY.
-    """
-
-    ipus: Spans
-    ipu_words: Floats
-    ipu_word: Ints
-    group: Ints
-    groups: Spans
-    group_words: Floats
-    long: Bools
-    role: Ints
-    holder: Ints
-
-    @property
-    def takeovers(self) -> Spans:
-        """Groups that are neither silence nor a backchannel (paper eq. 7)."""
-        return self.groups.take(self.long)
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Spans with a speaker each (USER, MODEL, NOBODY)."""
-
-    spans: Spans
-    speaker: Ints
-
-
-@dataclass(frozen=True)
-class Turns(Labelled):
-    """Turns, sorted by start.
-
-    ``n_ipus``; ``took_floor``: false for a failed attempt; ``offset_ms``: floor-transfer offset to
-    the turn before it, NaN where there is none.
-    """
-
-    n_ipus: Ints
-    took_floor: Bools
-    offset_ms: Floats
-
-
-@dataclass(frozen=True)
-class Interruptions(Labelled):
-    """Interrupting IPUs: ``success``, and ``stop_ms`` until the other stops."""
-
-    success: Bools
-    stop_ms: Ints
-
-
-@dataclass(frozen=True)
-class Structure:
-    """Structure of all recordings, on the common axis (:mod:`flexi_score.segment.axis`)."""
-
-    tracks: Tracks
-    origin: Ints
-    duration_ms: Ints
-    user: Speaker
-    model: Speaker
-    turns: Turns
-    backchannels: Labelled
-    interruptions: Interruptions
-    silences: Spans
-    pauses: Labelled
-    gaps: Spans
-    overlaps: Spans
-
-    def __len__(self) -> int:
-        return len(self.origin)
+from flexi_score.segment.types import (
+    BACKCHANNEL,
+    CLAIM,
+    FAILED,
+    MODEL,
+    NOBODY,
+    USER,
+    Interruptions,
+    Labelled,
+    Speaker,
+    Structure,
+    Turns,
+)
 
 
 def build_ipus(speech: Spans, settings: Settings) -> Spans:

@@ -22,8 +22,9 @@ from flexi_score.config import load_settings
 from flexi_score.metrics import score_structure
 from flexi_score.schema import RECORDINGS, SCENARIOS
 from flexi_score.segment.events import events_frame
-from flexi_score.segment.structure import Structure, build_structure
+from flexi_score.segment.structure import build_structure
 from flexi_score.segment.tracks import Intervals, Tracks, Words, make_intervals, make_words
+from flexi_score.segment.types import Structure
 
 SETTINGS = load_settings()
 Times = tuple[float, float]

@@ -28,8 +28,8 @@ from flexi_score.metrics.conversation.statistics import (
     statistics_frame,
 )
 from flexi_score.metrics.registry import Direction, Metric, score_rows
-from flexi_score.segment.structure import Structure
 from flexi_score.segment.tracks import Ints
+from flexi_score.segment.types import Structure
 
 __all__ = [
     "HUMAN_REFERENCE",

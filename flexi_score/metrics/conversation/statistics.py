@@ -16,8 +16,8 @@ import polars as pl
 from flexi_score.config import ConversationSettings, Settings
 from flexi_score.schema import SPEAKERS
 from flexi_score.segment.axis import Spans
-from flexi_score.segment.structure import MODEL, USER, Structure
 from flexi_score.segment.tracks import Bools, Floats, Ints
+from flexi_score.segment.types import MODEL, USER, Structure
 
 #: Columns of :func:`statistics_frame` that add up over recordings.
 COUNTED: Final = (

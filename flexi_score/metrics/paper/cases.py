@@ -11,8 +11,8 @@ import polars as pl
 
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
-from flexi_score.segment.structure import USER, Structure
 from flexi_score.segment.tracks import Bools, Floats, Ints
+from flexi_score.segment.types import USER, Structure
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
 from flexi_score.metrics.registry import Metric, score_rows
-from flexi_score.segment.structure import MODEL, Structure
 from flexi_score.segment.tracks import Floats, Ints
+from flexi_score.segment.types import MODEL, Structure
 
 UNKNOWN_USER = "nothing is known of the user's side: give audio, user_words or user_speech"
 

@@ -9,8 +9,8 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
 from flexi_score.metrics.registry import Metric, score_rows
-from flexi_score.segment.structure import Structure
 from flexi_score.segment.tracks import Ints
+from flexi_score.segment.types import Structure
 
 _metric = partial(Metric, profile="paper", scenario="model_interrupt")
 

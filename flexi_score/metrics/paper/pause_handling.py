@@ -9,8 +9,8 @@ from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment import axis
-from flexi_score.segment.structure import Structure
 from flexi_score.segment.tracks import Floats, Ints
+from flexi_score.segment.types import Structure
 
 METRICS = (
     Metric(

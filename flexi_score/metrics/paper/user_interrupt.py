@@ -11,8 +11,8 @@ from flexi_score.metrics.paper import cases as c
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
-from flexi_score.segment.structure import USER, Structure
 from flexi_score.segment.tracks import Bools, Floats, Ints
+from flexi_score.segment.types import USER, Structure
 
 _metric = partial(Metric, profile="paper", scenario="user_interrupt")
 
