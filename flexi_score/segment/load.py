@@ -77,9 +77,8 @@ def _usable(
         side = have.rename({"key": f"{speaker}_key", "dead": f"{speaker}_dead"})
         side = side.with_columns(pl.lit(True).alias(f"{speaker}_found"))
         table = table.join(side, on=f"{speaker}_key", how="left", maintain_order="left")
-    reason = pl.when(~_known("model")).then(
-        pl.lit("nothing is known of the model: give its audio, model_words or model_speech")
-    )
+    unknown = "nothing is known of the model: give its audio, model_words or model_speech"
+    reason: pl.Expr = pl.when(~_known("model")).then(pl.lit(unknown))
     for speaker in SPEAKERS:
         lost = pl.col(f"{speaker}_key").is_not_null() & pl.col(f"{speaker}_found").is_null()
         reason = pl.when(lost).then(

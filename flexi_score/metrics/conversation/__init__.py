@@ -103,8 +103,8 @@ def _per_minute(kind: str, label: str, number: pl.Expr, ms: pl.Expr, what: str) 
     null = "no duration"
     return [
         _Ratio(
-            _metric(f"{kind}_per_min", f"Number of {label}", "1/min", f"number of {what} per minute",
-                    _DGSLM, null),
+            _metric(f"{kind}_per_min", f"Number of {label}", "1/min",
+                    f"number of {what} per minute", _DGSLM, null),
             number, _MINUTES, f"{{}} {label} in {{}} min", _NO_DURATION,
         ),
         _Ratio(
