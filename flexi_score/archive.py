@@ -6,6 +6,7 @@ A folder of append-only tables, each a set of Parquet parts::
     channels/*.parquet        one row a channel: speech probabilities, energy envelope, levels
     words/*.parquet           one row a transcript (recognised or given)
     segments/*.parquet        one row a segment file that replaces detection
+    health/*.parquet          one row a pair of channels: how they were captured
     recordings/*.parquet      manifest rows, with the keys of what belongs to them
     failures/*.parquet        recordings that could not be used, and why
 
@@ -58,6 +59,28 @@ CHANNELS: Final = make_schema(
 )
 WORDS: Final = make_schema({"key": pl.String, "source": pl.String, "words": pl.List(WORD)})
 SEGMENTS: Final = make_schema({"key": pl.String, "segments": pl.List(INTERVAL)})
+#: How a pair of channels was captured (:func:`flexi_score.extract.health.measure_health`); the key
+#: is those of both channels, joined by a plus sign. Null is not measured.
+HEALTH: Final = make_schema(
+    {
+        "key": pl.String,
+        "user_dropouts": pl.Int64,
+        "user_dropout_ms": pl.Float64,
+        "user_flat_share": pl.Float64,
+        "user_band_hz": pl.Float64,
+        "model_dropouts": pl.Int64,
+        "model_dropout_ms": pl.Float64,
+        "model_flat_share": pl.Float64,
+        "model_band_hz": pl.Float64,
+        "copy_r": pl.Float64,
+        "copy_lag_ms": pl.Float64,
+        "copy_gain_db": pl.Float64,
+        "lag_into_model_ms": pl.Float64,
+        "lag_into_user_ms": pl.Float64,
+        "drift_ppm": pl.Float64,
+        "drift_lags": pl.Int64,
+    }
+)
 #: Which artefacts belong to a recording; null where it has none of that kind.
 LINKS: Final = pl.Schema(
     {
@@ -76,6 +99,7 @@ TABLES: Final[Mapping[str, pl.Schema]] = {
     "channels": CHANNELS,
     "words": WORDS,
     "segments": SEGMENTS,
+    "health": HEALTH,
     "recordings": ARCHIVED,
     "failures": FAILURES,
 }

@@ -14,6 +14,7 @@ from flexi_score import archive as store
 from flexi_score.audio import content_hash, probe
 from flexi_score.config import ExtractSettings, SpeechSettings
 from flexi_score.errors import FlexiScoreError, RecordingError
+from flexi_score.extract.health import measure_health
 from flexi_score.extract.levels import FLOOR_DB, ChannelLevels, gain_db, measure_levels
 from flexi_score.extract.signal import Signal, open_signals
 from flexi_score.formats import read_segments, read_words
@@ -116,7 +117,8 @@ def extract_recordings(
     done : callable, optional
         Called after each recording with its row, its duration in seconds and an error or None.
     """
-    known = {table: store.known_keys(archive, table) for table in ("channels", "words", "segments")}
+    tables = ("channels", "words", "segments", "health")
+    known = {table: store.known_keys(archive, table) for table in tables}
     durations = _known_durations(archive, known["channels"])
     hashes: dict[str, str] = {}
     batch = Batch()
@@ -177,11 +179,19 @@ def _extract_one(
         wanted = {s: _words_key(row, s, keys[s], extractor) for s in SPEAKERS}
         need = [s for s in SPEAKERS if keys[s] not in known["channels"]]
         hear = [s for s in SPEAKERS if wanted[s] and wanted[s] not in known["words"]]
-        if need or hear:
+        pair = f"{keys['user']}+{keys['model']}"
+        if need or hear or pair not in known["health"]:
             user, model = open_signals(row)
             with user, model:
                 signals: dict[Speaker, Signal] = {"user": user, "model": model}
-                _extract_channels(row, signals, keys, wanted, need, hear, extractor, batch)
+                health = measure_health(
+                    user, model, user_key=keys["user"], model_key=keys["model"],
+                    paired=row["audio"] is None,
+                )  # fmt: skip
+                if need or hear:
+                    _extract_channels(row, signals, keys, wanted, need, hear, extractor, batch)
+            batch.rows["health"].append(health)
+            known["health"].add(pair)
             for s in SPEAKERS:
                 durations[keys[s]] = signals[s].duration_ms
                 known["channels"].add(keys[s])

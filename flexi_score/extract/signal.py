@@ -17,6 +17,7 @@ import numpy as np
 from flexi_score.audio import SAMPLE_RATE_HZ, AudioInfo, Samples, decode_blocks, probe
 from flexi_score.audio import resample_blocks as resample
 from flexi_score.errors import AudioError, OutputError
+from flexi_score.extract.dropouts import ZeroRuns
 from flexi_score.schema import SPEAKERS, Speaker
 
 #: A signal up to this size (four minutes) stays in memory.
@@ -38,11 +39,15 @@ class SampleCounts:
         Samples that are exactly 0, and at or beyond 99.9 % of the encoding's full scale.
     low, high : float
         Extremes; equal in a dead channel.
+    zeros : ZeroRuns
+        Runs of zeros that may be lost packets.
     """
 
-    def __init__(self, encoding: str = "FLOAT") -> None:
+    def __init__(self, encoding: str = "FLOAT", rate_hz: int = SAMPLE_RATE_HZ) -> None:
         self.n, self.n_zero, self.n_clipped = 0, 0, 0
         self.low, self.high = np.inf, -np.inf
+        self.zeros = ZeroRuns(rate_hz)
+        self._n_low, self._n_high = 0, 0
         self._limit = 0.999 * _FULL_SCALE.get(encoding, 1.0)
 
     def add(self, block: Samples) -> None:
@@ -54,7 +59,19 @@ class SampleCounts:
         low, high = float(block.min()), float(block.max())
         if max(-low, high) >= self._limit:
             self.n_clipped += int(np.count_nonzero(np.abs(block) >= self._limit))
+        if low <= self.low:
+            here = int(np.count_nonzero(block == low))
+            self._n_low = here + (self._n_low if low == self.low else 0)
+        if high >= self.high:
+            here = int(np.count_nonzero(block == high))
+            self._n_high = here + (self._n_high if high == self.high else 0)
         self.low, self.high = min(self.low, low), max(self.high, high)
+        self.zeros.add(block)
+
+    @property
+    def n_extreme(self) -> int:
+        """Samples at the lowest or the highest value: hardly any in what was never clipped."""
+        return self._n_low + self._n_high
 
 
 class Signal:
@@ -209,7 +226,7 @@ def _open_one_file(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
 
 
 def _decode(info: AudioInfo, channels: Mapping[Speaker, int]) -> dict[Speaker, Signal]:
-    counts = [SampleCounts(info.encoding) for _ in channels]
+    counts = [SampleCounts(info.encoding, info.sample_rate_hz) for _ in channels]
     signals = {
         speaker: Signal(f"{Path(info.path).name} channel {channel}", counts[k])
         for k, (speaker, channel) in enumerate(channels.items())

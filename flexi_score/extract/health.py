@@ -1,0 +1,229 @@
+"""What the audio of a recording says about how it was captured: numbers, no verdicts.
+
+Verdicts are made when a recording is scored (:mod:`flexi_score.segment.health`), from these
+numbers and those of the channels, so a threshold can be changed on an archive. Everything here is
+measured on at most 160 s, spread over the recording; dropouts alone are counted over all of it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+from scipy import signal as dsp
+
+from flexi_score.audio import SAMPLE_RATE_HZ
+from flexi_score.extract.signal import Signal
+
+Floats = NDArray[np.float64]
+
+CHUNK_S: Final = 4
+MAX_CHUNKS: Final = 40
+#: A copy of a channel is looked for at lags up to this, on both sides.
+COPY_LAG_MS: Final = 100
+#: One file's leak in the other is looked for at lags up to this.
+LEAK_LAG_MS: Final = 1000
+#: The likeness of two channels at one lag, over what chance makes of it at others.
+LEAK_SIGMAS: Final = 8.0
+#: Lags that belong to one straight line lie this close to it.
+LINE_MS: Final = 2.0
+#: A drift is told from at least so many lags, over at least so long a time.
+MIN_LAGS: Final = 4
+MIN_SPAN_S: Final = 20.0
+#: A band holds speech where it is this far below the strongest.
+BAND_DB: Final = -40.0
+BAND_HZ: Final = 250.0
+
+_CHUNK: Final = CHUNK_S * SAMPLE_RATE_HZ
+_FRAME: Final = 512
+_BINS: Final = round(BAND_HZ * _FRAME / SAMPLE_RATE_HZ)
+#: Frames that make up half a second: their level stands for that of speech.
+_LOUDEST: Final = 16
+_ACTIVE_DB: Final = -30.0
+_PRE_EMPHASIS: Final = 0.95
+_TINY: Final = 1e-20
+
+
+def measure_health(
+    user: Signal, model: Signal, *, user_key: str, model_key: str, paired: bool
+) -> dict[str, Any]:
+    """One row of the archive's table ``health``.
+
+    Parameters
+    ----------
+    user, model : Signal
+        As captured, without offsets.
+    user_key, model_key : str
+        Of the two channels.
+    paired : bool
+        They come from two files, so that their clocks may differ.
+
+    Returns
+    -------
+    dict
+        :data:`flexi_score.archive.HEALTH`. None where a number cannot be measured: no sound, or,
+        for lags and drift, no leak to measure them by.
+    """
+    starts, chunks = _chunks(user, model)
+    row: dict[str, Any] = {"key": f"{user_key}+{model_key}"}
+    for name, signal, side in (("user", user, 0), ("model", model, 1)):
+        frames = _frames([pair[side] for pair in chunks])
+        power = (frames**2).mean(axis=1)
+        level = float(np.sort(power)[-_LOUDEST:].mean()) if len(power) else 0.0
+        count, total_ms = signal.counts.zeros.dropouts(10 * np.log10(level + _TINY))
+        row[f"{name}_dropouts"] = count
+        row[f"{name}_dropout_ms"] = total_ms
+        row[f"{name}_flat_share"] = signal.counts.n_extreme / max(signal.counts.n, 1)
+        row[f"{name}_band_hz"] = band_hz(frames[power > level * 10 ** (_ACTIVE_DB / 10)])
+    row |= dict(zip(("copy_r", "copy_lag_ms", "copy_gain_db"), likeness(chunks), strict=True))
+    names = ("lag_into_model_ms", "lag_into_user_ms", "drift_ppm", "drift_lags")
+    found = leak_lags(starts, chunks) if paired else (None, None, None, 0)
+    return row | dict(zip(names, found, strict=True))
+
+
+def band_hz(frames: Floats) -> float | None:
+    """Upper edge of the highest 250 Hz band that holds speech, None without frames.
+
+    Parameters
+    ----------
+    frames : ndarray of float64, shape (n, 512)
+        Of speech, at 16 kHz.
+    """
+    if not len(frames):
+        return None
+    spectrum = np.abs(np.fft.rfft(frames * np.hanning(_FRAME))) ** 2
+    bands = spectrum.mean(axis=0)[1:].reshape(-1, _BINS).mean(axis=1)
+    if bands.max() <= 0:
+        return None
+    strong = np.flatnonzero(bands >= bands.max() * 10 ** (BAND_DB / 10))
+    return float((strong[-1] + 1) * BAND_HZ)
+
+
+def likeness(
+    chunks: Sequence[tuple[Floats, Floats]],
+) -> tuple[float | None, float | None, float | None]:
+    """How alike two channels are at their best lag: correlation, lag (ms), gain (dB).
+
+    The gain is that of the second channel against the first; the lag how much later it is. None
+    where a channel has no sound.
+    """
+    reach = COPY_LAG_MS * SAMPLE_RATE_HZ // 1000
+    size = fft.next_fast_len(_CHUNK + reach, real=True)
+    cross = np.zeros(size // 2 + 1, np.complex128)
+    first = second = 0.0
+    for x, y in chunks:
+        x, y = _flattened(x), _flattened(y)
+        first += float(x @ x)
+        second += float(y @ y)
+        cross += np.conj(fft.rfft(x, size)) * fft.rfft(y, size)
+    if min(first, second) <= _TINY:
+        return None, None, None
+    r = fft.irfft(cross, size) / np.sqrt(first * second)
+    r = np.concatenate([r[-reach:], r[: reach + 1]])
+    best = int(np.argmax(np.abs(r)))
+    gain_db = 10 * float(np.log10(second / first))
+    return float(r[best]), (best - reach) * 1000 / SAMPLE_RATE_HZ, gain_db
+
+
+def leak_lags(
+    starts: Sequence[int], chunks: Sequence[tuple[Floats, Floats]]
+) -> tuple[float | None, float | None, float | None, int]:
+    """Lags at which each of two files is heard in the other, and how they drift apart.
+
+    Where one party alone speaks and leaks into the other's file, the lag of the leak is that of
+    its path plus the misalignment of the files. The first part is never negative and does not
+    change.
+
+    Returns
+    -------
+    into_model_ms, into_user_ms : float or None
+        Lag at the middle of the recording (ms), negative where the leak is heard first.
+    drift_ppm : float or None
+        How fast the model's clock runs against the user's: positive where it is slow, so that
+        what it hears comes ever later in the user's file's time.
+    n : int
+        Lags from which the drift was measured.
+    """
+    when = np.array(starts, np.float64) / SAMPLE_RATE_HZ + CHUNK_S / 2
+    loud = np.array([[float(c @ c) for c in pair] for pair in chunks]).reshape(-1, 2)
+    lag = np.array([_leak_lag(x, y) for x, y in chunks])
+    lines = []
+    for side, sign in ((0, 1.0), (1, -1.0)):
+        # The louder channel is the source; with equal ones nobody can tell.
+        mine = (loud[:, side] > 2 * loud[:, 1 - side]) & ~np.isnan(lag)
+        lines.append(_line(when[mine], sign * lag[mine]))
+    middle = float(when.mean()) if len(when) else 0.0
+    at = [None if line is None else line[0] + line[1] * middle for line in lines]
+    best = max(
+        (line for line in lines if line is not None and line[3] >= MIN_SPAN_S),
+        key=lambda line: line[2],
+        default=None,
+    )
+    if best is None:
+        return at[0], at[1], None, 0
+    sign = 1.0 if best is lines[0] else -1.0
+    return at[0], at[1], sign * best[1] * 1000, int(best[2])
+
+
+def _line(when: Floats, lag: Floats) -> tuple[float, float, int, float] | None:
+    """Straight line (Theil-Sen) through lags: at 0 s, slope (ms/s), how many on it, over how long.
+
+    None where fewer than ``MIN_LAGS``, or fewer than 60 % of the lags, lie on one.
+    """
+    if len(lag) < MIN_LAGS:
+        return None
+    i, j = np.triu_indices(len(lag), 1)
+    slope = float(np.median((lag[j] - lag[i]) / (when[j] - when[i])))
+    base = float(np.median(lag - slope * when))
+    near = np.abs(lag - base - slope * when) <= LINE_MS
+    if near.sum() < max(MIN_LAGS, 0.6 * len(lag)):
+        return None
+    slope, base = (float(v) for v in np.polyfit(when[near], lag[near], 1))
+    return base, slope, int(near.sum()), float(np.ptp(when[near]))
+
+
+def _leak_lag(x: Floats, y: Floats) -> float:
+    """Lag of the second behind the first (ms) by phase transform; NaN where there is none."""
+    reach = LEAK_LAG_MS * SAMPLE_RATE_HZ // 1000
+    size = fft.next_fast_len(_CHUNK + reach, real=True)
+    cross = np.conj(fft.rfft(_flattened(x), size)) * fft.rfft(_flattened(y), size)
+    size_of = np.abs(cross)
+    if size_of.max() <= _TINY:
+        return float("nan")
+    r = fft.irfft(cross / (size_of + 1e-3 * size_of.max()), size)
+    r = np.concatenate([r[-reach:], r[: reach + 1]])
+    best = int(np.argmax(np.abs(r)))
+    if abs(r[best]) < LEAK_SIGMAS * float(np.std(r)):
+        return float("nan")
+    return (best - reach) * 1000 / SAMPLE_RATE_HZ
+
+
+def _flattened(x: Floats) -> Floats:
+    """Without offset and hum, which any two channels may share."""
+    out: Floats = dsp.lfilter([1, -_PRE_EMPHASIS], [1], x - x.mean())
+    out[0] = 0.0
+    return out
+
+
+def _frames(chunks: Sequence[Floats]) -> Floats:
+    whole = [c[: len(c) // _FRAME * _FRAME].reshape(-1, _FRAME) for c in chunks]
+    return np.concatenate(whole) if whole else np.empty((0, _FRAME))
+
+
+def _chunks(user: Signal, model: Signal) -> tuple[list[int], list[tuple[Floats, Floats]]]:
+    """Stretches of both channels, spread evenly; the shorter channel goes on in silence."""
+    n = max(user.n_samples, model.n_samples)
+    count = min(max(-(-n // _CHUNK), 1), MAX_CHUNKS)
+    last = max(n - _CHUNK, 0)
+    starts = [round(k * last / max(count - 1, 1)) for k in range(count)]
+    if n <= MAX_CHUNKS * _CHUNK:  # all of it, the last chunk padded
+        starts = [k * _CHUNK for k in range(count)]
+    return starts, [(_padded(user, start), _padded(model, start)) for start in starts]
+
+
+def _padded(signal: Signal, start: int) -> Floats:
+    out = np.zeros(_CHUNK)
+    found = signal.read(start, start + _CHUNK)
+    out[: len(found)] = found
+    return out
