@@ -13,8 +13,8 @@ from flexi_score.pipeline import Run
 
 #: Metrics in seconds inherit two boundary errors; all others are decided exactly.
 SECONDS = ("latency", "floor_offset", "stop_latency", "response_latency", "lead")
-TOLERANCE_S = 0.12
-LARGEST_BOUNDARY_ERROR_MS = 120
+TOLERANCE_S = 0.03
+LARGEST_BOUNDARY_ERROR_MS = 25
 
 TRUTH = {row["id"]: row for row in read_jsonl(SAMPLES / "truth.jsonl")}
 
