@@ -26,7 +26,8 @@ from flexi_score.extract.packing import (
     map_words,
     plan_packs,
 )
-from flexi_score.extract.words import WORDS, _Heard, _passed_over, load_recognizer, recognize
+from flexi_score.extract.recognizer import load_recognizer
+from flexi_score.extract.words import WORDS, _Heard, _passed_over, recognize
 
 SAMPLES = Path(__file__).parents[1] / "sample_recordings"
 RATE = 16_000
@@ -266,9 +267,7 @@ def word_errors(reference, found):
     for i, word in enumerate(reference, 1):
         previous, row[0] = row[0], i
         for j, other in enumerate(found, 1):
-            previous, row[j] = row[j], min(
-                row[j] + 1, row[j - 1] + 1, previous + (word != other)
-            )
+            previous, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, previous + (word != other))
     return row[-1]
 
 

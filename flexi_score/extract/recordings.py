@@ -85,7 +85,7 @@ def load_extractor(
 
         detector = load_detector(threads or None)
     if recognize:
-        from flexi_score.extract.words import load_recognizer
+        from flexi_score.extract.recognizer import load_recognizer
 
         recognizer = load_recognizer(
             settings.asr,

