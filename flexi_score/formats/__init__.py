@@ -14,6 +14,7 @@ from flexi_score.errors import TranscriptError
 from flexi_score.formats.audacity import read_audacity
 from flexi_score.formats.ctm import read_ctm
 from flexi_score.formats.delimited import read_delimited
+from flexi_score.formats.eaf import read_eaf
 from flexi_score.formats.files import read_text
 from flexi_score.formats.json_words import read_json_segments, read_json_words
 from flexi_score.formats.rttm import read_rttm
@@ -42,6 +43,7 @@ FORMATS: Final[dict[str, Format]] = {
     "TextGrid": Format(
         (".textgrid",), r'\s*(File type = )?"ooTextFile"', read_textgrid, read_textgrid
     ),
+    "ELAN": Format((".eaf",), r"\s*(<\?xml[^>]*>\s*)?<ANNOTATION_DOCUMENT\b", read_eaf, read_eaf),
     "RTTM": Format((".rttm",), r"\s*(SPEAKER|SPKR-INFO) ", read_rttm, read_rttm),
     "CTM": Format(
         (".ctm",),
@@ -62,7 +64,7 @@ def read_words(path: str | Path, speaker: str | None = None) -> pl.DataFrame:
     Parameters
     ----------
     path : str or Path
-        JSON of a recogniser, TextGrid, CTM, CSV with a word column, or Audacity labels.
+        JSON of a recogniser, TextGrid, ELAN, CTM, CSV with a word column, or Audacity labels.
     speaker : {"user", "model"}, optional
         Whose words, where the file has several speakers' or tiers.
 
@@ -88,7 +90,8 @@ def read_segments(path: str | Path, speaker: str | None = None) -> pl.DataFrame:
     Parameters
     ----------
     path : str or Path
-        RTTM, TextGrid, CSV or TSV, Audacity labels, JSON, or a file of words, whose times serve.
+        RTTM, TextGrid, ELAN, CSV or TSV, Audacity labels, JSON, or a file of words, whose times
+        serve.
     speaker : {"user", "model"}, optional
         Whose speech, where the file has several speakers or tiers.
 

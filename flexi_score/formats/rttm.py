@@ -16,6 +16,37 @@ def read_rttm(path: Path, speaker: str | None = None) -> list[Timed]:
     TranscriptError
         For a malformed line, several files, or labels that leave the speaker open.
     """
+    entries, labels, files = _read_lines(path)
+    if len(set(files)) > 1:
+        raise TranscriptError(
+            f"{path}: found files {name_some(dict.fromkeys(files))}, expected one; split the RTTM "
+            "into one a recording"
+        )
+    own = choose_label(path, "speakers", labels, speaker)
+    return [entry for entry, keep in zip(entries, own, strict=True) if keep]
+
+
+def read_rttm_files(path: Path, speaker: str) -> dict[str, list[Timed]]:
+    """Segments of one speaker in every file that an RTTM speaks of, by the file's name.
+
+    Raises
+    ------
+    TranscriptError
+        As :func:`read_rttm`, each file looked at alone.
+    """
+    entries, labels, files = _read_lines(path)
+    found: dict[str, list[Timed]] = {}
+    places: dict[str, list[int]] = {}
+    for number, name in enumerate(files):
+        places.setdefault(name, []).append(number)
+    for name, numbers in places.items():
+        own = choose_label(path, f"file {name!r}: speakers", [labels[i] for i in numbers], speaker)
+        found[name] = [entries[i] for i, keep in zip(numbers, own, strict=True) if keep]
+    return found
+
+
+def _read_lines(path: Path) -> tuple[list[Timed], list[str], list[str]]:
+    """Segments of an RTTM, their speakers' labels and their files."""
     entries, labels, files = [], [], []
     for number, line in enumerate(read_text(path, TranscriptError).split("\n"), 1):
         fields = line.split()
@@ -33,13 +64,7 @@ def read_rttm(path: Path, speaker: str | None = None) -> list[Timed]:
         entries.append(timed(path, f"line {number}", start, end))
         files.append(fields[1])
         labels.append(fields[7])
-    if len(set(files)) > 1:
-        raise TranscriptError(
-            f"{path}: found files {name_some(dict.fromkeys(files))}, expected one; split the RTTM "
-            "into one a recording"
-        )
-    own = choose_label(path, "speakers", labels, speaker)
-    return [entry for entry, keep in zip(entries, own, strict=True) if keep]
+    return entries, labels, files
 
 
 def add_duration(path: Path, number: int, start: str, duration: str) -> tuple[str, str]:
