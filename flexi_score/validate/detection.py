@@ -1,0 +1,108 @@
+"""How much speech is missed or made up, and how far off its boundaries are."""
+
+import numpy as np
+import polars as pl
+
+from flexi_score.config import Settings
+from flexi_score.schema import SPEAKERS, make_schema
+from flexi_score.segment import axis
+from flexi_score.segment.axis import Spans
+from flexi_score.segment.tracks import Ints
+from flexi_score.validate.match import match
+from flexi_score.validate.paired import Paired
+
+DETECTION = make_schema(
+    {
+        "recording": pl.String,
+        "speaker": pl.String,
+        "duration_ms": pl.Int64,
+        "truth_ms": pl.Int64,  # speech in truth
+        "found_ms": pl.Int64,  # speech found
+        "both_ms": pl.Int64,  # speech in truth that was found
+    }
+)
+
+BOUNDARIES = make_schema(
+    {
+        "recording": pl.String,
+        "speaker": pl.String,
+        "boundary": pl.String,  # start | end
+        "truth_ms": pl.Int64,  # null: found where there is none
+        "found_ms": pl.Int64,  # null: not found
+        "error_ms": pl.Int64,  # found - truth: positive is late
+    }
+)
+
+
+def detection_frame(paired: Paired, settings: Settings) -> pl.DataFrame:
+    """Speech of truth, of the run and of both, a row a known channel (:data:`DETECTION`)."""
+    n = len(paired.truth)
+    frames = []
+    for speaker in SPEAKERS:
+        truth, found = paired.spans(speaker, settings)
+        sums = [_length(part, n) for part in (truth, found, axis.intersect(truth, found))]
+        frame = pl.DataFrame(
+            {
+                "recording": paired.names,
+                "duration_ms": paired.truth.duration_ms,
+                **dict(zip(("truth_ms", "found_ms", "both_ms"), sums, strict=True)),
+            }
+        ).filter(pl.Series(paired.known[speaker]))
+        frames.append(frame.with_columns(speaker=pl.lit(speaker)).select(DETECTION.names()))
+    return pl.concat(frames)
+
+
+def _length(spans: Spans, n: int) -> Ints:
+    total = np.zeros(n, np.int64)
+    np.add.at(total, spans.rec, spans.end - spans.start)
+    return total
+
+
+def boundary_frame(paired: Paired, settings: Settings, collar_ms: int) -> pl.DataFrame:
+    """Every boundary of truth and run, matched where they are near (:data:`BOUNDARIES`).
+
+    Starts are matched with starts and ends with ends, one to one, closest pairs first, up to
+    ``collar_ms`` apart (:func:`flexi_score.validate.match.match`).
+    """
+    origin = axis.origins(paired.truth.duration_ms)
+    frames = []
+    for speaker in SPEAKERS:
+        truth, found = paired.spans(speaker, settings)
+        for boundary in ("start", "end"):
+            points = [_points(side, boundary) for side in (truth, found)]
+            pairs = match(points[0], points[1], collar_ms)
+            frame = _matched(points[0], points[1], pairs, origin, paired.names)
+            frames.append(
+                frame.with_columns(speaker=pl.lit(speaker), boundary=pl.lit(boundary)).select(
+                    pl.col(name).cast(kind) for name, kind in BOUNDARIES.items()
+                )
+            )
+    return pl.concat(frames)
+
+
+def _points(spans: Spans, boundary: str) -> Spans:
+    at = spans.start if boundary == "start" else spans.end
+    return Spans(spans.rec, at, at)
+
+
+def _matched(
+    truth: Spans, found: Spans, pairs: tuple[Ints, Ints], origin: Ints, names: pl.Series
+) -> pl.DataFrame:
+    """Truth with what was found of it, then what was found beside it."""
+    partner = np.full(len(truth), -1)
+    partner[pairs[0]] = pairs[1]
+    alone = np.setdiff1d(np.arange(len(found)), pairs[1])
+    rec = np.concatenate([truth.rec, found.rec[alone]])
+    # With a row to index even where nothing was found.
+    found_at = np.append(found.start - origin[found.rec], 0)
+    truth_ms = pl.Series(truth.start - origin[truth.rec]).extend_constant(None, len(alone))
+    seen = pl.Series(found_at[partner])
+    seen = pl.select(pl.when(pl.Series(partner >= 0)).then(seen)).to_series()
+    frame = pl.DataFrame(
+        {
+            "recording": names.gather(rec),
+            "truth_ms": truth_ms,
+            "found_ms": pl.concat([seen.cast(pl.Int64), pl.Series(found_at[alone])]),
+        }
+    )
+    return frame.with_columns(error_ms=pl.col("found_ms") - pl.col("truth_ms"))

@@ -1,0 +1,300 @@
+"""The recordings that a run and a truth share, on one axis."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from flexi_score.config import Settings
+from flexi_score.errors import InputError, SettingsError
+from flexi_score.formats.files import name_some
+from flexi_score.formats.text import word_counts
+from flexi_score.schema import RECORDINGS, SPEAKERS, Speaker
+from flexi_score.segment import axis
+from flexi_score.segment.axis import Spans
+from flexi_score.segment.structure import build_ipus
+from flexi_score.segment.tracks import (
+    Bools,
+    Intervals,
+    Ints,
+    Tracks,
+    Words,
+    make_intervals,
+    make_words,
+)
+from flexi_score.validate.truth import Truth, flat_labels
+
+#: Conditions with more levels than this are not shown unless they are asked for.
+MOST_LEVELS = 50
+
+
+class Scored(Protocol):
+    """What is looked at of a run: a :class:`flexi_score.pipeline.Run` or a stored one."""
+
+    @property
+    def scores(self) -> pl.DataFrame: ...
+    @property
+    def events(self) -> pl.DataFrame: ...
+    @property
+    def recordings(self) -> pl.DataFrame: ...
+    @property
+    def failures(self) -> pl.DataFrame: ...
+    @property
+    def settings(self) -> Settings: ...
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Shared recordings, numbered in the order of the run.
+
+    Attributes
+    ----------
+    truth : Tracks
+        True speech (and words) of the recordings.
+    found : dict of Intervals
+        What the run found of each speaker: its IPUs, or its speech.
+    known : dict of ndarray of bool, shape (n,)
+        Whether both the truth and the run know anything of that side.
+    bridged : bool
+        Whether the found intervals are IPUs.
+    missing, extra, failed : list of str
+        Recordings with truth that the run does not have; without truth; that failed in the run.
+    lengths_differ : int
+        Recordings whose stated length is more than 0.1 s from the run's.
+    """
+
+    truth: Tracks
+    found: dict[Speaker, Intervals]
+    known: dict[Speaker, Bools]
+    bridged: bool
+    missing: list[str]
+    extra: list[str]
+    failed: list[str]
+    lengths_differ: int
+
+    @property
+    def names(self) -> pl.Series:
+        """Names of the recordings."""
+        return self.truth.recordings["recording"]
+
+    @property
+    def both(self) -> Bools:
+        """Whether both sides are known: what events and metrics need."""
+        return self.known["user"] & self.known["model"]
+
+    def spans(self, speaker: Speaker, settings: Settings) -> tuple[Spans, Spans]:
+        """True and found intervals of a speaker as tracks, made by the same rule.
+
+        IPUs of both sides come of ``ipu.min_silence_ms`` and ``ipu.min_speech_ms``; of speech,
+        only what touches is joined.
+        """
+        length = self.truth.duration_ms
+        origin = axis.origins(length)
+        keep = self.known[speaker]
+        speech = self.truth.user_speech if speaker == "user" else self.truth.model_speech
+        truth = axis.place(speech.take(keep[speech.rec]), origin, length)
+        found = self.found[speaker]
+        found_spans = axis.place(found.take(keep[found.rec]), origin, length)
+        if self.bridged:
+            return build_ipus(truth, settings), found_spans
+        return axis.bridge(truth, 0), axis.bridge(found_spans, 0)
+
+
+def pair(run: Scored, truth: Truth, speech: Tracks | None = None) -> Paired:
+    """Find the recordings that both have.
+
+    Parameters
+    ----------
+    run : Scored
+    truth : Truth
+    speech : Tracks, optional
+        The run's speech before it was made into IPUs, to be compared in their place.
+
+    Raises
+    ------
+    InputError
+        Where they share none.
+    """
+    failed = set(run.failures["recording"].to_list())
+    in_run = run.recordings.filter(~pl.col("recording").is_in(pl.Series(sorted(failed)).implode())
+                                   if failed else pl.lit(True))  # fmt: skip
+    stated = truth.recordings
+    rows = in_run.join(
+        stated.with_columns(stated_ms=pl.col("duration_ms")).drop("duration_ms"),
+        on="recording", how="inner", maintain_order="left",
+    )  # fmt: skip
+    names = rows["recording"]
+    if rows.is_empty():
+        raise InputError(
+            f"run and truth share no recording: the run has {name_some(in_run['recording'])}, the "
+            f"truth {name_some(stated['recording'])}; ids (file names) must be the same"
+        )
+    last = truth.speech.group_by("recording").agg(last=pl.col("end_ms").max())
+    rows = rows.join(last, on="recording", how="left", maintain_order="left")
+    length = rows.select(pl.max_horizontal("duration_ms", "stated_ms", "last").cast(pl.Int64))
+    differs = (pl.col("stated_ms") - pl.col("duration_ms")).abs() > 100
+    tracks = _tracks(rows, length.to_series().to_numpy(), truth, names)
+    known = {
+        s: (rows[f"{s}_known"] & rows.select(_heard(s)).to_series()).to_numpy() for s in SPEAKERS
+    }
+    has_truth = set(stated["recording"].to_list())
+    of_run = set(run.recordings["recording"].to_list())
+    return Paired(
+        truth=tracks,
+        found={s: _found(run, speech, s, names) for s in SPEAKERS},
+        known=known,
+        bridged=speech is None,
+        missing=[n for n in stated["recording"].to_list() if n not in of_run | failed],
+        extra=[n for n in in_run["recording"].to_list() if n not in has_truth],
+        failed=[n for n in run.failures["recording"].to_list() if n in has_truth],
+        lengths_differ=int(rows.select(differs.fill_null(False).sum()).item()),
+    )
+
+
+def _heard(speaker: Speaker) -> pl.Expr:
+    """Whether the run could know anything of a speaker."""
+    sources = ("audio", *(f"{speaker}_{kind}" for kind in ("audio", "speech", "words")))
+    return pl.any_horizontal(pl.col(name).is_not_null() for name in sources)
+
+
+def _numbered(table: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
+    """Rows of these recordings with their number in ``rec``."""
+    numbers = pl.DataFrame({"recording": names}).with_row_index("rec")
+    return table.join(numbers.with_columns(pl.col("rec").cast(pl.Int64)), on="recording",
+                      how="inner", maintain_order="left")  # fmt: skip
+
+
+def _intervals(table: pl.DataFrame) -> Intervals:
+    return make_intervals(*(table[name].to_numpy() for name in ("rec", "start_ms", "end_ms")))
+
+
+def _found(run: Scored, speech: Tracks | None, speaker: Speaker, names: pl.Series) -> Intervals:
+    if speech is None:
+        ipus = run.events.filter((pl.col("kind") == "ipu") & (pl.col("speaker") == speaker))
+        return _intervals(_numbered(ipus.select("recording", "start_ms", "end_ms"), names))
+    theirs = speech.recordings["recording"]
+    absent = set(names.to_list()) - set(theirs.to_list())
+    if absent:
+        raise InputError(
+            f"the archive does not hold the speech of {name_some(sorted(absent))}; give the one "
+            "that the run was scored from"
+        )
+    side = speech.user_speech if speaker == "user" else speech.model_speech
+    table = pl.DataFrame(
+        {"recording": theirs.gather(side.rec), "start_ms": side.start_ms, "end_ms": side.end_ms}
+    )
+    return _intervals(_numbered(table, names))
+
+
+def _tracks(rows: pl.DataFrame, length: Ints, truth: Truth, names: pl.Series) -> Tracks:
+    speech = _numbered(truth.speech, names)
+    words = _numbered(truth.words, names)
+
+    def words_of(speaker: Speaker) -> Words:
+        own = words.filter(pl.col("speaker") == speaker)
+        return make_words(
+            own["rec"].to_numpy(), own["start_ms"].to_numpy(), own["end_ms"].to_numpy(),
+            own["text"], word_counts(own["text"]), rows[f"{speaker}_worded"].to_numpy(),
+        )  # fmt: skip
+
+    return Tracks(
+        rows.select(pl.col(name).cast(kind) for name, kind in RECORDINGS.items()),
+        np.asarray(length, np.int64),
+        _intervals(speech.filter(pl.col("speaker") == "user")),
+        _intervals(speech.filter(pl.col("speaker") == "model")),
+        words_of("user"),
+        words_of("model"),
+    )
+
+
+def take(tracks: Tracks, which: Bools) -> Tracks:
+    """Tracks of some of the recordings, numbered anew."""
+    number = np.cumsum(which) - 1
+
+    def intervals(side: Intervals) -> Intervals:
+        own = side.take(which[side.rec])
+        return Intervals(number[own.rec], own.start_ms, own.end_ms)
+
+    def words(side: Words) -> Words:
+        own = which[side.rec]
+        return Words(number[side.rec[own]], side.start_ms[own], side.end_ms[own],
+                     side.text.filter(own), side.count[own], side.known[which])  # fmt: skip
+
+    return Tracks(
+        tracks.recordings.filter(pl.Series(which)),
+        tracks.duration_ms[which],
+        intervals(tracks.user_speech),
+        intervals(tracks.model_speech),
+        words(tracks.user_words),
+        words(tracks.model_words),
+    )
+
+
+def groups_of(paired: Paired, truth: Truth, by: list[str] | None) -> tuple[pl.DataFrame, list[str]]:
+    """Which groups every recording belongs to.
+
+    Parameters
+    ----------
+    paired : Paired
+    truth : Truth
+    by : list of str, optional
+        Keys of the truth's ``condition``, of its other fields, ``system``, ``scenario`` or keys of
+        the run's metadata; ``a,b`` crosses two. All keys of ``condition`` if not given.
+
+    Returns
+    -------
+    groups : polars.DataFrame
+        ``recording, by, level``; every recording is in ``all, all``.
+    left_out : list of str
+        Conditions that have too many levels to be shown without being asked for.
+
+    Raises
+    ------
+    SettingsError
+        For a key that no recording has.
+    """
+    names = paired.names
+    labels = _labels(paired, truth)
+    left_out: list[str] = []
+    if by is None:
+        declared = truth.labels.filter(pl.col("declared"))
+        levels = declared.group_by("key", maintain_order=True).agg(pl.col("level").n_unique())
+        left_out = levels.filter(pl.col("level") > MOST_LEVELS)["key"].to_list()
+        by = levels.filter(pl.col("level") <= MOST_LEVELS)["key"].to_list()
+    known = labels["key"].unique(maintain_order=True).to_list()
+    parts = [pl.DataFrame({"recording": names}).with_columns(by=pl.lit("all"), level=pl.lit("all"))]
+    for key in by:
+        crossed = [part.strip() for part in key.split(",")]
+        if unknown := [part for part in crossed if part not in known]:
+            raise SettingsError(
+                f"--by {unknown[0]!r}: no recording has such a key; known: {name_some(known, 20)}"
+            )
+        table = pl.DataFrame({"recording": names})
+        for i, part in enumerate(crossed):
+            own = labels.filter(pl.col("key") == part).select(
+                "recording", pl.col("level").alias(f"{i}")
+            )
+            table = table.join(own, on="recording", how="left", maintain_order="left")
+        level = pl.concat_str([pl.col(f"{i}").fill_null("none") for i in range(len(crossed))],
+                              separator=", ")  # fmt: skip
+        parts.append(table.select("recording", by=pl.lit(", ".join(crossed)), level=level))
+    return pl.concat(parts), left_out
+
+
+def _labels(paired: Paired, truth: Truth) -> pl.DataFrame:
+    """``recording, key, level`` of all that recordings can be told apart by; truth comes first."""
+    rows = paired.truth.recordings
+    kept = truth.labels.select("recording", "key", "level").filter(
+        pl.col("recording").is_in(paired.names.implode())
+    )
+    own = [rows.select("recording", key=pl.lit(key), level=pl.col(key))
+           for key in ("system", "scenario")]  # fmt: skip
+    flat: list[tuple[Any, str, str]] = []
+    for name, metadata in rows.select("recording", "metadata").iter_rows():
+        if metadata:
+            flat += [(name, key, level) for key, level in flat_labels(json.loads(metadata))]
+    further = pl.DataFrame(flat, schema=kept.schema, orient="row")
+    return pl.concat([kept, *own, further]).unique(["recording", "key"], keep="first",
+                                                   maintain_order=True)  # fmt: skip
