@@ -1,0 +1,387 @@
+"""Conditions: what happens to clean channels on their way into files, with truth that follows.
+
+In this order: the other channel leaks in, through a room; noise is added; levels are set; loud
+parts are clipped; a codec is passed; the clock runs fast, and the file lags; packets are lost.
+Only clock and lag move the truth: it is always what is right in the time of the files.
+"""
+
+import dataclasses
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, cast
+
+import numpy as np
+import soxr
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from scipy import signal as dsp
+
+from flexi_score.audio import SAMPLE_RATE_HZ as RATE
+from flexi_score.errors import InputError
+from flexi_score.formats.spelling import nearest
+from flexi_score.schema import SPEAKERS
+from flexi_score.simulate.clips import MS, Clips, Signal, Span, seeded
+from flexi_score.simulate.codec import CODECS, TELEPHONE, TELEPHONE_RATE_HZ, check_codec, pass_codec
+from flexi_score.simulate.noise import KINDS, make_noise, room_response
+from flexi_score.simulate.scene import Facts, Mix
+
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Channel:
+    """What happens to one channel.
+
+    Attributes
+    ----------
+    noise : str, optional
+        Kind of noise (:func:`flexi_score.simulate.noise.make_noise`).
+    snr_db : float
+        Active level of the scene's speech over that of the noise.
+    floor_db : float, optional
+        Level of the quiet room behind everything, dBFS before ``level_db``; None: digital silence.
+    bleed_db : float, optional
+        Energy of what leaks in from the other channel over that of its source.
+    bleed_lag_ms, bleed_room_s : float
+        How late it arrives; reverberation time (RT60) of its way, 0 for the direct sound alone.
+    bleed_response : str, optional
+        File with a measured response of that way, instead of a synthetic one.
+    level_db : float, optional
+        Active level of the speech in the file, dBFS; the scene's own if not given.
+    clip_db : float, optional
+        Clipped at full scale, this much below the peak that it would have.
+    loss : float
+        Share of packets that are lost (zeros), of ``loss_ms`` each.
+    drift_ppm : float
+        How fast the clock runs: positive makes the file longer.
+    offset_ms : int
+        How much later everything lies in the file, unknown to the manifest.
+    """
+
+    noise: str | None = None
+    snr_db: float = 15.0
+    floor_db: float | None = -75.0
+    bleed_db: float | None = None
+    bleed_lag_ms: Annotated[float, Field(ge=0, le=5000)] = 15.0
+    bleed_room_s: Annotated[float, Field(ge=0, le=10)] = 0.0
+    bleed_response: str | None = None
+    level_db: float | None = None
+    clip_db: Annotated[float | None, Field(ge=0)] = None
+    loss: Annotated[float, Field(ge=0, le=1)] = 0.0
+    loss_ms: Annotated[int, Field(ge=1, le=1000)] = 20
+    drift_ppm: Annotated[float, Field(ge=-20_000, le=20_000)] = 0.0
+    offset_ms: Annotated[int, Field(ge=-5000, le=5000)] = 0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Condition:
+    """What happens to both channels, under a name.
+
+    Attributes
+    ----------
+    name : str
+    user, model : Channel
+    codec : str, optional
+        One of :data:`flexi_score.simulate.codec.CODECS`.
+    files : "stereo" or "pair"
+        One two-channel file, or two mono files.
+    """
+
+    name: str = "clean"
+    user: Channel = Channel()
+    model: Channel = Channel()
+    codec: str | None = None
+    files: Literal["stereo", "pair"] = "stereo"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the truth: what differs from a clean recording."""
+        told: dict[str, Any] = {"name": self.name, "files": self.files}
+        told |= {"codec": self.codec} if self.codec else {}
+        for who in SPEAKERS:
+            plain, mine = asdict(Channel()), asdict(getattr(self, who))
+            changed = {key: value for key, value in mine.items() if value != plain[key]}
+            if mine["noise"]:
+                changed["snr_db"] = mine["snr_db"]
+            if mine["bleed_db"] is not None:
+                changed["bleed_lag_ms"] = mine["bleed_lag_ms"]
+            told |= {who: changed} if changed else {}
+        return told
+
+
+CLEAN: Final = Condition()
+
+#: Terms of a condition: default value, unit, meaning.
+TERMS: Final[dict[str, tuple[float | None, str, str]]] = {
+    "clean": (None, "", "nothing but a quiet room at -75 dBFS"),
+    **dict.fromkeys(KINDS, (15.0, "dB SNR", "noise, synthesized")),
+    "babble": (15.0, "dB SNR", "noise of seven voices, from the clips"),
+    "files": (15.0, "dB SNR", "noise from a folder of recordings"),
+    "floor": (-75.0, "dBFS", "level of the quiet room"),
+    "bleed": (-20.0, "dB", "the other channel leaks in, direct sound only"),
+    "echo": (-20.0, "dB", "it leaks in through a room (RT60 0.3 s)"),
+    "lag": (15.0, "ms", "how late it leaks in"),
+    "room": (0.3, "s", "RT60 of the room it comes through"),
+    "level": (-60.0, "dBFS", "level of the speech in the file"),
+    "clip": (12.0, "dB", "clipped this far below the peak"),
+    "loss": (5.0, "%", "packets of 20 ms lost, as zeros"),
+    "drift": (100.0, "ppm", "clock of the model's file, or of the one named, runs fast"),
+    "offset": (120.0, "ms", "the model's file, or the one named, lags unknown to the manifest"),
+    **dict.fromkeys(CODECS, (None, "", "round trip through this codec")),
+    "pair": (None, "", "two mono files instead of one with two channels"),
+}
+
+
+def parse_condition(text: str) -> Condition:
+    """A condition from terms joined by ``+``: ``bleed:-20+babble:15+ulaw``.
+
+    A term is a name of :data:`TERMS` with an optional number; ``user.`` or ``model.`` before it
+    means that channel alone (of a bleed: the one that receives it).
+
+    Raises
+    ------
+    InputError
+        For an unknown term (naming the nearest) or a value that it cannot take.
+    """
+    changes: dict[str, dict[str, Any]] = {"user": {}, "model": {}}
+    whole: dict[str, Any] = {"name": text.strip() or "clean"}
+    for term in text.split("+"):
+        head, colon, number = term.strip().partition(":")
+        side, dot, name = head.rpartition(".")
+        if name not in TERMS:
+            near = nearest(name, TERMS)
+            hint = f"did you mean {near!r}?" if near else f"known: {', '.join(TERMS)}"
+            raise InputError(f"condition {text!r}: unknown term {name!r}; {hint}")
+        if dot and side not in SPEAKERS:
+            raise InputError(
+                f"condition {text!r}: {side!r} before {name!r}; expected user or model"
+            )
+        default, unit, _ = TERMS[name]
+        try:
+            value = float(number) if colon else default
+        except ValueError:
+            value = float("nan")
+        if (colon and default is None) or (value is not None and not np.isfinite(value)):
+            wants = f"a number ({unit})" if unit else "no value"
+            raise InputError(f"condition {text!r}: {name!r} takes {wants}, found {number!r}")
+        if name in CODECS:
+            whole["codec"] = name
+        elif name == "pair":
+            whole["files"] = "pair"
+        elif name != "clean":
+            both = ("model",) if name in ("drift", "offset") else SPEAKERS
+            for who in (side,) if side else both:
+                changes[who] |= _channel_change(name, cast(float, value))
+        if name in ("drift", "offset"):
+            whole["files"] = "pair"
+    return make_condition(whole | {w: c for w, c in changes.items() if c})
+
+
+def _channel_change(name: str, value: float) -> dict[str, Any]:
+    if name in KINDS or name in ("babble", "files"):
+        return {"noise": name, "snr_db": value}
+    if name == "echo":
+        return {"bleed_db": value, "bleed_room_s": 0.3}
+    if name == "loss":
+        return {"loss": value / 100}
+    if name == "offset":
+        return {"offset_ms": round(value)}
+    key = {
+        "floor": "floor_db", "bleed": "bleed_db", "lag": "bleed_lag_ms", "room": "bleed_room_s",
+        "level": "level_db", "clip": "clip_db", "drift": "drift_ppm",
+    }[name]  # fmt: skip
+    return {key: value}
+
+
+def make_condition(value: "str | dict[str, Any] | Condition") -> Condition:
+    """A condition from terms, from an object of a plan, or as it is.
+
+    Raises
+    ------
+    InputError
+        Naming the key, what was found and what is expected.
+    """
+    from flexi_score.simulate.plan import validate
+
+    if isinstance(value, Condition):
+        return value
+    if isinstance(value, str):
+        return parse_condition(value)
+    condition = validate(Condition, value, "condition")
+    if condition.codec is not None:
+        check_codec(condition.codec)
+    for who in SPEAKERS:
+        kind = getattr(condition, who).noise
+        if kind is not None:
+            known = [*KINDS, "babble", "files"]
+            if kind not in known:
+                near = nearest(kind, known)
+                hint = f"did you mean {near!r}?" if near else f"known: {', '.join(known)}"
+                raise InputError(f"condition {condition.name!r}: unknown noise {kind!r}; {hint}")
+    return condition
+
+
+@dataclasses.dataclass(frozen=True)
+class Capture:
+    """What files hold after a condition, and what is true of it.
+
+    Attributes
+    ----------
+    audio : tuple of ndarray of float64, shape (n_user,) and (n_model,)
+    rate_hz : int
+    facts : Facts
+        In the time of the files.
+    condition : dict
+        For the truth.
+    """
+
+    audio: tuple[Signal, Signal]
+    rate_hz: int
+    facts: Facts
+    condition: dict[str, Any]
+
+
+def apply_condition(
+    mix: Mix,
+    condition: Condition = CLEAN,
+    seed: int = 0,
+    *,
+    clips: Clips | None = None,
+    noises: str | Path | None = None,
+) -> Capture:
+    """Put clean channels through a condition.
+
+    Parameters
+    ----------
+    mix : Mix
+    condition : Condition
+    seed : int
+        With the scene's id it decides everything random.
+    clips : Clips, optional
+        Voices of babble.
+    noises : path, optional
+        Folder of noise recordings.
+
+    Raises
+    ------
+    InputError
+        Where the condition cannot be met: babble without clips, an offset longer than the silence
+        at the recording's edge.
+    """
+    told = condition.as_dict()
+    scene = mix.scene
+    avoid = frozenset(say.clip for say in scene.says)
+    made = []
+    for k, who in enumerate(SPEAKERS):
+        channel: Channel = getattr(condition, who)
+        audio = mix.audio[k].copy()
+        if channel.bleed_db is not None:
+            audio += _bleed(mix.audio[1 - k], channel, seeded(seed, scene.id, who, "room"))
+        if channel.noise is not None:
+            noise = make_noise(
+                channel.noise, len(audio), seeded(seed, scene.id, who, channel.noise),
+                clips=clips, avoid=avoid, folder=noises,
+            )  # fmt: skip
+            audio += noise * 10 ** ((scene.levels_db[k] - channel.snr_db) / 20)
+        if channel.floor_db is not None:
+            quiet = make_noise("room", len(audio), seeded(seed, scene.id, who, "floor"))
+            audio += quiet * 10 ** (channel.floor_db / 20)
+        if channel.level_db is not None:
+            audio *= 10 ** ((channel.level_db - scene.levels_db[k]) / 20)
+        audio, down_db = _limit(audio, channel.clip_db)
+        if down_db:
+            told[who] = {**told.get(who, {}), "turned_down_db": round(down_db, 2)}
+        made.append(audio)
+    pair, rate = np.stack(made), RATE
+    if condition.codec is not None:
+        pair = pass_codec(pair, condition.codec)
+        rate = TELEPHONE_RATE_HZ if condition.codec in TELEPHONE else RATE
+    finished = []
+    for k, who in enumerate(SPEAKERS):
+        channel = getattr(condition, who)
+        timed = _clock(pair[k], rate, channel, mix, k)
+        finished.append(_lose(timed, rate, channel, seeded(seed, scene.id, who, "loss")))
+    if condition.files == "stereo":
+        n = min(len(audio) for audio in finished)
+        finished = [audio[:n] for audio in finished]
+    duration_ms = max(len(audio) for audio in finished) * 1000 // rate
+    facts = _moved(mix.facts, condition, duration_ms)
+    return Capture((finished[0], finished[1]), rate, facts, told)
+
+
+def _bleed(source: Signal, channel: Channel, rng: np.random.Generator) -> Signal:
+    """What leaks in, at exactly the level asked for over the whole recording."""
+    if channel.bleed_response is not None:
+        from flexi_score.simulate.clips import read_mono
+
+        given = read_mono(channel.bleed_response)
+        response = np.concatenate([np.zeros(round(channel.bleed_lag_ms * MS)), given])
+    else:
+        response = room_response(channel.bleed_room_s, rng, channel.bleed_lag_ms)
+    leak = np.asarray(dsp.oaconvolve(source, response)[: len(source)], np.float64)
+    energy, wanted = float(np.sum(leak**2)), float(np.sum(source**2))
+    if energy <= 0 or channel.bleed_db is None:
+        return np.zeros_like(source)
+    gain = float(np.sqrt(wanted / energy)) * 10 ** (channel.bleed_db / 20)
+    return leak * gain
+
+
+def _limit(audio: Signal, clip_db: float | None) -> tuple[Signal, float]:
+    """Clip where that is asked for; else turn down what would clip. Also by how much (dB)."""
+    peak = float(np.abs(audio).max(initial=0.0))
+    if clip_db is not None and peak > 0:
+        return np.clip(audio * 10 ** (clip_db / 20) / peak, -1, 1), 0.0
+    if peak > 0.98:
+        return audio * (0.98 / peak), 20 * float(np.log10(peak / 0.98))
+    return audio, 0.0
+
+
+def _lose(audio: Signal, rate: int, channel: Channel, rng: np.random.Generator) -> Signal:
+    if channel.loss <= 0:
+        return audio
+    size = channel.loss_ms * rate // 1000
+    lost = np.repeat(rng.random(-(-len(audio) // size)) < channel.loss, size)[: len(audio)]
+    return np.where(lost, 0.0, audio)
+
+
+def _clock(audio: Signal, rate: int, channel: Channel, mix: Mix, k: int) -> Signal:
+    if channel.drift_ppm:
+        audio = soxr.resample(audio, 1e6, 1e6 + channel.drift_ppm, quality="VHQ")
+    if channel.offset_ms:
+        # What is behind the last speech comes before the first, or the other way round: so the
+        # background goes on without a seam that a detector could see.
+        spans = [mix.facts.user, mix.facts.model][k]
+        room = mix.facts.duration_ms - spans[-1][1] if spans else mix.facts.duration_ms
+        ahead = spans[0][0] if spans else mix.facts.duration_ms
+        if not -ahead <= channel.offset_ms <= room:
+            raise InputError(
+                f"scene {mix.scene.id!r}: an offset of {channel.offset_ms} ms cuts its speech; "
+                f"expected {-ahead} to {room} ms, or a longer tail_s"
+            )
+        audio = np.roll(audio, channel.offset_ms * rate // 1000)
+    whole_ms = len(audio) * 1000 // rate
+    return np.asarray(audio[: whole_ms * rate // 1000], np.float64)
+
+
+def _moved(facts: Facts, condition: Condition, duration_ms: int) -> Facts:
+    """Facts in the time of the files; annotations belong to the user's channel."""
+
+    def at(t: int, channel: Channel) -> int:
+        return min(round(t * (1 + channel.drift_ppm * 1e-6)) + channel.offset_ms, duration_ms)
+
+    def all_of(spans: list[Span], channel: Channel) -> list[Span]:
+        return [(at(a, channel), at(b, channel)) for a, b in spans]
+
+    def one(span: Span | None) -> Span | None:
+        return span and all_of([span], condition.user)[0]
+
+    end = facts.user_turn_end
+    return Facts(
+        duration_ms,
+        all_of(facts.user, condition.user),
+        all_of(facts.model, condition.model),
+        None if end is None else at(end, condition.user),
+        one(facts.pause),
+        one(facts.interrupt),
+        all_of(facts.backchannels, condition.user),
+        [at(t, condition.user) for t in facts.references],
+    )

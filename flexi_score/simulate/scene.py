@@ -1,0 +1,303 @@
+"""Scenes as data: who says which clip when; and their two clean channels with exact truth.
+
+A moment is a number of seconds, or a point of another clip of the scene with an offset in seconds:
+``"q.end+0.7"`` is 0.7 s after clip ``q`` ends, ``"q.pause2"`` the start of the second silence
+inside it. All moments fall on whole milliseconds.
+"""
+
+import dataclasses
+import re
+from dataclasses import field
+from typing import Any, Final, Literal
+
+import numpy as np
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from flexi_score.errors import InputError
+from flexi_score.formats.files import name_some
+from flexi_score.formats.spelling import nearest
+from flexi_score.schema import SPEAKERS, Speaker
+from flexi_score.simulate.clips import BRIDGE_MS, MS, Clip, Clips, Signal, Span, bridge, cut_clip
+
+_PLAN = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+#: Recordings last a multiple of this.
+GRID_MS: Final = 20
+MAX_DURATION_MS: Final = 4 * 3_600_000
+
+Scenario = Literal[
+    "turn_taking", "pause_handling", "user_interrupt", "model_interrupt", "user_backchannel",
+    "model_backchannel", "conversation",
+]  # fmt: skip
+Annotation = Literal[
+    "user_turn_end", "pause", "interrupt", "backchannels", "reference_backchannels"
+]
+Moment = float | str
+
+
+@dataclass(frozen=True, config=_PLAN)
+class Say:
+    """One clip of a scene.
+
+    Attributes
+    ----------
+    who : "user" or "model"
+    name : str
+        What the scene calls it; letters, digits and ``_``.
+    clip : str
+        Name of a clip of the library.
+    at : float or str
+        The moment at which it starts.
+    cut : float or str, optional
+        The moment at which it stops, at the first clear speech from there on: how a model yields.
+    gain_db : float
+        Louder or softer than the speaker's level in the scene.
+    """
+
+    who: Speaker
+    name: str
+    clip: str
+    at: Moment
+    cut: Moment | None = None
+    gain_db: float = 0.0
+
+
+@dataclass(frozen=True, config=_PLAN)
+class Scene:
+    """One recording.
+
+    Attributes
+    ----------
+    id : str
+        Names its files: letters, digits and ``. _ -``.
+    says : tuple of Say
+    scenario, system : str
+    levels_db : (float, float)
+        Active level of the user's and the model's speech, dBFS RMS.
+    tail_s : float
+        Silence after the last speech.
+    pause : (str, str), optional
+        The user's clips before and after the pause.
+    interrupt : str, optional
+        The user's clip that interrupts.
+    backchannels : tuple of str
+        The user's clips that are backchannels.
+    references : tuple of moments
+        Where a backchannel of the model would be welcome.
+    annotate : tuple of str
+        The annotations that the manifest gives away; the others are left to detection.
+    text : dict
+        ``text`` of the manifest row.
+    metadata : dict
+        Further keys of the manifest row.
+    condition : str or dict, optional
+        Its own condition (:func:`flexi_score.simulate.channel.make_condition`).
+    """
+
+    id: str
+    says: tuple[Say, ...]
+    scenario: Scenario = "conversation"
+    system: str = "simulated"
+    levels_db: tuple[float, float] = (-26.0, -26.0)
+    tail_s: float = 1.0
+    pause: tuple[str, str] | None = None
+    interrupt: str | None = None
+    backchannels: tuple[str, ...] = ()
+    references: tuple[Moment, ...] = ()
+    annotate: tuple[Annotation, ...] = ()
+    text: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    condition: str | dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is true of a recording, all in ms: speech, and the moments a scenario turns on."""
+
+    duration_ms: int
+    user: list[Span]
+    model: list[Span]
+    user_turn_end: int | None = None
+    pause: Span | None = None
+    interrupt: Span | None = None
+    backchannels: list[Span] = field(default_factory=list)
+    references: list[int] = field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mix:
+    """A scene on two clean channels.
+
+    Attributes
+    ----------
+    scene : Scene
+    audio : ndarray of float64, shape (2, 16 * duration in ms)
+        User and model, each with nothing but its speech.
+    facts : Facts
+    said : dict of Speaker to str
+        The texts of the clips, where known.
+    voices : dict of Speaker to str
+    """
+
+    scene: Scene
+    audio: Signal
+    facts: Facts
+    said: dict[Speaker, str]
+    voices: dict[Speaker, str]
+
+
+_MOMENT = re.compile(
+    r"\s*(?:(\w+)\.(start|end|pause)(\d*)\s*)?(?:([+-]?)\s*(\d+(?:\.\d*)?|\.\d+))?\s*", re.ASCII
+)
+_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+
+
+def mix_scene(scene: Scene, clips: Clips) -> Mix:
+    """The clean channels of a scene, and the truth about them.
+
+    Raises
+    ------
+    InputError
+        Naming the scene: an unknown clip or name, a moment that cannot be read or refers to
+        itself, one before the start, a cut without speech.
+    """
+    try:
+        return _mix(scene, clips)
+    except InputError as error:
+        raise InputError(f"scene {scene.id!r}: {error}") from None
+
+
+def _mix(scene: Scene, clips: Clips) -> Mix:
+    _check_names(scene)
+    line = _Timeline(scene, clips)
+    spans = {name: line.span(name) for name in line.says}
+    early = [name for name, (start, _) in spans.items() if start < 0]
+    if early:
+        at = spans[early[0]][0] / 1000
+        raise InputError(f"{early[0]!r} starts at {at:.3f} s, before the recording; start later")
+    last = max((end for _, end in spans.values()), default=0) + round(scene.tail_s * 1000)
+    duration_ms = -(-max(last, 500) // GRID_MS) * GRID_MS
+    if duration_ms > MAX_DURATION_MS:
+        raise InputError(f"lasts {duration_ms / 3_600_000:.1f} h, expected at most 4 h")
+    audio = np.zeros((2, duration_ms * MS))
+    speech: dict[Speaker, list[Span]] = {"user": [], "model": []}
+    for name, say in line.says.items():
+        channel = SPEAKERS.index(say.who)
+        clip, at = line.clip(name), line.start(name)
+        gain = 10 ** ((scene.levels_db[channel] + say.gain_db) / 20)
+        audio[channel, at * MS : at * MS + len(clip.audio)] += gain * clip.audio
+        speech[say.who] += [(at + a, at + b) for a, b in clip.speech]
+    user, model = (bridge(speech[who], BRIDGE_MS) for who in SPEAKERS)
+    answered = set(scene.backchannels)
+    turns = [spans[n][1] for n, s in line.says.items() if s.who == "user" and n not in answered]
+    facts = Facts(
+        duration_ms, user, model,
+        user_turn_end=max(turns, default=None),
+        pause=scene.pause and (spans[scene.pause[0]][1], spans[scene.pause[1]][0]),
+        interrupt=spans[scene.interrupt] if scene.interrupt else None,
+        backchannels=sorted(spans[name] for name in scene.backchannels),
+        references=sorted(line.moment(when) for when in scene.references),
+    )  # fmt: skip
+    order = sorted(line.says.values(), key=lambda say: spans[say.name])
+    said: dict[Speaker, str] = {}
+    voices: dict[Speaker, str] = {}
+    for who in SPEAKERS:
+        mine = [line.clip(say.name) for say in order if say.who == who]
+        said[who] = " ".join(clip.text for clip in mine if clip.text)
+        voices[who] = "+".join(sorted({clip.voice for clip in mine if clip.voice}))
+    return Mix(scene, audio, facts, said, voices)
+
+
+def _check_names(scene: Scene) -> None:
+    if not _NAME.fullmatch(scene.id) or len(scene.id) > 150:
+        raise InputError("the id names files: letters, digits and . _ - only, at most 150 of them")
+    if not scene.says:
+        raise InputError("`says` is empty; expected at least one clip")
+    names = [say.name for say in scene.says]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two clips are called {name!r}; every name is used once")
+        if not re.fullmatch(r"\w+", name, re.ASCII):
+            raise InputError(f"clip name {name!r}: letters, digits and _ only")
+    users = [say.name for say in scene.says if say.who == "user"]
+    asked = [*(scene.pause or ()), *scene.backchannels, *filter(None, [scene.interrupt])]
+    for name in asked:
+        if name not in users:
+            near = nearest(name, users)
+            hint = f"did you mean {near!r}?" if near else f"the user says {name_some(users)}"
+            raise InputError(f"the user says no {name!r}; {hint}")
+
+
+class _Timeline:
+    """When the clips of a scene start and end; moments are looked up as they are asked for."""
+
+    def __init__(self, scene: Scene, clips: Clips) -> None:
+        self.says = {say.name: say for say in scene.says}
+        self.whole = {say.name: clips[say.clip] for say in scene.says}
+        self.known: dict[str, int] = {}
+        self.cuts: dict[str, Clip] = {}
+        self.asking: list[str] = []
+
+    def moment(self, when: Moment) -> int:
+        if isinstance(when, int | float):
+            return round(when * 1000)
+        match = _MOMENT.fullmatch(when)
+        if not match or not when.strip():
+            raise InputError(
+                f"moment {when!r}: expected seconds, or a point of another clip as q.end+0.7, "
+                "q.start, q.pause2-0.1"
+            )
+        name, point, number, sign, digits = match.groups()
+        ms = round(float(digits or 0) * 1000) * (-1 if sign == "-" else 1)
+        if name is None:
+            return ms
+        if digits and not sign:
+            raise InputError(f"moment {when!r}: + or - is missing before {digits}")
+        if name not in self.says:
+            near = nearest(name, self.says)
+            hint = f"did you mean {near!r}?" if near else f"there are {name_some(self.says)}"
+            raise InputError(f"moment {when!r}: no clip is called {name!r}; {hint}")
+        if point == "start":
+            return self.start(name) + ms
+        if point == "end":
+            return self.start(name) + self.clip(name).duration_ms + ms
+        silences = self.whole[name].speech[:-1]
+        which = int(number or 1) - 1
+        if not 0 <= which < len(silences):
+            raise InputError(f"moment {when!r}: clip {name!r} has {len(silences)} silences inside")
+        return self.start(name) + silences[which][1] + ms
+
+    def start(self, name: str) -> int:
+        if name not in self.known:
+            with _Asking(self, f"{name} starts"):
+                self.known[name] = self.moment(self.says[name].at)
+        return self.known[name]
+
+    def clip(self, name: str) -> Clip:
+        """A clip as it is heard, cut off where the scene says so."""
+        cut = self.says[name].cut
+        if cut is None:
+            return self.whole[name]
+        if name not in self.cuts:
+            with _Asking(self, f"{name} is cut"):
+                self.cuts[name] = cut_clip(self.whole[name], self.moment(cut) - self.start(name))
+        return self.cuts[name]
+
+    def span(self, name: str) -> Span:
+        return self.start(name), self.start(name) + self.clip(name).duration_ms
+
+
+class _Asking:
+    """Notices moments that refer to themselves."""
+
+    def __init__(self, line: _Timeline, what: str) -> None:
+        self.line, self.what = line, what
+
+    def __enter__(self) -> None:
+        if self.what in self.line.asking:
+            raise InputError(f"moments go in a circle: when {', when '.join(self.line.asking)}")
+        self.line.asking.append(self.what)
+
+    def __exit__(self, *_: object) -> None:
+        self.line.asking.pop()

@@ -1,0 +1,181 @@
+"""Write simulated recordings: audio, manifest and truth."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import soundfile as sf
+
+from flexi_score.errors import InputError, OutputError
+from flexi_score.schema import SPEAKERS
+from flexi_score.simulate.channel import CLEAN, Capture, Condition, apply_condition, make_condition
+from flexi_score.simulate.clips import Clips
+from flexi_score.simulate.codec import TELEPHONE
+from flexi_score.simulate.outcomes import expected_outcome, mean_latency
+from flexi_score.simulate.scene import Facts, Mix, Scene, mix_scene
+
+MANIFEST: Final = "manifest.jsonl"
+TRUTH: Final = "truth.jsonl"
+
+Progress = Callable[[str, int, int], None]
+
+
+def _quiet(scene: str, done: int, of: int) -> None:
+    return None
+
+
+def write_scenes(
+    scenes: Sequence[Scene],
+    clips: Clips,
+    out: str | Path,
+    condition: Condition | str = CLEAN,
+    *,
+    seed: int = 0,
+    noises: str | Path | None = None,
+    mean_latency_s: float | None = None,
+    progress: Progress = _quiet,
+) -> Path:
+    """Make the recordings of scenes under a condition: a folder that can be scored.
+
+    Parameters
+    ----------
+    scenes : sequence of Scene
+    clips : Clips
+    out : path
+        Folder for the audio, ``manifest.jsonl`` and ``truth.jsonl``; made where it is missing.
+    condition : Condition or str
+        See :func:`flexi_score.simulate.channel.parse_condition`. A scene's own goes before it.
+    seed : int
+        The same seed gives the same bytes.
+    noises : path, optional
+        Folder of noise recordings, for noise ``files``.
+    mean_latency_s : float, optional
+        L of pause_handling; the mean latency of the system's turn_taking scenes if not given.
+    progress : callable
+        Called after each scene: its id, how many are done, how many there are.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    InputError
+        For a scene that cannot be made; nothing is left half written.
+    OutputError
+        Where the folder cannot be written.
+    """
+    folder = Path(out)
+    given = make_condition(condition)
+    if len({scene.id for scene in scenes}) < len(scenes):
+        raise InputError("two scenes have the same id; every id is used once")
+    manifest, made = [], []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, scene in enumerate(scenes, 1):
+            how = given if scene.condition is None else make_condition(scene.condition)
+            mix = mix_scene(scene, clips)
+            capture = apply_condition(mix, how, seed, clips=clips, noises=noises)
+            files = _write_audio(folder, scene.id, capture, how)
+            manifest.append(_manifest_row(mix, capture, files))
+            # The audio goes; what is true of it stays until all latencies are known.
+            made.append((scene, capture.facts, mix.said, capture.condition))
+            progress(scene.id, number, len(scenes))
+        truth = truth_rows(made, mean_latency_s)
+        _write_rows(folder / MANIFEST, manifest)
+        _write_rows(folder / TRUTH, truth)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error})") from error
+    except sf.LibsndfileError as error:
+        raise OutputError(f"{folder}: audio cannot be written ({error})") from error
+    return folder
+
+
+def truth_rows(
+    made: Sequence[tuple[Scene, Facts, dict[Any, str], dict[str, Any]]],
+    mean_latency_s: float | None = None,
+) -> list[dict[str, Any]]:
+    """Rows of ``truth.jsonl``: speech in ms, words, and the outcome under profile ``paper``.
+
+    Parameters
+    ----------
+    made : sequence of (scene, facts, said, condition)
+    mean_latency_s : float, optional
+        L of pause_handling for all systems; each system's own mean if not given.
+    """
+    outcomes = [expected_outcome(s.scenario, f, mean_latency_s) for s, f, _, _ in made]
+    by_system: dict[str, list[Any]] = {}
+    for (scene, *_), outcome in zip(made, outcomes, strict=True):
+        if scene.scenario == "turn_taking":
+            by_system.setdefault(scene.system, []).append(outcome)
+    rows = []
+    for (scene, facts, said, condition), outcome in zip(made, outcomes, strict=True):
+        if scene.scenario == "pause_handling" and mean_latency_s is None:
+            latency = mean_latency(by_system.get(scene.system, []))
+            outcome = expected_outcome(scene.scenario, facts, latency)
+        rows.append(
+            {
+                "id": scene.id,
+                "duration_ms": facts.duration_ms,
+                "user_speech": facts.user,
+                "model_speech": facts.model,
+                "user_words_text": said["user"],
+                "model_words_text": said["model"],
+                "outcome": outcome,
+                "condition": condition,
+            }
+        )
+    return rows
+
+
+def _write_audio(folder: Path, name: str, capture: Capture, condition: Condition) -> dict[str, str]:
+    """Write one or two files; return their keys in the manifest."""
+    telephone = condition.codec in TELEPHONE
+    suffix = ".wav" if telephone else ".flac"
+    subtype = TELEPHONE[condition.codec or ""] if telephone else "PCM_16"
+    extra = {} if telephone else {"compression_level": 1.0}
+    if condition.files == "stereo":
+        files = {"audio": f"{name}{suffix}"}
+        sf.write(folder / files["audio"], np.stack(capture.audio, 1), capture.rate_hz,
+                 subtype=subtype, **extra)  # fmt: skip
+        return files
+    files = {f"{who}_audio": f"{name}.{who}{suffix}" for who in SPEAKERS}
+    for file, channel in zip(files.values(), capture.audio, strict=True):
+        sf.write(folder / file, channel, capture.rate_hz, subtype=subtype, **extra)
+    return files
+
+
+def _manifest_row(mix: Mix, capture: Capture, files: dict[str, str]) -> dict[str, Any]:
+    scene, facts = mix.scene, capture.facts
+    row: dict[str, Any] = {"id": scene.id, "system": scene.system, "scenario": scene.scenario}
+    row |= files
+    annotations = annotations_of(facts, scene.annotate)
+    row |= {"annotations": annotations} if annotations else {}
+    row |= {"text": scene.text} if scene.text else {}
+    row["condition"] = capture.condition["name"]
+    row |= {f"{who}_voice": mix.voices[who] for who in SPEAKERS if mix.voices[who]}
+    return row | {key: value for key, value in scene.metadata.items() if key not in row}
+
+
+def annotations_of(facts: Facts, which: Sequence[str]) -> dict[str, Any]:
+    """Annotations of a manifest row, in seconds; those that the recording has no moment for go."""
+
+    def seconds(span: tuple[int, int]) -> list[float]:
+        return [span[0] / 1000, span[1] / 1000]
+
+    end = facts.user_turn_end
+    known: dict[str, Any] = {
+        "user_turn_end": None if end is None else end / 1000,
+        "pause": facts.pause and seconds(facts.pause),
+        "interrupt": facts.interrupt and seconds(facts.interrupt),
+        "backchannels": [seconds(span) for span in facts.backchannels] or None,
+        "reference_backchannels": [t / 1000 for t in facts.references] or None,
+    }
+    return {key: known[key] for key in known if key in which and known[key] is not None}
+
+
+def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
