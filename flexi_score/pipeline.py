@@ -4,7 +4,7 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,12 @@ from flexi_score.metrics import profile_metrics, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.metrics.registry import Metric
 from flexi_score.report.write import write_run
-from flexi_score.schema import FAILURES
+from flexi_score.schema import FAILURES, HEALTH
 from flexi_score.segment.events import events_frame
+from flexi_score.segment.health import check_health, refusals
 from flexi_score.segment.load import load_tracks
 from flexi_score.segment.structure import build_structure
-from flexi_score.segment.tracks import Tracks
+from flexi_score.segment.tracks import Tracks, select_tracks
 from flexi_score.segment.types import Structure
 
 Progress = Callable[[Mapping[str, Any], float, str | None], None]
@@ -54,6 +55,8 @@ class Run:
         ``run.json``: settings, signature, versions, models, counts.
     structure : Structure
         For plots and further metrics.
+    health : polars.DataFrame
+        Verdicts of the health gate (:data:`flexi_score.schema.HEALTH`), also on what it refused.
     """
 
     scores: pl.DataFrame
@@ -66,6 +69,7 @@ class Run:
     settings: Settings
     info: dict[str, Any]
     structure: Structure
+    health: pl.DataFrame = field(default_factory=HEALTH.to_frame)
 
     def _repr_html_(self) -> str:
         return str(self.summary._repr_html_())
@@ -202,13 +206,29 @@ def score_rows(
     with_text: bool = True,
 ) -> Run:
     """Score archived recordings (no audio, no models)."""
-    rows, misplaced = _annotated_inside(rows)
-    tracks, lost = load_tracks(folder, rows, settings)
-    failures = pl.concat([failures, misplaced, lost])
+    tracks, lost = usable_tracks(folder, rows, settings)
+    failures = pl.concat([failures, lost])
     if not len(tracks) and not len(failures):
         raise InputError(f"{source}: holds no recordings")
     facts = _facts(folder, rows)
-    return score_tracks(tracks, failures, settings, facts=facts, with_text=with_text)
+    health = check_health(folder, rows, tracks, settings)
+    refused = refusals(health, tracks.recordings) if settings.health.gate else None
+    if refused is not None and len(refused):
+        out = tracks.recordings["recording"].is_in(refused["recording"].implode())
+        tracks = select_tracks(tracks, ~out.to_numpy())
+    return score_tracks(
+        tracks, failures, settings, facts=facts, with_text=with_text, health=health,
+        refused=refused,
+    )  # fmt: skip
+
+
+def usable_tracks(
+    folder: Path, rows: pl.DataFrame, settings: Settings
+) -> tuple[Tracks, pl.DataFrame]:
+    """Speech and words of the archived recordings that can be scored; and the failures."""
+    rows, misplaced = _annotated_inside(rows)
+    tracks, lost = load_tracks(folder, rows, settings)
+    return tracks, pl.concat([misplaced, lost])
 
 
 def score_tracks(
@@ -218,11 +238,21 @@ def score_tracks(
     *,
     facts: Mapping[str, str] | None = None,
     with_text: bool = True,
+    health: pl.DataFrame | None = None,
+    refused: pl.DataFrame | None = None,
 ) -> Run:
-    """Score speech and words from any source, already in memory."""
+    """Score speech and words from any source, already in memory.
+
+    ``refused`` (:data:`flexi_score.schema.FAILURES`) are recordings that are not in ``tracks``
+    because the health gate left them out; they appear in the scores as ``excluded``.
+    """
     structure = build_structure(tracks, settings)
     metrics = profile_metrics(settings.profile)
-    scores = with_failures(score_structure(structure, settings), failures, metrics)
+    scores = score_structure(structure, settings)
+    refused = FAILURES.to_frame() if refused is None else refused
+    scores = with_failures(scores, refused, metrics, status="excluded")
+    scores = with_failures(scores, failures, metrics)
+    health = HEALTH.to_frame() if health is None else health
     clusters = sessions = None
     if settings.summary.cluster is not None:
         clusters = cluster_labels(scores, tracks.recordings, settings.summary.cluster)
@@ -238,9 +268,42 @@ def score_tracks(
         failures=failures,
         metrics=metrics,
         settings=settings,
-        info=_run_info(settings, tracks, failures, facts or {}),
+        info=_run_info(settings, tracks, failures, facts or {}) | _counts(health, refused),
         structure=structure,
+        health=health,
     )
+
+
+def check(
+    source: str | Path | Manifest,
+    *,
+    settings: Settings | None = None,
+    archive: str | Path | None = None,
+    layout: str = "auto",
+    threads: int = 0,
+    progress: Progress = _quiet,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Whether recordings were captured well enough to be scored.
+
+    Parameters
+    ----------
+    source, settings, archive, layout, threads, progress
+        As :func:`score`. With ``extract.asr=none`` nothing is recognised, which leaves swapped
+        channels to annotations and transcripts.
+
+    Returns
+    -------
+    health : polars.DataFrame
+        :data:`flexi_score.schema.HEALTH`.
+    failures : polars.DataFrame
+        Recordings that could not be used at all.
+    """
+    settings = settings or load_settings()
+    run = score(
+        source, settings=settings, archive=archive, layout=layout, threads=threads,
+        progress=progress, with_text=False,
+    )  # fmt: skip
+    return run.health, run.failures
 
 
 def write(run: Run, out: str | Path) -> Path:
@@ -254,9 +317,21 @@ def write(run: Run, out: str | Path) -> Path:
     folder = Path(out)
     write_run(
         folder, run.scores, run.events, run.summary, run.recordings, run.failures, run.info,
-        run.metrics, run.settings, statistics=run.statistics,
+        run.metrics, run.settings, statistics=run.statistics, health=run.health,
     )  # fmt: skip
     return folder
+
+
+def _counts(health: pl.DataFrame, refused: pl.DataFrame) -> dict[str, Any]:
+    """What the gate found, for run.json: recordings left out, and warnings by check."""
+    bad = health.filter(pl.col("verdict") != "fine")
+    by_check = bad.group_by("check", "verdict", maintain_order=True).agg(
+        n=pl.col("recording").n_unique()
+    )
+    return {
+        "excluded": len(refused),
+        "health": {f"{check}.{verdict}": n for check, verdict, n in by_check.iter_rows()},
+    }
 
 
 def _annotated_inside(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
