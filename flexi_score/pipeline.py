@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -206,29 +206,41 @@ def score_rows(
     with_text: bool = True,
 ) -> Run:
     """Score archived recordings (no audio, no models)."""
-    tracks, lost = usable_tracks(folder, rows, settings)
-    failures = pl.concat([failures, lost])
-    if not len(tracks) and not len(failures):
+    ready = prepare(folder, rows, settings)
+    failures = pl.concat([failures, ready.failures])
+    if not len(ready.tracks) and not len(failures):
         raise InputError(f"{source}: holds no recordings")
-    facts = _facts(folder, rows)
-    health = check_health(folder, rows, tracks, settings)
-    refused = refusals(health, tracks.recordings) if settings.health.gate else None
-    if refused is not None and len(refused):
-        out = tracks.recordings["recording"].is_in(refused["recording"].implode())
-        tracks = select_tracks(tracks, ~out.to_numpy())
     return score_tracks(
-        tracks, failures, settings, facts=facts, with_text=with_text, health=health,
-        refused=refused,
+        ready.tracks, failures, settings, facts=_facts(folder, rows), with_text=with_text,
+        health=ready.health, refused=ready.refused,
     )  # fmt: skip
 
 
-def usable_tracks(
-    folder: Path, rows: pl.DataFrame, settings: Settings
-) -> tuple[Tracks, pl.DataFrame]:
-    """Speech and words of the archived recordings that can be scored; and the failures."""
+class Prepared(NamedTuple):
+    """What of an archive can be scored (:func:`prepare`).
+
+    ``failures`` and ``refused`` are :data:`flexi_score.schema.FAILURES`: what cannot be scored, and
+    what the health gate leaves out; ``health`` has its verdicts.
+    """
+
+    tracks: Tracks
+    failures: pl.DataFrame
+    refused: pl.DataFrame
+    health: pl.DataFrame
+
+
+def prepare(folder: Path, rows: pl.DataFrame, settings: Settings) -> Prepared:
+    """Detect the speech of archived recordings, and set aside those that are not to be scored."""
     rows, misplaced = _annotated_inside(rows)
     tracks, lost = load_tracks(folder, rows, settings)
-    return tracks, pl.concat([misplaced, lost])
+    health = check_health(folder, rows, tracks, settings)
+    refused = FAILURES.to_frame()
+    if settings.health.gate:
+        refused = refusals(health, tracks.recordings)
+    if len(refused):
+        out = tracks.recordings["recording"].is_in(refused["recording"].implode())
+        tracks = select_tracks(tracks, ~out.to_numpy())
+    return Prepared(tracks, pl.concat([misplaced, lost]), refused, health)
 
 
 def score_tracks(
