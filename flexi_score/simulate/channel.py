@@ -283,7 +283,7 @@ def apply_condition(
             )  # fmt: skip
             audio += noise * 10 ** ((scene.levels_db[k] - channel.snr_db) / 20)
         if channel.floor_db is not None:
-            quiet = make_noise("room", len(audio), seeded(seed, scene.id, who, "floor"))
+            quiet = make_noise("roomtone", len(audio), seeded(seed, scene.id, who, "floor"))
             audio += quiet * 10 ** (channel.floor_db / 20)
         if channel.level_db is not None:
             audio *= 10 ** ((channel.level_db - scene.levels_db[k]) / 20)

@@ -83,7 +83,7 @@ def pink(n: int, rng: Rng) -> Signal:
     return _shaped(n, rng, lambda f: 1 / np.sqrt(np.maximum(f, 20.0)))
 
 
-def floor(n: int, rng: Rng) -> Signal:
+def roomtone(n: int, rng: Rng) -> Signal:
     """A quiet room: more power below 500 Hz, none below 60 Hz."""
     return _shaped(n, rng, lambda f: np.where(f < 60, 0.0, 0.3 + 1 / np.hypot(1, f / 300)))
 
@@ -233,7 +233,7 @@ def room_response(rt60_s: float, rng: Rng, lag_ms: float = 0.0) -> Signal:
 KINDS: Final[dict[str, Callable[[int, Rng], Signal]]] = {
     "white": white,
     "pink": pink,
-    "room": floor,
+    "roomtone": roomtone,
     "hum": hum,
     "siren": siren,
     "traffic": traffic,

@@ -1,0 +1,232 @@
+"""``flexi-score simulate``: recordings with exact truth, and the user's side of the benchmark."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from flexi_score.cli.app import OK, Quiet, app
+
+simulate = App(
+    name="simulate",
+    help="Make recordings with exact truth, or the user channels of all six scenarios.",
+    help_format="plaintext",
+)
+app.command(simulate)
+
+Clips = Annotated[Path, Parameter(help="Folder of clips of one voice each (WAV, FLAC, ...).")]
+Out = Annotated[Path, Parameter(help="Folder to write; with several conditions, one in it each.")]
+Conditions = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--condition",
+        negative="",
+        help="Terms joined by +, as bleed:-20+babble:15+ulaw; repeatable. "
+        "`simulate conditions` lists them.",
+    ),
+]
+Seed = Annotated[int, Parameter(help="The same seed gives the same bytes.")]
+Noises = Annotated[Path | None, Parameter(help="Folder of noise recordings, for `files`.")]
+
+
+@simulate.command
+def scenes(
+    plan: Annotated[Path, Parameter(name="PLAN")],
+    /,
+    *,
+    clips: Clips,
+    out: Out,
+    condition: Conditions = None,
+    seed: Seed = 0,
+    noises: Noises = None,
+    quiet: Quiet = False,
+) -> int:
+    """Make the recordings of a plan, with manifest and truth.
+
+    A plan is YAML, JSON or JSON Lines; a row is a scene: id, scenario, and the clips that user and
+    model say, each at a moment (0.6, or q.end+0.4) and perhaps cut at one.
+
+    Try:
+
+        flexi-score simulate scenes plan.yaml --clips clips --out made
+        flexi-score simulate scenes plan.yaml --clips clips --out made --condition echo:-20+ulaw
+    """
+    from flexi_score.simulate.plan import read_plan
+
+    return _write(read_plan(plan), _read_clips(clips), out, condition, seed, noises, quiet)
+
+
+@simulate.command
+def random(
+    n: Annotated[int, Parameter(name="N")],
+    /,
+    *,
+    clips: Clips,
+    out: Out,
+    scenario: Annotated[
+        list[str] | None, Parameter(negative="", help="Only this one; repeatable.")
+    ] = None,
+    condition: Conditions = None,
+    seed: Seed = 0,
+    noises: Noises = None,
+    annotate: Annotated[
+        bool, Parameter(help="Whether the manifest gives the scenarios' moments away.")
+    ] = True,
+    system: Annotated[str, Parameter(help="Name of the system in the manifest.")] = "simulated",
+    quiet: Quiet = False,
+) -> int:
+    """Make N random recordings with the timing of natural talk: all six scenarios in turn.
+
+    Try:
+
+        flexi-score simulate random 60 --clips clips --out made
+        flexi-score simulate random 60 --clips clips --out made --condition clean \\
+            --condition bleed:-20 --condition user.babble:10+ulaw
+        flexi-score simulate random 20 --clips clips --out made --scenario conversation
+    """
+    from flexi_score.simulate.scenarios import random_scenes
+
+    library = _read_clips(clips)
+    made = random_scenes(n, library, seed, scenario, system=system, annotate=annotate)
+    return _write(made, library, out, condition, seed, noises, quiet)
+
+
+@simulate.command
+def queries(
+    *,
+    texts: Annotated[Path, Parameter(help="FLEXI's text files: a folder, or one file.")],
+    out: Annotated[Path, Parameter(help="Folder to write.")],
+    tts: Annotated[
+        str | None,
+        Parameter(help="Command that speaks the file {txt} into the file {wav}; no shell."),
+    ] = None,
+    clips: Annotated[
+        Path | None, Parameter(help="Clips instead, named ID_PART as OUT/clips has them.")
+    ] = None,
+    scenario: Annotated[
+        list[str] | None, Parameter(negative="", help="Only this one; repeatable.")
+    ] = None,
+    limit: Annotated[int | None, Parameter(help="At most so many dialogs a scenario.")] = None,
+    pause_s: Annotated[float, Parameter(help="Pause of pause_handling.")] = 0.85,
+    interrupt_after_s: Annotated[
+        float, Parameter(help="From the end of the query to the interruption.")
+    ] = 6.0,
+    backchannel_after_s: Annotated[float, Parameter(help="The same for a backchannel.")] = 5.0,
+    response_s: Annotated[float, Parameter(help="Silence after the user's last words.")] = 12.0,
+    system: Annotated[str, Parameter(help="Name of the system in the manifest.")] = "model",
+    quiet: Quiet = False,
+) -> int:
+    """Speak the texts of all six scenarios into user channels, ready to be played to a model.
+
+    OUT/user/ID.wav is what to play, OUT/model/ID.wav where the manifest expects what the model
+    said meanwhile, from the same start. Then: flexi-score score OUT.
+
+    Try:
+
+        flexi-score simulate queries --texts texts --tts 'espeak-ng -w {wav} -f {txt}' --out queries
+        flexi-score simulate queries --texts texts --clips recorded --out queries --limit 20
+    """
+    from flexi_score.errors import InputError
+    from flexi_score.schema import SCENARIOS
+    from flexi_score.simulate.queries import Silences, write_queries
+    from flexi_score.simulate.texts import read_texts
+
+    dialogs = read_texts(texts)
+    for name in scenario or []:
+        if name not in SCENARIOS[:6]:
+            raise InputError(f"--scenario {name!r}: expected one of {', '.join(SCENARIOS[:6])}")
+    chosen, counts = [], dict.fromkeys(SCENARIOS, 0)
+    for dialog in dialogs:
+        if dialog.scenario in (scenario or SCENARIOS):
+            counts[dialog.scenario] += 1
+            if limit is None or counts[dialog.scenario] <= limit:
+                chosen.append(dialog)
+    silences = Silences(
+        pause_s=pause_s,
+        interrupt_after_s=interrupt_after_s,
+        backchannel_after_s=backchannel_after_s,
+        response_s=response_s,
+    )
+    with _Bar(quiet) as bar:
+        folder = write_queries(
+            chosen, out, tts=tts, clips=clips, silences=silences, system=system, progress=bar
+        )
+    print(f"{folder}: {len(chosen)} user channels; play {folder / 'user'}, and record the model "
+          f"into {folder / 'model'}")  # fmt: skip
+    return OK
+
+
+@simulate.command
+def conditions() -> int:
+    """List the terms of conditions: their default values and meanings.
+
+    Try:
+
+        flexi-score simulate conditions
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from flexi_score.simulate.channel import TERMS
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("term", "default", "unit", "meaning"):
+        table.add_column(heading, overflow="fold")
+    for name, (default, unit, meaning) in TERMS.items():
+        table.add_row(name, "" if default is None else f"{default:g}", unit, meaning)
+    console = Console()
+    console.print(table)
+    console.print("\nJoin terms with +; user. or model. before a term means that channel alone.")
+    return OK
+
+
+def _read_clips(folder: Path) -> Any:
+    from flexi_score.simulate.clips import read_clips
+
+    library = read_clips(folder)
+    for reason in library.rejected.values():
+        print(f"left out: {reason}", file=sys.stderr)
+    return library
+
+
+def _write(
+    made: list[Any], library: Any, out: Path, condition: list[str] | None, seed: int,
+    noises: Path | None, quiet: bool,
+) -> int:  # fmt: skip
+    from flexi_score.simulate.channel import parse_condition
+    from flexi_score.simulate.write import write_scenes
+
+    # All are parsed before anything is made: a typing error must not cost the work.
+    parsed = [parse_condition(text) for text in condition or ["clean"]]
+    for one in parsed:
+        folder = out if len(parsed) == 1 else out / re.sub(r"[^\w.+-]", "_", one.name)
+        with _Bar(quiet) as bar:
+            write_scenes(made, library, folder, one, seed=seed, noises=noises, progress=bar)
+        print(f"{folder}: {len(made)} recordings, manifest.jsonl, truth.jsonl ({one.name})")
+    return OK
+
+
+class _Bar:
+    """A bar on a terminal, silence elsewhere."""
+
+    def __init__(self, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(stderr=True)
+        self.progress = Progress(console=console, disable=quiet or not console.is_terminal)
+        self.task: Any = None
+
+    def __enter__(self) -> "_Bar":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, name: str, done: int, of: int) -> None:
+        if self.task is None:
+            self.task = self.progress.add_task("making", total=of)
+        self.progress.update(self.task, completed=done, description=name.replace("[", "("))
