@@ -89,10 +89,11 @@ def validate(
         run, wanted, by=by, collar_ms=collar_ms, boundary_collar_ms=boundary_collar_ms,
         speech=speech if level == "speech" else None,
     )  # fmt: skip
+    if out is not None:
+        write_validation(result, out)
     console = Console(highlight=False)
     print_validation(console, result)
     if out is not None:
-        write_validation(result, out)
         console.print(f"{out}: validation.md, .json, .parquet, .svg", markup=False)
     limits = (
         (max_error, "detection", "error", "speech", "%"),

@@ -241,7 +241,8 @@ def groups_of(paired: Paired, truth: Truth, by: list[str] | None) -> tuple[pl.Da
     truth : Truth
     by : list of str, optional
         Keys of the truth's ``condition``, of its other fields, ``system``, ``scenario`` or keys of
-        the run's metadata; ``a,b`` crosses two. All keys of ``condition`` if not given.
+        the run's metadata; ``a,b`` crosses two. If not given, the ``name`` of the condition where
+        it has one, else all its keys.
 
     Returns
     -------
@@ -257,12 +258,7 @@ def groups_of(paired: Paired, truth: Truth, by: list[str] | None) -> tuple[pl.Da
     """
     names = paired.names
     labels = _labels(paired, truth)
-    left_out: list[str] = []
-    if by is None:
-        declared = truth.labels.filter(pl.col("declared"))
-        levels = declared.group_by("key", maintain_order=True).agg(pl.col("level").n_unique())
-        left_out = levels.filter(pl.col("level") > MOST_LEVELS)["key"].to_list()
-        by = levels.filter(pl.col("level") <= MOST_LEVELS)["key"].to_list()
+    by, left_out = _declared(truth) if by is None else (by, [])
     known = labels["key"].unique(maintain_order=True).to_list()
     parts = [pl.DataFrame({"recording": names}).with_columns(by=pl.lit("all"), level=pl.lit("all"))]
     for key in by:
@@ -281,6 +277,19 @@ def groups_of(paired: Paired, truth: Truth, by: list[str] | None) -> tuple[pl.Da
                               separator=", ")  # fmt: skip
         parts.append(table.select("recording", by=pl.lit(", ".join(crossed)), level=level))
     return pl.concat(parts), left_out
+
+
+def _declared(truth: Truth) -> tuple[list[str], list[str]]:
+    """Keys of ``condition`` to group by, and those with too many levels for that."""
+    levels = (
+        truth.labels.filter(pl.col("declared"))
+        .group_by("key", maintain_order=True)
+        .agg(n=pl.col("level").n_unique())
+    )
+    if "name" in levels["key"]:  # the whole condition in a word
+        levels = levels.filter(pl.col("key") == "name")
+    many = pl.col("n") > MOST_LEVELS
+    return levels.filter(~many)["key"].to_list(), levels.filter(many)["key"].to_list()
 
 
 def _labels(paired: Paired, truth: Truth) -> pl.DataFrame:

@@ -2,7 +2,8 @@
 
 A row a group. Left, on one axis of milliseconds, the signed errors of starts (above) and ends
 (below): a line from the 5th to the 95th percentile, a bar over the middle half, a mark at the
-median. Right, false alarm and miss in per cent of true speech, one after the other.
+median. The axis is that of the square root, to show 5 ms and 500 ms at once. Right,
+false alarm and miss in per cent of true speech, one after the other.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
 _START, _END, _FALSE, _MISS = "#0b6fa4", "#d1690e", "#7a5195", "#b0a4c4"
 _INK, _FAINT = "#222", "#ccc"
-_ROW, _TOP, _LABEL, _LEFT, _GAP, _RIGHT = 34, 76, 190, 380, 60, 240
+_ROW, _TOP, _LABEL, _LEFT, _GAP, _RIGHT = 34, 76, 230, 400, 60, 220
 _MOST_ROWS: Final = 40
 _QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
-_NICE: Final = (5, 10, 20, 25, 50, 100, 200, 250, 500, 1000, 2000, 2500, 5000)
+_TICKS_MS: Final = (5, 25, 100, 250, 500, 1000, 2500, 5000)
 
 
 def validation_svg(
@@ -42,12 +43,13 @@ def validation_svg(
     spread = _spread(validation)
     errors = _detection(validation)
     edges = [abs(q) for values in spread.values() for q in (values[0], values[-2])]
-    reach = _nice(max(edges, default=0.0))
+    far = max(edges, default=0.0)
+    reach = next((tick for tick in _TICKS_MS[1:] if tick >= far), _TICKS_MS[-1])
     most = max((sum(errors[key][:2]) for key in shown if key in errors), default=0.0)
     top = _nice_percent(most)
     middle = _LABEL + _LEFT / 2
     right = _LABEL + _LEFT + _GAP
-    width, height = right + _RIGHT + 70, _TOP + _ROW * len(shown) + 44
+    width, height = right + _RIGHT + 110, _TOP + _ROW * len(shown) + 44
     bottom = _TOP + _ROW * len(shown)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
@@ -56,13 +58,14 @@ def validation_svg(
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
         _text(_LABEL, 20, "Boundary error (ms), late is right", weight="bold"),
         *_legend(_LABEL, 38, ((_START, "starts"), (_END, "ends"))),
-        _text(right, 20, "Detection error (% of true speech)", weight="bold"),
+        _text(right, 20, "Detection error (% of true speech; n recordings)", weight="bold"),
         *_legend(right, 38, ((_FALSE, "false alarm"), (_MISS, "miss"))),
     ]
-    for share in (-1, -0.5, 0, 0.5, 1):
-        x = middle + share * _LEFT / 2
-        parts += [_line(x, _TOP - 8, x, bottom, _INK if share == 0 else _FAINT)]
-        parts += [_text(x, bottom + 18, f"{share * reach:+g}" if share else "0", "middle")]
+    ticks = [tick for tick in _TICKS_MS if tick <= reach]
+    for tick in [*(-t for t in reversed(ticks)), 0, *ticks]:
+        x = middle + _root(tick / reach) * _LEFT / 2
+        parts += [_line(x, _TOP - 8, x, bottom, _FAINT if tick else _INK)]
+        parts += [_text(x, bottom + 18, f"{tick:+d}" if tick else "0", "middle")]
     for share in (0.0, 0.5, 1.0):
         x = right + share * _RIGHT
         parts += [_line(x, _TOP - 8, x, bottom, _INK if share == 0 else _FAINT)]
@@ -70,10 +73,10 @@ def validation_svg(
     for number, key in enumerate(shown):
         y = _TOP + _ROW * number + _ROW / 2
         name = title(*key)
-        parts.append(_text(_LABEL - 12, y + 4, name if len(name) < 28 else name[:27] + "…", "end"))
+        parts.append(_text(_LABEL - 12, y + 4, name if len(name) < 34 else name[:33] + "…", "end"))
         for boundary, colour, dy in (("start", _START, -6), ("end", _END, 6)):
             if (values := spread.get((*key, boundary))) is not None:
-                scaled = [middle + max(-1, min(1, q / reach)) * _LEFT / 2 for q in values[:-1]]
+                scaled = [middle + _root(q / reach) * _LEFT / 2 for q in values[:-1]]
                 parts += _box(scaled, y + dy, colour, name, boundary, values)
         if key in errors:
             false, miss, n = errors[key]
@@ -82,7 +85,7 @@ def validation_svg(
             parts += [
                 f"<g><title>{label}</title>{_bar(right, y - 8, a, 16, _FALSE)}"
                 f"{_bar(right + a, y - 8, b, 16, _MISS)}</g>",
-                _text(right + a + b + 6, y + 4, f"{false + miss:.2f}"),
+                _text(right + a + b + 6, y + 4, f"{false + miss:.2f}  (n {n})"),
             ]
     if len(groups) > len(shown):
         parts.append(_text(_LABEL, height - 6, f"and {len(groups) - len(shown)} groups more"))
@@ -113,8 +116,9 @@ def _detection(validation: "Validation") -> dict[tuple[str, str], tuple[float, f
     return found
 
 
-def _nice(value: float) -> float:
-    return float(next((step for step in _NICE if step >= value), _NICE[-1]))
+def _root(share: float) -> float:
+    """Signed square root, within -1 and 1."""
+    return float(np.sign(share) * min(1.0, abs(share)) ** 0.5)
 
 
 def _nice_percent(value: float) -> float:

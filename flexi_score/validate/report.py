@@ -45,7 +45,7 @@ def validation_tables(validation: Validation, *, full: bool = True) -> list[Tabl
     groups = group_levels(validation)
     tables = [
         _detection(values, groups),
-        _boundaries(values, groups),
+        *_boundaries(values, groups),
         _events(values),
         _events_by_group(values, groups),
         _outcomes(values, groups),
@@ -89,6 +89,8 @@ def _number(value: float | None, digits: int) -> str:
     if value is None or value != value:
         return DASH
     text = f"{value:.{digits}f}"
+    if text == "100.0":  # per cent, mostly: as short as the others
+        return "100"
     return text.lstrip("-") if float(text) == 0 else text
 
 
@@ -100,8 +102,9 @@ def _n(values: _Values, *key: str) -> str:
 def _sided(groups: list[tuple[str, str]]) -> list[tuple[str, str, str, str]]:
     """Title, by, level and speaker of the rows of a table: all, its speakers, then conditions."""
     rows = []
+    several = len({by for by, _ in groups}) > 2
     for by, level in groups:
-        rows.append((group_title(by, level), by, level, "all"))
+        rows.append((group_title(by, level) if several else plain(level), by, level, "all"))
         if by == "all":
             rows += [(f"  {speaker}", by, level, speaker) for speaker in ("user", "model")]
     return rows
@@ -119,41 +122,54 @@ def _detection(values: _Values, groups: list[tuple[str, str]]) -> Table:
         body.append((title, *counts, *cells))
     columns = (
         Column("Detection", numeric=False),
-        Column("recordings"),
+        Column("n"),
         Column("speech (s)"),
-        *(Column(label, "% of true speech") for label in ("false alarm", "miss", "sum")),
-        *(Column(label, "% of time") for label in ("false alarm", "miss")),
+        *(Column(label, "of speech") for label in ("false alarm", "miss", "sum")),
+        *(Column(label, "of time") for label in ("false alarm", "miss")),
     )
-    return Table("Detection error", columns, tuple(body))
+    notes = ("Shares of true speech, and of all time; n: recordings.",)
+    return Table("Detection error (%)", columns, tuple(body), notes)
 
 
-def _boundaries(values: _Values, groups: list[tuple[str, str]]) -> Table:
-    body = []
+def _boundaries(values: _Values, groups: list[tuple[str, str]]) -> list[Table]:
+    errors, shares = [], []
     for title, by, level, speaker in _sided(groups):
         key = ("boundary", by, level, speaker)
         if (*key, "any", "median") not in values:
             continue
+        matched = [_n(values, *key, item, "median") for item in ("start", "end")]
         cells = [
-            _cell(values, *key, item, name)
+            [_cell(values, *key, item, name) for name in ("median", "median_abs", "p90_abs")]
             for item in ("start", "end")
-            for name in ("median", "median_abs", "p90_abs")
         ]
-        cells += [_cell(values, *key, "any", f"within_{w}_ms") for w in WITHIN_MS]
-        cells += [_cell(values, *key, "any", f"unmatched_{s}") for s in ("truth", "found")]
-        body.append((title, _n(values, *key, "any", "unmatched_truth"), *cells))
-    columns = (
+        errors.append((title, matched[0], *cells[0], matched[1], *cells[1]))
+        inside = [_cell(values, *key, "any", f"within_{w}_ms") for w in WITHIN_MS]
+        counts = [_n(values, *key, "any", f"unmatched_{s}") for s in ("truth", "found")]
+        alone = [_cell(values, *key, "any", f"unmatched_{s}") for s in ("truth", "found")]
+        shares.append((title, counts[0], *inside, alone[0], counts[1], alone[1]))
+    labels = ("n", "median", "|median|", "p90")
+    first = (
         Column("Boundaries", numeric=False),
-        Column("n"),
-        *(Column(label, "start (ms)") for label in ("median", "|median|", "p90")),
-        *(Column(label, "end (ms)") for label in ("median", "|median|", "p90")),
-        *(Column(f"{w} ms", "% within") for w in WITHIN_MS),
-        *(Column(label, "% without match") for label in ("true", "found")),
+        *(Column(label, "Starts") for label in labels),
+        *(Column(label, "Ends") for label in labels),
+    )
+    second = (
+        Column("Boundaries", numeric=False),
+        Column("n", "True"),
+        *(Column(f"≤ {w} ms", "True") for w in WITHIN_MS),
+        Column("no match", "True"),
+        Column("n", "Found"),
+        Column("no match", "Found"),
     )
     notes = (
-        "Signed medians: positive is late. |median| and p90 are of the absolute errors of matched "
-        "boundaries; shares within are of all true ones.",
+        "Of the matched boundaries, n of them. Median: signed, positive is late; |median| and p90: "
+        "of the absolute errors.",
+        "One that has no match is within nothing.",
     )
-    return Table("Boundary errors", columns, tuple(body), notes)
+    return [
+        Table("Boundary errors (ms)", first, tuple(errors), notes[:1]),
+        Table("Boundaries found (%)", second, tuple(shares), notes[1:]),
+    ]
 
 
 def _events(values: _Values) -> Table:
@@ -180,43 +196,52 @@ def _events_by_group(values: _Values, groups: list[tuple[str, str]]) -> Table:
     body = []
     for by, level in groups[1:]:
         cells = []
+        title = group_title(by, level) if len({b for b, _ in groups}) > 2 else plain(level)
         for kind in EVENT_KINDS:
             speaker = {"gap": "none", "silence": "none", "overlap": "both"}.get(kind, "all")
             key = ("event", by, level, speaker, kind)
             cells.append(f"{_cell(values, *key, 'f1')} ({_n(values, *key, 'recall')})")
-        body.append((group_title(by, level), *cells))
+        body.append((title, *cells))
     columns = (Column("F1 in % (n in truth)", numeric=False), *map(Column, EVENT_KINDS))
     return Table("Events by condition", columns, tuple(body))
 
 
-_CELLS: Final = ("1_found_1", "0_found_0", "1_found_0", "0_found_1", "x_found_1", "x_found_0",
-                 "1_found_x", "0_found_x")  # fmt: skip
+_CELLS: Final = ("1_found_1", "0_found_0", "1_found_0", "0_found_1")
+_HALVES: Final = {"only truth": ("1_found_x", "0_found_x"), "only run": ("x_found_1", "x_found_0")}
 
 
 def _outcomes(values: _Values, groups: list[tuple[str, str]]) -> Table:
     items = [
-        (key[4], "all", "all")
+        (key[4], key[4], "all", "all")
         for key in values
         if key[0] == "outcome" and key[1] == "all" and key[5] == "agreement" and key[4] != "all"
     ]
-    items += [("all", by, level) for by, level in groups]
+    items += [
+        (f"all metrics, {title}" if by != "all" else "all metrics", "all", by, level)
+        for title, by, level, speaker in _sided(groups)
+        if speaker == "all"
+    ]
     body = []
-    for item, by, level in items:
+    for title, item, by, level in items:
         key = ("outcome", by, level, "all", item)
         if (*key, "agreement") not in values:
             continue
-        title = item if item != "all" else f"all metrics, {group_title(by, level)}"
         counts = [_cell(values, *key, f"truth_{cell}", digits=0) for cell in _CELLS]
+        counts += [
+            f"{sum(values[(*key, f'truth_{cell}')]['value'] for cell in cells):.0f}"
+            for cells in _HALVES.values()
+        ]
         agreement = _cell(values, *key, "agreement")
         body.append((plain(title), _n(values, *key, "agreement"), agreement, *counts))
     columns = (
         Column("Binary outcomes", numeric=False),
         Column("n"),
         Column("agree (%)"),
-        *(Column(cell.replace("_found_", " → "), "truth → run") for cell in _CELLS),
+        *(Column(cell.replace("_found_", " → ")) for cell in _CELLS),
+        *map(Column, _HALVES),
     )
-    return Table("Confusion of outcomes", columns, tuple(body),
-                 ("x: no value (not applicable or unscored).",))  # fmt: skip
+    notes = ("Truth → run; only truth, only run: recordings where the other has no value.",)
+    return Table("Confusion of outcomes", columns, tuple(body), notes)
 
 
 def _metrics(validation: Validation, by: str, level: str) -> Table:
@@ -232,19 +257,20 @@ def _metrics(validation: Validation, by: str, level: str) -> Table:
             plain(item),
             plain(row["unit"]),
             str(row["n"]),
-            *(_number(row[name], 4) for name in ("bias", "mae", "p90_abs")),
+            *(_number(row[name], 3) for name in ("bias", "mae", "p90_abs")),
             *(_number(row[name], 0) for name in ("only_truth", "only_run")),
         )
         for item, row in found.items()
     )
-    labels = ("n", "bias", "mean |error|", "p90 |error|", "only truth", "only run")
+    labels = ("n", "bias", "MAE", "p90", "only truth", "only run")
     columns = (
         Column("Metric", numeric=False),
         Column("unit", numeric=False),
         *(Column(label) for label in labels),
     )
     where = "" if by == "all" else f", {group_title(by, level)}"
-    return Table(f"Errors of metrics (run minus truth){where}", columns, body)
+    notes = ("MAE and p90: mean and 90th percentile of |run - truth|, where both have a value.",)
+    return Table(f"Errors of metrics (run minus truth){where}", columns, body, notes)
 
 
 def _aggregates(validation: Validation) -> Table:
@@ -338,14 +364,14 @@ def print_validation(console: Console, validation: Validation) -> None:
 
 def _rich(table: Table) -> RichTable:
     shown = RichTable(title=Text(table.title, style="bold"), box=box.SIMPLE_HEAD,
-                      title_justify="left", pad_edge=False)  # fmt: skip
+                      title_justify="left", pad_edge=False, padding=(0, 0, 0, 1))  # fmt: skip
     group = ""
     for column in table.columns:
         above = column.group if column.group != group else ""
         group = column.group
         label = f"{above}\n{column.label}" if any(c.group for c in table.columns) else column.label
         justify: Any = "right" if column.numeric else "left"
-        shown.add_column(Text(label), justify=justify, overflow="fold")
+        shown.add_column(Text(label), justify=justify, overflow="fold", no_wrap=not shown.columns)
     for row in table.rows:
         shown.add_row(*(Text(cell) for cell in row))
     return shown
