@@ -6,6 +6,7 @@ A folder of append-only tables, each a set of Parquet parts::
     channels/*.parquet        one row a channel: speech probabilities, energy envelope, levels
     words/*.parquet           one row a transcript (recognised or given)
     segments/*.parquet        one row a segment file that replaces detection
+    leaks/*.parquet           one row a channel beside another: what is left without its leak
     health/*.parquet          one row a pair of channels: how they were captured
     recordings/*.parquet      manifest rows, with the keys of what belongs to them
     failures/*.parquet        recordings that could not be used, and why
@@ -58,6 +59,20 @@ CHANNELS: Final = make_schema(
     }
 )
 WORDS: Final = make_schema({"key": pl.String, "source": pl.String, "words": pl.List(WORD)})
+#: Which channel is freed of which (:func:`leak_key`), and speech probabilities and envelope
+#: without the leak (:mod:`flexi_score.extract.crosstalk`). All else is null where nothing leaks.
+LEAKS: Final = make_schema(
+    {
+        "key": pl.String,
+        "level_db": pl.Float64,
+        "lag_ms": pl.Float64,
+        "depth_db": pl.Float64,
+        "probabilities": pl.List(pl.UInt16),
+        "envelope_cdb": pl.List(pl.Int16),
+        "leak_cdb": pl.List(pl.Int16),
+        "noise_dbfs": pl.Float64,
+    }
+)
 SEGMENTS: Final = make_schema({"key": pl.String, "segments": pl.List(INTERVAL)})
 #: How a pair of channels was captured (:func:`flexi_score.extract.health.measure_health`); the key
 #: is those of both channels, joined by a plus sign. Null is not measured.
@@ -99,6 +114,7 @@ TABLES: Final[Mapping[str, pl.Schema]] = {
     "channels": CHANNELS,
     "words": WORDS,
     "segments": SEGMENTS,
+    "leaks": LEAKS,
     "health": HEALTH,
     "recordings": ARCHIVED,
     "failures": FAILURES,
@@ -148,6 +164,11 @@ def content_key(*parts: str | int | float | Mapping[str, Any]) -> str:
     """Hash of everything that shapes an artefact."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def leak_key(target: str, source: str, target_ms: int, source_ms: int) -> str:
+    """Key of the row of :data:`LEAKS` of a channel beside another that starts at another time."""
+    return f"{target}<{source}@{source_ms - target_ms}"
 
 
 def append(archive: Path, table: str, rows: Sequence[Mapping[str, Any]] | pl.DataFrame) -> None:

@@ -88,6 +88,9 @@ class SpeechSettings(_Group):
         200, "a silence this long inside a segment parts it", "ipu.min_silence_ms", 60
     )
     bleed: bool = _choice(True, "drop speech that the other channel's leak explains", "flexi_score")
+    bleed_margin_db: float = _number(
+        6.0, "dB", "own speech rises this far above what is left of a leak", "flexi_score", 0, 40
+    )
 
     @model_validator(mode="after")
     def _hysteresis(self) -> "SpeechSettings":
@@ -115,7 +118,7 @@ class HealthSettings(_Group):
         "flexi_score",
     )
     copied_warn: float | None = _limit(0.9, "", "likeness of the channels, |r|, at or above")
-    copied_refuse: float | None = _limit(0.98, "", "likewise")
+    copied_refuse: float | None = _limit(0.98, "", "likewise, and leaves it out")
     copied_gain_db: float = _number(
         12.0,
         "dB",
@@ -127,50 +130,50 @@ class HealthSettings(_Group):
     swapped_warn: float | None = _limit(
         0.5, "", "evidence for the other channel minus that for the channel named, at or above"
     )
-    swapped_refuse: float | None = _limit(None, "", "likewise")
+    swapped_refuse: float | None = _limit(None, "", "likewise, and leaves it out")
     bleed_warn_db: float | None = _limit(-20.0, "dB", "leak against its source, at or above")
-    bleed_refuse_db: float | None = _limit(None, "dB", "likewise")
+    bleed_refuse_db: float | None = _limit(None, "dB", "likewise, and leaves it out")
     clipping_warn: float | None = _limit(0.0005, "share", "clipped samples, at or above")
-    clipping_refuse: float | None = _limit(None, "share", "likewise")
+    clipping_refuse: float | None = _limit(None, "share", "likewise, and leaves it out")
     level_low_warn_dbfs: float | None = _limit(-60.0, "dBFS", "loudest half second, at or below")
-    level_low_refuse_dbfs: float | None = _limit(None, "dBFS", "likewise")
+    level_low_refuse_dbfs: float | None = _limit(None, "dBFS", "likewise, and leaves it out")
     level_high_warn_dbfs: float | None = _limit(-6.0, "dBFS", "loudest half second, at or above")
-    level_high_refuse_dbfs: float | None = _limit(None, "dBFS", "likewise")
+    level_high_refuse_dbfs: float | None = _limit(None, "dBFS", "likewise, and leaves it out")
     snr_warn_db: float | None = _limit(
         20.0, "dB", "loudest half second over the tenth percentile of 10 ms levels, at or below"
     )
-    snr_refuse_db: float | None = _limit(None, "dB", "likewise")
+    snr_refuse_db: float | None = _limit(None, "dB", "likewise, and leaves it out")
     band_warn_hz: float | None = _limit(
         4100.0,
         "Hz",
         "highest 250 Hz band within 40 dB of the strongest, at or below",
         "ITU-T G.711",
     )
-    band_refuse_hz: float | None = _limit(None, "Hz", "likewise")
+    band_refuse_hz: float | None = _limit(None, "Hz", "likewise, and leaves it out")
     length_warn_ms: float | None = _limit(1000, "ms", "difference of a pair's ends, at or above")
-    length_refuse_ms: float | None = _limit(None, "ms", "likewise")
+    length_refuse_ms: float | None = _limit(None, "ms", "likewise, and leaves it out")
     offset_warn_ms: float | None = _limit(
         20, "ms", "a pair's leak comes before its source by this, at or above"
     )
-    offset_refuse_ms: float | None = _limit(None, "ms", "likewise")
+    offset_refuse_ms: float | None = _limit(None, "ms", "likewise, and leaves it out")
     drift_warn_ms: float | None = _limit(
         20, "ms", "a pair's clocks part by this over the recording, at or above"
     )
-    drift_refuse_ms: float | None = _limit(None, "ms", "likewise")
+    drift_refuse_ms: float | None = _limit(None, "ms", "likewise, and leaves it out")
     dropouts_warn_ms: float | None = _limit(
         20, "ms", "runs of 5 to 400 ms of exact zeros inside speech, in all, at or above"
     )
-    dropouts_refuse_ms: float | None = _limit(None, "ms", "likewise")
+    dropouts_refuse_ms: float | None = _limit(None, "ms", "likewise, and leaves it out")
     short_warn_s: float | None = _limit(2.0, "s", "length of the recording, at or below")
-    short_refuse_s: float | None = _limit(0.5, "s", "likewise")
+    short_refuse_s: float | None = _limit(0.5, "s", "likewise, and leaves it out")
     truncated_warn_ms: float | None = _limit(
         30, "ms", "silence between a channel's last speech and its end, at or below"
     )
-    truncated_refuse_ms: float | None = _limit(None, "ms", "likewise")
+    truncated_refuse_ms: float | None = _limit(None, "ms", "likewise, and leaves it out")
     silent_warn_dbfs: float | None = _limit(
         -85.0, "dBFS", "a channel without speech that is this quiet may be muted, at or below"
     )
-    silent_refuse_dbfs: float | None = _limit(None, "dBFS", "likewise")
+    silent_refuse_dbfs: float | None = _limit(None, "dBFS", "likewise, and leaves it out")
 
 
 class IpuSettings(_Group):
@@ -301,6 +304,14 @@ class SummarySettings(_Group):
     resamples: int = _number(2000, "", "bootstrap resamples for means", "Efron", 100, 1_000_000)
     seed: int = _number(0, "", "seed of the bootstrap", "flexi_score", 0, 2**31 - 1)
     few: int = _number(10, "recordings", "rows on fewer are marked", "tau-voice", 0, 10_000)
+    boundary_error_s: float = _number(
+        0.025,
+        "s",
+        "outcomes no further than this from their threshold are counted as near",
+        "flexi_score validate: 90 % of detected boundaries are nearer to the truth than this",
+        0,
+        60,
+    )
     cluster: str | None = _choice(
         None, "metadata key whose recordings are resampled together (a session)", "flexi_score"
     )

@@ -91,6 +91,21 @@ FAILURES: Final = pl.Schema(
     }
 )
 
+#: How recordings were captured: one row a check that could be made.
+HEALTH: Final = pl.Schema(
+    {
+        "recording": pl.String,
+        "check": pl.String,
+        "channel": pl.String,  # user | model; null for a check of the whole recording
+        "value": pl.Float64,
+        "unit": pl.String,
+        "threshold": pl.Float64,  # the limit crossed, or else the nearest one; null: none is set
+        "verdict": pl.String,  # fine | warn | refuse
+        "detail": pl.String,  # the evidence, in words
+        "remedy": pl.String,  # null where the verdict is fine
+    }
+)
+
 EVENTS: Final = pl.Schema(
     {
         "recording": pl.String,
@@ -139,5 +154,8 @@ SUMMARY: Final = pl.Schema(
         "not_applicable": pl.Int64,
         "excluded": pl.Int64,
         "failed": pl.Int64,
+        # Outcomes no further than summary.boundary_error_s from the threshold that would flip
+        # them; null where no threshold decides.
+        "within_error": pl.Int64,
     }
 )

@@ -94,6 +94,7 @@ def add_quantiles(
         .with_columns(
             pl.col("n", "denominator").fill_null(0),
             numerator=pl.lit(None, pl.Float64),
+            within_error=pl.lit(None, pl.Int64),
             metric=pl.col("metric") + ".p" + (pl.col("q") * 100).round(4).cast(pl.String)
             .str.strip_suffix(".0"),
         )

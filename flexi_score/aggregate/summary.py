@@ -22,10 +22,11 @@ from flexi_score.aggregate.intervals import (
     effective_size,
     wilson,
 )
+from flexi_score.aggregate.values import add_up, describe
 from flexi_score.config import SummarySettings
 from flexi_score.errors import SettingsError
 from flexi_score.metrics.registry import Metric
-from flexi_score.schema import SCORES, STATUSES, SUMMARY
+from flexi_score.schema import SCORES, SUMMARY
 
 _KEY: Final = ("system", "scenario", "metric")
 
@@ -79,35 +80,15 @@ def summarize(
         interval also for sums, and for means and ratios of fewer than two recordings. For a rate,
         ``numerator`` and ``denominator`` are the sum of 0/1 and ``n``; for a mean the sum and
         ``n``; for a sum the count and ``n``; for a ratio the sums of value times weight and of
-        weights (a weight that is null is 1).
+        weights (a weight that is null is 1). ``within_error`` counts the values whose margin is
+        at most ``settings.boundary_error_s``; it is null where none has a margin.
     """
     rows = _rows(scores, clusters)
     if failures is not None:
         lost = with_failures(scores, failures, metrics).slice(len(scores))
         rows = pl.concat([rows, _rows(lost, None)])
-    described = _described(rows, metrics).with_columns(
-        weight=pl.when(pl.col("aggregate") == "ratio").then("weight").otherwise(1.0)
-    )
-    table = (
-        described.group_by(_KEY, maintain_order=True)
-        .agg(
-            pl.col("aggregate", "order", "empty").first(),
-            n=pl.col("value").count(),
-            numerator=(pl.col("value") * pl.col("weight")).sum(),
-            denominator=pl.col("weight").filter(pl.col("value").is_not_null()).sum(),
-            **{status: (pl.col("status") == status).sum() for status in STATUSES},
-        )
-        .with_columns(
-            value=pl.when(pl.col("denominator") > 0)
-            .then(
-                pl.when(pl.col("aggregate") == "sum")
-                .then("numerator")
-                .otherwise(pl.col("numerator") / pl.col("denominator"))
-            )
-            .when(pl.sum_horizontal(pl.col(STATUSES[:-1])) > 0)  # not where all of them failed
-            .then("empty")
-        )
-    )
+    described = describe(rows, metrics)
+    table = add_up(described, _KEY)
     low, high = _intervals(table, described, settings, clustered=clusters is not None)
     systems = rows.select("system").unique(maintain_order=True).with_row_index("place")
     return (
@@ -143,7 +124,7 @@ def quantiles(
         :data:`QUANTILES`, ordered as :func:`summarize` orders, then by ``q``. Null where nothing
         was scored.
     """
-    rows = _described(_rows(scores, clusters), metrics).filter(pl.col("aggregate") == "mean")
+    rows = describe(_rows(scores, clusters), metrics).filter(pl.col("aggregate") == "mean")
     systems = scores.select("system").unique(maintain_order=True).with_row_index("place")
     order: dict[str, pl.DataType | type[pl.DataType]] = {"place": pl.Int64, "order": pl.Int64}
     schema = dict(QUANTILES) | order
@@ -181,7 +162,10 @@ def quantiles(
 
 
 def with_failures(
-    scores: pl.DataFrame, failures: pl.DataFrame, metrics: Sequence[Metric]
+    scores: pl.DataFrame,
+    failures: pl.DataFrame,
+    metrics: Sequence[Metric],
+    status: str = "failed",
 ) -> pl.DataFrame:
     """Scores with a ``failed`` row for every metric that a failed recording should have had.
 
@@ -195,6 +179,8 @@ def with_failures(
     scores, failures : polars.DataFrame
         :data:`flexi_score.schema.SCORES` and :data:`flexi_score.schema.FAILURES`.
     metrics : sequence of Metric
+    status : str
+        Of the rows that are added: ``excluded`` for what was left out on purpose.
 
     Returns
     -------
@@ -216,7 +202,7 @@ def with_failures(
         | (~pl.col("judged") & ~pl.col("scenario").is_in(seen["scenario"].implode()))
     )
     # Only failed rows count as there: a row refused for a duplicate id shares it with a good one.
-    already = scores.filter(pl.col("status") == "failed")
+    already = scores.filter(pl.col("status") == status)
     unknown = ~pl.col("scenario").is_in(known["scenario"].implode()).fill_null(False)
     nameless = failures.filter(unknown)
     bare = nameless.select(pl.col("scenario").unique(), metric=pl.lit(UNSCORABLE))
@@ -230,7 +216,7 @@ def with_failures(
             maintain_order="left_right",
         )
         .join(already, on=["recording", "metric"], how="anti", maintain_order="left")
-        .with_columns(status=pl.lit("failed"))
+        .with_columns(status=pl.lit(status))
     )
     return pl.concat([scores, _complete(lost)])
 
@@ -305,37 +291,12 @@ def _rows(scores: pl.DataFrame, clusters: pl.Series | None) -> pl.DataFrame:
         pl.col("weight").cast(pl.Float64).fill_null(1.0)
         if "weight" in scores.columns
         else pl.lit(1.0).alias("weight"),  # a run from before there were ratios
+        pl.col("margin_s").cast(pl.Float64).fill_nan(None)
+        if "margin_s" in scores.columns
+        else pl.lit(None, pl.Float64).alias("margin_s"),
         (
             pl.col("recording").cast(pl.String) if clusters is None else clusters.cast(pl.String)
         ).alias("cluster"),
-    )
-
-
-def _described(rows: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
-    """Rows with how their metric is aggregated, and its place in the registry.
-
-    A metric of the scenario ``conversation`` describes the same name in any other scenario.
-    """
-    names = {"scenario": pl.String, "metric": pl.String, "aggregate": pl.String,
-             "empty": pl.Float64, "order": pl.Int64}  # fmt: skip
-    listed = pl.DataFrame(
-        [(m.scenario, m.name, m.aggregate, m.empty, i) for i, m in enumerate(metrics)],
-        schema=names,
-        orient="row",
-    )
-    twice = listed.filter(pl.struct("scenario", "metric").is_duplicated())
-    if len(twice):
-        scenario, metric = twice.row(0)[:2]
-        raise ValueError(f"metric {scenario}.{metric} twice: give the metrics of one profile")
-    general = listed.filter(pl.col("scenario") == "conversation").drop("scenario")
-    return (
-        rows.join(listed, on=["scenario", "metric"], how="left", maintain_order="left")
-        .join(general, on="metric", how="left", suffix="_any", maintain_order="left")
-        .with_columns(
-            aggregate=pl.coalesce("aggregate", "aggregate_any", pl.lit("mean")),
-            order=pl.coalesce("order", pl.col("order_any") + len(metrics), pl.lit(1 << 30)),
-        )
-        .drop("aggregate_any", "order_any")
     )
 
 

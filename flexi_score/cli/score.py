@@ -37,6 +37,9 @@ def score(
         Path | None, Parameter(help="Where to keep what is extracted [the run folder's archive].")
     ] = None,
     threads: Threads = 0,
+    gate: Annotated[
+        bool, Parameter(help="Leave out recordings that the health gate refuses.")
+    ] = True,
     quiet: Quiet = False,
 ) -> int:
     """Score INPUT: a manifest, a folder of recordings, one two-channel file, or an archive.
@@ -50,7 +53,8 @@ def score(
     from flexi_score import archive as store
     from flexi_score import pipeline
 
-    settings = chosen_settings(profile, set_, judge=judge, asr=asr, language=language)
+    changes = [*(set_ or []), *([] if gate else ["health.gate=false"])]
+    settings = chosen_settings(profile, changes, judge=judge, asr=asr, language=language)
     target = out or Path(f"{source.resolve().stem or 'flexi'}.run")
     if store.is_archive(source):
         run = pipeline.score(source, settings=settings)
@@ -72,7 +76,10 @@ def _show(run: Any, target: Path) -> None:
 
     console = Console(highlight=False)
     few = run.settings.summary.few
-    print_summary(console, run.summary, run.metrics, run.failures, run.info["signature"], few=few)
+    print_summary(
+        console, run.summary, run.metrics, run.failures, run.info["signature"], few=few,
+        health=run.health, boundary_error_s=run.settings.summary.boundary_error_s,
+    )  # fmt: skip
     console.print(f"{target}: summary.md, report.html, scores.parquet, events.parquet, run.json",
                   markup=False)  # fmt: skip
 

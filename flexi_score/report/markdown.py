@@ -7,9 +7,11 @@ from typing import Final
 import polars as pl
 
 from flexi_score.metrics.registry import Metric
+from flexi_score.report.health import health_table
 from flexi_score.report.tables import (
     Table,
     details_table,
+    near_note,
     paper_tables,
     plain,
     quantile_table,
@@ -28,6 +30,8 @@ def summary_md(
     few: int = 10,
     confidence: float = 0.95,
     max_failures: int = 200,
+    health: pl.DataFrame | None = None,
+    boundary_error_s: float | None = None,
 ) -> str:
     """The summary of a run as GitHub-flavoured Markdown.
 
@@ -45,6 +49,10 @@ def summary_md(
         Of :class:`flexi_score.config.SummarySettings`.
     max_failures : int
         Failures listed; the rest are counted.
+    health : polars.DataFrame, optional
+        :data:`flexi_score.schema.HEALTH`.
+    boundary_error_s : float, optional
+        What stands behind the column ``within_error``.
 
     Returns
     -------
@@ -67,6 +75,15 @@ def summary_md(
             "A dash is a value that could not be scored; it is never 0.",
             "",
         ]
+        if boundary_error_s is not None and "within_error" in summary.columns:
+            parts += [escape(near_note(boundary_error_s)), ""]
+    if health is not None:
+        troubles = health_table(health)
+        if troubles.rows:
+            parts += markdown_table(troubles)
+        else:
+            count = health["recording"].n_unique()
+            parts += [f"## {troubles.title}", "", f"All fine ({count} checked).", ""]
     parts += ["## Failures", ""]
     if failures.is_empty():
         parts += ["None.", ""]

@@ -178,6 +178,7 @@ def details_table(summary: pl.DataFrame, metrics: Sequence[Metric], few: int = 1
         Column("Value"),
         Column("Interval"),
         Column("Sum / n"),
+        Column("Near"),
         *(Column(STATUS_TITLES[status], "Recordings") for status in STATUSES),
     )
     body = tuple(
@@ -188,6 +189,7 @@ def details_table(summary: pl.DataFrame, metrics: Sequence[Metric], few: int = 1
             _cell(row, known(row["scenario"], row["metric"]), few),
             interval(row, known(row["scenario"], row["metric"])),
             fraction(row, known(row["scenario"], row["metric"])),
+            near(row),
             *(str(row[status]) for status in STATUSES),
         )
         for row in summary.iter_rows(named=True)
@@ -232,6 +234,20 @@ def fraction(row: dict[str, Any], metric: Metric | None) -> str:
         return f"{DASH} / 0"
     above = f"{top:.0f}" if kind in ("rate", "sum") and top is not None else number(top, metric)
     return f"{above} / {bottom:.1f}" if kind == "ratio" else f"{above} / {bottom:.0f}"
+
+
+def near(row: dict[str, Any]) -> str:
+    """Outcomes of a summary row within the measurement error; a dash where no threshold decides."""
+    count = row.get("within_error")
+    return DASH if count is None else str(count)
+
+
+def near_note(boundary_error_s: float) -> str:
+    """What the column of :func:`near` counts."""
+    return (
+        f"Near: outcomes that would flip if a boundary were off by {boundary_error_s * 1000:g} ms "
+        "or less, the error with which boundaries are measured (summary.boundary_error_s)."
+    )
 
 
 def _beside_humans(

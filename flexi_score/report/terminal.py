@@ -10,6 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from flexi_score.metrics.registry import Metric
+from flexi_score.report.health import health_table
 from flexi_score.report.tables import (
     DASH,
     FEW,
@@ -18,6 +19,7 @@ from flexi_score.report.tables import (
     fraction,
     interval,
     metric_finder,
+    near_note,
     number,
     paper_tables,
     plain,
@@ -37,6 +39,8 @@ def print_summary(
     *,
     few: int = 10,
     max_failures: int = 10,
+    health: pl.DataFrame | None = None,
+    boundary_error_s: float | None = None,
 ) -> None:
     """Print the paper's tables, intervals and counts by status, failures and the signature.
 
@@ -53,6 +57,10 @@ def print_summary(
         Values on fewer recordings are marked.
     max_failures : int
         Failures listed; the rest are counted.
+    health : polars.DataFrame, optional
+        :data:`flexi_score.schema.HEALTH`; nothing is printed where all is fine.
+    boundary_error_s : float, optional
+        What stands behind the column ``within_error``.
     """
     if summary.is_empty():
         console.print(Text("No metric was scored.", style="bold"))
@@ -63,10 +71,24 @@ def print_summary(
         console.print()
     if len(summary):
         console.print(_details(summary, metrics, few))
+        if boundary_error_s is not None and "within_error" in summary.columns:
+            console.print(Text(near_note(boundary_error_s), style="dim"))
         console.print()
+    if health is not None:
+        print_table(console, health_table(health))
     _print_failures(console, failures, max_failures)
     if signature:
         console.print(Text(plain(signature), style="dim"), soft_wrap=True)
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table with its notes; nothing where it has no rows."""
+    if not table.rows:
+        return
+    console.print(_rich(table))
+    for note in table.notes:
+        console.print(Text(note, style="dim"))
+    console.print()
 
 
 def print_comparison(
@@ -205,6 +227,8 @@ def _counts(row: dict[str, Any]) -> Text:
             text.append(
                 f"{row[status]} {STATUS_TITLES[status]}", style="red" if status == "failed" else ""
             )
+    if row.get("within_error"):
+        text.append(f"; {row['within_error']} near", style="yellow")
     return text
 
 

@@ -30,6 +30,7 @@ def write_run(
     settings: Settings,
     *,
     statistics: pl.DataFrame | None = None,
+    health: pl.DataFrame | None = None,
 ) -> list[Path]:
     """Write the tables (Parquet), the summary (also JSON and Markdown), report.html and run.json.
 
@@ -48,6 +49,8 @@ def write_run(
     settings : Settings
     statistics : polars.DataFrame, optional
         One row a recording, for ``statistics.parquet``.
+    health : polars.DataFrame, optional
+        :data:`flexi_score.schema.HEALTH`, for ``health.parquet`` and the summary.
 
     Returns
     -------
@@ -83,6 +86,8 @@ def write_run(
         quantiles=spread,
         few=shown.few,
         confidence=shown.confidence,
+        health=health,
+        boundary_error_s=shown.boundary_error_s,
     )
     files: dict[str, Callable[[Path], object]] = {
         "scores.parquet": scores.write_parquet,
@@ -97,6 +102,8 @@ def write_run(
     }
     if statistics is not None:
         files["statistics.parquet"] = statistics.write_parquet
+    if health is not None:
+        files["health.parquet"] = health.write_parquet
     return [write_whole(out / name, write) for name, write in files.items()]
 
 

@@ -91,6 +91,33 @@ class Tracks:
         return len(self.duration_ms)
 
 
+def select_tracks(tracks: Tracks, keep: Bools) -> Tracks:
+    """The recordings where ``keep`` (shape (n,)) holds, numbered anew."""
+    keep = np.asarray(keep, np.bool_)
+    number = np.cumsum(keep) - 1
+
+    def intervals(all_: Intervals) -> Intervals:
+        kept = all_.take(keep[all_.rec])
+        return Intervals(number[kept.rec], kept.start_ms, kept.end_ms)
+
+    def words(all_: Words) -> Words:
+        use = np.flatnonzero(keep[all_.rec])
+        return Words(
+            number[all_.rec[use]], all_.start_ms[use], all_.end_ms[use], all_.text.gather(use),
+            all_.count[use], all_.known[keep],
+        )  # fmt: skip
+
+    return Tracks(
+        tracks.recordings.filter(keep),
+        tracks.duration_ms[keep],
+        intervals(tracks.user_speech),
+        intervals(tracks.model_speech),
+        words(tracks.user_words),
+        words(tracks.model_words),
+        None if tracks.user_known is None else tracks.user_known[keep],
+    )
+
+
 def empty_intervals() -> Intervals:
     """No intervals."""
     none = np.empty(0, np.int64)

@@ -1,0 +1,78 @@
+"""``flexi-score check``: was it captured well enough to be scored?"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from flexi_score.cli.app import (
+    OK,
+    SOME_FAILED,
+    Asr,
+    Layout,
+    Quiet,
+    SetOption,
+    Threads,
+    app,
+    chosen_settings,
+)
+
+
+@app.command
+def check(
+    source: Annotated[Path, Parameter(name="INPUT")],
+    *,
+    archive: Annotated[
+        Path | None, Parameter(help="Where to keep what is extracted; else it is not kept.")
+    ] = None,
+    out: Annotated[
+        Path | None, Parameter(help="Also write every check (.parquet or .csv).")
+    ] = None,
+    set_: SetOption = None,
+    asr: Asr = None,
+    layout: Layout = "auto",
+    threads: Threads = 0,
+    quiet: Quiet = False,
+) -> int:
+    """Say which recordings of INPUT (or of an archive) were captured badly, and what to do.
+
+    Exit code 1 if some are refused or failed. Nothing is recognised unless --asr or --archive is
+    given: then the words, too, show whether user and model are on each other's channels.
+
+    Try:
+
+        flexi-score check sample_recordings
+        flexi-score check calls/ --out health.csv
+        flexi-score check run/archive --set health.snr_refuse_db=10
+    """
+    from rich.console import Console
+
+    from flexi_score import archive as store
+    from flexi_score import pipeline
+    from flexi_score.cli.score import _Progress
+    from flexi_score.report.health import count_verdicts, recordings_table
+    from flexi_score.report.tables import plain
+    from flexi_score.report.terminal import print_table
+    from flexi_score.report.write import write_whole
+
+    stored = store.is_archive(source)
+    heard = asr or (None if stored or archive is not None else "none")
+    settings = chosen_settings("paper", set_, asr=heard)
+    if stored:
+        health, failures = pipeline.check(source, settings=settings)
+    else:
+        with _Progress(source, layout, quiet) as progress:
+            health, failures = pipeline.check(
+                progress.manifest, settings=settings, archive=archive, layout=layout,
+                threads=threads, progress=progress.advance,
+            )  # fmt: skip
+    print_table(Console(highlight=False), recordings_table(health))
+    for row in failures.iter_rows(named=True):
+        print(f"{plain(row['recording'])}: {plain(row['reason'])}", file=sys.stderr)
+    counts = count_verdicts(health)
+    print(f"{sum(counts.values())} recordings checked: {counts['fine']} fine, {counts['warn']} to "
+          f"look at, {counts['refuse']} refused; {len(failures)} failed")  # fmt: skip
+    if out is not None:
+        write_whole(out, health.write_parquet if out.suffix == ".parquet" else health.write_csv)
+    return SOME_FAILED if counts["refuse"] or len(failures) else OK
