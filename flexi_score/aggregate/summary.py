@@ -91,15 +91,23 @@ def summarize(
     table = add_up(described, _KEY)
     low, high = _intervals(table, described, settings, clustered=clusters is not None)
     systems = rows.select("system").unique(maintain_order=True).with_row_index("place")
+    near = _within_error(described, settings.boundary_error_s)
     return (
         table.with_columns(
             ci_low=pl.Series(low, dtype=pl.Float64).fill_nan(None),
             ci_high=pl.Series(high, dtype=pl.Float64).fill_nan(None),
         )
+        .join(near, on=_KEY, how="left", nulls_equal=True, maintain_order="left")
         .join(systems, on="system", how="left", nulls_equal=True, maintain_order="left")
         .sort("place", "order", maintain_order=True, nulls_last=True)
         .select(pl.col(name).cast(kind) for name, kind in SUMMARY.items())
     )
+
+
+def _within_error(rows: pl.DataFrame, error_s: float) -> pl.DataFrame:
+    """How many values of each metric are no further than this from flipping."""
+    decided = rows.filter(pl.col("value").is_not_null() & pl.col("margin_s").is_not_null())
+    return decided.group_by(_KEY).agg(within_error=(pl.col("margin_s").abs() <= error_s).sum())
 
 
 def quantiles(
