@@ -23,7 +23,9 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
 
@@ -217,7 +219,26 @@ def known_keys(archive: Path, table: str) -> set[str]:
     return set(read_columns(archive, table, ["key"])["key"])
 
 
-def read_rows(archive: Path, table: str, keys: Iterable[str]) -> pl.DataFrame:
+#: Rows that were read within :func:`remembering`, by what was asked for.
+_REMEMBERED: ContextVar[dict[tuple[str, str, int], pl.DataFrame] | None] = ContextVar(
+    "remembered", default=None
+)
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Within it, :func:`read_rows` reads what it is asked for again from memory.
+
+    For work that goes over the same recordings many times, and adds nothing meanwhile.
+    """
+    token = _REMEMBERED.set({})
+    try:
+        yield
+    finally:
+        _REMEMBERED.reset(token)
+
+
+def read_rows(archive: Path, table: str, keys: Sequence[str] | pl.Series) -> pl.DataFrame:
     """Rows of a table with these keys, one a key; keys it does not hold are absent.
 
     Raises
@@ -225,7 +246,17 @@ def read_rows(archive: Path, table: str, keys: Iterable[str]) -> pl.DataFrame:
     ArchiveError
         If a part is damaged, naming it.
     """
-    wanted = pl.Series("key", sorted(set(keys)), dtype=pl.String)
+    wanted = pl.Series("key", keys, dtype=pl.String).unique().sort()
+    remembered = _REMEMBERED.get()
+    if remembered is None:
+        return _read_rows(archive, table, wanted)
+    asked = (str(archive), table, hash(tuple(wanted)))
+    if asked not in remembered:
+        remembered[asked] = _read_rows(archive, table, wanted)
+    return remembered[asked]
+
+
+def _read_rows(archive: Path, table: str, wanted: pl.Series) -> pl.DataFrame:
     parts = _parts(archive, table)
     if not parts or not len(wanted):
         return TABLES[table].to_frame()

@@ -18,6 +18,7 @@ from flexi_score.aggregate.summary import (
     summarize,
     with_failures,
 )
+from flexi_score.aggregate.values import values_of
 
 __all__ = [
     "COMPARISON",
@@ -37,6 +38,7 @@ __all__ = [
     "parse_gate",
     "quantiles",
     "summarize",
+    "values_of",
     "wilson",
     "with_failures",
 ]

@@ -1,5 +1,8 @@
 """Every metric, described once: what ``flexi-score metrics`` prints and what the scorers return."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,6 +56,28 @@ class Metric:
     empty: float | None = None
 
 
+_EXPLAINED: ContextVar[bool] = ContextVar("explained", default=True)
+
+
+@contextmanager
+def without_reasons() -> Iterator[None]:
+    """Score without saying why: within it, ``reason`` may be null.
+
+    Sentences cost several times what the numbers cost. A sweep, which scores the same recordings a
+    thousand times and shows none of them, does without.
+    """
+    token = _EXPLAINED.set(False)
+    try:
+        yield
+    finally:
+        _EXPLAINED.reset(token)
+
+
+def explained() -> bool:
+    """Whether scorers are to write reasons."""
+    return _EXPLAINED.get()
+
+
 def score_rows(
     recordings: pl.DataFrame,
     rec: ArrayLike,
@@ -82,7 +107,6 @@ def score_rows(
         NaN becomes null. ``weight`` is the denominator of a metric that is a ratio.
     """
     rows = np.asarray(rec, np.int64)
-    base = recordings.select("recording", "system", "scenario")[rows]
 
     def column(name: str, data: object) -> pl.Series:
         kind = SCORES[name]
@@ -91,22 +115,22 @@ def score_rows(
         if isinstance(data, pl.Series):
             return data.cast(kind).alias(name)
         array = np.asarray(data)
-        if array.dtype.kind == "f":
-            return pl.Series(name, array).fill_nan(None).cast(kind)
-        return (
-            pl.Series(name, array.tolist(), dtype=kind)
-            if array.dtype.kind in "OU"
-            else (pl.Series(name, array).cast(kind))
-        )
+        if array.dtype.kind in "OU":
+            return pl.Series(name, array.tolist(), dtype=kind)
+        return pl.Series(name, array, nan_to_null=True).cast(kind)
 
-    return base.with_columns(
-        column("metric", metric),
-        column("value", np.asarray(value, np.float64)),
-        column("status", status),
-        column("reason", reason),
-        column("reference_ms", reference_ms),
-        column("decided_ms", decided_ms),
-        column("margin_s", margin_s),
-        column("source", source),
-        column("weight", weight),
-    ).select(SCORES.names())
+    # Made of series, not of expressions: a query has a price, and there are many metrics.
+    return pl.DataFrame(
+        [
+            *(recordings[name].gather(rows) for name in ("recording", "system", "scenario")),
+            column("metric", metric),
+            column("value", np.asarray(value, np.float64)),
+            column("status", status),
+            column("reason", reason if explained() else None),
+            column("reference_ms", reference_ms),
+            column("decided_ms", decided_ms),
+            column("margin_s", margin_s),
+            column("source", source),
+            column("weight", weight),
+        ]
+    )

@@ -5,10 +5,12 @@ there is none. An annotation of the manifest wins over detection.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 
+from flexi_score.metrics.registry import explained
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints
@@ -36,14 +38,14 @@ class Cases:
     end: Ints
     silent: Bools
 
-    @property
+    @cached_property
     def rows(self) -> pl.DataFrame:
         """Manifest rows of these recordings."""
         return self.structure.tracks.recordings[self.rec]
 
     def annotated(self, column: str) -> Floats:
         """An annotation in ms as moments on the axis, NaN where the manifest has none."""
-        values = self.rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        values = self.rows[column].cast(pl.Float64).to_numpy()  # null becomes NaN
         return np.asarray(values + self.origin, np.float64)
 
     def own_ms(self, at: Floats) -> Floats:
@@ -94,17 +96,17 @@ def prefer(annotated: Floats, detected: Floats) -> tuple[Floats, pl.Series]:
     """The annotated moment where there is one, else the detected; and which of them it is."""
     given = ~np.isnan(annotated)
     value = np.where(given, annotated, detected)
-    frame = pl.DataFrame({"given": given, "none": np.isnan(value)})
-    which = frame.select(
-        pl.when("none").then(None).when("given").then(pl.lit("annotation")).otherwise(
-            pl.lit("detected")
-        )
-    ).to_series()  # fmt: skip
-    return value, which
+    which = np.where(np.isnan(value), 2, given.astype(np.uint32)).astype(np.uint32)
+    return value, pl.Series(["detected", "annotation", None], dtype=pl.String).gather(which)
 
 
 def say(template: str, *values: Floats | Ints) -> pl.Series:
-    """A sentence a row: ``{}`` in the template stands for milliseconds, written in seconds."""
+    """A sentence a row: ``{}`` in the template stands for milliseconds, written in seconds.
+
+    Null where nobody asks for reasons (:func:`flexi_score.metrics.registry.without_reasons`).
+    """
+    if not explained():
+        return pl.Series([None], dtype=pl.String).new_from_index(0, len(values[0]))
     frame = pl.DataFrame({str(i): np.asarray(v, np.float64) for i, v in enumerate(values)})
     shown = [
         (pl.col(name) / 1000).round(3).fill_nan(None).cast(pl.String).fill_null("-")
@@ -116,6 +118,12 @@ def say(template: str, *values: Floats | Ints) -> pl.Series:
 def choose(*choices: tuple[Bools, pl.Series | str], otherwise: pl.Series | str) -> pl.Series:
     """The text of the first condition that holds, row by row."""
     size = len(choices[0][0])
+    if isinstance(otherwise, str) and all(isinstance(text, str) for _, text in choices):
+        texts = pl.Series([otherwise, *(text for _, text in choices)], dtype=pl.String)
+        which = np.zeros(size, np.uint32)
+        for number, (condition, _) in reversed(list(enumerate(choices, 1))):
+            which[condition] = number
+        return texts.gather(which)
 
     def column(text: pl.Series | str) -> pl.Series:
         return pl.Series([text]).new_from_index(0, size) if isinstance(text, str) else text
