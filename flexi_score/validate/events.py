@@ -9,9 +9,9 @@ from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
 from flexi_score.segment.events import events_frame
 from flexi_score.segment.structure import build_structure
-from flexi_score.segment.tracks import Ints
+from flexi_score.segment.tracks import Ints, select_tracks
 from flexi_score.validate.match import match
-from flexi_score.validate.paired import Paired, take
+from flexi_score.validate.paired import Paired
 
 EVENT_COUNTS = make_schema(
     {
@@ -49,7 +49,7 @@ def event_counts(
     polars.DataFrame
         A row for each recording both of whose sides are known, kind and speaker.
     """
-    tracks = take(paired.truth, paired.both)
+    tracks = select_tracks(paired.truth, paired.both)
     names = tracks.recordings["recording"]
     origin = axis.origins(tracks.duration_ms)
     truth = _numbered(events_frame(build_structure(tracks, settings), with_text=False), names)

@@ -10,7 +10,8 @@ from flexi_score.metrics import profile_metrics, score_structure
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import SCORES, make_schema
 from flexi_score.segment.structure import build_structure
-from flexi_score.validate.paired import Paired, take
+from flexi_score.segment.tracks import select_tracks
+from flexi_score.validate.paired import Paired
 from flexi_score.validate.truth import Truth
 
 OUTCOMES = make_schema(
@@ -58,7 +59,7 @@ def truth_scores(paired: Paired, truth: Truth, settings: Settings) -> pl.DataFra
     judged = [metric.name for metric in metrics if metric.judged]
     scores = SCORES.to_frame()
     if use.any():
-        tracks = take(paired.truth, use)
+        tracks = select_tracks(paired.truth, use)
         scores = score_structure(build_structure(tracks, settings), settings)
         scores = scores.filter(~pl.col("metric").is_in(judged))
     scores = scores.with_columns(truth_source=pl.lit("speech"))

@@ -59,8 +59,9 @@ class Paired:
         Whether both the truth and the run know anything of that side.
     bridged : bool
         Whether the found intervals are IPUs.
-    missing, extra, failed : list of str
-        Recordings with truth that the run does not have; without truth; that failed in the run.
+    missing, extra, failed, excluded : list of str
+        Recordings with truth that the run does not have; without truth; that failed in the run;
+        that its health gate left out.
     lengths_differ : int
         Recordings whose stated length is more than 0.1 s from the run's.
     """
@@ -72,6 +73,7 @@ class Paired:
     missing: list[str]
     extra: list[str]
     failed: list[str]
+    excluded: list[str]
     lengths_differ: int
 
     @property
@@ -140,15 +142,18 @@ def pair(run: Scored, truth: Truth, speech: Tracks | None = None) -> Paired:
         s: (rows[f"{s}_known"] & rows.select(_heard(s)).to_series()).to_numpy() for s in SPEAKERS
     }
     has_truth = set(stated["recording"].to_list())
-    of_run = set(run.recordings["recording"].to_list())
+    refused = run.scores.filter(pl.col("status") == "excluded")["recording"].unique()
+    of_run = set(run.recordings["recording"].to_list()) | set(run.failures["recording"].to_list())
+    out = set(refused.to_list()) - of_run
     return Paired(
         truth=tracks,
         found={s: _found(run, speech, s, names) for s in SPEAKERS},
         known=known,
         bridged=speech is None,
-        missing=[n for n in stated["recording"].to_list() if n not in of_run | failed],
+        missing=[n for n in stated["recording"].to_list() if n not in of_run | out],
         extra=[n for n in in_run["recording"].to_list() if n not in has_truth],
         failed=[n for n in run.failures["recording"].to_list() if n in has_truth],
+        excluded=sorted(out & has_truth),
         lengths_differ=int(rows.select(differs.fill_null(False).sum()).item()),
     )
 
@@ -206,29 +211,6 @@ def _tracks(rows: pl.DataFrame, length: Ints, truth: Truth, names: pl.Series) ->
         _intervals(speech.filter(pl.col("speaker") == "model")),
         words_of("user"),
         words_of("model"),
-    )
-
-
-def take(tracks: Tracks, which: Bools) -> Tracks:
-    """Tracks of some of the recordings, numbered anew."""
-    number = np.cumsum(which) - 1
-
-    def intervals(side: Intervals) -> Intervals:
-        own = side.take(which[side.rec])
-        return Intervals(number[own.rec], own.start_ms, own.end_ms)
-
-    def words(side: Words) -> Words:
-        own = which[side.rec]
-        return Words(number[side.rec[own]], side.start_ms[own], side.end_ms[own],
-                     side.text.filter(own), side.count[own], side.known[which])  # fmt: skip
-
-    return Tracks(
-        tracks.recordings.filter(pl.Series(which)),
-        tracks.duration_ms[which],
-        intervals(tracks.user_speech),
-        intervals(tracks.model_speech),
-        words(tracks.user_words),
-        words(tracks.model_words),
     )
 
 

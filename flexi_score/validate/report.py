@@ -330,6 +330,7 @@ def coverage(validation: Validation) -> list[str]:
         ("in_truth_not_in_run", "with truth but not in the run"),
         ("in_run_without_truth", "in the run without truth"),
         ("failed_in_run", "failed in the run: not counted as missed speech"),
+        ("excluded_in_run", "left out by the run's health gate: not counted as missed speech"),
     ):
         if info[key]:
             lines.append(f"{len(info[key])} {text}: {plain(name_some(info[key]))}")

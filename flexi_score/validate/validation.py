@@ -93,8 +93,8 @@ def validate(
     Returns
     -------
     Validation
-        Over the recordings that both have. Failed recordings are not counted as missed speech:
-        they are listed in ``info``.
+        Over the recordings that both have. Recordings that failed, or that the health gate left
+        out, are not counted as missed speech: they are listed in ``info``.
 
     Raises
     ------
@@ -131,6 +131,7 @@ def validate(
         "in_truth_not_in_run": paired.missing,
         "in_run_without_truth": paired.extra,
         "failed_in_run": paired.failed,
+        "excluded_in_run": paired.excluded,
         "unreadable_truth": truth.failures.to_dicts(),
         "lengths_differ": paired.lengths_differ,
         "conditions_left_out": left_out,
