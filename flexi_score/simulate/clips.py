@@ -105,26 +105,28 @@ class Clips:
         raise InputError(f"{self.root}: no clip {name!r}; {hint}")
 
 
-def measure_speech(audio: Signal) -> list[Span]:
+def measure_speech(audio: Signal, level: float | None = None) -> list[Span]:
     """Where there is speech in a clean signal (see the module's conventions).
 
     Parameters
     ----------
     audio : ndarray of float64, shape (n,)
         16 kHz.
+    level : float, optional
+        Active level of the speech; measured if not given.
 
     Returns
     -------
     list of (start_ms, end_ms)
         Empty where there is none.
     """
-    level = envelope(audio)
-    active = active_level(audio)
+    rms = envelope(audio)
+    active = active_level(audio) if level is None else level
     if active <= 0:
         return []
-    spans = bridge(_runs(level > active * 10 ** (FLOOR_DB / 20)), BRIDGE_MS)
+    spans = bridge(_runs(rms > active * 10 ** (FLOOR_DB / 20)), BRIDGE_MS)
     breath = active * 10 ** (BREATH_DB / 20)
-    return [(a, b) for a, b in spans if b - a >= ISLAND_MS and level[a:b].max() >= breath]
+    return [(a, b) for a, b in spans if b - a >= ISLAND_MS and rms[a:b].max() >= breath]
 
 
 def envelope(audio: Signal) -> Signal:
@@ -162,16 +164,24 @@ def make_clip(audio: Signal, name: str = "clip", *, voice: str = "", text: str =
         Where there is no speech in it.
     """
     audio = np.asarray(audio, np.float64)
-    spans = measure_speech(audio)
+    level = active_level(audio)
+    spans = measure_speech(audio, level)
+    # Until it is measured to be all of the clip where it is placed on silence: what was around it
+    # may have lifted its very edges over the threshold.
+    pad = np.zeros(WINDOW_MS * MS)
+    trimmed = audio[: len(audio) // MS * MS]
+    while spans and (spans[0][0] > 0 or spans[-1][1] < len(trimmed) // MS):
+        trimmed = trimmed[max(spans[0][0], 0) * MS : spans[-1][1] * MS]
+        padded = measure_speech(np.concatenate([pad, trimmed, pad]), level)
+        spans = [(a - WINDOW_MS, b - WINDOW_MS) for a, b in padded]
     if not spans:
         seconds = len(audio) / SAMPLE_RATE_HZ
         raise InputError(
             f"{name}: no speech in these {seconds:.2f} s (nothing of at least {ISLAND_MS} ms "
             "stands out); leave the file out, or record it louder"
         )
-    first, last = spans[0][0], spans[-1][1]
-    trimmed = audio[first * MS : last * MS] / active_level(audio)
-    return Clip(name, trimmed, tuple((a - first, b - first) for a, b in spans), voice, text)
+    inside = tuple((max(a, 0), min(b, len(trimmed) // MS)) for a, b in spans)
+    return Clip(name, trimmed / level, inside, voice, text)
 
 
 def cut_clip(clip: Clip, after_ms: int) -> Clip:
@@ -216,7 +226,8 @@ def read_clips(folder: str | Path) -> Clips:
     """All clips of a folder and its subfolders.
 
     A clip's name is its path without extension, its voice the subfolder, its text the content of
-    a ``.txt`` file of the same name, where there is one. Channels of a file are averaged.
+    a ``.txt`` file of the same name, where there is one. Channels of a file are averaged. Clips
+    should be clean: noise less than 35 dB below the voice counts as speech.
 
     Raises
     ------
