@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -490,7 +490,7 @@ def test_yaml_reads_ids_as_written_and_refuses_repeated_keys(tmp_path):
         "- just text\n"
     )
     manifest = read_input(write(tmp_path, "m.yaml", text))
-    assert manifest.rows["recording"].to_list() == ["0010", "1:30", "1000.0"]
+    assert manifest.rows["recording"].to_list() == ["0010", "1:30", "1e3"]
     assert manifest.rows["metadata"][1] == '{"since": "2024-01-02"}'
     reasons = manifest.failures["reason"].to_list()
     assert "row 3: key 'audio' is given twice" in reasons[0]
@@ -617,6 +617,8 @@ def write_csv(path, items, dotted):
 
 @unhurried
 @given(st.lists(rows(), min_size=1, max_size=5, unique_by=lambda row: row["id"]))
+@example([{"id": "0E0", "audio": "a.wav"}])
+@example([{"id": "x", "user_audio": "u.wav", "model_audio": "m.wav", "user_offset": 1e-05}])
 def test_all_formats_read_the_same(tmp_path_factory, items):
     folder = tmp_path_factory.mktemp("formats")
     expected = read_input(jsonl(folder, *items))

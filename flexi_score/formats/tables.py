@@ -201,9 +201,10 @@ _YAML_RESOLVERS: Final = {
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that marks repeated keys and reads numbers as YAML 1.2 does.
+    """SafeLoader that marks repeated keys and reads numbers as JSON writes them.
 
-    Under YAML 1.1 ``id: 0010`` is the number 8 and ``1:30`` is 90.
+    Under YAML 1.1 ``id: 0010`` is the number 8 and ``1:30`` is 90, and under YAML 1.2 ``0E0`` is 0:
+    writers leave such names unquoted all the same.
     """
 
     yaml_implicit_resolvers = _YAML_RESOLVERS
@@ -226,7 +227,7 @@ _Loader.add_implicit_resolver(
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(
-        r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?"
+        r"[-+]?(?:(?:0|[1-9][0-9]*)\.[0-9]*(?:[eE][-+]?[0-9]+)?|[1-9]e[-+][0-9]{2,}"
         r"|\.[0-9]+(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))$|\.(?:nan|NaN|NAN)$"
     ),
     list("-+0123456789."),
