@@ -319,6 +319,21 @@ def test_bleed_has_the_level_and_lag_asked_for(level_db: int, lag_ms: int, room_
     assert np.abs(capture.audio[1] - mix.audio[1]).max() < 1e-4
 
 
+def test_bleed_through_a_measured_room(tmp_path: Path) -> None:
+    response = np.zeros(4000)
+    response[[0, 480, 1600]] = 0.5, -0.3, 0.1  # the second after 30 ms
+    sf.write(tmp_path / "room.wav", response, RATE)
+    scene, library = one_scene()
+    mix = mix_scene(scene, library)
+    way = {"bleed_db": -15, "bleed_lag_ms": 10, "floor_db": None}
+    given = make_condition({"user": way | {"bleed_response": str(tmp_path / "room.wav")}})
+    leak = apply_condition(mix, given).audio[0] - mix.audio[0]
+    whole = np.convolve(mix.audio[1], np.concatenate([np.zeros(160), response]))[: len(leak)]
+    scale = np.dot(leak, whole) / np.dot(whole, whole)
+    assert np.abs(leak - scale * whole).max() < 1e-3 * np.abs(leak).max()
+    assert np.sum(leak**2) == pytest.approx(np.sum(mix.audio[1] ** 2) * 10**-1.5, rel=0.01)
+
+
 @pytest.mark.parametrize("codec", CODECS)
 def test_codecs_move_nothing(codec: str) -> None:
     scene, library = one_scene()

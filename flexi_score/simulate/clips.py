@@ -188,7 +188,7 @@ def cut_clip(clip: Clip, after_ms: int) -> Clip:
     """A clip that stops, with a fade of 8 ms, at the first clear speech from a moment on.
 
     A voice that stops is heard to its last moment only if it was speaking then, so the cut lies
-    where the speech is within 12 dB of its level.
+    where the speech is within 12 dB of its level. What is heard of its text is not known.
 
     Raises
     ------

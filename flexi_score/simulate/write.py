@@ -64,7 +64,7 @@ def write_scenes(
     Raises
     ------
     InputError
-        For a scene that cannot be made; nothing is left half written.
+        For a scene that cannot be made. Manifest and truth are written last, when all audio is.
     OutputError
         Where the folder cannot be written.
     """
