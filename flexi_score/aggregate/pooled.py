@@ -5,11 +5,13 @@ those are named) are resampled, never events.
 """
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from flexi_score.aggregate.intervals import Floats, generator
+from flexi_score.aggregate.intervals import LARGE, Floats, generator
 from flexi_score.config import SummarySettings
 from flexi_score.metrics.conversation import OBSERVED
 from flexi_score.schema import SUMMARY
@@ -69,6 +71,8 @@ def add_quantiles(
                                      .alias("unit"))  # fmt: skip
     table = summary.with_row_index("place")
     rows = table.filter(pl.col("metric").is_in(list(metrics)))
+    # Most scenarios have none of these metrics: resampling their events would be for nothing.
+    pooled = pooled.join(rows.select(_KEY).unique(), on=_KEY, how="semi", nulls_equal=True)
     found: list[dict[str, object]] = []
     for key, part in pooled.sort("value").group_by(_KEY, maintain_order=True):
         value, low, high = clustered_quantiles(
@@ -123,7 +127,8 @@ def clustered_quantiles(
     Returns
     -------
     value, low, high : ndarray of float64, shape (len(qs),)
-        Limits are NaN for fewer than two units.
+        Limits are NaN for fewer than two units. Of more than
+        :data:`~flexi_score.aggregate.intervals.LARGE` they are computed, not resampled.
     """
     order = values.arg_sort()
     x = values.gather(order).to_numpy()
@@ -133,6 +138,8 @@ def clustered_quantiles(
     size = int(codes.max()) + 1
     if size < 2:
         return value, np.full(len(q), np.nan), np.full(len(q), np.nan)
+    if size > LARGE:
+        return value, *_computed(x, codes, q, value, settings.confidence)
     distinct, which = np.unique(x, return_inverse=True)
     below_each: Floats | None = None
     if size * len(distinct) < min(_HISTOGRAM * len(x), 4 * _BLOCK):
@@ -160,3 +167,21 @@ def clustered_quantiles(
             drawn[:, begin + i] = at + (place - below) * (after - at)
     tail = (1 - settings.confidence) / 2
     return value, *np.quantile(drawn, [tail, 1 - tail], axis=1)
+
+
+def _computed(
+    x: Floats, codes: NDArray[np.int64], q: Floats, value: Floats, confidence: float
+) -> tuple[Floats, Floats]:
+    """Limits for many units without resampling (Woodruff 1952).
+
+    The share of values up to the quantile is a ratio over units; its normal interval is read back
+    through the distribution of the values. ``x`` is sorted, ``codes`` are its units.
+    """
+    n, z = len(x), NormalDist().inv_cdf((1 + confidence) / 2)
+    size = np.bincount(codes)
+    low, high = np.empty(len(q)), np.empty(len(q))
+    for i, (share, at) in enumerate(zip(q, value, strict=True)):
+        below = np.bincount(codes, x <= at, minlength=len(size))
+        error = np.sqrt(np.sum((below - share * size) ** 2)) / n
+        low[i], high[i] = np.quantile(x, np.clip([share - z * error, share + z * error], 0, 1))
+    return low, high

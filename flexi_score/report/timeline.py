@@ -91,54 +91,62 @@ def timelines(
         pl.col("recording").is_in(wanted)
         & (pl.col("reference_ms").is_not_null() | pl.col("decided_ms").is_not_null())
     )
-    of_scores = {
-        key[0]: part.to_dicts() for key, part in moments.group_by("recording", maintain_order=True)
-    }
+    of_scores, of_events = _by_recording(moments), _by_recording(kept)
     drawn = {}
-    for (recording,), part in kept.group_by("recording", maintain_order=True):
-        duration = part["end_ms"].max()
-        if isinstance(duration, int) and duration > 0:
-            drawn[str(recording)] = _timeline(
-                part, duration, of_scores.get(recording, []), labels, max_turns
+    for recording, rows in of_events.items():
+        duration = max(row["end_ms"] for row in rows)
+        if duration > 0:
+            drawn[recording] = _timeline(
+                rows, duration, of_scores.get(recording, []), labels, max_turns
             )
     return drawn
 
 
+def _by_recording(table: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Rows of each recording; plain ones, as hundreds of small tables take longer to handle."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in table.iter_rows(named=True):
+        found.setdefault(row["recording"], []).append(row)
+    return found
+
+
 def _timeline(
-    events: pl.DataFrame,
+    events: list[dict[str, Any]],
     duration: int,
     scores: list[dict[str, Any]],
     labels: Mapping[tuple[str, str], str],
     max_turns: int,
 ) -> Timeline:
     spans: list[Span] = []
-    thinned = bool((events["kind"] == "ipu").sum() > _MOST)
+    thinned = sum(row["kind"] == "ipu" for row in events) > _MOST
     # In drawing order: what lies below first.
     for kind in ("gap", "overlap", "pause", "ipu", "backchannel", "interruption"):
-        for (speaker,), part in events.filter(pl.col("kind") == kind).group_by(
-            "speaker", maintain_order=True
-        ):
+        parts: dict[str, list[dict[str, Any]]] = {}
+        for row in events:
+            if row["kind"] == kind:
+                parts.setdefault(str(row["speaker"]), []).append(row)
+        for speaker, part in parts.items():
             if thinned:
-                spans += _thin(kind, str(speaker), part, duration)
+                spans += _thin(kind, speaker, part, duration)
             else:
                 spans += [
                     Span(
                         kind + _outcome(row),
-                        str(speaker),
+                        speaker,
                         _percent(row["start_ms"], duration),
                         _percent(row["end_ms"] - row["start_ms"], duration),
                         _tip(row),
                     )
-                    for row in part.iter_rows(named=True)
+                    for row in part
                 ]
-    turns = events.filter((pl.col("kind") == "turn") & pl.col("text").is_not_null())
+    turns = [row for row in events if row["kind"] == "turn" and row["text"] is not None]
     transcript = tuple(
         (
             row["speaker"],
             f"{row['start_ms'] / 1000:.2f}–{row['end_ms'] / 1000:.2f}",
             _short(row["text"], 400),
         )
-        for row in turns.head(max_turns).iter_rows(named=True)
+        for row in turns[:max_turns]
         if row["text"].strip()
     )
     return Timeline(
@@ -170,9 +178,9 @@ def _tip(row: dict[str, Any]) -> str:
     return f"{who} {kind}{outcome} {times}{words}".strip()
 
 
-def _thin(kind: str, speaker: str, part: pl.DataFrame, duration: int) -> list[Span]:
+def _thin(kind: str, speaker: str, part: list[dict[str, Any]], duration: int) -> list[Span]:
     """Spans joined where less than a thousandth of the recording lies between them."""
-    start, end = part["start_ms"].to_numpy(), part["end_ms"].to_numpy()
+    start, end = (np.array([row[name] for row in part]) for name in ("start_ms", "end_ms"))
     reach = np.maximum.accumulate(end)
     new = np.concatenate([[True], start[1:] - reach[:-1] > duration / 1000])
     first = start[new]
