@@ -10,6 +10,7 @@ A folder of append-only tables, each a set of Parquet parts::
     health/*.parquet          one row a pair of channels: how they were captured
     recordings/*.parquet      manifest rows, with the keys of what belongs to them
     failures/*.parquet        recordings that could not be used, and why
+    files/*.parquet           hashes of files, so that they need not be read again: only a cache
 
 Artefacts are addressed by content: the key of a channel is a hash of the audio file's bytes, the
 channel number, the detector's weights and the settings that shaped it. The same audio under two
@@ -23,7 +24,8 @@ import io
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -108,9 +110,22 @@ LINKS: Final = pl.Schema(
         "user_segments_key": pl.String,
         "model_segments_key": pl.String,
         "duration_ms": pl.Int64,
+        "manifest_position": pl.Int64,  # counted from 0
     }
 )
 ARCHIVED: Final = pl.Schema({**RECORDINGS, **LINKS})
+#: Attempts that failed: a recording is not tried again while ``source_hash`` stays the same.
+ATTEMPTS: Final = make_schema({**FAILURES, "source_hash": pl.String})
+#: Hash of a file that has not been touched since; of use where all but the hash still hold.
+FILES: Final = make_schema(
+    {
+        "path": pl.String,
+        "n_bytes": pl.Int64,
+        "mtime_ns": pl.Int64,
+        "ctime_ns": pl.Int64,
+        "sha256": pl.String,
+    }
+)
 
 TABLES: Final[Mapping[str, pl.Schema]] = {
     "channels": CHANNELS,
@@ -119,7 +134,8 @@ TABLES: Final[Mapping[str, pl.Schema]] = {
     "leaks": LEAKS,
     "health": HEALTH,
     "recordings": ARCHIVED,
-    "failures": FAILURES,
+    "failures": ATTEMPTS,
+    "files": FILES,
 }
 
 
@@ -185,16 +201,22 @@ def append(archive: Path, table: str, rows: Sequence[Mapping[str, Any]] | pl.Dat
         return
     schema = TABLES[table]
     frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, schema=schema)
+    absent = [pl.lit(None, kind).alias(n) for n, kind in schema.items() if n not in frame.columns]
     buffer = io.BytesIO()
-    frame.select(schema.names()).cast(schema).write_parquet(buffer, compression="zstd")
+    frame.with_columns(absent).select(schema.names()).cast(schema).write_parquet(
+        buffer, compression="zstd"
+    )
     data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()[:16]
     folder = archive / table
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / f"{time.time_ns():020d}-{digest}.parquet", data)
+        _write_whole(folder / f"{_next_stamp(archive):020d}-{digest}.parquet", data)
     except OSError as error:
-        raise ArchiveError(f"{folder}: cannot add to the archive: {error}") from error
+        raise ArchiveError(
+            f"{folder}: cannot add to the archive: {error}; what it holds is whole: make room, "
+            "then run the same command again, and only what is missing is extracted"
+        ) from error
 
 
 def read_columns(archive: Path, table: str, columns: Sequence[str]) -> pl.DataFrame:
@@ -269,27 +291,36 @@ def _read_rows(archive: Path, table: str, wanted: pl.Series) -> pl.DataFrame:
 
 
 def read_recordings(archive: Path) -> pl.DataFrame:
-    """Every recording of the archive (:data:`ARCHIVED`), in the order in which they came.
+    """Every recording of the archive (:data:`ARCHIVED`), in the order of their manifest.
 
-    A recording that was added again has its newer row. Those that last failed are left out.
+    The order is that of the manifest, not that of the work, so that it does not depend on how the
+    work was divided or interrupted. A recording that was added again has its newer row. Those that
+    last failed are left out.
     """
     good = _read_log(archive, "recordings")
     bad = _read_log(archive, "failures")
     latest = bad.select("recording", pl.col("part").alias("failed_in"))
     rows = good.join(latest, on="recording", how="left", maintain_order="left")
-    return rows.filter(
-        pl.col("failed_in").is_null() | (pl.col("part") > pl.col("failed_in"))
-    ).select(ARCHIVED.names())
+    rows = rows.filter(pl.col("failed_in").is_null() | (pl.col("part") > pl.col("failed_in")))
+    placed = rows["manifest_position"].is_not_null().any()
+    order = ["manifest_position", "recording"] if placed else []
+    rows = rows.sort(order, nulls_last=True, maintain_order=True) if order else rows
+    return rows.select(ARCHIVED.names())
 
 
 def read_failures(archive: Path) -> pl.DataFrame:
     """Recordings whose last attempt failed (:data:`flexi_score.schema.FAILURES`)."""
+    return read_attempts(archive).select(FAILURES.names()).sort("recording")
+
+
+def read_attempts(archive: Path) -> pl.DataFrame:
+    """Recordings whose last attempt failed, and what was tried (:data:`ATTEMPTS`)."""
     good = _read_log(archive, "recordings")
     bad = _read_log(archive, "failures")
     latest = good.select("recording", pl.col("part").alias("done_in"))
     rows = bad.join(latest, on="recording", how="left", maintain_order="left")
     return rows.filter(pl.col("done_in").is_null() | (pl.col("part") > pl.col("done_in"))).select(
-        FAILURES.names()
+        ATTEMPTS.names()
     )
 
 
@@ -306,27 +337,68 @@ def _read_log(archive: Path, table: str) -> pl.DataFrame:
     return rows.with_columns(names).unique("recording", keep="last", maintain_order=True)
 
 
+def damaged_parts(archive: Path, tables: Iterable[str] = tuple(TABLES)) -> list[Path]:
+    """Parts whose bytes do not match the hash in their name."""
+    parts = [part for table in tables for part in _parts(archive, table)]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashing leaves the interpreter free
+        whole = list(pool.map(_is_whole, parts))
+    return [part for part, good in zip(parts, whole, strict=True) if not good]
+
+
+def set_aside(part: Path) -> Path:
+    """Take a damaged part out of the archive: it is renamed to ``*.damaged``."""
+    aside = part.with_name(f"{part.name}.damaged")
+    try:
+        os.replace(part, aside)
+    except OSError as error:
+        raise ArchiveError(f"{part}: is damaged and cannot be moved aside: {error}") from error
+    return aside
+
+
+def explain_damage(part: Path) -> str:
+    """What is wrong with a damaged part, and what to do."""
+    return (
+        f"{part}: is damaged (its bytes do not match the hash in its name); extract the same input "
+        f"into {part.parent.parent} again with --repair, which moves it aside and makes again what "
+        "was in it"
+    )
+
+
 def _parts(archive: Path, table: str) -> list[Path]:
     return sorted((archive / table).glob("*.parquet"))
 
 
 def _scan(parts: Sequence[Path], include_file_paths: str | None = None) -> pl.LazyFrame:
-    return pl.scan_parquet(list(parts), glob=False, include_file_paths=include_file_paths)
+    # A part that was written before a column was thought of has nulls there.
+    return pl.scan_parquet(
+        list(parts), glob=False, include_file_paths=include_file_paths,
+        schema=TABLES[parts[0].parent.name], missing_columns="insert", extra_columns="ignore",
+    )  # fmt: skip
+
+
+def _is_whole(part: Path) -> bool:
+    """Whether a part's bytes have the hash that its name carries."""
+    try:
+        with part.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return False
+    return found[:16] == part.stem.split("-")[-1]
 
 
 def _blame(parts: Sequence[Path], error: Exception) -> str:
-    """Which part is damaged: its name carries the hash that its bytes should have."""
+    """Which part is damaged."""
     for part in parts:
-        try:
-            whole = hashlib.sha256(part.read_bytes()).hexdigest()[:16] == part.stem.split("-")[-1]
-        except OSError:
-            whole = False
-        if not whole:
-            return (
-                f"{part}: is damaged (its bytes do not match the hash in its name); delete it and "
-                "extract the same input into this archive again"
-            )
+        if not _is_whole(part):
+            return explain_damage(part)
     return f"{parts[0].parent}: cannot be read: {error}"
+
+
+def _next_stamp(archive: Path) -> int:
+    """Now (ns), or right after the newest attempt where the clock has been set back."""
+    names = [part.name for table in ("recordings", "failures") for part in _parts(archive, table)]
+    newest = max((name.partition("-")[0] for name in names), default="")
+    return max(time.time_ns(), int(newest) + 1 if newest.isdigit() else 0)
 
 
 def _write_whole(path: Path, data: bytes) -> None:
@@ -340,3 +412,9 @@ def _write_whole(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # the new name, too, must outlive a power cut
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -64,6 +64,9 @@ class ExtractSettings(_Group):
     language: str = _choice("en", "spoken language (ISO 639-1), or auto to detect it", "Whisper")
     beam_size: int = _number(1, "", "beams in recognition", "faster-whisper", 1, 20)
     compute_type: str = _choice("int8", "arithmetic of the recogniser", "CTranslate2")
+    device: Literal["auto", "cpu", "cuda"] = _choice(
+        "auto", "where the recogniser runs: auto takes a GPU where there is one", "CTranslate2"
+    )
 
 
 class SpeechSettings(_Group):

@@ -4,10 +4,10 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -82,6 +82,11 @@ def extract(
     settings: Settings | None = None,
     layout: str = "auto",
     threads: int = 0,
+    workers: int = 1,
+    executor: Literal["local", "ray"] = "local",
+    shard: tuple[int, int] | None = None,
+    retry_failed: bool = False,
+    repair: bool = False,
     progress: Progress = _quiet,
 ) -> tuple[Path, Manifest]:
     """Extract recordings into an archive; what it already holds is not done again.
@@ -98,6 +103,17 @@ def extract(
         How to read a folder (``auto`` finds out).
     threads : int
         Threads of each model, 0 for its own choice.
+    workers : int
+        Processes to work in: 1 is this one, 0 chooses by the machine and the amount of audio.
+        More than one needs ``if __name__ == "__main__":`` in the calling program.
+    executor : {"local", "ray"}
+        Where the workers run.
+    shard : (i, n), optional
+        Only the i-th of n parts of the input, i from 1: by a hash of the recording's id.
+    retry_failed : bool
+        Whether to repeat failed attempts of which nothing has changed since.
+    repair : bool
+        Whether to move damaged parts of the archive aside and make again what was in them.
     progress : callable
         Called after each recording: its row, its seconds, an error message or None.
 
@@ -115,27 +131,25 @@ def extract(
     settings = settings or Settings()
     manifest = source if isinstance(source, Manifest) else read_input(source, layout)
     folder = store.open_archive(archive, create=True)
-    rows = manifest.rows
-    has_audio = bool(
-        rows.select(
-            (pl.col("audio").is_not_null() | pl.col("user_audio").is_not_null()).any()
-        ).item()
-    )
-    # A recogniser is not loaded where every channel brings its own transcript.
-    words_missing = rows.filter(
-        (pl.col("audio").is_not_null() | pl.col("user_audio").is_not_null())
-        & (pl.col("user_words").is_null() | pl.col("model_words").is_null())
-    )
     # The extraction modules are the only heavy imports; scoring an archive never gets here.
-    from flexi_score.extract.recordings import extract_recordings, load_extractor
+    from flexi_score.extract.run import extract_rows, in_shard
 
-    extractor = load_extractor(
-        settings.extract,
-        detect=has_audio,
-        recognize=settings.extract.asr != "none" and len(words_missing) > 0,
-        threads=threads,
-    )
-    extract_recordings(rows, folder, extractor, done=progress)
+    positions = pl.Series(range(len(manifest.rows)), dtype=pl.Int64)
+    if shard is not None:
+        mine = in_shard(manifest.rows, shard)
+        positions = positions.filter(mine)
+        refused = manifest.failures.filter(in_shard(manifest.failures, shard))
+        manifest = replace(manifest, rows=manifest.rows.filter(mine), failures=refused)
+    counts = extract_rows(
+        manifest.rows, folder, settings.extract, workers=workers, threads=threads,
+        executor=executor, retry_failed=retry_failed, repair=repair, positions=positions,
+        progress=progress,
+    )  # fmt: skip
+    if counts.skipped:
+        manifest.warnings.append(
+            f"{counts.skipped} recordings failed before and nothing has changed since: not tried "
+            "again; --retry-failed tries them"
+        )
     return folder, manifest
 
 
@@ -146,6 +160,8 @@ def score(
     archive: str | Path | None = None,
     layout: str = "auto",
     threads: int = 0,
+    workers: int = 1,
+    retry_failed: bool = False,
     progress: Progress = _quiet,
     with_text: bool = True,
 ) -> Run:
@@ -160,7 +176,7 @@ def score(
         The defaults of profile ``paper`` if not given; see :func:`flexi_score.load_settings`.
     archive : path, optional
         Where to keep what is extracted; a temporary folder if not given.
-    layout, threads, progress
+    layout, threads, workers, retry_failed, progress
         As in :func:`extract`.
     with_text : bool
         Whether events carry their words.
@@ -180,11 +196,12 @@ def score(
         with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
             return score(
                 source, settings=settings, archive=temporary, layout=layout, threads=threads,
-                progress=progress, with_text=with_text,
+                workers=workers, progress=progress, with_text=with_text,
             )  # fmt: skip
     folder, manifest = extract(
-        source, archive, settings=settings, layout=layout, threads=threads, progress=progress
-    )
+        source, archive, settings=settings, layout=layout, threads=threads, workers=workers,
+        retry_failed=retry_failed, progress=progress,
+    )  # fmt: skip
     wanted = manifest.rows.select("recording")
     rows = wanted.join(
         store.read_recordings(folder), on="recording", how="inner", maintain_order="left"

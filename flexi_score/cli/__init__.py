@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from flexi_score.cli import check, compare, info, score, simulate, sweep, validate
+from flexi_score.cli import check, compare, info, merge, score, simulate, sweep, validate
 from flexi_score.cli.app import INTERRUPTED, OK, UNUSABLE, app
 from flexi_score.errors import FlexiScoreError
 
-__all__ = ["app", "check", "compare", "info", "main", "score", "simulate", "sweep", "validate"]
+__all__ = [
+    "app", "check", "compare", "info", "main", "merge", "score", "simulate", "sweep", "validate",
+]  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

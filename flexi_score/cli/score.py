@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -18,6 +18,13 @@ from flexi_score.cli.app import (
     app,
     chosen_settings,
 )
+
+Workers = Annotated[
+    int, Parameter(help="Processes that extract; 0 chooses by the machine and the audio.")
+]
+RetryFailed = Annotated[
+    bool, Parameter(negative="", help="Try again what failed before, though nothing changed.")
+]
 
 
 @app.command
@@ -36,7 +43,9 @@ def score(
     archive: Annotated[
         Path | None, Parameter(help="Where to keep what is extracted [the run folder's archive].")
     ] = None,
+    workers: Workers = 0,
     threads: Threads = 0,
+    retry_failed: RetryFailed = False,
     gate: Annotated[
         bool, Parameter(help="Leave out recordings that the health gate refuses.")
     ] = True,
@@ -62,7 +71,8 @@ def score(
         with _Progress(source, layout, quiet) as progress:
             run = pipeline.score(
                 progress.manifest, settings=settings, archive=archive or target / "archive",
-                layout=layout, threads=threads, progress=progress.advance,
+                layout=layout, threads=threads, workers=workers, retry_failed=retry_failed,
+                progress=progress.advance,
             )  # fmt: skip
     pipeline.write(run, target)
     _show(run, target)
@@ -93,7 +103,18 @@ def extract(
     asr: Asr = None,
     language: Language = None,
     layout: Layout = "auto",
+    workers: Workers = 0,
     threads: Threads = 0,
+    executor: Annotated[
+        Literal["local", "ray"], Parameter(help="Where workers run: here, or as Ray actors.")
+    ] = "local",
+    shard: Annotated[
+        str | None, Parameter(help="Only part i of n of the recordings, as 2/8; see merge.")
+    ] = None,
+    retry_failed: RetryFailed = False,
+    repair: Annotated[
+        bool, Parameter(negative="", help="Move damaged parts aside; make again what they held.")
+    ] = False,
     quiet: Quiet = False,
 ) -> int:
     """Extract speech and words of INPUT into an archive, to be scored any time without audio.
@@ -101,31 +122,50 @@ def extract(
     Try:
 
         flexi-score extract calls/ --archive calls.archive
+        flexi-score extract calls/ --archive calls.archive --workers 8 --asr base
+        flexi-score extract calls.jsonl --archive part2.archive --shard 2/8
     """
     from flexi_score import archive as store
     from flexi_score import pipeline
 
     settings = chosen_settings("paper", set_, asr=asr, language=language)
-    with _Progress(source, layout, quiet) as progress:
-        pipeline.extract(
-            progress.manifest, archive, settings=settings, threads=threads,
+    part = _shard(shard)
+    with _Progress(source, layout, quiet, part) as progress:
+        _, manifest = pipeline.extract(
+            progress.manifest, archive, settings=settings, threads=threads, workers=workers,
+            executor=executor, shard=part, retry_failed=retry_failed, repair=repair,
             progress=progress.advance,
         )  # fmt: skip
     held, failed = store.read_recordings(archive), store.read_failures(archive)
-    refused = len(progress.manifest.failures)
+    refused = len(manifest.failures)
     print(f"{archive}: {len(held)} recordings; {len(failed) + refused} failed")
-    for row in [*progress.manifest.failures.iter_rows(named=True), *failed.iter_rows(named=True)]:
+    for row in [*manifest.failures.iter_rows(named=True), *failed.iter_rows(named=True)]:
         print(f"  {row['recording']}: {row['reason']}", file=sys.stderr)
     return SOME_FAILED if len(failed) + refused else OK
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    from flexi_score.extract.run import parse_shard
+
+    return parse_shard(text)
 
 
 class _Progress:
     """A bar on stderr, by seconds of audio; plain lines where stderr is no terminal."""
 
-    def __init__(self, source: Path, layout: str, quiet: bool) -> None:
+    def __init__(
+        self, source: Path, layout: str, quiet: bool, shard: tuple[int, int] | None = None
+    ) -> None:
         from flexi_score.manifest import read_input
 
         self.manifest = read_input(source, layout)
+        self._rows = self.manifest.rows
+        if shard is not None:
+            from flexi_score.extract.run import in_shard
+
+            self._rows = self._rows.filter(in_shard(self._rows, shard))
         self._quiet = quiet
         self._seconds: dict[str, float] = {}
 
@@ -133,13 +173,14 @@ class _Progress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+        self._told = len(self.manifest.warnings)
         for warning in self.manifest.warnings:
             print(warning, file=sys.stderr)
         if not self._quiet:
             from flexi_score.extract.recordings import recordings_seconds
 
-            names = self.manifest.rows["recording"].to_list()
-            found = recordings_seconds(self.manifest.rows)
+            names = self._rows["recording"].to_list()
+            found = recordings_seconds(self._rows)
             self._seconds = dict(zip(names, found, strict=True))
         self._bar = Progress(
             TextColumn("extract"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
@@ -154,12 +195,14 @@ class _Progress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+        for warning in self.manifest.warnings[self._told :]:
+            print(warning, file=sys.stderr)
 
     def advance(self, row: Any, seconds: float, error: str | None) -> None:
         """One recording is done."""
         self._done += 1
         name = row["recording"]
-        count = f"{self._done}/{len(self.manifest.rows)} recordings"
+        count = f"{self._done}/{len(self._rows)} recordings"
         self._bar.update(self._task, advance=self._seconds.get(name, 0.0), count=count)
         if error is not None and not self._quiet:
             self._bar.console.print(f"{name}: {error}", markup=False, highlight=False)

@@ -1,8 +1,7 @@
 """One recording after another from audio into the archive."""
 
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +12,7 @@ import polars as pl
 from flexi_score import archive as store
 from flexi_score.audio import content_hash, probe
 from flexi_score.config import ExtractSettings, SpeechSettings
-from flexi_score.errors import FlexiScoreError, RecordingError
+from flexi_score.errors import RecordingError
 from flexi_score.extract.health import measure_health
 from flexi_score.extract.levels import FLOOR_DB, ChannelLevels, gain_db, measure_levels
 from flexi_score.extract.signal import Signal, open_signals
@@ -24,10 +23,6 @@ from flexi_score.segment.detect import speech_segments
 #: Recognition hears all that this finds, whatever the scoring thresholds will be: the words of an
 #: archive must not depend on settings that can be changed later.
 HEARD: Final = SpeechSettings(min_silence_ms=100, pad_ms=30, refine=False, bleed=False)
-
-#: Artefacts are written at least this often.
-_FLUSH_S: Final = 20.0
-_FLUSH_RECORDINGS: Final = 32
 
 Row = Mapping[str, Any]
 
@@ -46,24 +41,30 @@ class Extractor:
 
 @dataclass
 class Batch:
-    """What is waiting to be written, table by table."""
+    """Rows for the archive, table by table."""
 
     rows: dict[str, list[dict[str, Any]]] = field(
         default_factory=lambda: {name: [] for name in store.TABLES}
     )
-    since: float = field(default_factory=time.monotonic)
 
-    def due(self) -> bool:
-        """Whether it is time to write."""
-        waiting = len(self.rows["recordings"]) + len(self.rows["failures"])
-        return waiting >= _FLUSH_RECORDINGS or time.monotonic() - self.since > _FLUSH_S
 
-    def write(self, archive: Path) -> None:
-        """Artefacts first, then the recordings that refer to them."""
-        for table, waiting in self.rows.items():
-            store.append(archive, table, waiting)
-            waiting.clear()
-        self.since = time.monotonic()
+@dataclass(frozen=True)
+class Known:
+    """What need not be made again; it grows with the work.
+
+    Attributes
+    ----------
+    keys : dict of str to set of str
+        Keys of artefacts by table.
+    durations : dict of str to int
+        Length of a channel (ms) by its key.
+    hashes : dict of str to str
+        SHA-256 of a file by its path.
+    """
+
+    keys: dict[str, set[str]]
+    durations: dict[str, int]
+    hashes: dict[str, str]
 
 
 def load_extractor(
@@ -93,56 +94,50 @@ def load_extractor(
             compute_type=settings.compute_type,
             beam_size=settings.beam_size,
             threads=threads,
+            device=settings.device,
         )
         name = recognizer.identity
     return Extractor(settings, detector, recognizer, name)
 
 
-def extract_recordings(
-    rows: pl.DataFrame,
-    archive: Path,
-    extractor: Extractor,
-    *,
-    done: Callable[[Row, float, str | None], None] = lambda row, seconds, error: None,
-) -> None:
-    """Extract every recording of a manifest that the archive does not hold yet.
+def read_known(archive: Path) -> Known:
+    """What an archive holds already."""
+    keys = {
+        name: store.known_keys(archive, name)
+        for name, schema in store.TABLES.items()
+        if "key" in schema
+    }
+    return Known(keys, _known_durations(archive, keys["channels"]), {})
+
+
+def extract_recording(row: Row, extractor: Extractor, known: Known, batch: Batch) -> dict[str, Any]:
+    """Extract what is missing of one recording.
 
     Parameters
     ----------
-    rows : polars.DataFrame
-        :data:`flexi_score.schema.RECORDINGS`.
-    archive : Path
-        An open archive; it is written as the work goes on.
+    row : mapping
+        A row of :data:`flexi_score.schema.RECORDINGS`.
     extractor : Extractor
-    done : callable, optional
-        Called after each recording with its row, its duration in seconds and an error or None.
+    known : Known
+        What is not made again; what is made is added.
+    batch : Batch
+        What is made is added, also where the recording fails in the end.
+
+    Returns
+    -------
+    dict
+        Its links (:data:`flexi_score.archive.LINKS`).
+
+    Raises
+    ------
+    RecordingError
+        If the recording cannot be used.
     """
-    tables = ("channels", "words", "segments", "health")
-    known = {table: store.known_keys(archive, table) for table in tables}
-    durations = _known_durations(archive, known["channels"])
-    hashes: dict[str, str] = {}
-    batch = Batch()
-    try:
-        for row in rows.iter_rows(named=True):
-            error = None
-            seconds = 0.0
-            try:
-                link = _extract_one(row, extractor, batch, known, durations, hashes)
-                batch.rows["recordings"].append(dict(row) | link)
-                seconds = link["duration_ms"] / 1000
-            except FlexiScoreError as problem:
-                if not isinstance(problem, RecordingError):
-                    raise
-                error = str(problem)
-                batch.rows["failures"].append(_failure(row, problem))
-            if batch.due():
-                batch.write(archive)
-            done(row, seconds, error)
-    finally:
-        batch.write(archive)
+    return _extract_one(row, extractor, batch, known.keys, known.durations, known.hashes)
 
 
-def _failure(row: Row, problem: RecordingError) -> dict[str, Any]:
+def describe_failure(row: Row, problem: Exception) -> dict[str, Any]:
+    """A row of the failures of the archive."""
     stage = "words" if type(problem).__name__ == "TranscriptError" else "audio"
     return {
         "recording": row["recording"],

@@ -1,0 +1,290 @@
+"""What is left to do, and the one place where results enter the archive.
+
+A recording is attempted by :func:`attempt`, in this process or in any other, and its
+:class:`Outcome` is handed to the one :class:`Writer` of the run. So a process that dies costs the
+recording that it held, and the process that writes, at most what came in since the last part.
+
+Failed attempts are kept. One is not repeated while nothing that it depended on has changed: the
+manifest row, the bytes of its files, the models and settings, the version of flexi_score.
+"""
+
+import importlib.metadata
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from flexi_score import archive as store
+from flexi_score.audio import content_hash
+from flexi_score.errors import FlexiScoreError, RecordingError
+from flexi_score.extract.recordings import (
+    Batch,
+    Extractor,
+    Known,
+    Row,
+    describe_failure,
+    extract_recording,
+)
+from flexi_score.schema import RECORDINGS
+
+#: Results are written at least this often.
+_FLUSH_S: Final = 20.0
+_FLUSH_RECORDINGS: Final = 32
+#: A file that changed this short a time before it was hashed may change again unnoticed, because
+#: file systems stamp times in steps of up to 2 s; its hash is not kept.
+_SETTLED_NS: Final = 2_500_000_000
+#: Leftovers of killed writers are cleared away after this long: until then they may be at work.
+_STALE_S: Final = 86_400.0
+
+_PATHS: Final = (
+    "audio", "user_audio", "model_audio", "user_words", "model_words", "user_speech",
+    "model_speech",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Task:
+    """One recording to attempt.
+
+    Attributes
+    ----------
+    row : mapping
+        :data:`flexi_score.schema.RECORDINGS`.
+    position : int
+        Its place in the manifest, counted from 0.
+    hashes : mapping of str to str
+        SHA-256 of those of its files that have not been touched since they were read.
+    failed_as : str or None
+        ``source_hash`` of a failed attempt that is not to be repeated.
+    """
+
+    row: Row
+    position: int
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    failed_as: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a task.
+
+    Attributes
+    ----------
+    task : Task
+    rows : dict
+        Rows for the archive by table, of ``recordings`` or ``failures`` among them.
+    seconds : float
+        Length of the recording.
+    error : str or None
+    skipped : bool
+        It failed before in the same way, and was not tried again.
+    """
+
+    task: Task
+    rows: dict[str, list[dict[str, Any]]]
+    seconds: float = 0.0
+    error: str | None = None
+    skipped: bool = False
+
+
+def attempt(
+    task: Task,
+    extractor: Extractor,
+    known: Known,
+    began: Callable[[str], None] = lambda source_hash: None,
+) -> Outcome:
+    """Extract one recording; whatever is wrong with it is told in the outcome.
+
+    ``began`` is told the hash of all that the attempt depends on, before it is made.
+
+    Raises
+    ------
+    FlexiScoreError
+        For what no recording is to blame for, as a package that is missing.
+    """
+    batch = Batch()
+    known.hashes.clear()
+    known.hashes.update(task.hashes)
+    files = _hash_files(task, known.hashes)
+    batch.rows["files"] += files
+    source = _source_hash(task.row, extractor, known.hashes)
+    if source == task.failed_as:
+        return Outcome(task, batch.rows, skipped=True)
+    began(source)
+    try:
+        link = extract_recording(task.row, extractor, known, batch)
+    except Exception as problem:
+        if isinstance(problem, FlexiScoreError) and not isinstance(problem, RecordingError):
+            raise
+        failure = describe_failure(task.row, problem) | {"source_hash": source}
+        if not isinstance(problem, RecordingError):
+            where = traceback.extract_tb(problem.__traceback__)[-1]
+            failure["reason"] = (
+                f"a fault of flexi-score itself ({type(problem).__name__}: {problem}, in "
+                f"{Path(where.filename).name} line {where.lineno}); please report it"
+            )
+        batch.rows["failures"].append(failure)
+        return Outcome(task, batch.rows, error=failure["reason"])
+    link["manifest_position"] = task.position
+    batch.rows["recordings"].append(dict(task.row) | link)
+    return Outcome(task, batch.rows, seconds=link["duration_ms"] / 1000)
+
+
+def died(task: Task, how: str, source_hash: str | None = None) -> Outcome:
+    """The outcome of a recording at which two processes in a row came to their end."""
+    reason = (
+        f"{task.row['audio'] or task.row['user_audio'] or task.row['recording']}: the process that "
+        f"extracted it ended unexpectedly ({how}), twice; it may have run out of memory: try fewer "
+        "--workers with --retry-failed"
+    )
+    failure = describe_failure(task.row, RecordingError(reason))
+    failure |= {"error": "WorkerDied", "source_hash": source_hash}
+    return Outcome(task, Batch().rows | {"failures": [failure]}, error=reason)
+
+
+def plan_tasks(
+    rows: pl.DataFrame, archive: Path, *, retry_failed: bool, positions: pl.Series | None = None
+) -> list[Task]:
+    """A task for every row of a manifest, with what is known of its files and failed attempts.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        :data:`flexi_score.schema.RECORDINGS`.
+    archive : Path
+    retry_failed : bool
+        Whether to repeat attempts that failed and would, by all that is known, fail again.
+    positions : polars.Series, optional
+        Place of each row in its manifest, where `rows` is a part of it.
+    """
+    attempts = store.read_attempts(archive).select("recording", "source_hash")
+    failed = {} if retry_failed else dict(attempts.iter_rows())
+    cache = _read_cache(archive)
+    places = range(len(rows)) if positions is None else positions.to_list()
+    return [
+        Task(row, place, _still_valid(row, cache), failed.get(row["recording"]))
+        for place, row in zip(places, rows.iter_rows(named=True), strict=True)
+    ]
+
+
+class Writer:
+    """Writes outcomes into the archive, in parts of some recordings each."""
+
+    def __init__(self, archive: Path) -> None:
+        self._archive = archive
+        self._batch = Batch()
+        self._since = time.monotonic()
+        self._keys = {
+            name: store.known_keys(archive, name)
+            for name, schema in store.TABLES.items()
+            if "key" in schema
+        }
+        rows = store.read_recordings(archive).iter_rows(named=True)
+        self._archived = {row["recording"]: _digest(row) for row in rows}
+        _clear_leftovers(archive)
+
+    def add(self, outcome: Outcome) -> None:
+        """Take an outcome; what the archive holds already is not written again."""
+        for table, rows in outcome.rows.items():
+            kept = rows
+            if table in self._keys:
+                kept = [row for row in rows if row["key"] not in self._keys[table]]
+                self._keys[table].update(row["key"] for row in kept)
+            elif table == "recordings":
+                kept = [r for r in rows if self._archived.get(r["recording"]) != _digest(r)]
+            self._batch.rows[table] += kept
+        waiting = len(self._batch.rows["recordings"]) + len(self._batch.rows["failures"])
+        if waiting >= _FLUSH_RECORDINGS or time.monotonic() - self._since > _FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting: artefacts first, then the recordings that refer to them."""
+        for table, rows in self._batch.rows.items():
+            store.append(self._archive, table, rows)
+            rows.clear()
+        self._since = time.monotonic()
+
+
+def _digest(row: Row) -> int:
+    return hash(repr([row.get(name) for name in store.ARCHIVED.names()]))
+
+
+def _paths(row: Row) -> Iterator[str]:
+    for name in _PATHS:
+        if row[name] is not None:
+            yield row[name]
+
+
+def _hash_files(task: Task, hashes: dict[str, str]) -> list[dict[str, Any]]:
+    """Hash the files that are not known; returns what may be kept (:data:`store.FILES`)."""
+    found = []
+    for path in _paths(task.row):
+        if path in hashes:
+            continue
+        began = time.time_ns()
+        before = _stat(path)
+        try:
+            hashes[path] = content_hash(path)
+        except (FlexiScoreError, OSError):
+            continue  # whoever needs the file will say what is wrong with it
+        if before is not None and before == _stat(path) and began - before[2] > _SETTLED_NS:
+            names = ("n_bytes", "mtime_ns", "ctime_ns")
+            found.append(
+                {"path": path, "sha256": hashes[path]} | dict(zip(names, before, strict=True))
+            )
+    return found
+
+
+def _stat(path: str) -> tuple[int, int, int] | None:
+    """Size, and when content and anything about the file last changed (ns).
+
+    Programs may set the first of these times, so that an equal size and time would prove little;
+    the second is the file system's own.
+    """
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _read_cache(archive: Path) -> dict[str, tuple[tuple[int, int, int], str]]:
+    table = store.read_columns(archive, "files", store.FILES.names())
+    return {path: ((n, mtime, ctime), sha) for path, n, mtime, ctime, sha in table.iter_rows()}
+
+
+def _still_valid(row: Row, cache: Mapping[str, tuple[tuple[int, int, int], str]]) -> dict[str, str]:
+    hits = {path: cache[path] for path in _paths(row) if path in cache}
+    return {path: sha for path, (stat, sha) in hits.items() if _stat(path) == stat}
+
+
+def _source_hash(row: Row, extractor: Extractor, hashes: Mapping[str, str]) -> str:
+    """Hash of all that an attempt depends on."""
+    return store.content_key(
+        "source", 1, _version(),
+        {name: row[name] for name in RECORDINGS.names()},
+        {path: hashes.get(path) for path in _paths(row)},
+        extractor.settings.model_dump(), getattr(extractor.detector, "sha256", "none"),
+        extractor.recognizer_id,
+    )  # fmt: skip
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("flexi_score")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _clear_leftovers(archive: Path) -> None:
+    for leftover in archive.glob("*/.*.tmp"):
+        try:
+            if time.time() - leftover.stat().st_mtime > _STALE_S:
+                leftover.unlink()
+        except OSError:
+            continue  # another process cleared it away

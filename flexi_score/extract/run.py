@@ -1,0 +1,173 @@
+"""An extraction from plan to archive: what is left to do, by whom, and what came of it."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from flexi_score import archive as store
+from flexi_score.config import ExtractSettings
+from flexi_score.errors import ArchiveError, SettingsError
+from flexi_score.extract.ledger import Outcome, Task, Writer, plan_tasks
+from flexi_score.extract.recordings import recordings_seconds
+from flexi_score.extract.workers import (
+    Setup,
+    attempt_here,
+    attempt_in_workers,
+    choose_workers,
+)
+
+Progress = Callable[[Mapping[str, Any], float, str | None], None]
+Executor = Literal["local", "ray"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What came of an extraction: recordings done, failed, and not tried again."""
+
+    done: int
+    failed: int
+    skipped: int
+
+
+def extract_rows(
+    rows: pl.DataFrame,
+    archive: Path,
+    settings: ExtractSettings,
+    *,
+    workers: int = 1,
+    threads: int = 0,
+    executor: Executor = "local",
+    retry_failed: bool = False,
+    repair: bool = False,
+    positions: pl.Series | None = None,
+    progress: Progress = lambda row, seconds, error: None,
+) -> Counts:
+    """Extract every recording of a manifest that the archive does not hold yet.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        :data:`flexi_score.schema.RECORDINGS`.
+    archive : Path
+        An open archive; it is written as the work goes on, by this process only.
+    settings : ExtractSettings
+    workers : int
+        Processes to work in: 1 is this one, 0 chooses.
+    threads : int
+        CPU threads of each model; 0 chooses.
+    executor : {"local", "ray"}
+        Where the workers run: on this machine, or as Ray actors.
+    retry_failed : bool
+        Whether to repeat failed attempts of which nothing has changed since.
+    repair : bool
+        Whether to move damaged parts of the archive aside, so that what was in them is made again.
+    positions : polars.Series, optional
+        Place of each row in its manifest, where `rows` is a part of it.
+    progress : callable
+        Called after each recording: its row, its seconds, an error message or None.
+
+    Raises
+    ------
+    ArchiveError
+        If a part is damaged and is not to be moved aside, or nothing can be written.
+    PrerequisiteError, SettingsError
+        If a model cannot be loaded.
+    """
+    check_parts(archive, repair=repair)
+    tasks = plan_tasks(rows, archive, retry_failed=retry_failed, positions=positions)
+    setup = Setup(settings, archive, *_models_needed(rows, settings), threads)
+    writer = Writer(archive)
+    counts = {"done": 0, "failed": 0, "skipped": 0}
+
+    def take(outcome: Outcome) -> None:
+        writer.add(outcome)
+        kind = "skipped" if outcome.skipped else "failed" if outcome.error else "done"
+        counts[kind] += 1
+        progress(outcome.task.row, outcome.seconds, outcome.error)
+
+    try:
+        if executor == "ray":
+            from flexi_score.extract.ray_executor import attempt_on_ray
+
+            attempt_on_ray(tasks, setup, workers, take)
+        else:
+            _attempt_locally(tasks, setup, workers, take, rows)
+    finally:
+        writer.flush()
+    return Counts(**counts)
+
+
+def check_parts(archive: Path, *, repair: bool = False) -> list[Path]:
+    """Check every part of an archive by its hash before anything is built upon it.
+
+    Returns
+    -------
+    list of Path
+        The damaged parts that were moved aside.
+
+    Raises
+    ------
+    ArchiveError
+        Naming the damaged parts, unless they are to be moved aside.
+    """
+    damaged = store.damaged_parts(archive)
+    if damaged and not repair:
+        raise ArchiveError("\n".join(store.explain_damage(part) for part in damaged))
+    return [store.set_aside(part) for part in damaged]
+
+
+def shard_of(recording: str, n_shards: int) -> int:
+    """The shard that a recording belongs to, counted from 1: by a hash of its id."""
+    digest = hashlib.sha256(recording.encode()).digest()
+    return int.from_bytes(digest[:8], "big") % n_shards + 1
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``i/n`` as two numbers, 1 <= i <= n.
+
+    Raises
+    ------
+    SettingsError
+    """
+    first, slash, last = text.partition("/")
+    if slash and first.strip().isdigit() and last.strip().isdigit():
+        number, of = int(first), int(last)
+        if 1 <= number <= of:
+            return number, of
+    raise SettingsError(f"--shard {text!r}: expected i/n with i from 1 to n, as 1/4 ... 4/4")
+
+
+def in_shard(table: pl.DataFrame, shard: tuple[int, int]) -> pl.Series:
+    """Whether each row's ``recording`` belongs to shard i of n."""
+    number, of = shard
+    return pl.Series(
+        [shard_of(name, of) == number for name in table["recording"]], dtype=pl.Boolean
+    )
+
+
+def _attempt_locally(
+    tasks: list[Task],
+    setup: Setup,
+    workers: int,
+    take: Callable[[Outcome], None],
+    rows: pl.DataFrame,
+) -> None:
+    # Headers are read only where their answer matters.
+    seconds = sum(recordings_seconds(rows)) if workers == 0 else 0.0
+    n_workers = choose_workers(workers, len(tasks), seconds, setup.settings.device)
+    if n_workers == 1:
+        attempt_here(tasks, setup, take)
+    else:
+        attempt_in_workers(tasks, setup, n_workers, take)
+
+
+def _models_needed(rows: pl.DataFrame, settings: ExtractSettings) -> tuple[bool, bool]:
+    """Whether any recording needs the detector, and any the recogniser."""
+    heard = rows.filter(pl.col("audio").is_not_null() | pl.col("user_audio").is_not_null())
+    # A recogniser is not loaded where every channel brings its own transcript.
+    bare = heard.filter(pl.col("user_words").is_null() | pl.col("model_words").is_null())
+    return len(heard) > 0, settings.asr != "none" and len(bare) > 0

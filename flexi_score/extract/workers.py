@@ -1,0 +1,289 @@
+"""Extraction in worker processes, each with its own models, loaded once.
+
+Workers hold no state that matters: one gets a recording over a pipe, and sends back what the
+archive should hold of it. Only the process that started them writes. A worker that dies costs the
+recording it held, which a fresh worker tries once more; one whose parent died ends itself.
+
+Processes are spawned, not forked: torch and its threads do not survive a fork. A program that
+calls this with more than one worker therefore needs the usual ``if __name__ == "__main__":``.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Final
+
+from flexi_score import errors
+from flexi_score.config import ExtractSettings
+from flexi_score.errors import FlexiScoreError
+from flexi_score.extract.ledger import Outcome, Task, attempt, died
+from flexi_score.extract.recordings import load_extractor, read_known
+
+#: With less audio than this, starting further processes takes longer than it saves.
+_WORTH_S: Final = 300.0
+#: What a worker with the packaged models needs, roughly; larger models need more.
+_WORKER_BYTES: Final = 1_500_000_000
+_ATTEMPTS: Final = 2
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker needs to load its models.
+
+    Attributes
+    ----------
+    settings : ExtractSettings
+    archive : Path
+        It is only read: what it holds is not made again.
+    detect, recognize : bool
+        Which models are needed.
+    threads : int
+        CPU threads of each model; 0: the machine's, divided by the number of workers.
+    """
+
+    settings: ExtractSettings
+    archive: Path
+    detect: bool
+    recognize: bool
+    threads: int = 0
+
+
+def choose_workers(asked: int, n_recordings: int, seconds: float, device: str = "auto") -> int:
+    """How many worker processes to use; 1 means none but this one.
+
+    Parameters
+    ----------
+    asked : int
+        0 to choose: one a GPU where the recogniser runs on GPUs, else one a CPU as far as memory
+        goes; only one for little audio.
+    n_recordings : int
+    seconds : float
+        Of audio, in all.
+    device : str
+        ``extract.device``.
+    """
+    if asked > 0:
+        return max(1, min(asked, n_recordings))
+    if seconds < _WORTH_S:
+        return 1
+    gpus = 0 if device == "cpu" else count_gpus()
+    room = max(1, _free_bytes() // _WORKER_BYTES)
+    return max(1, min(gpus or usable_cpus(), n_recordings, room))
+
+
+def attempt_here(tasks: Sequence[Task], setup: Setup, take: Callable[[Outcome], None]) -> None:
+    """Attempt all tasks in this process, one after another."""
+    extractor = load_extractor(
+        setup.settings, detect=setup.detect, recognize=setup.recognize, threads=setup.threads
+    )
+    known = read_known(setup.archive)
+    for task in tasks:
+        take(attempt(task, extractor, known))
+
+
+def attempt_in_workers(
+    tasks: Sequence[Task], setup: Setup, n_workers: int, take: Callable[[Outcome], None]
+) -> None:
+    """Attempt all tasks in worker processes.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+    setup : Setup
+    n_workers : int
+    take : callable
+        Gets each outcome as it comes in, in this process.
+
+    Raises
+    ------
+    FlexiScoreError
+        What stops a worker from working at all, as a model that is missing.
+    """
+    waiting = deque((task, 1) for task in tasks)
+    with _Pool(setup, n_workers) as pool:
+        while waiting or pool.busy():
+            for worker in pool.idle():
+                if not waiting:
+                    break
+                pool.give(worker, *waiting.popleft())
+            for worker, message in pool.news():
+                if message is not None:
+                    take(message)
+                    continue
+                task, n_attempts = pool.replace(worker)
+                if task is None:
+                    continue
+                if n_attempts < _ATTEMPTS:
+                    waiting.appendleft((task, n_attempts + 1))
+                else:
+                    take(died(task, worker.how_it_ended(), worker.source_hash))
+
+
+@dataclass
+class _Worker:
+    """A process, its pipe, and the recording that it holds."""
+
+    number: int
+    process: Any
+    pipe: Connection
+    ready: bool = False
+    task: Task | None = None
+    n_attempts: int = 0
+    source_hash: str | None = None
+
+    def how_it_ended(self) -> str:
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            return f"signal {-code}, {signal.Signals(-code).name}"
+        return f"exit code {code}"
+
+
+class _Pool:
+    def __init__(self, setup: Setup, n_workers: int) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        threads = setup.threads or max(1, usable_cpus() // n_workers)
+        self._setup = Setup(setup.settings, setup.archive, setup.detect, setup.recognize, threads)
+        self._gpus = 0 if setup.settings.device == "cpu" else count_gpus()
+        self._deaths_while_loading = 0
+        self._workers: list[_Worker] = []
+        self._n_workers = n_workers
+
+    def __enter__(self) -> "_Pool":
+        self._workers = [self._start(number) for number in range(self._n_workers)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.pipe.close()
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join(5)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+
+    def _start(self, number: int) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_serve, args=(theirs, self._setup, number % self._gpus if self._gpus else None),
+            name=f"flexi-score worker {number}", daemon=True,
+        )  # fmt: skip
+        process.start()
+        theirs.close()
+        return _Worker(number, process, ours)
+
+    def busy(self) -> bool:
+        return any(worker.task is not None for worker in self._workers)
+
+    def idle(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.ready and worker.task is None]
+
+    def give(self, worker: _Worker, task: Task, n_attempts: int) -> None:
+        worker.task, worker.n_attempts, worker.source_hash = task, n_attempts, None
+        try:
+            worker.pipe.send(task)
+        except OSError:
+            return  # it has died: the news will tell
+
+    def news(self) -> Iterator[tuple[_Worker, Outcome | None]]:
+        """Outcomes that have come in, and (None) deaths; waits for the first."""
+        by_pipe = {worker.pipe: worker for worker in self._workers}
+        for pipe in wait(list(by_pipe)):
+            worker = by_pipe[pipe]  # type: ignore[index]
+            try:
+                kind, content = worker.pipe.recv()
+            except (EOFError, OSError):
+                yield worker, None
+                continue
+            if kind == "stopped":
+                raise getattr(errors, content[0], FlexiScoreError)(content[1])
+            if kind == "began":
+                worker.source_hash = content
+                continue
+            if kind == "ready":
+                worker.ready = True
+                self._deaths_while_loading = 0
+                continue
+            worker.task = None
+            yield worker, content
+
+    def replace(self, worker: _Worker) -> tuple[Task | None, int]:
+        """Start another in place of one that died; returns what it held."""
+        worker.pipe.close()
+        worker.process.join()
+        if not worker.ready:
+            self._deaths_while_loading += 1
+            if self._deaths_while_loading > 2 * self._n_workers:
+                raise errors.PrerequisiteError(
+                    f"workers end while they load their models ({worker.how_it_ended()}); memory "
+                    "may be short: try fewer --workers"
+                )
+        self._workers[self._workers.index(worker)] = self._start(worker.number)
+        return worker.task, worker.n_attempts
+
+
+def _serve(pipe: Connection, setup: Setup, gpu: int | None) -> None:
+    """Life of a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if gpu is not None:  # before anything asks what GPUs there are
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+    try:
+        with _told_to_parent(pipe):
+            extractor = load_extractor(
+                setup.settings, detect=setup.detect, recognize=setup.recognize,
+                threads=setup.threads,
+            )  # fmt: skip
+            known = read_known(setup.archive)
+            pipe.send(("ready", None))
+            while True:
+                found = attempt(
+                    pipe.recv(), extractor, known, lambda source: pipe.send(("began", source))
+                )
+                pipe.send(("outcome", found))
+    except (EOFError, OSError):
+        return  # the parent has closed the pipe
+
+
+@contextmanager
+def _told_to_parent(pipe: Connection) -> Iterator[None]:
+    try:
+        yield
+    except FlexiScoreError as error:
+        pipe.send(("stopped", (type(error).__name__, str(error))))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def count_gpus() -> int:
+    """GPUs that the recogniser could use, found without starting it."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+def _free_bytes() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return _WORKER_BYTES * usable_cpus()

@@ -1,0 +1,76 @@
+"""Several archives as one: their parts side by side.
+
+Parts are append-only, named by when they were written and by the hash of their bytes, so that
+merging is copying files: what several archives hold is there once, and of a recording's attempts
+the latest counts, as if they had all been made in one archive.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from flexi_score import archive as store
+from flexi_score.errors import ArchiveError, InputError
+
+
+def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
+    """Add the parts of archives to another.
+
+    Parameters
+    ----------
+    archives : sequence of path
+        Archives of this version.
+    into : path
+        Folder of an archive, made where it does not exist.
+
+    Returns
+    -------
+    int
+        How many parts were added; those that it had already are not counted.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to merge, or an archive is to be merged into itself.
+    ArchiveError
+        Naming every damaged part; nothing is then merged. Or if nothing can be written.
+    """
+    if not archives:
+        raise InputError("merge: expected one or more archives")
+    sources = [store.open_archive(path) for path in archives]
+    for source in sources:
+        if source.resolve() == Path(into).resolve():
+            raise InputError(f"{source}: cannot be merged into itself")
+    damaged = [part for source in sources for part in store.damaged_parts(source)]
+    if damaged:
+        told = "\n".join(store.explain_damage(part) for part in damaged)
+        raise ArchiveError(f"{told}\nnothing was merged")
+    target = store.open_archive(into, create=True)
+    added = 0
+    # As in an extraction, artefacts come before the recordings that refer to them.
+    for table in store.TABLES:
+        for source in sources:
+            for part in sorted((source / table).glob("*.parquet")):
+                added += _add(part, target / table)
+    return added
+
+
+def _add(part: Path, folder: Path) -> bool:
+    """Link a part into a folder, or copy it where it cannot be linked; False if it is there."""
+    place = folder / part.name
+    if place.exists():
+        return False
+    temporary = folder / f".{part.name}.{os.getpid()}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(part, temporary)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(part, temporary)
+        os.replace(temporary, place)
+    except OSError as error:
+        raise ArchiveError(f"{place}: cannot be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
