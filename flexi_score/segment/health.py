@@ -144,13 +144,13 @@ def refusals(health: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
     reasons = (
         health.filter(pl.col("verdict") == REFUSE)
         .group_by("recording", maintain_order=True)
-        .agg(reason=_sentence().str.join("; "))
+        .agg(reason=_sentence().str.join(" "))
     )
     return (
         recordings.join(reasons, on="recording", how="inner", maintain_order="left")
         .with_columns(
-            pl.lit("refused by the health gate: ") + pl.col("reason")
-            + "; --no-gate (health.gate=false) scores it all the same",
+            reason=pl.format("refused by the health gate: {} --no-gate (health.gate=false) scores "
+                             "it all the same", "reason"),
             stage=pl.lit("health"), error=pl.lit("Refused"),
         )
         .select(FAILURES.names())
@@ -159,8 +159,8 @@ def refusals(health: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
 
 def _sentence() -> pl.Expr:
     return pl.concat_str(
-        pl.lit("the ") + pl.col("channel") + " channel: ", "detail", pl.lit(". Remedy: "), "remedy",
-        ignore_nulls=True,
+        pl.lit("the ") + pl.col("channel") + " channel: ", "detail", pl.lit("; "), "remedy",
+        pl.lit("."), ignore_nulls=True,
     )  # fmt: skip
 
 
@@ -268,7 +268,8 @@ def _of_pair(table: pl.DataFrame) -> list[pl.DataFrame]:
                               -(pl.col("lag_into_user_ms") - shift))  # fmt: skip
     apart = pl.col("drift_ppm").abs() * pl.col("span_ms") / 1e6
     paired = pl.when("paired")
-    lags = _say("the user is heard in the model's file {} ms later, the model in the user's {} ms",
+    lags = _say("the user leaks into the model's file at a lag of {} ms, the model into the user's "
+                "at {} ms",
                 (pl.col("lag_into_model_ms") + shift, 1),
                 (pl.col("lag_into_user_ms") - shift, 1))  # fmt: skip
     return [
