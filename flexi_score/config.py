@@ -429,9 +429,14 @@ def signature(settings: Settings, facts: Mapping[str, str]) -> str:
     """
     flat = flatten(settings)
     parts = [f"profile:{flat.pop('profile')}"]
-    parts += [f"{name}:{_plain(value)}" for name, value in flat.items()]
+    parts += [f"{name}:{_plain(value)}" for name, value in flat.items() if _counts(name, value)]
     parts += [f"{name}:{value}" for name, value in facts.items()]
     return "|".join(parts)
+
+
+def _counts(name: str, value: Any) -> bool:
+    """Whether a setting can change a number: a warning cannot, nor a limit that is not set."""
+    return not name.startswith("health.") or ("_warn" not in name and value is not None)
 
 
 def _plain(value: Any) -> str:

@@ -71,7 +71,9 @@ def print_summary(
         console.print()
     if len(summary):
         console.print(_details(summary, metrics, few))
-        if boundary_error_s is not None and "within_error" in summary.columns:
+        if boundary_error_s is not None and "within_error" in summary.columns and (
+            summary["within_error"].fill_null(0).sum()
+        ):  # fmt: skip
             console.print(Text(near_note(boundary_error_s), style="dim"))
         console.print()
     if health is not None:
