@@ -1,14 +1,17 @@
 """The structure as a table of events (``events.parquet``)."""
 
+from dataclasses import dataclass, replace
+from typing import Final
+
 import numpy as np
 import polars as pl
 
 from flexi_score.schema import EVENT_KINDS, EVENTS, SPEAKERS
 from flexi_score.segment.axis import Spans
-from flexi_score.segment.tracks import Floats, Ints, Words
+from flexi_score.segment.tracks import Bools, Floats, Ints, Words
 from flexi_score.segment.types import Speaker, Structure
 
-_KIND = pl.Enum(list(EVENT_KINDS))
+_SPEAKERS: Final = ("both", "model", "none", "user")
 
 
 def events_frame(structure: Structure, *, with_text: bool = True) -> pl.DataFrame:
@@ -30,64 +33,104 @@ def events_frame(structure: Structure, *, with_text: bool = True) -> pl.DataFram
     """
     turns, cuts, s = structure.turns, structure.interruptions, structure
     tables = [
-        _table(s, s.silences, "silence", "none"),
-        _table(s, s.gaps, "gap", "none"),
-        _table(s, s.overlaps, "overlap", "both"),
+        _Table("silence", "none", s.silences),
+        _Table("gap", "none", s.gaps),
+        _Table("overlap", "both", s.overlaps),
     ]
     words = (s.tracks.user_words, s.tracks.model_words)
     for label, (name, side) in enumerate(zip(SPEAKERS, (s.user, s.model), strict=True)):
-        tables.append(_table(s, s.pauses.spans.take(s.pauses.speaker == label), "pause", name))
-        mine = turns.speaker == label
-        turn_table = _table(s, turns.spans.take(mine), "turn", name).with_columns(
-            success=pl.Series(turns.took_floor[mine]),
-            latency_ms=pl.Series(turns.offset_ms[mine]).fill_nan(None).cast(pl.Int64),
-        )
-        hers = cuts.speaker == label
-        cut_table = _table(s, cuts.spans.take(hers), "interruption", name).with_columns(
-            success=pl.Series(cuts.success[hers]), latency_ms=pl.Series(cuts.stop_ms[hers])
-        )
+        tables.append(_Table("pause", name, s.pauses.spans.take(s.pauses.speaker == label)))
+        mine, hers = turns.speaker == label, cuts.speaker == label
         spoken = [
-            (_table(s, side.ipus, "ipu", name), side.ipus),
-            (turn_table, turns.spans.take(mine)),
-            (cut_table, cuts.spans.take(hers)),
-        ]
-        back = s.backchannels.spans.take(s.backchannels.speaker == label)
-        spoken.append((_table(s, back, "backchannel", name), back))
-        for table, spans in spoken:
-            tables.append(_with_words(table, spans, side, words[label], with_text))
-    events = pl.concat(tables, how="diagonal_relaxed").sort(
-        "rec", "start_ms", pl.col("kind").cast(_KIND), "speaker", "end_ms"
+            _Table("ipu", name, side.ipus),
+            _Table("turn", name, turns.spans.take(mine), turns.took_floor[mine],
+                   turns.offset_ms[mine]),
+            _Table("interruption", name, cuts.spans.take(hers), cuts.success[hers],
+                   cuts.stop_ms[hers].astype(np.float64)),
+            _Table("backchannel", name,
+                   s.backchannels.spans.take(s.backchannels.speaker == label)),
+        ]  # fmt: skip
+        tables += [_with_words(table, side, words[label], with_text) for table in spoken]
+    return _frame(s, tables)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Events of one kind and speaker; ``success`` to ``text`` are None where there is no such."""
+
+    kind: str
+    speaker: str
+    spans: Spans
+    success: Bools | None = None
+    latency_ms: Floats | None = None
+    n_ipus: Ints | None = None
+    n_words: Floats | None = None
+    text: pl.Series | None = None
+
+
+def _frame(structure: Structure, tables: list[_Table]) -> pl.DataFrame:
+    """All tables as one, in order.
+
+    Flat arrays that are sorted once by one number: there are some seventy events a recording.
+    """
+    sizes = [len(table.spans) for table in tables]
+
+    def join(column: str) -> Floats:
+        found = [getattr(table, column) for table in tables]
+        parts = [np.full(n, np.nan) if part is None else part
+                 for part, n in zip(found, sizes, strict=True)]  # fmt: skip
+        return np.concatenate(parts, dtype=np.float64)[order]
+
+    rec = np.concatenate([table.spans.rec for table in tables])
+    start = np.concatenate([table.spans.start for table in tables])
+    end = np.concatenate([table.spans.end for table in tables])
+    labels = [(EVENT_KINDS.index(t.kind), _SPEAKERS.index(t.speaker)) for t in tables]
+    kind, speaker = (
+        np.repeat(np.array(code, np.uint32), sizes) for code in zip(*labels, strict=True)
     )
-    names = s.tracks.recordings["recording"]
-    return events.with_columns(recording=names.gather(events["rec"])).select(
-        pl.col(name).cast(kind) for name, kind in EVENTS.items()
-    )
+    # Starts on the common axis grow with the recording; kind and speaker settle ties.
+    key = (start * len(EVENT_KINDS) + kind) * len(_SPEAKERS) + speaker
+    order = np.argsort(key, kind="stable")
+    if (np.diff(key[order]) == 0).any():
+        order = np.lexsort((end, key))
+    rec = rec[order]
+    origin = structure.origin[rec]
+    none = pl.Series([None], dtype=pl.String)
+    text = none.new_from_index(0, len(rec))
+    if any(table.text is not None for table in tables):
+        texts = [none.new_from_index(0, n) if table.text is None else table.text
+                 for table, n in zip(tables, sizes, strict=True)]  # fmt: skip
+        text = pl.concat(texts).gather(order)
+    recordings = structure.tracks.recordings
+    names = recordings["recording"]
+    columns = {
+        "recording": names.gather(rec),
+        "speaker": pl.Series(_SPEAKERS, dtype=pl.String).gather(speaker[order]),
+        "kind": pl.Series(EVENT_KINDS, dtype=pl.String).gather(kind[order]),
+        "start_ms": pl.Series(start[order] - origin),
+        "end_ms": pl.Series(end[order] - origin),
+        "text": text,
+        "n_words": pl.Series(join("n_words"), nan_to_null=True),
+        "n_ipus": pl.Series(join("n_ipus"), nan_to_null=True),
+        "success": pl.Series(join("success"), nan_to_null=True),
+        "latency_ms": pl.Series(join("latency_ms"), nan_to_null=True),
+    }
+    return pl.DataFrame([columns[name].cast(dtype).alias(name) for name, dtype in EVENTS.items()])
 
 
-def _table(structure: Structure, spans: Spans, kind: str, speaker: str) -> pl.DataFrame:
-    origin = structure.origin[spans.rec]
-    return pl.DataFrame(
-        {"rec": spans.rec, "start_ms": spans.start - origin, "end_ms": spans.end - origin}
-    ).with_columns(kind=pl.lit(kind), speaker=pl.lit(speaker))
-
-
-def _with_words(
-    table: pl.DataFrame, spans: Spans, side: Speaker, words: Words, with_text: bool
-) -> pl.DataFrame:
+def _with_words(table: _Table, side: Speaker, words: Words, with_text: bool) -> _Table:
     """Add ``n_ipus``, ``n_words`` and ``text`` of the IPUs that lie inside each event."""
+    spans = table.spans
     first = np.searchsorted(side.ipus.start, spans.start, "left")
     stop = np.searchsorted(side.ipus.end, spans.end, "right")
     known = words.known[spans.rec]
     total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(side.ipu_words))])
     n_words: Floats = np.where(known, np.rint(total[stop] - total[first]), np.nan)
-    table = table.with_columns(
-        n_ipus=pl.Series(stop - first),
-        n_words=pl.Series(n_words).fill_nan(None).cast(pl.Int64),
-    )
-    if not with_text:
-        return table.with_columns(text=pl.lit(None, pl.String))
-    text = _texts(first, stop, side, words)
-    return table.with_columns(text=pl.when(pl.Series(known)).then(text))
+    text = None
+    if with_text and known.any():
+        none = pl.Series([None], dtype=pl.String).new_from_index(0, len(spans))
+        text = _texts(first, stop, side, words).zip_with(pl.Series(known), none)
+    return replace(table, n_ipus=stop - first, n_words=n_words, text=text)
 
 
 def _texts(first: Ints, stop: Ints, side: Speaker, words: Words) -> pl.Series:
