@@ -236,6 +236,12 @@ def read_columns(archive: Path, table: str, columns: Sequence[str]) -> pl.DataFr
         raise ArchiveError(_blame(parts, error)) from error
 
 
+def count(archive: str | Path, table: str) -> int:
+    """Number of rows of a table, older ones of the same key included."""
+    parts = _parts(Path(archive), table)
+    return int(_scan(parts).select(pl.len()).collect().item()) if parts else 0
+
+
 def known_keys(archive: Path, table: str) -> set[str]:
     """Keys that a table holds."""
     return set(read_columns(archive, table, ["key"])["key"])

@@ -228,7 +228,7 @@ def score_rows(
     if not len(ready.tracks) and not len(failures):
         raise InputError(f"{source}: holds no recordings")
     return score_tracks(
-        ready.tracks, failures, settings, facts=_facts(folder, rows), with_text=with_text,
+        ready.tracks, failures, settings, facts=model_facts(folder, rows), with_text=with_text,
         health=ready.health, refused=ready.refused,
     )  # fmt: skip
 
@@ -297,7 +297,8 @@ def score_tracks(
         failures=failures,
         metrics=metrics,
         settings=settings,
-        info=_run_info(settings, tracks, failures, facts or {}) | _counts(health, refused),
+        info=run_info(settings, tracks.recordings, failures, facts or {})
+        | health_counts(health, refused),
         structure=structure,
         health=health,
     )
@@ -351,7 +352,7 @@ def write(run: Run, out: str | Path) -> Path:
     return folder
 
 
-def _counts(health: pl.DataFrame, refused: pl.DataFrame) -> dict[str, Any]:
+def health_counts(health: pl.DataFrame, refused: pl.DataFrame) -> dict[str, Any]:
     """What the gate found, for run.json: recordings left out, and warnings by check."""
     bad = health.filter(pl.col("verdict") != "fine")
     by_check = bad.group_by("check", "verdict", maintain_order=True).agg(
@@ -375,7 +376,7 @@ def _annotated_inside(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return rows.filter(reason.is_null()), failures
 
 
-def _facts(folder: Path, rows: pl.DataFrame) -> dict[str, str]:
+def model_facts(folder: Path, rows: pl.DataFrame) -> dict[str, str]:
     """Which detector and recogniser stand behind these recordings."""
     keys = [*rows["user_key"].drop_nulls(), *rows["model_key"].drop_nulls()]
     wanted = pl.Series("key", sorted(set(keys)), dtype=pl.String)
@@ -398,9 +399,10 @@ def _version() -> str:
         return "unknown"
 
 
-def _run_info(
-    settings: Settings, tracks: Tracks, failures: pl.DataFrame, facts: Mapping[str, str]
+def run_info(
+    settings: Settings, recordings: pl.DataFrame, failures: pl.DataFrame, facts: Mapping[str, str]
 ) -> dict[str, Any]:
+    """What goes into run.json: settings, signature, versions, models, counts."""
     version = _version()
     named = {**facts, "version": version}
     return {
@@ -416,6 +418,6 @@ def _run_info(
         },
         "platform": sys.platform,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "recordings": len(tracks),
+        "recordings": len(recordings),
         "failed": len(failures),
     }

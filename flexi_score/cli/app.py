@@ -34,6 +34,14 @@ Language = Annotated[
 ]
 
 
+def cores() -> int:
+    """CPU cores that this process may use."""
+    import os
+
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
 def chosen_settings(
     profile: str,
     assignments: list[str] | None,

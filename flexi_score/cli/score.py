@@ -17,6 +17,7 @@ from flexi_score.cli.app import (
     Threads,
     app,
     chosen_settings,
+    cores,
 )
 
 Workers = Annotated[
@@ -60,11 +61,17 @@ def score(
         flexi-score score run/archive --set ipu.min_silence_ms=180
     """
     from flexi_score import archive as store
-    from flexi_score import pipeline
+    from flexi_score import chunks, pipeline
 
     changes = [*(set_ or []), *([] if gate else ["health.gate=false"])]
     settings = chosen_settings(profile, changes, judge=judge, asr=asr, language=language)
     target = out or Path(f"{source.resolve().stem or 'flexi'}.run")
+    if store.is_archive(source) and store.count(source, "recordings") >= chunks.MANY and (
+        chunks.can_score_in_chunks(settings)
+    ):  # fmt: skip
+        many = chunks.score_in_chunks(source, target, settings=settings, workers=cores())
+        _show(many, target)
+        return SOME_FAILED if len(many.failures) else OK
     if store.is_archive(source):
         run = pipeline.score(source, settings=settings)
     else:

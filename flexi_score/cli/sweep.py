@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flexi_score.cli.app import OK, UNUSABLE, Quiet, SetOption, app, chosen_settings
+from flexi_score.cli.app import OK, UNUSABLE, Quiet, SetOption, app, chosen_settings, cores
 
 #: Values of a setting that a table in the terminal has room for.
 _MOST_VALUES = 8
@@ -44,8 +44,6 @@ def sweep(
         flexi-score sweep run/archive --grid speech.threshold=0.4,0.5,0.6 \\
             --grid yield.hold_ms=300,500,800 --out sweep
     """
-    import os
-
     from flexi_score import sweep as sweeps
 
     chosen_settings(profile, set_)  # a typing error shows before any work
@@ -53,8 +51,7 @@ def sweep(
 
     rows = [] if list_ is None else sweeps.read_list(list_)
     changes = sweeps.combinations(sweeps.parse_grid(grid or []), rows)
-    count = workers if workers > 0 else len(os.sched_getaffinity(0)) if hasattr(
-        os, "sched_getaffinity") else os.cpu_count() or 1  # fmt: skip
+    count = workers if workers > 0 else cores()
 
     def show(done: int, total: int) -> None:
         print(f"{done} of {total} combinations", file=sys.stderr)

@@ -26,13 +26,18 @@ def profile_metrics(profile: str) -> tuple[Metric, ...]:
     return tuple(metric for metric in METRICS if metric.profile == profile)
 
 
-def score_structure(structure: Structure, settings: Settings) -> pl.DataFrame:
+def score_structure(
+    structure: Structure, settings: Settings, latency_s: Mapping[str, float] | None = None
+) -> pl.DataFrame:
     """Scores of all recordings under the profile of the settings.
 
     Parameters
     ----------
     structure : Structure
     settings : Settings
+    latency_s : mapping, optional
+        Mean turn_taking latency of each system, from recordings that are not among these; by
+        default that of these recordings (:func:`mean_latencies`).
 
     Returns
     -------
@@ -42,15 +47,16 @@ def score_structure(structure: Structure, settings: Settings) -> pl.DataFrame:
     """
     scenario = structure.tracks.recordings["scenario"]
     frames: list[pl.DataFrame] = []
-    latency_s: Mapping[str, float] = {}
+    given = latency_s is not None
+    latency_s = latency_s or {}
     # turn_taking comes first: pause_handling needs its mean latency.
     for name, scorer in _scorers(settings.profile).items():
         rec: Ints = np.flatnonzero((scenario == name).to_numpy()).astype(np.int64)
         if not len(rec):
             continue
         frame = scorer(structure, rec, settings, latency_s)
-        if name == "turn_taking" and settings.profile in _MEAN_LATENCY:
-            latency_s = _MEAN_LATENCY[settings.profile](frame)
+        if name == "turn_taking" and not given:
+            latency_s = mean_latencies(frame, settings.profile)
         frames.append(frame)
     return pl.concat(frames) if frames else SCORES.to_frame()
 
@@ -79,6 +85,11 @@ def _from_words(scorer: release.Scorer) -> Scorer:
     return lambda structure, rec, settings, latency_s: scorer(
         structure.tracks, rec, settings, latency_s
     )
+
+
+def mean_latencies(scores: pl.DataFrame, profile: str) -> dict[str, float]:
+    """What pause_handling takes for each system's mean latency (s); empty where it takes none."""
+    return _MEAN_LATENCY[profile](scores) if profile in _MEAN_LATENCY else {}
 
 
 def mean_latency_s(scores: pl.DataFrame) -> dict[str, float]:

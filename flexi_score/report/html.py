@@ -76,7 +76,7 @@ def render_html(
     str
     """
     few = settings.summary.few
-    listed = _listed(scores, recordings, failures)
+    listed = closest_first(scores, recordings, failures)
     chosen = listed.head(max_recordings)
     labels = {(m.scenario, m.name): m.label for m in metrics}
     drawn = timelines(events, scores, chosen["recording"].head(max_timelines).to_list(), labels)
@@ -133,8 +133,8 @@ def _distinct(frame: pl.DataFrame, column: str) -> list[str]:
     return frame.sort("order")[column].drop_nulls().unique(maintain_order=True).to_list()
 
 
-def _listed(scores: pl.DataFrame, recordings: pl.DataFrame, failures: pl.DataFrame) -> pl.DataFrame:
-    """Every recording once, closest decisions of each system and scenario first."""
+def closest_first(scores: pl.DataFrame, recordings: pl.DataFrame, failures: pl.DataFrame) -> pl.DataFrame:
+    """Every recording once, closest decisions of each system and scenario first: the page's order."""
     keys = ("recording", "system", "scenario")
     all_of_them = pl.concat(
         [frame.select(pl.col(key).cast(pl.String) for key in keys)

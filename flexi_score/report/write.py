@@ -30,6 +30,7 @@ def write_run(
     settings: Settings,
     *,
     statistics: pl.DataFrame | None = None,
+    whole: Mapping[str, Callable[[Path], object]] | None = None,
     health: pl.DataFrame | None = None,
 ) -> list[Path]:
     """Write the tables (Parquet), the summary (also JSON and Markdown), report.html and run.json.
@@ -49,6 +50,9 @@ def write_run(
     settings : Settings
     statistics : polars.DataFrame, optional
         One row a recording, for ``statistics.parquet``.
+    whole : mapping, optional
+        What writes a file, by its name, in place of the table given: ``events`` may then be those
+        of the recordings that the page draws.
     health : polars.DataFrame, optional
         :data:`flexi_score.schema.HEALTH`, for ``health.parquet`` and the summary.
 
@@ -104,6 +108,7 @@ def write_run(
         files["statistics.parquet"] = statistics.write_parquet
     if health is not None:
         files["health.parquet"] = health.write_parquet
+    files.update(whole or {})
     return [write_whole(out / name, write) for name, write in files.items()]
 
 

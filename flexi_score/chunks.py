@@ -1,0 +1,236 @@
+"""Scoring archives that are larger than memory: a run folder written chunk by chunk.
+
+A million recordings have seventy million events. They are scored some ten thousand at a time; each
+chunk's tables go to the disk, and are put together at the end. Values and counts are those of
+:func:`flexi_score.score`; the rows of scores and events come chunk by chunk, those of turn_taking
+first, because pause_handling needs the mean latency of all of them.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import polars as pl
+
+from flexi_score import archive as store
+from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, with_failures
+from flexi_score.aggregate.pooled import add_quantiles
+from flexi_score.config import Settings, load_settings
+from flexi_score.errors import InputError, OutputError
+from flexi_score.metrics import mean_latencies, profile_metrics, score_structure
+from flexi_score.metrics.conversation import observations, statistics_frame
+from flexi_score.metrics.registry import Metric
+from flexi_score.pipeline import health_counts, model_facts, prepare, run_info
+from flexi_score.report.html import closest_first
+from flexi_score.report.write import write_run
+from flexi_score.segment.events import events_frame
+from flexi_score.segment.structure import build_structure
+
+#: Recordings scored at a time; a process takes about 1 GB for as many of 20 s.
+CHUNK: Final = 25_000
+#: Recordings from which on the command line works in chunks.
+MANY: Final = 50_000
+#: Recordings that a report lists at most, and whose events it therefore needs.
+_LISTED: Final = 2_000
+
+_TABLES: Final = ("scores", "events", "recordings", "statistics", "health", "observations",
+                  "failures", "refused")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Written:
+    """A run of which the tables are on the disk: see :class:`flexi_score.pipeline.Run`."""
+
+    summary: pl.DataFrame
+    failures: pl.DataFrame
+    metrics: tuple[Metric, ...]
+    settings: Settings
+    info: dict[str, Any]
+    health: pl.DataFrame
+
+
+class _Job(NamedTuple):
+    """One chunk."""
+
+    archive: Path
+    rows: pl.DataFrame
+    settings: Settings
+    latency_s: Mapping[str, float] | None
+    place: Path
+    number: int
+    with_text: bool
+
+
+def can_score_in_chunks(settings: Settings) -> bool:
+    """Whether no recording's scores depend on others, but for the mean latency."""
+    return settings.profile != "tau"  # which hides rates on few events of all recordings
+
+
+def score_in_chunks(
+    archive: str | Path,
+    out: str | Path,
+    *,
+    settings: Settings | None = None,
+    chunk: int = CHUNK,
+    workers: int = 1,
+    with_text: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Written:
+    """Score every recording of an archive into a run folder, in memory that does not grow with it.
+
+    Parameters
+    ----------
+    archive, out : path
+    settings : Settings, optional
+        Not of profile ``tau``.
+    chunk : int
+        Recordings scored at a time.
+    workers : int
+        Processes; more than one needs ``if __name__ == "__main__":`` in the calling program.
+    with_text : bool
+        Whether events carry their words.
+    progress : callable, optional
+        Called with the number of recordings done, and of all.
+
+    Raises
+    ------
+    InputError, ArchiveError
+        If there is nothing to score, or it cannot be read.
+    OutputError
+        Naming the file that cannot be written.
+    """
+    settings = settings or load_settings()
+    if not can_score_in_chunks(settings):
+        raise InputError(f"profile {settings.profile} cannot be scored in chunks")
+    folder, out = store.open_archive(archive), Path(out)
+    rows, failures = store.read_recordings(folder), store.read_failures(folder)
+    if not len(rows) and not len(failures):
+        raise InputError(f"{folder}: holds no recordings")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".chunks-", dir=out) as place:
+            for table in _TABLES:
+                (Path(place) / table).mkdir()
+            _score_all(folder, rows, settings, Path(place), chunk, workers, with_text, progress)
+            facts = model_facts(folder, rows)
+            del rows
+            return _put_together(Path(place), out, failures, settings, facts)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from error
+
+
+def _score_all(
+    folder: Path,
+    rows: pl.DataFrame,
+    settings: Settings,
+    place: Path,
+    chunk: int,
+    workers: int,
+    with_text: bool,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Score all chunks into ``place``, turn_taking first."""
+    first = (rows["scenario"] == "turn_taking").fill_null(False)
+    latency_s: Mapping[str, float] | None = {}
+    number = done = 0
+    with _mapper(workers if len(rows) > chunk else 1) as score_chunks:
+        for part in (rows.filter(first), rows.filter(~first)):
+            # An archive that holds failures only has one chunk of nothing.
+            size = len(part) if len(rows) or number else 1
+            jobs = [
+                _Job(folder, part[i : i + chunk], settings, latency_s, place, number + k, with_text)
+                for k, i in enumerate(range(0, size, chunk))
+            ]
+            number += len(jobs)
+            for count in score_chunks(jobs):
+                done += count
+                if progress is not None:
+                    progress(done, len(rows))
+            if jobs and latency_s == {}:
+                scored = _scan(place, "scores").drop("reason").collect()
+                latency_s = mean_latencies(scored, settings.profile)
+
+
+class _mapper:
+    """Maps :func:`_score_chunk` over jobs, here or in processes of its own."""
+
+    def __init__(self, workers: int) -> None:
+        self._pool = None
+        if workers > 1:
+            # Spawned, not forked: polars' threads do not survive a fork.
+            self._pool = ProcessPoolExecutor(workers, get_context("spawn"))
+
+    def __enter__(self) -> Callable[[Sequence[_Job]], Iterator[int]]:
+        return partial(map, _score_chunk) if self._pool is None else partial(
+            self._pool.map, _score_chunk)  # fmt: skip
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def _score_chunk(job: _Job) -> int:
+    ready = prepare(job.archive, job.rows, job.settings)
+    structure = build_structure(ready.tracks, job.settings)
+    events = observations(structure)
+    duration_ms = pl.Series("duration_ms", ready.tracks.duration_ms)
+    tables = {
+        "scores": score_structure(structure, job.settings, job.latency_s),
+        "events": events_frame(structure, with_text=job.with_text),
+        "recordings": ready.tracks.recordings.with_columns(duration_ms),
+        "statistics": statistics_frame(structure, job.settings),
+        "health": ready.health,
+        # No other scenario's summary has quantiles of single events.
+        "observations": events.filter(pl.col("scenario") == "conversation"),
+        "failures": ready.failures,
+        "refused": ready.refused,
+    }
+    for name, table in tables.items():
+        table.write_parquet(_part(job.place, name, job.number), compression="lz4")
+    return len(job.rows)
+
+
+def _part(place: Path, table: str, number: int) -> Path:
+    return place / table / f"{number:06d}.parquet"
+
+
+def _scan(place: Path, table: str) -> pl.LazyFrame:
+    return pl.scan_parquet(sorted((place / table).glob("*.parquet")), glob=False)
+
+
+def _put_together(
+    place: Path,
+    out: Path,
+    failures: pl.DataFrame,
+    settings: Settings,
+    facts: Mapping[str, str],
+) -> Written:
+    """The run folder, from the tables of all chunks."""
+    metrics = profile_metrics(settings.profile)
+    read = {name: _scan(place, name).collect() for name in ("recordings", "refused", "health")}
+    recordings, refused, health = read.values()
+    failures = pl.concat([failures, _scan(place, "failures").collect()])
+    scores = with_failures(_scan(place, "scores").collect(), refused, metrics, status="excluded")
+    scores = with_failures(scores, failures, metrics)
+    cluster = settings.summary.cluster
+    clusters = None if cluster is None else cluster_labels(scores, recordings, cluster)
+    sessions = None if cluster is None else metadata_labels(recordings, cluster)
+    summary = summarize(scores, metrics, settings.summary, clusters)
+    events = _scan(place, "observations").collect()
+    summary = add_quantiles(summary, events, settings.summary, sessions)
+    info = run_info(settings, recordings, failures, facts) | health_counts(health, refused)
+    listed = closest_first(scores, recordings, failures)["recording"].head(_LISTED)
+    shown = _scan(place, "events").filter(pl.col("recording").is_in(listed.implode())).collect()
+    write_run(
+        out, scores, shown, summary, recordings, failures, info, metrics, settings, health=health,
+        whole={
+            "events.parquet": lambda path: _scan(place, "events").sink_parquet(path),
+            "statistics.parquet": lambda path: _scan(place, "statistics").sink_parquet(path),
+        },
+    )  # fmt: skip
+    return Written(summary, failures, metrics, settings, info, health)
