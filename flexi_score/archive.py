@@ -370,7 +370,45 @@ def explain_damage(part: Path) -> str:
     )
 
 
+#: Parts that are read within :func:`reading_only`, by table.
+_ONLY: ContextVar[Mapping[str, Sequence[Path]] | None] = ContextVar("only", default=None)
+
+
+@contextmanager
+def reading_only(parts: Mapping[str, Sequence[Path]]) -> Iterator[None]:
+    """Within it, only these parts of the tables that are named are read."""
+    token = _ONLY.set(parts)
+    try:
+        yield
+    finally:
+        _ONLY.reset(token)
+
+
+def locate(archive: Path) -> pl.DataFrame:
+    """In which parts the artefacts of each channel are: ``key, table, part``.
+
+    Artefacts of two channels (``health``, ``leaks``) are found under the first one's key.
+    """
+    found = []
+    for table in ("channels", "words", "segments", "leaks", "health"):
+        parts = _parts(archive, table)
+        if not parts:
+            continue
+        try:
+            keys = _scan(parts, include_file_paths="part").select("key", "part").collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise ArchiveError(_blame(parts, error)) from error
+        if table in ("leaks", "health"):
+            keys = keys.with_columns(pl.col("key").str.extract("^([^<+]*)"))
+        found.append(keys.with_columns(table=pl.lit(table)))
+    schema = {"key": pl.String, "part": pl.String, "table": pl.String}
+    return pl.concat([pl.DataFrame(schema=schema), *found]).select("key", "table", "part")
+
+
 def _parts(archive: Path, table: str) -> list[Path]:
+    only = _ONLY.get()
+    if only is not None and table in only:
+        return list(only[table])
     return sorted((archive / table).glob("*.parquet"))
 
 

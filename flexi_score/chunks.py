@@ -28,6 +28,7 @@ from flexi_score.metrics.registry import Metric
 from flexi_score.pipeline import health_counts, model_facts, prepare, run_info
 from flexi_score.report.html import closest_first
 from flexi_score.report.write import write_run
+from flexi_score.schema import SPEAKERS
 from flexi_score.segment.events import events_frame
 from flexi_score.segment.structure import build_structure
 
@@ -64,6 +65,7 @@ class _Job(NamedTuple):
     place: Path
     number: int
     with_text: bool
+    parts: Mapping[str, Sequence[Path]]
 
 
 def can_score_in_chunks(settings: Settings) -> bool:
@@ -137,15 +139,17 @@ def _score_all(
     """Score all chunks into ``place``, turn_taking first."""
     first = (rows["scenario"] == "turn_taking").fill_null(False)
     latency_s: Mapping[str, float] | None = {}
+    where = store.locate(folder)
     number = done = 0
     with _mapper(workers if len(rows) > chunk else 1) as score_chunks:
         for part in (rows.filter(first), rows.filter(~first)):
             # An archive that holds failures only has one chunk of nothing.
             size = len(part) if len(rows) or number else 1
             jobs = [
-                _Job(folder, part[i : i + chunk], settings, latency_s, place, number + k, with_text)
-                for k, i in enumerate(range(0, size, chunk))
-            ]
+                _Job(folder, piece, settings, latency_s, place, number + k, with_text,
+                     _parts_of(piece, where))
+                for k, piece in enumerate(part[i : i + chunk] for i in range(0, size, chunk))
+            ]  # fmt: skip
             number += len(jobs)
             for count in score_chunks(jobs):
                 done += count
@@ -154,6 +158,17 @@ def _score_all(
             if jobs and latency_s == {}:
                 scored = _scan(place, "scores").drop("reason").collect()
                 latency_s = mean_latencies(scored, settings.profile)
+
+
+def _parts_of(rows: pl.DataFrame, where: pl.DataFrame) -> dict[str, list[Path]]:
+    """Parts of the archive that hold anything of these recordings: those of a chunk, not all."""
+    names = [f"{side}_{kind}" for side in SPEAKERS for kind in ("key", "words_key", "segments_key")]
+    keys = pl.concat([rows[name].alias("key") for name in names]).drop_nulls().unique()
+    found = where.filter(pl.col("key").is_in(keys.implode())).select("table", "part").unique()
+    parts: dict[str, list[Path]] = {table: [] for table in where["table"].unique()}
+    for table, part in found.sort("part").iter_rows():
+        parts[table].append(Path(part))
+    return parts
 
 
 class _mapper:
@@ -175,7 +190,8 @@ class _mapper:
 
 
 def _score_chunk(job: _Job) -> int:
-    ready = prepare(job.archive, job.rows, job.settings)
+    with store.reading_only(job.parts):
+        ready = prepare(job.archive, job.rows, job.settings)
     structure = build_structure(ready.tracks, job.settings)
     events = observations(structure)
     duration_ms = pl.Series("duration_ms", ready.tracks.duration_ms)
