@@ -58,6 +58,7 @@ CHANNELS: Final = make_schema(
         "clipped_share": pl.Float64,
         "dead": pl.Boolean,
         "detector": pl.String,
+        "estimated": pl.Boolean,  # one of two voices of a one-channel file; null: no
         "sample_rate_hz": pl.Int64,
         "encoding": pl.String,
     }

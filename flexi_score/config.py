@@ -56,6 +56,24 @@ class ExtractSettings(_Group):
         -120,
         0,
     )
+    vad: Literal["silero", "pyannote"] = _choice(
+        "silero", "speech detector", "silero-vad 6.2; pyannote segmentation-3.0"
+    )
+    vad_model: str | None = _choice(
+        None, "pyannote model in place of the packaged one: a path, or owner/name on the hub",
+        "pyannote.audio",
+    )  # fmt: skip
+    mono: Literal["refuse", "diarize"] = _choice(
+        "refuse", "one-channel files: refuse, or estimate who speaks when", "flexi_score"
+    )
+    mono_model: str | None = _choice(
+        None,
+        "pyannote pipeline in place of the packaged models: a path, or owner/name on the hub",
+        "pyannote.audio",
+    )
+    mono_roles: Literal["first_is_user", "first_is_model", "longest_is_model"] = _choice(
+        "first_is_user", "which voice of a one-channel file is whose", "flexi_score"
+    )
     asr: str = _choice(
         "tiny.en",
         "recogniser: none, a packaged model's name, a Whisper name, or a path",

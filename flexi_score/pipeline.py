@@ -23,6 +23,7 @@ from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.metrics.registry import Metric
 from flexi_score.report.write import write_run
 from flexi_score.schema import FAILURES, HEALTH
+from flexi_score.segment.estimated import estimated_health, estimated_note, estimated_recordings
 from flexi_score.segment.events import events_frame
 from flexi_score.segment.health import check_health, refusals
 from flexi_score.segment.load import load_tracks
@@ -251,6 +252,7 @@ def prepare(folder: Path, rows: pl.DataFrame, settings: Settings) -> Prepared:
     rows, misplaced = _annotated_inside(rows)
     tracks, lost = load_tracks(folder, rows, settings)
     health = check_health(folder, rows, tracks, settings)
+    health = pl.concat([health, estimated_health(tracks.recordings)])
     refused = FAILURES.to_frame()
     if settings.health.gate:
         refused = refusals(health, tracks.recordings)
@@ -420,4 +422,6 @@ def run_info(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "recordings": len(recordings),
         "failed": len(failures),
+        "estimated": len(estimated_recordings(recordings)),
+        "notes": estimated_note(recordings),
     }

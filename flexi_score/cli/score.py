@@ -12,9 +12,11 @@ from flexi_score.cli.app import (
     Asr,
     Language,
     Layout,
+    Mono,
     Quiet,
     SetOption,
     Threads,
+    Vad,
     app,
     chosen_settings,
     cores,
@@ -40,6 +42,8 @@ def score(
     judge: Annotated[str | None, Parameter(help="none, or replay (kept ratings).")] = None,
     asr: Asr = None,
     language: Language = None,
+    vad: Vad = None,
+    mono: Mono = None,
     layout: Layout = "auto",
     archive: Annotated[
         Path | None, Parameter(help="Where to keep what is extracted [the run folder's archive].")
@@ -58,13 +62,16 @@ def score(
 
         flexi-score score sample_recordings
         flexi-score score manifest.jsonl --out run --asr none
+        flexi-score score calls/ --vad pyannote --mono diarize
         flexi-score score run/archive --set ipu.min_silence_ms=180
     """
     from flexi_score import archive as store
     from flexi_score import chunks, pipeline
 
     changes = [*(set_ or []), *([] if gate else ["health.gate=false"])]
-    settings = chosen_settings(profile, changes, judge=judge, asr=asr, language=language)
+    settings = chosen_settings(
+        profile, changes, judge=judge, asr=asr, language=language, vad=vad, mono=mono
+    )
     target = out or Path(f"{source.resolve().stem or 'flexi'}.run")
     if store.is_archive(source) and store.count(source, "recordings") >= chunks.MANY and (
         chunks.can_score_in_chunks(settings)
@@ -95,6 +102,7 @@ def _show(run: Any, target: Path) -> None:
     few = run.settings.summary.few
     print_summary(
         console, run.summary, run.metrics, run.failures, run.info["signature"], few=few,
+        notes=run.info["notes"],
         health=run.health, boundary_error_s=run.settings.summary.boundary_error_s,
     )  # fmt: skip
     console.print(f"{target}: summary.md, report.html, scores.parquet, events.parquet, run.json",
@@ -109,6 +117,8 @@ def extract(
     set_: SetOption = None,
     asr: Asr = None,
     language: Language = None,
+    vad: Vad = None,
+    mono: Mono = None,
     layout: Layout = "auto",
     workers: Workers = 0,
     threads: Threads = 0,
@@ -135,7 +145,7 @@ def extract(
     from flexi_score import archive as store
     from flexi_score import pipeline
 
-    settings = chosen_settings("paper", set_, asr=asr, language=language)
+    settings = chosen_settings("paper", set_, asr=asr, language=language, vad=vad, mono=mono)
     part = _shard(shard)
     with _Progress(source, layout, quiet, part) as progress:
         _, manifest = pipeline.extract(

@@ -23,6 +23,7 @@ _PURPOSE = {
     "vad": "speech detection",
     "asr": "recognition",
     "asr-multilingual": "recognition in other languages",
+    "pyannote": "models and pipelines of pyannote's own",
     "formats": "TextGrid and ELAN files",
 }
 _OLDEST_PYTHON = (3, 11)

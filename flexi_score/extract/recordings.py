@@ -37,6 +37,7 @@ class Extractor:
     detector: Any = None
     recognizer: Any = None
     recognizer_id: str = "none"
+    diarizer: Any = None
 
 
 @dataclass
@@ -79,9 +80,18 @@ def load_extractor(
     SettingsError
         For a recogniser or language that cannot be.
     """
-    detector = recognizer = None
+    detector: Any = None
+    recognizer = diarizer = None
     name = "none"
-    if detect:
+    if detect and settings.mono == "diarize":
+        from flexi_score.extract.diarize import load_diarizer
+
+        diarizer = load_diarizer(settings.mono_model, threads or None)
+    if detect and settings.vad == "pyannote":
+        from flexi_score.extract.pyannote_vad import load_pyannote_detector
+
+        detector = load_pyannote_detector(settings.vad_model, threads or None)
+    elif detect:
         from flexi_score.extract.speech import load_detector
 
         detector = load_detector(threads or None)
@@ -97,7 +107,7 @@ def load_extractor(
             device=settings.device,
         )
         name = recognizer.identity
-    return Extractor(settings, detector, recognizer, name)
+    return Extractor(settings, detector, recognizer, name, diarizer)
 
 
 def read_known(archive: Path) -> Known:
@@ -169,7 +179,9 @@ def _extract_one(
     # Files that replace a model are read first: if one is malformed, the audio is not decoded.
     ends = [_given_files(row, speaker, link, batch, known, hashes) for speaker in SPEAKERS]
     has_audio = row["audio"] is not None or row["user_audio"] is not None
-    if has_audio:
+    if _is_mono(row, extractor):
+        ends = [_extract_mono(row, link, extractor, batch, known, durations, hashes)]
+    elif has_audio:
         keys = {s: _channel_key(row, s, extractor, hashes) for s in SPEAKERS}
         wanted = {s: _words_key(row, s, keys[s], extractor) for s in SPEAKERS}
         need = [s for s in SPEAKERS if keys[s] not in known["channels"]]
@@ -200,6 +212,50 @@ def _extract_one(
         ends = ends[len(SPEAKERS) :]
     link["duration_ms"] = max(ends) if has_audio else max(_stated_ms(row), *ends)
     return link
+
+
+def _is_mono(row: Row, extractor: Extractor) -> bool:
+    if extractor.diarizer is None:
+        return False
+    from flexi_score.extract.mono import is_mono
+
+    return is_mono(row)
+
+
+def _extract_mono(
+    row: Row,
+    link: dict[str, Any],
+    extractor: Extractor,
+    batch: Batch,
+    known: dict[str, set[str]],
+    durations: dict[str, int],
+    hashes: dict[str, str],
+) -> int:
+    """Both roles from one channel, as an estimate; fills in the links, returns the length (ms)."""
+    from flexi_score.extract.mono import mono_channels, mono_key
+    from flexi_score.extract.signal import open_mono
+
+    path, found = row["audio"], _hash(row["audio"], hashes)
+    keys = {s: mono_key(found, s, extractor.diarizer, extractor.settings) for s in SPEAKERS}
+    wanted = {s: _words_key(row, s, keys[s], extractor) for s in SPEAKERS}
+    need = [s for s in SPEAKERS if keys[s] not in known["channels"]]
+    hear = [s for s in SPEAKERS if wanted[s] and wanted[s] not in known["words"]]
+    if need or hear:
+        with open_mono(path) as signal:
+            rows, roles, gain = mono_channels(signal, path, extractor.diarizer, extractor.settings)
+            batch.rows["channels"].extend(rows[s] | {"key": keys[s]} for s in need)
+            for s in hear:
+                words = _recognise(signal, roles[s], gain, extractor)
+                batch.rows["words"].append(
+                    {"key": wanted[s], "source": extractor.recognizer_id, "words": words}
+                )
+            durations.update(dict.fromkeys(keys.values(), signal.duration_ms))
+        known["channels"].update(keys.values())
+        known["words"].update(key for key in wanted.values() if key)
+    for s in SPEAKERS:
+        link[f"{s}_key"] = keys[s]
+        link[f"{s}_words_key"] = link[f"{s}_words_key"] or wanted[s]
+    return max(durations[key] for key in keys.values())
 
 
 def _stated_ms(row: Row) -> int:

@@ -24,6 +24,7 @@ from flexi_score.schema import SPEAKERS, Speaker
 MEMORY_BYTES: Final = 16 * 2**20
 
 _BYTES: Final = 4  # a float32
+_MONO: Final = "; or, where both speak on one channel, estimate who does when with --mono diarize"
 #: Largest value that an encoding can hold, where that is below 1.
 _FULL_SCALE: Final = {"ULAW": 32124 / 32768, "ALAW": 32256 / 32768}
 
@@ -205,6 +206,20 @@ def open_signals(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
     return user, model
 
 
+def open_mono(path: str) -> Signal:
+    """Decode a one-channel file, to be closed by the caller.
+
+    Raises
+    ------
+    AudioError
+        If it is missing or faulty, or has several channels.
+    """
+    info = probe(path)
+    if info.n_channels != 1:
+        raise AudioError(f"{info.path}: has {info.n_channels} channels, expected one")
+    return _decode(info, {"user": 0})["user"]
+
+
 def _open_one_file(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
     info = probe(row["audio"])
     channels: dict[Speaker, int] = {"user": row["user_channel"], "model": row["model_channel"]}
@@ -214,7 +229,7 @@ def _open_one_file(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
             raise AudioError(
                 f"{info.path}: has {has}, the manifest asks for channel {channel} as {speaker} "
                 "(counted from 0); give user_audio and model_audio where each role has its own "
-                "file, or correct channels"
+                "file, or correct channels" + (_MONO if info.n_channels == 1 else "")
             )
     if channels["user"] == channels["model"]:
         raise AudioError(

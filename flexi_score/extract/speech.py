@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from flexi_score.audio import SAMPLE_RATE_HZ
 from flexi_score.errors import PrerequisiteError
 from flexi_score.extract.onnx_weights import read_onnx_weights
+from flexi_score.extract.pyannote_vad import PyannoteDetector, pyannote_probabilities
 from flexi_score.extract.signal import Signal
 
 Quantised = NDArray[np.uint16]
@@ -134,7 +135,7 @@ def weights_path() -> Path:
 
 
 def speech_probabilities(
-    detector: Detector, signals: Sequence[Signal], gains_db: Sequence[float]
+    detector: Detector | PyannoteDetector, signals: Sequence[Signal], gains_db: Sequence[float]
 ) -> list[Quantised]:
     """Probability of speech in every frame of every channel.
 
@@ -143,8 +144,9 @@ def speech_probabilities(
 
     Parameters
     ----------
-    detector : Detector
-        From :func:`load_detector`.
+    detector : Detector or PyannoteDetector
+        From :func:`load_detector`, or from
+        :func:`~flexi_score.extract.pyannote_vad.load_pyannote_detector`.
     signals : sequence of Signal
         One a channel.
     gains_db : sequence of float
@@ -155,6 +157,8 @@ def speech_probabilities(
     list of ndarray of uint16
         In the order of `signals`, shape (ceil(n_samples / 512),) each; p = q / 65535.
     """
+    if not isinstance(detector, Detector):
+        return pyannote_probabilities(detector, signals, gains_db)
     import torch
 
     results = [np.empty(-(-s.n_samples // FRAME_SAMPLES), np.uint16) for s in signals]

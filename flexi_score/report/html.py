@@ -110,6 +110,7 @@ def render_html(
         failed=len(failures),
         facts=_facts(listed, failures, run_info, settings),
         signature=plain(run_info.get("signature", "")),
+        notes=[plain(note) for note in run_info.get("notes", ())],
         run=json.dumps(dict(run_info), indent=2, default=str, ensure_ascii=False),
         glossary=[(scenario_title(m.scenario), heading(m), m) for m in metrics],
         confidence=f"{settings.summary.confidence:.0%}",
@@ -299,6 +300,8 @@ def _facts(
         ("failed", f"{failures['recording'].n_unique():,}"),
         ("profile", plain(run_info.get("profile", settings.profile))),
     ]  # fmt: skip
+    if run_info.get("estimated"):
+        facts.append(("estimated roles", f"{run_info['estimated']:,}"))
     if run_info.get("created"):
         facts.append(("made on", plain(run_info["created"])[:16].replace("T", " ")))
     return facts

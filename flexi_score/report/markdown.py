@@ -30,6 +30,7 @@ def summary_md(
     few: int = 10,
     confidence: float = 0.95,
     max_failures: int = 200,
+    notes: Sequence[str] = (),
     health: pl.DataFrame | None = None,
     boundary_error_s: float | None = None,
 ) -> str:
@@ -49,6 +50,8 @@ def summary_md(
         Of :class:`flexi_score.config.SummarySettings`.
     max_failures : int
         Failures listed; the rest are counted.
+    notes : sequence of str
+        Sentences on the run as a whole, before its tables.
     health : polars.DataFrame, optional
         :data:`flexi_score.schema.HEALTH`.
     boundary_error_s : float, optional
@@ -59,6 +62,8 @@ def summary_md(
     str
     """
     parts = ["# Summary", ""]
+    for note in notes:
+        parts += [f"> {escape(note)}", ""]
     tables = paper_tables(summary, metrics, few)
     if summary.is_empty():
         parts += ["No metric was scored.", ""]

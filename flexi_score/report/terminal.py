@@ -39,6 +39,7 @@ def print_summary(
     *,
     few: int = 10,
     max_failures: int = 10,
+    notes: Sequence[str] = (),
     health: pl.DataFrame | None = None,
     boundary_error_s: float | None = None,
 ) -> None:
@@ -57,11 +58,15 @@ def print_summary(
         Values on fewer recordings are marked.
     max_failures : int
         Failures listed; the rest are counted.
+    notes : sequence of str
+        Sentences on the run as a whole, printed before its tables.
     health : polars.DataFrame, optional
         :data:`flexi_score.schema.HEALTH`; nothing is printed where all is fine.
     boundary_error_s : float, optional
         What stands behind the column ``within_error``.
     """
+    for note in notes:
+        console.print(Text(plain(note), style="yellow"))
     if summary.is_empty():
         console.print(Text("No metric was scored.", style="bold"))
     for table in paper_tables(summary, metrics, few):

@@ -89,6 +89,7 @@ def write_run(
         signature,
         quantiles=spread,
         few=shown.few,
+        notes=run_info.get("notes", ()),
         confidence=shown.confidence,
         health=health,
         boundary_error_s=shown.boundary_error_s,

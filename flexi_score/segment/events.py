@@ -8,6 +8,7 @@ import polars as pl
 
 from flexi_score.schema import EVENT_KINDS, EVENTS, SPEAKERS
 from flexi_score.segment.axis import Spans
+from flexi_score.segment.estimated import estimated_recordings
 from flexi_score.segment.tracks import Bools, Floats, Ints, Words
 from flexi_score.segment.types import Speaker, Structure
 
@@ -103,6 +104,7 @@ def _frame(structure: Structure, tables: list[_Table]) -> pl.DataFrame:
         text = pl.concat(texts).gather(order)
     recordings = structure.tracks.recordings
     names = recordings["recording"]
+    estimated = names.is_in(estimated_recordings(recordings)["recording"].implode())
     columns = {
         "recording": names.gather(rec),
         "speaker": pl.Series(_SPEAKERS, dtype=pl.String).gather(speaker[order]),
@@ -114,6 +116,7 @@ def _frame(structure: Structure, tables: list[_Table]) -> pl.DataFrame:
         "n_ipus": pl.Series(join("n_ipus"), nan_to_null=True),
         "success": pl.Series(join("success"), nan_to_null=True),
         "latency_ms": pl.Series(join("latency_ms"), nan_to_null=True),
+        "estimated": estimated.gather(rec),
     }
     return pl.DataFrame([columns[name].cast(dtype).alias(name) for name, dtype in EVENTS.items()])
 

@@ -48,7 +48,10 @@ def load_tracks(
     words = {s: _words(archive, rows, s, settings) for s in SPEAKERS}
     for speaker in SPEAKERS:
         speech[speaker] = _speech_of_words(rows, speaker, speech[speaker], words[speaker])
-    recordings = rows.select(RECORDINGS.names())
+    guessed = channels.filter(pl.col("estimated")).select("detector", user_key="key")
+    recordings = rows.join(guessed, on="user_key", how="left", maintain_order="left").select(
+        *RECORDINGS.names(), estimated_by="detector"
+    )
     if settings.judge.mode == "none":
         recordings = recordings.with_columns(pl.lit(None, pl.Float64).alias("rating"))
     tracks = Tracks(

@@ -1,0 +1,435 @@
+"""One channel with two voices in it, parted into two roles: an estimate, and marked as one.
+
+Sliding windows of the segmentation network say when each of a few local speakers talks
+(:mod:`flexi_score.extract.pyannet`); an embedding of what each says alone
+(:mod:`flexi_score.extract.campplus`) tells which local speakers are the same voice. Two voices
+are looked for: the embeddings are parted into two groups, the speakers of one window into
+different ones unless they sound the same. Where both talk at once, both have speech. Where only
+one voice is found, the other role is silent.
+
+Which voice is the user is not in the signal. It is decided by a stated rule
+(``extract.mono_roles``), which every result carries in its signature.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexi_score.errors import PrerequisiteError
+from flexi_score.extract.campplus import FRAME_SAMPLES, Embedder, embed, load_embedder, log_mel
+from flexi_score.extract.pyannet import (
+    CENTRE,
+    STEP,
+    Segmenter,
+    average,
+    slide,
+    to_grid,
+)
+from flexi_score.extract.pyannote_hub import EMBEDDING, load_pipeline, load_segmenter
+from flexi_score.extract.signal import Signal
+from flexi_score.extract.weights import fetch
+from flexi_score.schema import SPEAKERS, Speaker
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Quantised = NDArray[np.uint16]
+RoleRule = Literal["first_is_user", "first_is_model", "longest_is_model"]
+
+#: Bumped when the same weights would give other roles.
+_VERSION: Final = 1
+_CELL: Final = 512  # samples a frame of the archive
+_HOP: Final = 148  # frames from window to window: 2.5 s
+_ACTIVE: Final = 0.5
+#: A local speaker is cut where it pauses for so many frames, and into pieces of about so many.
+_PAUSE: Final = 6
+_CHUNK: Final = 118
+#: An embedding is taken from this much of one voice alone, wrapped around where there is less.
+_EMBED_FRAMES: Final = 150
+_LEAST_FRAMES: Final = 20
+#: From this much on it is trusted to tell whether a second voice is there.
+_SURE_FRAMES: Final = 100
+#: How much the other stretches of its local speaker count for a stretch, beside its own.
+_LOYALTY: Final = 0.5
+#: Local speakers of one window more alike than this may be one voice.
+_ALIKE: Final = 0.6
+#: Two groups of stretches are one voice if these are more alike than this between the groups, in
+#: the mean. In two-party calls of real and of synthetic voices it was up to 0.53; between halves
+#: of one voice 0.58 and more (synthetic), 0.51 to 0.66 (telephone). A call has two parties, so the
+#: doubtful is two.
+_ONE_VOICE: Final = 0.55
+_ROUNDS: Final = 20
+_STARTS: Final = 8
+#: A run of speech shorter than this does not decide who came first.
+_FIRST_CELLS: Final = 6
+
+
+@dataclass(frozen=True)
+class Diarizer:
+    """What parts a channel into two voices.
+
+    Attributes
+    ----------
+    version : str
+        For people, as ``pyannote-segmentation-3.0+CAM++``.
+    sha256 : str
+        Of the weights, and of the way in which they are used.
+    segmenter, embedder
+        Loaded networks; None where a pipeline of pyannote's own does the work.
+    pipeline : callable or None
+        Samples (float32, 16 kHz) to a list of (start_s, end_s, label).
+    """
+
+    version: str
+    sha256: str
+    segmenter: Segmenter | None = None
+    embedder: Embedder | None = None
+    pipeline: Any = None
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """Stretches in which one local speaker talks, one entry each, ordered by window and column.
+
+    Attributes
+    ----------
+    window, column : ndarray of int64, shape (n,)
+        Which local speaker of which window.
+    first, last : ndarray of int64, shape (n,)
+        Its first and last frame, counted from the start of the window.
+    length : ndarray of int64, shape (n,)
+        10 ms frames in which nobody else talks.
+    vectors : ndarray of float32, shape (n, 192)
+        Embedding of those, of unit length; zeros where there are too few.
+    """
+
+    window: Ints
+    column: Ints
+    first: Ints
+    last: Ints
+    length: Ints
+    vectors: Floats
+
+
+def two_voices(diarizer: Diarizer, signal: Signal, gain_db: float) -> Floats:
+    """Speech of two voices in one channel.
+
+    Parameters
+    ----------
+    diarizer : Diarizer
+    signal : Signal
+    gain_db : float
+        Applied before detection.
+
+    Returns
+    -------
+    ndarray of float32, shape (ceil(n_samples / 512), 2)
+        Probability that each voice talks, a row every 32 ms. The second column is zero where
+        only one voice is found.
+    """
+    if diarizer.pipeline is not None:
+        return _of_pipeline(diarizer.pipeline, signal, gain_db)
+    assert diarizer.segmenter is not None
+    assert diarizer.embedder is not None
+    firsts: list[int] = []
+    parts: list[NDArray[np.float16]] = []
+    found: list[tuple[int, int, int, int, int]] = []
+    vectors: list[Floats] = []
+    for first, probabilities in slide(diarizer.segmenter, signal, gain_db, _HOP):
+        activity = probabilities[:, 1:]
+        cut, spectra = _cut(signal, first, activity, gain_db)
+        found += [(len(parts), *chunk) for chunk in cut]
+        vectors.append(_embedded(diarizer.embedder, spectra))
+        firsts.append(first)
+        parts.append(activity.astype(np.float16))
+    table = np.array(found, np.int64).reshape(-1, 5)
+    window, column, lo, hi, length = table.T
+    chunks = _Chunks(window, column, lo, hi, length, np.concatenate(vectors))
+    voice = match_voices(chunks.window, chunks.column, chunks.length, chunks.vectors)
+    track = average(_parted(firsts, parts, chunks, voice), signal.n_samples)
+    return np.stack([to_grid(track[:, k], signal.n_samples, _CELL) for k in (0, 1)], axis=1)
+
+
+def match_voices(window: Ints, column: Ints, length: Ints, vectors: Floats) -> Ints:
+    """Which of two voices talks in each stretch of a local speaker.
+
+    Parameters
+    ----------
+    window, column : ndarray of int64, shape (n,)
+        The local speaker, as (window, column) in ascending order.
+    length : ndarray of int64, shape (n,)
+        10 ms frames that the embedding is made of.
+    vectors : ndarray of float32, shape (n, d)
+        Embeddings of unit length; zeros where there is none.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        0 or 1; all 0 where there is no second voice.
+    """
+    one = np.zeros(len(window), np.int64)
+    weight = np.where(vectors.any(axis=1), np.sqrt(length), 0.0)
+    sure = np.flatnonzero((weight > 0) & (length >= _SURE_FRAMES))
+    if len(sure) < 2:
+        sure = np.flatnonzero(weight > 0)
+    if len(sure) < 2:
+        return one
+    speaker = np.cumsum((np.diff(window, prepend=-1) != 0) | (np.diff(column, prepend=-1) != 0)) - 1
+    best, middles = -np.inf, None
+    for a, b in _starts(vectors[sure], weight[sure]):
+        score, settled = _settle(window, speaker, weight, vectors, vectors[sure[[a, b]]])
+        if score > best:
+            best, middles = score, settled
+    if middles is None:
+        return one
+    voice, _ = _assign(window, speaker, weight, vectors, middles)
+    return voice if _are_two(window, speaker, length, vectors, voice) else one
+
+
+def _are_two(window: Ints, speaker: Ints, length: Ints, vectors: Floats, voice: Ints) -> bool:
+    """Whether two groups of stretches are two voices, and not one parted by chance.
+
+    Where both have long stretches, these must be unlike between the groups. Where one has short
+    ones only (backchannels), an embedding says little; then it is a voice if most of it comes
+    from local speakers that the network itself kept apart from the other group's.
+    """
+    usable = vectors.any(axis=1)
+    long = usable & (length >= _SURE_FRAMES)
+    if all((long & (voice == k)).any() for k in (0, 1)):
+        sums = []
+        for k in (0, 1):
+            w = np.where(long & (voice == k), np.minimum(length, _EMBED_FRAMES), 0)
+            sums.append((vectors * w[:, None]).sum(axis=0) / w.sum())
+        return bool(sums[0] @ sums[1] <= _ONE_VOICE)
+    few = int(not (long & (voice == 1)).any())
+    few = few if (voice == few).any() else 1 - few
+    mine = usable & (voice == few)
+    apart = mine & ~np.isin(speaker, speaker[voice != few]) & np.isin(window, window[voice != few])
+    return bool(2 * length[apart].sum() > length[mine].sum())
+
+
+def _starts(vectors: Floats, weight: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pairs of unlike embeddings to start from: long ones, each with the one least like it."""
+    order = np.argsort(-weight, kind="stable")[:_STARTS]
+    return [(int(a), int(np.argmin(vectors @ vectors[a]))) for a in order]
+
+
+def _settle(
+    window: Ints, speaker: Ints, weight: NDArray[np.float64], vectors: Floats, middles: Floats
+) -> tuple[float, Floats]:
+    """Move two middles to where what is assigned to them lies, until that stands still."""
+    score = -np.inf
+    voice: Ints | None = None
+    for _ in range(_ROUNDS):
+        now, gained = _assign(window, speaker, weight, vectors, middles)
+        if voice is not None and np.array_equal(now, voice):
+            break
+        voice, score = now, gained
+        sums = [(vectors * (weight * (now == k))[:, None]).sum(axis=0) for k in (0, 1)]
+        sizes = [float(np.linalg.norm(total)) for total in sums]
+        if min(sizes) == 0:
+            break
+        middles = np.stack([t / s for t, s in zip(sums, sizes, strict=True)]).astype(np.float32)
+    return score, middles
+
+
+def _assign(
+    window: Ints, speaker: Ints, weight: NDArray[np.float64], vectors: Floats, middles: Floats
+) -> tuple[Ints, float]:
+    """The voice of each stretch, and how well the whole fits.
+
+    A stretch goes to the nearer middle, by its own embedding and by those of the same local
+    speaker. The two local speakers who talk most in a window are two voices, unless they sound
+    the same.
+    """
+    if not len(window):
+        return np.empty(0, np.int64), 0.0
+    likeness = (vectors @ middles.T).astype(np.float64)
+    n = int(speaker[-1]) + 1
+    gain = weight * (likeness[:, 1] - likeness[:, 0])
+    total = np.bincount(speaker, weight, n)
+    drift = np.bincount(speaker, gain, n)
+    mean = drift / np.maximum(total, 1e-9)
+    own = likeness[:, 1] - likeness[:, 0]
+    voice = (own + _LOYALTY * mean[speaker] > 0).astype(np.int64)
+    heads = np.flatnonzero(np.diff(speaker, prepend=-1))
+    home = window[heads]
+    for w in np.flatnonzero(np.bincount(home) > 1):
+        inside = np.flatnonzero(home == w)
+        a, b = inside[np.argsort(-total[inside], kind="stable")[:2]]
+        same = drift[a] * drift[b] > 0 or min(total[a], total[b]) == 0
+        if same and _alike(vectors, weight, speaker, int(a), int(b)) < _ALIKE:
+            weak, strong = (a, b) if abs(drift[a]) < abs(drift[b]) else (b, a)
+            voice[speaker == weak] = int(drift[strong] < 0)
+    rows = np.arange(len(voice))
+    return voice, float((weight * likeness[rows, voice]).sum())
+
+
+def _alike(vectors: Floats, weight: NDArray[np.float64], speaker: Ints, a: int, b: int) -> float:
+    """Cosine between the mean embeddings of two local speakers; 0 where one has none."""
+    means = [(vectors * (weight * (speaker == k))[:, None]).sum(axis=0) for k in (a, b)]
+    size = float(np.linalg.norm(means[0]) * np.linalg.norm(means[1]))
+    return float(means[0] @ means[1]) / size if size else 0.0
+
+
+def _cut(
+    signal: Signal, first: int, activity: Floats, gain_db: float
+) -> tuple[list[tuple[int, int, int, int]], list[Floats]]:
+    """Stretches of a window's speakers (column, first, last, length), and what each sounds like.
+
+    The network may take two like voices for one; between them there is mostly a pause, so a local
+    speaker is cut at its pauses, and each stretch is heard on its own.
+    """
+    on = activity > _ACTIVE
+    start = first * STEP
+    samples = signal.read(start, start + 2 * CENTRE + len(activity) * STEP)
+    spectrum = log_mel(samples * np.float32(10 ** (gain_db / 20)))
+    middle = FRAME_SAMPLES * np.arange(len(spectrum)) + 200
+    at = np.clip(np.rint((middle - CENTRE) / STEP).astype(int), 0, len(activity) - 1)
+    chunks, spectra = [], []
+    for column in range(activity.shape[1]):
+        alone = on[:, column] & (on.sum(axis=1) == 1)
+        for lo, hi in _runs(on[:, column]):
+            rows = spectrum[(alone & _between(lo, hi, len(on)))[at]]
+            chunks.append((column, lo, hi, len(rows)))
+            spectra.append(rows)
+    return chunks, spectra
+
+
+def _runs(on: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First and last frame of each stretch; long ones are halved, short pauses do not part."""
+    edges = np.flatnonzero(np.diff(on.astype(np.int8), prepend=0, append=0))
+    begin, end = edges[::2], edges[1::2]
+    apart = np.flatnonzero(begin[1:] - end[:-1] >= _PAUSE)
+    begin = begin[np.concatenate([[0], apart + 1])] if len(begin) else begin
+    end = end[np.concatenate([apart, [len(end) - 1]])] if len(end) else end
+    found = []
+    for lo, hi in zip(begin.tolist(), end.tolist(), strict=True):
+        n = max(1, round((hi - lo) / _CHUNK))
+        found += [(lo + (hi - lo) * i // n, lo + (hi - lo) * (i + 1) // n - 1) for i in range(n)]
+    return found
+
+
+def _between(first: int, last: int, n: int) -> NDArray[np.bool_]:
+    at = np.arange(n)
+    return (at >= first) & (at <= last)
+
+
+def _embedded(embedder: Embedder, spectra: list[Floats]) -> Floats:
+    vectors = np.zeros((len(spectra), 192), np.float32)
+    long = [i for i, rows in enumerate(spectra) if len(rows) >= _LEAST_FRAMES]
+    wrapped = [np.resize(spectra[i], (_EMBED_FRAMES, spectra[i].shape[1])) for i in long]
+    vectors[long] = embed(embedder, wrapped)
+    return vectors
+
+
+def _parted(
+    firsts: list[int], parts: list[NDArray[np.float16]], chunks: _Chunks, voice: Ints
+) -> Iterator[tuple[int, Floats]]:
+    """Each window's activity by voice instead of by local speaker."""
+    bounds = np.searchsorted(chunks.window, np.arange(len(parts) + 1))
+    for w, (first, part) in enumerate(zip(firsts, parts, strict=True)):
+        found = np.zeros((len(part), 2), np.float32)
+        inside = np.arange(bounds[w], bounds[w + 1])
+        for column in np.unique(chunks.column[inside]):
+            mine = inside[chunks.column[inside] == column]
+            # A frame between two stretches belongs to the nearer one.
+            turn = (chunks.last[mine[:-1]] + chunks.first[mine[1:]] + 1) // 2
+            of_frame = voice[mine][np.searchsorted(turn, np.arange(len(part)), side="right")]
+            track = part[:, column].astype(np.float32)
+            for k in (0, 1):
+                found[:, k] = np.maximum(found[:, k], np.where(of_frame == k, track, 0))
+        yield first, found
+
+
+def _of_pipeline(pipeline: Any, signal: Signal, gain_db: float) -> Floats:
+    """The two voices that talk most in what a pipeline found; a cell counts by its coverage."""
+    n = -(-signal.n_samples // _CELL)
+    samples = signal.read(0, signal.n_samples) * np.float32(10 ** (gain_db / 20))
+    tracks: dict[str, NDArray[np.float64]] = {}
+    cell_s = _CELL / 16000
+    edges = np.arange(n + 1) * cell_s
+    for start, end, label in pipeline(samples):
+        inside = np.clip(np.minimum(edges[1:], end) - np.maximum(edges[:-1], start), 0, None)
+        tracks.setdefault(label, np.zeros(n))
+        tracks[label] += inside / cell_s
+    most = sorted(tracks.values(), key=lambda track: -float(track.sum()))[:2]
+    most += [np.zeros(n)] * (2 - len(most))
+    return np.clip(np.stack(most, axis=1), 0, 1).astype(np.float32)
+
+
+def assign_roles(voices: Floats, rule: RoleRule) -> dict[Speaker, Quantised]:
+    """Give two voices their roles.
+
+    Parameters
+    ----------
+    voices : ndarray of float32, shape (n, 2)
+        From :func:`two_voices`.
+    rule : {"first_is_user", "first_is_model", "longest_is_model"}
+        The voice that talks first (for at least 192 ms) is the user, or the model; or the voice
+        that talks longer is the model. A tie goes to the first column.
+
+    Returns
+    -------
+    dict of Speaker to ndarray of uint16, shape (n,)
+        Probabilities of speech, p = q / 65535.
+    """
+    on = voices >= _ACTIVE
+    if rule == "longest_is_model":
+        model = int(on[:, 1].sum() > on[:, 0].sum())
+        user = 1 - model
+    else:
+        began = [_begins(on[:, k]) for k in (0, 1)]
+        early = int(began[1] < began[0])
+        user = early if rule == "first_is_user" else 1 - early
+    quantised = np.rint(voices * 65535).astype(np.uint16)
+    chosen = dict(zip(SPEAKERS, (user, 1 - user), strict=True))
+    return {speaker: quantised[:, k].copy() for speaker, k in chosen.items()}
+
+
+def _begins(on: NDArray[np.bool_]) -> int:
+    """First frame of the first run that is long enough; past the end where there is none."""
+    if len(on) < _FIRST_CELLS:
+        return len(on)
+    runs = np.lib.stride_tricks.sliding_window_view(on, _FIRST_CELLS).all(axis=1)
+    return int(runs.argmax()) if runs.any() else len(on)
+
+
+def make_diarizer(segmenter: Segmenter, embedder: Embedder) -> Diarizer:
+    """A diarizer of these two networks."""
+    shape = [_VERSION, _HOP, segmenter.sha256, embedder.sha256]
+    digest = hashlib.sha256(repr(shape).encode()).hexdigest()
+    return Diarizer(f"{segmenter.name}+CAM++", digest, segmenter, embedder)
+
+
+def load_diarizer(model: str | None = None, threads: int | None = None) -> Diarizer:
+    """What parts one channel into two voices.
+
+    Parameters
+    ----------
+    model : str or None
+        A pipeline of pyannote's own, by path or by its name on the hub; None: the packaged
+        segmentation-3.0 and CAM++.
+    threads : int, optional
+        CPU threads of torch in this process; None leaves torch's own choice.
+
+    Raises
+    ------
+    PrerequisiteError, SettingsError
+        Where a package, a model or a token is missing; the message says what to do.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"--mono diarize needs {error.name}: pip install 'flexi_score[pyannote]'"
+        ) from error
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if model is not None:
+        name, digest, pipeline = load_pipeline(model)
+        return Diarizer(name, digest, pipeline=pipeline)
+    return make_diarizer(load_segmenter(None), load_embedder(fetch(EMBEDDING)))

@@ -1,0 +1,127 @@
+"""One-channel recordings: two roles estimated from one channel, as rows of the archive.
+
+Each role gets a channel of its own, with the energy of the recording except where only the other
+role talks: there its own channel is taken to be as quiet as the noise, so that boundaries are not
+moved into the other's speech. These channels are marked ``estimated``, and all that is scored on
+them carries that mark.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from flexi_score import archive as store
+from flexi_score.audio import probe
+from flexi_score.config import ExtractSettings
+from flexi_score.extract.diarize import Diarizer, assign_roles, two_voices
+from flexi_score.extract.levels import FLOOR_DB, gain_db, measure_levels
+from flexi_score.extract.signal import Signal
+from flexi_score.schema import SPEAKERS, Speaker
+
+Quantised = NDArray[np.uint16]
+Centi = NDArray[np.int16]
+
+_HALF: Final = 32768
+_FRAME_MS: Final = 32
+_ENVELOPE_MS: Final = 10
+
+
+def is_mono(row: Mapping[str, Any]) -> bool:
+    """Whether a recording is one file of one channel, and its row asks for no special channels."""
+    if row["audio"] is None or {row["user_channel"], row["model_channel"]} != {0, 1}:
+        return False
+    return probe(row["audio"]).n_channels == 1
+
+
+def mono_key(
+    file_hash: str, speaker: Speaker, diarizer: Diarizer, settings: ExtractSettings
+) -> str:
+    """Key of an estimated role's channel."""
+    s = settings
+    shape = [s.normalize, s.target_level_dbfs, s.max_gain_db, s.silence_dbfs]
+    return store.content_key(
+        "mono", 1, file_hash, speaker, diarizer.sha256, settings.mono_roles, *shape
+    )
+
+
+def mono_channels(
+    signal: Signal, path: str, diarizer: Diarizer, settings: ExtractSettings
+) -> tuple[dict[Speaker, dict[str, Any]], dict[Speaker, Quantised], float]:
+    """Both roles of a one-channel recording.
+
+    Parameters
+    ----------
+    signal : Signal
+    path : str
+        The file it was decoded from.
+    diarizer : Diarizer
+    settings : ExtractSettings
+        Uses mono_roles and what shapes the gain.
+
+    Returns
+    -------
+    rows : dict of Speaker to dict
+        :data:`flexi_score.archive.CHANNELS`, without key.
+    probabilities : dict of Speaker to ndarray of uint16
+        Of speech every 32 ms.
+    gain : float
+        dB, applied before detection.
+    """
+    levels = measure_levels(signal)
+    gain = gain_db(levels, settings)
+    info = probe(path)
+    roles = assign_roles(two_voices(diarizer, signal, gain), settings.mono_roles)
+    heard = levels.envelope_cdb[levels.envelope_cdb > FLOOR_DB * 100]
+    noise = float(np.percentile(heard, 10)) / 100 if len(heard) else FLOOR_DB
+    rows = {}
+    for speaker, other in zip(SPEAKERS, reversed(SPEAKERS), strict=True):
+        rows[speaker] = {
+            "duration_ms": signal.duration_ms,
+            "probabilities": pl.Series(roles[speaker]),
+            "envelope_cdb": pl.Series(
+                role_envelope(levels.envelope_cdb, roles[speaker], roles[other], noise)
+            ),
+            "active_dbfs": levels.active_dbfs,
+            "noise_dbfs": noise,
+            "peak_dbfs": levels.peak_dbfs,
+            "gain_db": gain,
+            "zero_share": levels.zero_share,
+            "clipped_share": levels.clipped_share,
+            "dead": levels.is_dead,
+            # The rule stands beside the models: an archive may be scored under other settings.
+            "detector": f"{diarizer.version}, {settings.mono_roles}",
+            "estimated": True,
+            "sample_rate_hz": info.sample_rate_hz,
+            "encoding": f"{info.container} {info.encoding}",
+        }
+    return rows, roles, gain
+
+
+def role_envelope(
+    envelope_cdb: Centi, own: Quantised, other: Quantised, noise_dbfs: float
+) -> Centi:
+    """The recording's energy as one role's own.
+
+    Parameters
+    ----------
+    envelope_cdb : ndarray of int16, shape (n,)
+        Energy every 10 ms, in hundredths of a dBFS.
+    own, other : ndarray of uint16, shape (m,)
+        Probabilities of speech of this role and of the other, every 32 ms.
+    noise_dbfs : float
+
+    Returns
+    -------
+    ndarray of int16, shape (n,)
+        Not above the noise where the other role talks and this one does not.
+    """
+    if not len(own):
+        return envelope_cdb
+    middle = np.arange(len(envelope_cdb)) * _ENVELOPE_MS + _ENVELOPE_MS // 2
+    at = np.minimum(middle // _FRAME_MS, len(own) - 1)
+    foreign = (other[at] >= _HALF) & (own[at] < _HALF)
+    quiet = np.minimum(envelope_cdb, np.int16(round(noise_dbfs * 100)))
+    return np.where(foreign, quiet, envelope_cdb).astype(np.int16)

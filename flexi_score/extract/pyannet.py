@@ -1,0 +1,333 @@
+"""pyannote's segmentation network (PyanNet), from its checkpoint, without importing pyannote.
+
+The network hears up to 10 s at once and says for every 17 ms who of a few *local* speakers talks:
+sinc filters, two convolutions, a bidirectional LSTM, linear layers. Local speakers are numbered
+anew in every window; :mod:`flexi_score.extract.diarize` finds out who is who. Here it is a
+function of the checkpoint's tensors, so plain torch runs it: no torchaudio, no lightning, and no
+pickled class of the checkpoint is ever built (``weights_only``).
+
+Conventions
+-----------
+Output frame j of a window is centred on its sample 495 + 270 j. Windows start at multiples of
+270 samples, so that the frames of all windows lie on one grid.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexi_score.audio import SAMPLE_RATE_HZ
+from flexi_score.errors import PrerequisiteError
+from flexi_score.extract.signal import Signal
+
+Floats = NDArray[np.float32]
+
+#: Samples from one frame to the next, and the middle of what frame 0 hears.
+STEP: Final = 270
+CENTRE: Final = 495
+
+_KERNEL: Final = 251
+_STRIDE: Final = 10
+_FIELD: Final = 991  # samples that one frame hears
+_LEAST_HZ: Final = 50.0
+_BATCH: Final = 16
+_SHORTEST: Final = SAMPLE_RATE_HZ
+
+#: Classes that a checkpoint of pyannote names; plain stand-ins are enough to read its numbers.
+_NAMED: Final = ("Specifications", "Problem", "Resolution")
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A loaded segmentation network.
+
+    Attributes
+    ----------
+    name : str
+        For people, as ``pyannote-segmentation-3.0``.
+    sha256 : str
+        Of the weights file.
+    window : int
+        Samples in one window.
+    n_speakers : int
+        Local speakers.
+    forward : callable
+        Windows, tensor (b, samples), to probabilities, tensor (b, frames, 1 + n_speakers): of any
+        speech, then of each local speaker.
+    """
+
+    name: str
+    sha256: str
+    window: int
+    n_speakers: int
+    forward: Callable[[Any], Any]
+
+
+def load_pyannet(path: Path, name: str) -> Segmenter | None:
+    """The network of a checkpoint; None where it holds another architecture.
+
+    Raises
+    ------
+    PrerequisiteError
+        If torch is missing, or the file is no checkpoint that can be read safely.
+    """
+    checkpoint = _read_checkpoint(path)
+    tensors = checkpoint.get("state_dict")
+    if not isinstance(tensors, dict) or "sincnet.conv1d.0.filterbank.low_hz_" not in tensors:
+        return None
+    if "lstm.weight_ih_l0" not in tensors:
+        return None
+    told = getattr(checkpoint.get("pyannote.audio", {}).get("specifications"), "__dict__", {})
+    classes = told.get("classes") or ()
+    most = told.get("powerset_max_classes")
+    n_out = len(tensors["classifier.bias"])
+    sets = _powerset(len(classes), most) if most else None
+    if n_out != (len(classes) if sets is None else len(sets)):
+        return None
+    weights = {key: value.float() for key, value in tensors.items()}
+    weights["sinc"] = _sinc_filters(weights)
+    return Segmenter(
+        name=name,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        window=round(float(told.get("duration", 10.0)) * SAMPLE_RATE_HZ),
+        n_speakers=len(classes),
+        forward=lambda samples: _probabilities(_run(weights, samples), sets),
+    )
+
+
+def windows(n_samples: int, window: int, hop_frames: int) -> list[tuple[int, int]]:
+    """First frame and length in samples of each window over a signal.
+
+    The last one ends with the signal (its start is moved forward); a signal that is shorter than
+    a window is one window of its own length, not below a second.
+    """
+    if n_samples <= window:
+        return [(0, max(n_samples, _SHORTEST))]
+    last = -(-(n_samples - window) // STEP)
+    starts = [*range(0, last, hop_frames), last]
+    return [(start, window) for start in starts]
+
+
+def frame_count(length: int) -> int:
+    """Frames of a window of so many samples."""
+    n = (length - _KERNEL) // _STRIDE + 1
+    n = ((n // 3 - 4) // 3 - 4) // 3
+    return max(n, 0)
+
+
+def slide(
+    segmenter: Segmenter, signal: Signal, gain_db: float, hop_frames: int
+) -> Iterator[tuple[int, Floats]]:
+    """Run the network over a signal, window by window.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+    signal : Signal
+        Read as it is needed: a long signal is never in memory as a whole.
+    gain_db : float
+        Applied to the samples.
+    hop_frames : int
+        Frames from one window to the next.
+
+    Yields
+    ------
+    first_frame : int
+        Of the window, on the common grid.
+    probabilities : ndarray of float32, shape (frames, 1 + n_speakers)
+        As :class:`Segmenter` has them.
+    """
+    import torch
+
+    factor = np.float32(10.0 ** (gain_db / 20))
+    todo = windows(signal.n_samples, segmenter.window, hop_frames)
+    for at in range(0, len(todo), _BATCH):
+        group = todo[at : at + _BATCH]
+        batch = np.zeros((len(group), group[0][1]), np.float32)
+        for row, (first, length) in zip(batch, group, strict=True):
+            found = signal.read(first * STEP, first * STEP + length)
+            row[: len(found)] = found * factor
+        with torch.inference_mode():
+            result = segmenter.forward(torch.from_numpy(batch)).numpy()
+        for (first, _), probabilities in zip(group, result, strict=True):
+            yield first, probabilities
+
+
+def average(parts: Iterator[tuple[int, Floats]], n_samples: int) -> Floats:
+    """One track from overlapping windows: a mean that trusts the middle of a window most.
+
+    Parameters
+    ----------
+    parts : iterator of (first_frame, ndarray (frames, k))
+    n_samples : int
+        Length of the signal.
+
+    Returns
+    -------
+    ndarray of float32, shape (n, k)
+        A row a frame of the grid; at least one.
+    """
+    total: Floats | None = None
+    weight: Floats = np.zeros(max(n_samples, _SHORTEST) // STEP + 2, np.float32)
+    for first, values in parts:
+        if total is None:
+            total = np.zeros((len(weight), values.shape[1]), np.float32)
+        taper = trust(len(values))
+        stop = min(first + len(values), len(weight))
+        total[first:stop] += (values * taper[:, None])[: stop - first]
+        weight[first:stop] += taper[: stop - first]
+    assert total is not None
+    used = max(int(np.count_nonzero(weight)), 1)
+    mean: Floats = (total[:used] / np.maximum(weight[:used], 1e-9)[:, None]).astype(np.float32)
+    return mean
+
+
+def trust(frames: int) -> Floats:
+    """Weights of a window's frames, lower towards its ends, where there is less to go by."""
+    ramp = np.sin(np.pi * (np.arange(frames) + 0.5) / max(frames, 1)) ** 2
+    weights: Floats = (0.02 + ramp).astype(np.float32)
+    return weights
+
+
+def to_grid(track: Floats, n_samples: int, cell: int) -> Floats:
+    """Values at the middle of each cell of so many samples, by linear interpolation.
+
+    Parameters
+    ----------
+    track : ndarray of float32, shape (n,)
+        One value a frame.
+
+    Returns
+    -------
+    ndarray of float32, shape (ceil(n_samples / cell),)
+    """
+    at = np.arange(-(-n_samples // cell)) * cell + cell / 2
+    found: Floats = np.interp(at, CENTRE + STEP * np.arange(len(track)), track).astype(np.float32)
+    return found
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        import torch
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"pyannote's network needs {error.name}: pip install 'flexi_score[pyannote]'"
+        ) from error
+    stand_ins: list[Any] = [
+        (type(name, (_StandIn,), {}), f"pyannote.audio.core.task.{name}") for name in _NAMED
+    ]
+    try:
+        with torch.serialization.safe_globals([*stand_ins, torch.torch_version.TorchVersion]):
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever torch raises for a file that is none, or is not safe
+        cause = " ".join(str(error).split())[:200]
+        raise PrerequisiteError(
+            f"{path}: cannot be read as a checkpoint of pyannote ({type(error).__name__}: "
+            f"{cause}); expected its pytorch_model.bin"
+        ) from error
+    return found if isinstance(found, dict) else {}
+
+
+class _StandIn:
+    """What a checkpoint's own class is read as: its arguments and attributes, nothing more."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+
+def _powerset(n: int, most: int) -> list[tuple[int, ...]]:
+    """Which speakers each output class stands for: none, each, each pair, ..."""
+    return [chosen for size in range(most + 1) for chosen in combinations(range(n), size)]
+
+
+def _probabilities(scores: Any, sets: list[tuple[int, ...]] | None) -> Any:
+    """Of any speech and of each speaker, from the classifier's scores."""
+    import torch
+
+    if sets is None:  # speakers are scored independently
+        each = scores.sigmoid()
+        return torch.cat([each.amax(2, keepdim=True), each], 2)
+    odds = scores.softmax(2)
+    n = 1 + max(speaker for chosen in sets for speaker in chosen)
+    columns = [[i for i, chosen in enumerate(sets) if k in chosen] for k in range(n)]
+    silent = [i for i, chosen in enumerate(sets) if not chosen]
+    speech = 1 - odds[..., silent].sum(2)
+    return torch.stack([speech, *(odds[..., found].sum(2) for found in columns)], 2)
+
+
+def _run(weights: dict[str, Any], samples: Any) -> Any:
+    """The classifier's scores, tensor (b, frames, classes), of windows (b, samples)."""
+    import torch
+    from torch.nn import functional
+
+    def normed(x: Any, name: str) -> Any:
+        return functional.instance_norm(
+            x, weight=weights[f"{name}.weight"], bias=weights[f"{name}.bias"]
+        )
+
+    x = normed(samples[:, None], "sincnet.wav_norm1d")
+    for i in range(3):
+        if i == 0:
+            x = functional.conv1d(x, weights["sinc"], stride=_STRIDE).abs()
+        else:
+            name = f"sincnet.conv1d.{i}"
+            x = functional.conv1d(x, weights[f"{name}.weight"], weights[f"{name}.bias"])
+        x = functional.leaky_relu(normed(functional.max_pool1d(x, 3), f"sincnet.norm1d.{i}"))
+    x = x.transpose(1, 2)
+
+    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    layers = sum(key.startswith("lstm.weight_ih") for key in weights)
+    both = "lstm.weight_ih_l0_reverse" in weights
+    layers //= 2 if both else 1
+    cells = [
+        weights[f"lstm.{kind}_l{layer}{side}"]
+        for layer in range(layers)
+        for side in (("", "_reverse") if both else ("",))
+        for kind in kinds
+    ]
+    units = weights["lstm.weight_hh_l0"].shape[1]
+    zeros = torch.zeros(layers * (2 if both else 1), len(x), units)
+    x = torch.lstm(x, (zeros, zeros), cells, True, layers, 0.0, False, both, True)[0]
+
+    i = 0
+    while f"linear.{i}.weight" in weights:
+        x = functional.leaky_relu(
+            functional.linear(x, weights[f"linear.{i}.weight"], weights[f"linear.{i}.bias"])
+        )
+        i += 1
+    return functional.linear(x, weights["classifier.weight"], weights["classifier.bias"])
+
+
+def _sinc_filters(weights: dict[str, Any]) -> Any:
+    """Band-pass filters, tensor (80, 1, 251), from their learned edges.
+
+    Even filters are differences of two low-pass sincs, odd ones their quadrature; each is tapered
+    by a Hamming window and scaled to a peak of one.
+    """
+    import torch
+
+    low = _LEAST_HZ + weights["sincnet.conv1d.0.filterbank.low_hz_"].abs().double()
+    band = weights["sincnet.conv1d.0.filterbank.band_hz_"].abs().double()
+    high = (low + _LEAST_HZ + band).clamp(_LEAST_HZ, SAMPLE_RATE_HZ / 2)
+    half = _KERNEL // 2
+    t = torch.arange(1, half + 1, dtype=torch.float64) / SAMPLE_RATE_HZ
+    phase = 2 * math.pi * t
+    taper = torch.hamming_window(_KERNEL, periodic=False, dtype=torch.float64)[half + 1 :]
+    scale = taper / (phase * (high - low))
+    even = (torch.sin(high * phase) - torch.sin(low * phase)) * scale
+    odd = (torch.cos(high * phase) - torch.cos(low * phase)) * scale
+    middle = torch.ones(len(low), 1, dtype=torch.float64)
+    filters = torch.cat(
+        [
+            torch.cat([even.flip(1), middle, even], 1),
+            torch.cat([-odd.flip(1), 0 * middle, odd], 1),
+        ]
+    )
+    return filters.float()[:, None]

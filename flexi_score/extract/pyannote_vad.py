@@ -1,0 +1,99 @@
+"""pyannote's segmentation network as a speech detector, in place of Silero's.
+
+It tells speakers apart before it says that anybody talks, so it keeps to speech where there is
+music or noise, at about a tenth of Silero's speed. The network hears windows of 10 s that overlap
+by half; where two windows disagree, the one whose middle is nearer counts more.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexi_score.errors import PrerequisiteError
+from flexi_score.extract.pyannet import Segmenter, average, slide, to_grid
+from flexi_score.extract.pyannote_hub import load_segmenter
+from flexi_score.extract.signal import Signal
+
+Quantised = NDArray[np.uint16]
+
+#: Samples in a frame of the archive, which is Silero's.
+FRAME_SAMPLES: Final = 512
+
+#: Bumped when the same weights would give other probabilities.
+_VERSION: Final = 1
+_HOP: Final = 296  # frames from window to window: 5 s
+
+
+@dataclass(frozen=True)
+class PyannoteDetector:
+    """A loaded detector, with the attributes of Silero's that extraction uses.
+
+    Attributes
+    ----------
+    version : str
+        For people, as ``pyannote-segmentation-3.0``.
+    sha256 : str
+        Of the weights and of the way in which they are used.
+    segmenter : Segmenter
+    """
+
+    version: str
+    sha256: str
+    segmenter: Segmenter
+
+
+def load_pyannote_detector(
+    model: str | None = None, threads: int | None = None
+) -> PyannoteDetector:
+    """Load a segmentation network as a detector.
+
+    Parameters
+    ----------
+    model : str or None
+        As :func:`flexi_score.extract.pyannote_hub.load_segmenter` takes it.
+    threads : int, optional
+        CPU threads of torch in this process; None leaves torch's own choice.
+
+    Raises
+    ------
+    PrerequisiteError, SettingsError
+        Where the model cannot be had; the message says what to do.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"--vad pyannote needs {error.name}: pip install 'flexi_score[pyannote]'"
+        ) from error
+    if threads is not None:
+        torch.set_num_threads(threads)
+    segmenter = load_segmenter(model)
+    shape = repr([_VERSION, _HOP, segmenter.window, segmenter.sha256])
+    return PyannoteDetector(segmenter.name, hashlib.sha256(shape.encode()).hexdigest(), segmenter)
+
+
+def pyannote_probabilities(
+    detector: PyannoteDetector, signals: Sequence[Signal], gains_db: Sequence[float]
+) -> list[Quantised]:
+    """Probability of speech in every 32 ms of every channel.
+
+    Parameters and result are those of :func:`flexi_score.extract.speech.speech_probabilities`. The
+    network's frames (17 ms) are read off at the middle of each frame of the archive.
+    """
+    return [
+        _probabilities(detector.segmenter, signal, float(gain))
+        for signal, gain in zip(signals, gains_db, strict=True)
+    ]
+
+
+def _probabilities(segmenter: Segmenter, signal: Signal, gain_db: float) -> Quantised:
+    if not signal.n_samples:
+        return np.empty(0, np.uint16)
+    speech = ((first, values[:, :1]) for first, values in slide(segmenter, signal, gain_db, _HOP))
+    track = average(speech, signal.n_samples)[:, 0]
+    found = to_grid(track, signal.n_samples, FRAME_SAMPLES)
+    return np.rint(np.clip(found, 0, 1) * 65535).astype(np.uint16)

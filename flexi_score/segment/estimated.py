@@ -1,0 +1,64 @@
+"""Which recordings have roles that were estimated from one channel, and saying so."""
+
+from typing import Final
+
+import polars as pl
+
+from flexi_score.schema import HEALTH
+
+CHECK: Final = "roles_estimated"
+_REMEDY: Final = (
+    "record each party on its own channel; from one channel, who speaks when is an estimate, and "
+    "which voice is the user a rule (extract.mono_roles)"
+)
+
+
+def estimated_recordings(recordings: pl.DataFrame) -> pl.DataFrame:
+    """Recordings (as in :class:`~flexi_score.segment.tracks.Tracks`) whose roles are estimates.
+
+    They have text in the column ``estimated_by``, which names the models and the rule; tables
+    that were not loaded from an archive need not have that column.
+    """
+    if "estimated_by" not in recordings.columns:
+        return recordings.clear()
+    return recordings.filter(pl.col("estimated_by").is_not_null())
+
+
+def mark_estimated(scores: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
+    """Scores with ``source: estimated`` wherever the roles are, whatever they look at."""
+    names = estimated_recordings(recordings)["recording"]
+    if not len(names):
+        return scores
+    mine = pl.col("recording").is_in(names.implode())
+    return scores.with_columns(source=pl.when(mine).then(pl.lit("estimated")).otherwise("source"))
+
+
+def estimated_health(recordings: pl.DataFrame) -> pl.DataFrame:
+    """A warning for each such recording (:data:`flexi_score.schema.HEALTH`)."""
+    found = estimated_recordings(recordings)
+    if not len(found):
+        return HEALTH.to_frame()
+    return found.select(
+        "recording",
+        check=pl.lit(CHECK),
+        channel=pl.lit(None, pl.String),
+        value=pl.lit(None, pl.Float64),
+        unit=pl.lit(""),
+        threshold=pl.lit(None, pl.Float64),
+        verdict=pl.lit("warn"),
+        detail=pl.format("one channel, roles by {}", "estimated_by"),
+        remedy=pl.lit(_REMEDY),
+    ).cast(HEALTH)
+
+
+def estimated_note(recordings: pl.DataFrame) -> list[str]:
+    """A sentence for readers of a summary; none where nothing was estimated."""
+    found = estimated_recordings(recordings)
+    if not len(found):
+        return []
+    by = "; ".join(sorted(set(found["estimated_by"])))
+    return [
+        f"Estimated: {len(found)} of {len(recordings)} recordings have one channel. Who speaks "
+        f"when, and who of the two is the user, was estimated ({by}); their values are estimates "
+        "(source: estimated in scores.parquet)."
+    ]
