@@ -294,8 +294,7 @@ def samples():
     pytest.importorskip("torch", reason="needs the vad extra")
     pytest.importorskip("silero_vad", reason="needs the vad extra")
     from flexi_score.config import ExtractSettings
-    from flexi_score.extract.levels import gain_db, measure_levels
-    from flexi_score.extract.recordings import _noise_dbfs
+    from flexi_score.extract.levels import gain_db, measure_levels, noise_dbfs
     from flexi_score.extract.signal import open_signals, signal_from_array
     from flexi_score.extract.speech import load_detector, speech_probabilities
 
@@ -317,7 +316,7 @@ def samples():
         levels = [measure_levels(x) for x in signals]
         gains = [gain_db(x, ExtractSettings()) for x in levels]
         found = speech_probabilities(detector, signals, gains)
-        noise = [_noise_dbfs(x) for x in levels]
+        noise = [noise_dbfs(x) for x in levels]
         return found, [x.envelope_cdb for x in levels], [x.duration_ms for x in signals], noise
 
     return speech, extracted

@@ -104,6 +104,12 @@ def gain_db(levels: ChannelLevels, settings: ExtractSettings) -> float:
     return float(min(max(wanted, MIN_GAIN_DB), settings.max_gain_db))
 
 
+def noise_dbfs(levels: ChannelLevels) -> float:
+    """Noise floor: the tenth percentile of the frames that are not digital silence, dBFS."""
+    heard = levels.envelope_cdb[levels.envelope_cdb > FLOOR_DB * 100]
+    return float(np.percentile(heard, 10)) / 100 if len(heard) else FLOOR_DB
+
+
 def _db(power: float) -> float:
     return max(FLOOR_DB, 10.0 * math.log10(power)) if power > 0 else FLOOR_DB
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +14,9 @@ from flexi_score import archive as store
 from flexi_score.audio import content_hash, probe
 from flexi_score.config import ExtractSettings, SpeechSettings
 from flexi_score.errors import RecordingError
+from flexi_score.extract.cleaned import Cleaned, clean_channels, own_speech
 from flexi_score.extract.health import measure_health
-from flexi_score.extract.levels import FLOOR_DB, ChannelLevels, gain_db, measure_levels
+from flexi_score.extract.levels import gain_db, measure_levels, noise_dbfs
 from flexi_score.extract.signal import Signal, open_signals
 from flexi_score.formats import read_segments, read_words
 from flexi_score.schema import SPEAKERS, WORD, Speaker
@@ -183,11 +185,13 @@ def _extract_one(
         ends = [_extract_mono(row, link, extractor, batch, known, durations, hashes)]
     elif has_audio:
         keys = {s: _channel_key(row, s, extractor, hashes) for s in SPEAKERS}
-        wanted = {s: _words_key(row, s, keys[s], extractor) for s in SPEAKERS}
+        leaks = _leak_keys(row, keys)
+        wanted = {s: _words_key(row, s, leaks[s], extractor) for s in SPEAKERS}
         need = [s for s in SPEAKERS if keys[s] not in known["channels"]]
         hear = [s for s in SPEAKERS if wanted[s] and wanted[s] not in known["words"]]
         pair = f"{keys['user']}+{keys['model']}"
-        if need or hear or pair not in known["health"]:
+        fresh = bool(need or hear) or leaks["user"] not in known["leaks"]
+        if fresh or pair not in known["health"]:
             user, model = open_signals(row)
             with user, model:
                 signals: dict[Speaker, Signal] = {"user": user, "model": model}
@@ -195,13 +199,14 @@ def _extract_one(
                     user, model, user_key=keys["user"], model_key=keys["model"],
                     paired=row["audio"] is None,
                 )  # fmt: skip
-                if need or hear:
+                if fresh:
                     _extract_channels(row, signals, keys, wanted, need, hear, extractor, batch)
             batch.rows["health"].append(health)
             known["health"].add(pair)
             for s in SPEAKERS:
                 durations[keys[s]] = signals[s].duration_ms
                 known["channels"].add(keys[s])
+                known["leaks"].add(leaks[s])
                 if wanted[s]:
                     known["words"].add(str(wanted[s]))
         for s in SPEAKERS:
@@ -289,10 +294,24 @@ def _channel_key(row: Row, speaker: Speaker, extractor: Extractor, hashes: dict[
     )
 
 
-def _words_key(row: Row, speaker: Speaker, channel_key: str, extractor: Extractor) -> str | None:
+def _offsets_ms(row: Row) -> dict[Speaker, int]:
+    return {s: row[f"{s}_offset_ms"] or 0 for s in SPEAKERS}
+
+
+def _leak_keys(row: Row, keys: Mapping[Speaker, str]) -> dict[Speaker, str]:
+    at = _offsets_ms(row)
+    user, model = SPEAKERS
+    return {
+        user: store.leak_key(keys[user], keys[model], at[user], at[model]),
+        model: store.leak_key(keys[model], keys[user], at[model], at[user]),
+    }
+
+
+def _words_key(row: Row, speaker: Speaker, leak_key: str, extractor: Extractor) -> str | None:
     if row[f"{speaker}_words"] is not None or extractor.recognizer is None:
         return None
-    return store.content_key("words", 1, channel_key, extractor.recognizer_id)
+    # Words are heard without the leak, so they depend on the other channel.
+    return store.content_key("words", 2, leak_key, extractor.recognizer_id)
 
 
 def _given_files(
@@ -350,7 +369,7 @@ def _extract_channels(
                 "probabilities": pl.Series(probabilities[s]),
                 "envelope_cdb": pl.Series(levels[s].envelope_cdb),
                 "active_dbfs": levels[s].active_dbfs,
-                "noise_dbfs": _noise_dbfs(levels[s]),
+                "noise_dbfs": noise_dbfs(levels[s]),
                 "peak_dbfs": levels[s].peak_dbfs,
                 "gain_db": gains[s],
                 "zero_share": levels[s].zero_share,
@@ -361,21 +380,28 @@ def _extract_channels(
                 "encoding": f"{info[s].container} {info[s].encoding}",
             }
         )
-    for s in hear:
-        words = _recognise(signals[s], probabilities[s], gains[s], extractor)
-        batch.rows["words"].append(
-            {"key": wanted[s], "source": extractor.recognizer_id, "words": words}
+    with ExitStack() as opened:
+        rows, cleaned = clean_channels(
+            signals, keys, _offsets_ms(row), extractor.detector, extractor.settings, opened
         )
-
-
-def _noise_dbfs(levels: ChannelLevels) -> float:
-    """Noise floor: the tenth percentile of the frames that are not digital silence."""
-    heard = levels.envelope_cdb[levels.envelope_cdb > FLOOR_DB * 100]
-    return float(np.percentile(heard, 10)) / 100 if len(heard) else FLOOR_DB
+        batch.rows["leaks"].extend(rows)
+        for s in hear:
+            if s in cleaned:
+                words = _recognise(cleaned[s].signal, cleaned[s].probabilities,
+                                   cleaned[s].gain_db, extractor, cleaned[s])  # fmt: skip
+            else:
+                words = _recognise(signals[s], probabilities[s], gains[s], extractor)
+            batch.rows["words"].append(
+                {"key": wanted[s], "source": extractor.recognizer_id, "words": words}
+            )
 
 
 def _recognise(
-    signal: Signal, probabilities: Any, gain: float, extractor: Extractor
+    signal: Signal,
+    probabilities: Any,
+    gain: float,
+    extractor: Extractor,
+    cleaned: Cleaned | None = None,
 ) -> list[dict[str, Any]]:
     from flexi_score.extract.words import recognize
 
@@ -385,6 +411,8 @@ def _recognise(
         np.array([signal.duration_ms], np.int64),
         HEARD,
     )
+    if cleaned is not None:
+        spans = own_speech(spans, cleaned)
     speech = list(zip(spans.start_ms.tolist(), spans.end_ms.tolist(), strict=True))
     table = recognize(extractor.recognizer, signal.read, speech, signal.n_samples, gain)
     names = [f.name for f in WORD.fields]

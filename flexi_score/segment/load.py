@@ -11,6 +11,7 @@ from flexi_score import archive as store
 from flexi_score.config import Settings
 from flexi_score.formats.text import word_counts
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
+from flexi_score.segment.bleed import remove_leaks, with_leaks
 from flexi_score.segment.detect import speech_segments
 from flexi_score.segment.refine import refine_segments
 from flexi_score.segment.tracks import Intervals, Ints, Tracks, Words, make_intervals, make_words
@@ -142,9 +143,13 @@ def _speech(
         channels.select("key", "probabilities", "duration_ms", "envelope_cdb", "noise_dbfs"),
         on="key", how="inner", maintain_order="left",
     )  # fmt: skip
+    if settings.speech.bleed:
+        heard = with_leaks(archive, heard, rows, speaker)
     lengths = heard["duration_ms"].to_numpy().astype(np.int64)
     frames, offsets = _flat(heard["probabilities"])
     found = speech_segments(frames, offsets, lengths, settings.speech)
+    if settings.speech.bleed:
+        found, heard = remove_leaks(heard, found, settings.speech)
     if settings.speech.refine:
         envelope, offsets = _flat(heard["envelope_cdb"])
         noise = heard["noise_dbfs"].to_numpy()

@@ -1,0 +1,419 @@
+"""How one channel leaks into the other, and the channel without it.
+
+Where a headset's sound reaches its microphone, or lines lie side by side, each channel carries a
+copy of the other: later, softer, coloured, with a room's tail. That copy is a linear filter of
+the other channel. The filter is estimated where only the other party speaks, checked on stretches
+it was not estimated from, and its output subtracted.
+
+Conventions
+-----------
+The *source* x leaks into the *target* y = own + h * x. Blocks are 128 ms. ``level_db`` is the
+power of h * x against that of x, ``lag_ms`` the delay of the filter's strongest tap, and
+``depth_db`` how far subtraction brings the leak down (the median of blocks).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+from scipy import signal as dsp
+
+from flexi_score.audio import SAMPLE_RATE_HZ
+from flexi_score.extract.levels import measure_levels
+from flexi_score.extract.signal import Signal
+
+Floats = NDArray[np.float64]
+#: Taps, and how many samples late the first of them is.
+Filter = tuple[Floats, int]
+
+#: Longest delay that is looked for.
+MAX_LAG_MS: Final = 1000
+#: A leak whose source is the other channel cannot come earlier than this (resampling blurs it).
+MIN_LAG_MS: Final = -2
+#: A block counts where the source is this far above its quietest blocks.
+ACTIVE_DB: Final = 15.0
+#: A leak is one if subtraction takes this much off ...
+FOUND_DB: Final = 1.5
+#: ... in so many blocks, and this share of those in which the source dominates, when tried on
+#: blocks that it was not learned from.
+FOUND_BLOCKS: Final = 5
+FOUND_SHARE: Final = 0.05
+#: A copy as loud as its source, at no delay, is one signal on both channels, not a leak.
+COPY_DB: Final = -3.0
+COPY_LAG_MS: Final = 2.0
+#: No leak is estimated from less than this.
+MIN_BLOCKS: Final = 12
+
+_BLOCK: Final = 2048
+_TAPS: Final = 1760
+_EARLY: Final = 320  # taps before the estimated lag
+_LAGS: Final = SAMPLE_RATE_HZ * MAX_LAG_MS // 1000
+_HEAD: Final = _LAGS + 2 * _TAPS + _BLOCK  # before each chunk: the longest lag, and both filters
+_CHUNK: Final = 32 * _BLOCK  # 4 s: estimated from so much at a time
+_MOST: Final = 40  # ... and from so many of these, spread over the recording
+_FOLD: Final = 3  # blocks in a stretch of either half
+_ROUNDS: Final = 3
+_EXACT_ROUNDS: Final = 2
+_PRE_EMPHASIS: Final = 0.95
+_SPAN: Final = 30 * SAMPLE_RATE_HZ  # cleaned in one go
+_ECHOES: Final = 3  # passes round both paths that are undone
+
+
+@dataclass(frozen=True)
+class Leak:
+    """The path from one channel into the other.
+
+    Attributes
+    ----------
+    level_db, lag_ms, depth_db : float
+        See the module's conventions.
+    taps : ndarray of float64, shape (n,)
+        Filter; its first tap is `delay` samples late (early where negative).
+    delay : int
+    """
+
+    level_db: float
+    lag_ms: float
+    depth_db: float
+    taps: Floats
+    delay: int
+
+
+def find_leaks(user: Signal, model: Signal, model_at: int = 0) -> tuple[Leak | None, Leak | None]:
+    """Leaks of a recording's two channels.
+
+    Parameters
+    ----------
+    user, model : Signal
+    model_at : int
+        Sample of the user's channel at which the model's begins.
+
+    Returns
+    -------
+    into_user, into_model : Leak or None
+        None where there is none to be found.
+    """
+    pairs = _chunks(user, model, model_at)
+    if not pairs:
+        return None, None
+    into_user = _find([(m, u) for u, m in pairs], rough=True)
+    into_model = _find(pairs, rough=True)
+    # Again, with each source freed of the target's leak into it: then it is heard more clearly
+    # where the source speaks alone. Once more if that shows a leak for the first time.
+    for _ in range(2):
+        a, b = into_user, into_model
+        if not (a or b):
+            return None, None
+        into_user = _find([(_less(m, u, b, a) if b else m, u) for u, m in pairs]) or a
+        into_model = _find([(_less(u, m, a, b) if a else u, m) for u, m in pairs]) or b
+        if (into_user is None, into_model is None) == (a is None, b is None):
+            break
+    if into_user and into_model and abs(into_user.lag_ms + into_model.lag_ms) < COPY_LAG_MS:
+        # One likeness seen from both sides: its source is the louder channel. Two true paths
+        # without delay differ from it in that neither gains.
+        if into_user.level_db > COPY_DB:
+            into_user = None
+        if into_model.level_db > COPY_DB:
+            into_model = None
+    return into_user, into_model
+
+
+def remove_leak(
+    target: Signal, source: Signal, leak: Leak, back: Leak | None = None, source_at: int = 0
+) -> tuple[Signal, NDArray[np.int16]]:
+    """The target without the leak, and the envelope of what was taken off.
+
+    Parameters
+    ----------
+    target, source : Signal
+    leak : Leak
+        From source into target.
+    back : Leak, optional
+        From target into source: subtraction of the source then also brings in the target's own
+        echo, by both paths, which is removed too.
+    source_at : int
+        Sample of the target at which the source begins.
+
+    Returns
+    -------
+    clean : Signal
+        To be closed by the caller.
+    leak_cdb : ndarray of int16
+        Energy of what was taken off, every 10 ms, in hundredths of a dBFS, as measured by
+        :func:`~flexi_score.extract.levels.measure_levels`.
+    """
+    taken = Signal(target.name)
+    clean = Signal(target.name, target.counts)
+    from_source, from_target = _separation(leak, back)
+    with taken:
+        for start in range(0, target.n_samples, _SPAN):
+            stop = min(start + _SPAN, target.n_samples)
+            own = _apply(target, from_target, start, stop)
+            own += _apply(source, from_source, start - source_at, stop - source_at)
+            clean.append(own.astype(np.float32))
+            taken.append((target.read(start, stop) - own).astype(np.float32))
+        return clean, measure_levels(taken).envelope_cdb
+
+
+def _separation(leak: Leak, back: Leak | None) -> tuple[Filter, Filter]:
+    """Filters of source and target whose sum is the target's own sound."""
+    from_source = (-leak.taps, leak.delay)
+    from_target = (np.ones(1), 0)
+    if back is not None:
+        # target - leak * source = own - leak * back * own: undone by the series 1 + g + g^2 ...
+        loop = _chain((leak.taps, leak.delay), (back.taps, back.delay))
+        series = power = loop
+        for _ in range(_ECHOES - 1):
+            power = _chain(power, loop)
+            series = _plus(series, power)
+        series = _plus((np.ones(1), 0), series)
+        from_source, from_target = _chain(from_source, series), series
+    return from_source, from_target
+
+
+def _chain(a: Filter, b: Filter) -> Filter:
+    """One filter after another."""
+    return dsp.fftconvolve(a[0], b[0]), a[1] + b[1]
+
+
+def _plus(a: Filter, b: Filter) -> Filter:
+    """Two filters side by side."""
+    first = min(a[1], b[1])
+    out = np.zeros(max(len(f[0]) + f[1] for f in (a, b)) - first)
+    for taps, delay in (a, b):
+        out[delay - first : delay - first + len(taps)] += taps
+    return out, first
+
+
+def _apply(signal: Signal, filter_: Filter, start: int, stop: int) -> Floats:
+    """Samples [start, stop) of a filtered signal."""
+    taps, delay = filter_
+    around = _read(signal, start - delay - len(taps) + 1, stop - delay)
+    out: Floats = dsp.oaconvolve(around, taps, "valid")
+    return out
+
+
+def _read(signal: Signal, start: int, stop: int) -> Floats:
+    """Samples [start, stop), zeros outside the signal."""
+    out = np.zeros(stop - start)
+    found = signal.read(max(start, 0), max(stop, 0))
+    skip = max(-start, 0)
+    out[skip : skip + len(found)] = found
+    return out
+
+
+def _chunks(user: Signal, model: Signal, model_at: int) -> list[tuple[Floats, Floats]]:
+    """Stretches of both channels, spread evenly, with room for the longest lag before each."""
+    n = min(user.n_samples, model.n_samples + model_at)
+    count = n // _CHUNK + (n % _CHUNK >= _CHUNK // 2)
+    which = np.unique(np.linspace(0, max(count - 1, 0), min(max(count, 0), _MOST)).astype(int))
+    pairs = []
+    for k in which.tolist():
+        start = k * _CHUNK
+        stop = start + _CHUNK
+        head = start - _HEAD
+        both = [
+            dsp.lfilter([1, -_PRE_EMPHASIS], [1], _read(s, head - at, stop - at))
+            for s, at in ((user, 0), (model, model_at))
+        ]
+        pairs.append((both[0], both[1]))
+    return pairs
+
+
+def _less(target: Floats, source: Floats, leak: Leak, back: Leak | None) -> Floats:
+    """A stretch of the target without the leak of the source."""
+    from_source, from_target = _separation(leak, back)
+    return _shifted(target, from_target) + _shifted(source, from_source)
+
+
+def _shifted(x: Floats, filter_: Filter) -> Floats:
+    """A filtered stretch, as long as it was; what lies outside is taken for zeros."""
+    taps, delay = filter_
+    whole = dsp.oaconvolve(x, taps)
+    out = np.zeros(len(x))
+    late, early = max(delay, 0), max(-delay, 0)
+    found = whole[early : early + len(x) - late]
+    out[late : late + len(found)] = found
+    return out
+
+
+def _find(pairs: list[tuple[Floats, Floats]], *, rough: bool = False) -> Leak | None:
+    """Leak of the first of each pair into the second, roughly where a second look follows."""
+    weights = _dominant([(x[-_CHUNK:], y[-_CHUNK:]) for x, y in pairs])
+    if sum(int(w.sum()) for w in weights) < MIN_BLOCKS:
+        return None
+    lag = _lag(pairs, weights)
+    if lag is None:
+        return None
+    delay = lag - _EARLY
+    rows = [_frames(x, y, delay) for x, y in pairs]
+    before = np.concatenate([(y**2).mean(axis=1) for _, y in rows])
+    used = np.concatenate(weights)
+    # Every other stretch: what is learned from one half is tried on the other.
+    half = np.cumsum(used) // _FOLD % 2
+    left = np.empty_like(before)
+    for k in (0, 1):
+        taps = _estimate(rows, used & (half != k))
+        left[half == k] = _residual(rows, taps)[half == k]
+    taken = 10 * np.log10((before + 1e-20) / (left + 1e-20))
+    found = np.count_nonzero(taken[used] >= FOUND_DB)
+    if found < max(FOUND_BLOCKS, FOUND_SHARE * np.count_nonzero(used)):
+        return None
+    taps = _refined(rows, used, _estimate(rows, used), 1 if rough else _EXACT_ROUNDS)
+    copy = [_filtered(x, taps) for x, _ in rows]
+    # A long room: the same again for the tail, in what the first filter leaves.
+    late = [
+        (_frames(x, y, delay + _TAPS)[0], row[1] - c)
+        for (x, y), row, c in zip(pairs, rows, copy, strict=True)
+    ]
+    tail = np.zeros(_TAPS) if rough else _refined(late, used, np.zeros(_TAPS), 1)
+    copy = [c + _filtered(x, tail) for (x, _), c in zip(late, copy, strict=True)]
+    left = np.concatenate(
+        [((y - c) ** 2).mean(axis=1) for (_, y), c in zip(rows, copy, strict=True)]
+    )
+    taps = np.concatenate([taps, tail])
+    taken = 10 * np.log10((before + 1e-20) / (left + 1e-20))
+    source = np.concatenate([(x[:, _TAPS:] ** 2).mean(axis=1) for x, _ in rows])
+    leaked = np.concatenate([(c**2).mean(axis=1) for c in copy])
+    level_db = float(10 * np.log10(leaked[used].sum() / source[used].sum()))
+    lag_ms = (delay + int(np.argmax(np.abs(taps)))) * 1000 / SAMPLE_RATE_HZ
+    if level_db > COPY_DB and lag_ms < COPY_LAG_MS:
+        return None
+    # How well it works is read where the leak is loud: elsewhere noise hides it.
+    loud = used & (leaked >= np.quantile(leaked[used], 0.5))
+    depth_db = float(np.quantile(taken[loud], 0.7))
+    return Leak(level_db, lag_ms, max(depth_db, 0.0), taps, delay)
+
+
+def _dominant(pairs: list[tuple[Floats, Floats]]) -> list[NDArray[np.bool_]]:
+    """Blocks in which the source speaks and the target probably does not.
+
+    The ratio of the two powers is highest there, whatever their levels: it is the leak's, or
+    that of speech to noise.
+    """
+    power = [[(s.reshape(-1, _BLOCK) ** 2).mean(axis=1) + 1e-13 for s in p] for p in pairs]
+    x, y = (10 * np.log10(np.concatenate([p[k] for p in power])) for k in (0, 1))
+    active = x >= np.quantile(x, 0.05) + ACTIVE_DB
+    active &= x >= x.max() - 30.0
+    if not active.any():
+        return [np.zeros(len(p[0]), np.bool_) for p in power]
+    talking = active | (y >= y.max() - 30.0)
+    ratio = x - y
+    low, high = np.quantile(ratio[talking], [0.05, 0.95])
+    used = active & (ratio >= (low + high) / 2)
+    return list(np.split(used, np.cumsum([len(p[0]) for p in power])[:-1]))
+
+
+def _lag(pairs: list[tuple[Floats, Floats]], used: list[NDArray[np.bool_]]) -> int | None:
+    """Delay (samples) at which the target is most like the source (generalised
+    cross-correlation with phase transform), where the source dominates."""
+    early = -MIN_LAG_MS * SAMPLE_RATE_HZ // 1000
+    size = 1 << int(np.ceil(np.log2(_LAGS + early + 2 * _BLOCK)))
+    cross = np.zeros(size // 2 + 1, np.complex128)
+    spectrum = np.zeros(size // 2 + 1)
+    for (x, y), blocks in zip(pairs, used, strict=True):
+        first = len(y) - _CHUNK
+        for b in np.flatnonzero(blocks):
+            start = first + b * _BLOCK
+            around = x[start - _LAGS : start + _BLOCK + early]
+            here = y[start : start + _BLOCK]
+            a, c = np.fft.rfft(around, size), np.fft.rfft(here, size)
+            scale = 1 / (np.mean(here**2) + 1e-20)
+            cross += a * np.conj(c) * scale
+            spectrum += np.abs(a) ** 2 * scale
+    whitened = cross / (np.abs(cross) + 1e-3 * np.abs(cross).max() + 1e-30)
+    likeness = np.fft.irfft(whitened, size)[: _LAGS + early]
+    return _LAGS - int(np.argmax(np.abs(likeness)))
+
+
+def _frames(x: Floats, y: Floats, delay: int) -> tuple[Floats, Floats]:
+    """Blocks of the target, and of the delayed source with the taps' reach before each."""
+    n = _CHUNK // _BLOCK
+    base = len(y) - _CHUNK
+    padded = np.concatenate([x, np.zeros(max(-delay, 0))])
+    starts = base - delay - _TAPS + _BLOCK * np.arange(n)
+    blocks = padded[starts[:, None] + np.arange(_TAPS + _BLOCK)]
+    return blocks, y[base:].reshape(n, _BLOCK)
+
+
+def _estimate(rows: list[tuple[Floats, Floats]], used: NDArray[np.bool_]) -> Floats:
+    """Filter that explains the target best, blocks with much of its own counting less."""
+    size = _TAPS + _BLOCK
+    parts = np.split(used, np.cumsum([len(y) for _, y in rows])[:-1])
+    spectra = []
+    for (x, y), mask in zip(rows, parts, strict=True):
+        around = np.fft.rfft(x[mask])
+        spectra.append(
+            (around, around.conj() * _tail(x[mask, _TAPS:]), around.conj() * _tail(y[mask]))
+        )
+    least = _least(np.concatenate([y for _, y in rows])[used])
+    taps = np.zeros(_TAPS)
+    for _ in range(_ROUNDS):
+        auto = np.zeros(size // 2 + 1, np.complex128)
+        cross = np.zeros_like(auto)
+        for (around, own, other), (_, y), mask in zip(spectra, rows, parts, strict=True):
+            copy = np.fft.irfft(around * np.fft.rfft(taps, size), size)[:, _TAPS:]
+            weight = 1 / (((y[mask] - copy) ** 2).mean(axis=1) + least)
+            auto += weight @ own
+            cross += weight @ other
+        r = np.fft.irfft(auto, size)[:_TAPS]
+        p = np.fft.irfft(cross, size)[:_TAPS]
+        r[0] *= 1 + 1e-4
+        taps = linalg.solve_toeplitz(r, p)
+    return np.asarray(taps, np.float64)
+
+
+def _refined(
+    rows: list[tuple[Floats, Floats]], used: NDArray[np.bool_], taps: Floats, rounds: int
+) -> Floats:
+    """The filter by exact weighted least squares, from a first estimate.
+
+    Neighbouring entries along a diagonal of the normal matrix differ only by what enters and
+    leaves at the blocks' edges, so it is summed up along its diagonals from its first row.
+    """
+    x = np.concatenate([x for x, _ in rows])[used]
+    y = np.concatenate([y for _, y in rows])[used]
+    size = x.shape[1]
+    around = np.fft.rfft(x)
+    here, there = _tail(x[:, _TAPS:]), _tail(y)
+    # Row b: the samples one before the block (it enters), and its last ones (it leaves).
+    enters, leaves = x[:, _TAPS - 1 :: -1], x[:, size - 1 : size - 1 - _TAPS : -1]
+    least = _least(y)
+    for _ in range(rounds):
+        weight = 1 / (((y - _filtered(x, taps)) ** 2).mean(axis=1) + least)
+        weight /= weight.max()
+        first = np.fft.irfft(weight @ (np.conj(around) * here), size)[:_TAPS]
+        right = np.fft.irfft(weight @ (np.conj(around) * there), size)[:_TAPS]
+        steps = (enters * weight[:, None]).T @ enters - (leaves * weight[:, None]).T @ leaves
+        normal = np.empty((_TAPS, _TAPS))
+        normal[0], normal[:, 0] = first, first
+        for k in range(1, _TAPS):
+            normal[k, 1:] = normal[k - 1, :-1] + steps[k - 1, :-1]
+        normal[np.diag_indices(_TAPS)] += 1e-6 * first[0]
+        taps = linalg.solve(normal, right, assume_a="pos")
+    return np.asarray(taps, np.float64)
+
+
+def _least(y: Floats) -> float:
+    """Power below which a block's residual does not make it count for more: a line that codes
+    silence as zeros would otherwise teach that there is no leak."""
+    return float(1e-3 * np.median((y**2).mean(axis=1)) + 1e-14)
+
+
+def _tail(blocks: Floats) -> NDArray[np.complex128]:
+    """Spectra of blocks with as many zeros before them as there are taps."""
+    return np.fft.rfft(np.pad(blocks, ((0, 0), (_TAPS, 0))))
+
+
+def _filtered(x: Floats, taps: Floats) -> Floats:
+    """What the filter makes of each block."""
+    size = x.shape[1]
+    spectrum = np.fft.rfft(x) * np.fft.rfft(taps, size)
+    copy: Floats = np.fft.irfft(spectrum, size)[:, _TAPS:]
+    return copy
+
+
+def _residual(rows: list[tuple[Floats, Floats]], taps: Floats) -> Floats:
+    return np.concatenate([((y - _filtered(x, taps)) ** 2).mean(axis=1) for x, y in rows])

@@ -1,0 +1,234 @@
+"""Speech that the other channel's leak explains, taken out of detected segments.
+
+Extraction subtracts the leak from a channel and detects speech in what is left
+(:mod:`flexi_score.extract.crosstalk`); it keeps the envelope of the leak that it took off and how
+far down that brought it. What is left in a frame may still be leak as long as it does not rise
+clear of that remainder.
+
+Conventions
+-----------
+Envelopes are hundredths of a dB re full scale, 10 ms a frame, channel after channel.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from flexi_score import archive as store
+from flexi_score.config import SpeechSettings
+from flexi_score.schema import SPEAKERS, Speaker
+from flexi_score.segment.tracks import Floats, Intervals, Ints, make_intervals
+
+Centi = NDArray[np.int16]
+
+FRAME_MS: Final = 10
+#: A room's tail falls so much from frame to frame (60 dB in half a second).
+DECAY_CDB: Final = 120.0
+#: Own speech shows in at least this many frames of a segment, not all in a row.
+OWN_FRAMES: Final = 5
+#: A hole in own speech that is shorter than this is a closure or a weak sound under the leak.
+HOLE_FRAMES: Final = 15
+#: A run of own frames that is shorter than this is chance.
+RUN_FRAMES: Final = 3
+
+
+def with_leaks(
+    archive: Path, heard: pl.DataFrame, rows: pl.DataFrame, speaker: Speaker
+) -> pl.DataFrame:
+    """Channels of one speaker as they are without their leaks.
+
+    Parameters
+    ----------
+    archive : Path
+    heard : polars.DataFrame
+        One row a channel: ``rec`` (row number in `rows`), ``probabilities``, ``envelope_cdb``,
+        ``noise_dbfs``.
+    rows : polars.DataFrame
+        :data:`flexi_score.archive.ARCHIVED`.
+    speaker : {"user", "model"}
+
+    Returns
+    -------
+    polars.DataFrame
+        With ``leak_cdb`` and ``depth_db``, null where nothing leaks in, or where the archive was
+        made before leaks were looked for.
+    """
+    other = SPEAKERS[1 - SPEAKERS.index(speaker)]
+    own_ms, other_ms = (pl.col(f"{s}_offset_ms").fill_null(0) for s in (speaker, other))
+    # As store.leak_key, for all rows at once.
+    key = pl.format("{}<{}@{}", f"{speaker}_key", f"{other}_key", other_ms - own_ms)
+    keys = rows.select(rec=pl.int_range(pl.len()), leak=key)
+    stored = store.read_rows(archive, "leaks", keys["leak"].drop_nulls())
+    lists = ("probabilities", "envelope_cdb", "noise_dbfs")
+    clean = stored.filter(pl.col("leak_cdb").is_not_null()).select(
+        "leak_cdb", "depth_db", *[pl.col(n).alias(f"clean_{n}") for n in lists], leak="key"
+    )
+    return (
+        heard.join(keys, on="rec", how="left", maintain_order="left")
+        .join(clean, on="leak", how="left", maintain_order="left")
+        .with_columns(pl.coalesce(f"clean_{n}", n).alias(n) for n in lists)
+        .drop("leak", *[f"clean_{n}" for n in lists])
+    )
+
+
+def remove_leaks(
+    heard: pl.DataFrame, segments: Intervals, settings: SpeechSettings
+) -> tuple[Intervals, pl.DataFrame]:
+    """Segments and envelopes of channels without what their leaks explain.
+
+    Parameters
+    ----------
+    heard : polars.DataFrame
+        One row a channel: ``envelope_cdb``, ``noise_dbfs``, ``duration_ms``, ``leak_cdb`` and
+        ``depth_db`` (null where nothing leaks in).
+    segments : Intervals
+        Detected in them; ``rec`` is the row's number.
+    settings : SpeechSettings
+        bleed_margin_db and min_speech_ms are used.
+
+    Returns
+    -------
+    segments : Intervals
+    heard : polars.DataFrame
+        With ``envelope_cdb`` at the level of the noise where the leak explains it. Channels that
+        nothing leaks into are as they were.
+    """
+    leaky = heard["leak_cdb"].is_not_null()
+    which = np.flatnonzero(leaky.to_numpy())
+    if not len(which):
+        return segments, heard
+    rows = heard.filter(leaky)
+    sizes = rows["envelope_cdb"].list.len().cast(pl.Int64).to_numpy()
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    envelope = rows["envelope_cdb"].explode().drop_nulls().to_numpy()
+    explained = explained_frames(
+        envelope,
+        rows["leak_cdb"].explode().drop_nulls().to_numpy(),
+        offsets,
+        rows["depth_db"].to_numpy(),
+        settings.bleed_margin_db,
+    )
+    number = np.full(len(heard), -1, np.int64)
+    number[which] = np.arange(len(which))
+    inside = number[segments.rec] >= 0
+    part, rest = segments.take(inside), segments.take(~inside)
+    own = own_segments(
+        Intervals(number[part.rec], part.start_ms, part.end_ms),
+        explained,
+        offsets,
+        rows["duration_ms"].to_numpy().astype(np.int64),
+        settings,
+    )
+    masked = mask_envelope(envelope, explained, offsets, rows["noise_dbfs"].to_numpy())
+    frames = pl.DataFrame({"row": np.repeat(which, sizes), "masked": masked})
+    lists = frames.group_by("row", maintain_order=True).agg("masked")
+    heard = (
+        heard.with_columns(row=pl.int_range(pl.len()))
+        .join(lists, on="row", how="left", maintain_order="left")
+        .with_columns(envelope_cdb=pl.coalesce("masked", "envelope_cdb"))
+        .drop("row", "masked")
+    )
+    segments = make_intervals(
+        np.concatenate([which[own.rec], rest.rec]),
+        np.concatenate([own.start_ms, rest.start_ms]),
+        np.concatenate([own.end_ms, rest.end_ms]),
+    )
+    return segments, heard
+
+
+def explained_frames(
+    envelope_cdb: Centi, leak_cdb: Centi, offsets: Ints, depth_db: Floats, margin_db: float
+) -> NDArray[np.bool_]:
+    """Frames of channels whose energy is no more than what may be left of the leak.
+
+    Parameters
+    ----------
+    envelope_cdb, leak_cdb : ndarray of int16, shape (offsets[-1],)
+        Of the channel without the leak, and of the leak that was taken off.
+    offsets : ndarray of int64, shape (n + 1,)
+        Channel i owns the frames [offsets[i], offsets[i + 1]).
+    depth_db : ndarray of float64, shape (n,)
+        How far down subtraction brought the leak of each channel.
+    margin_db : float
+        A frame less than this above the remainder is explained.
+    """
+    sizes = np.diff(offsets)
+    rest = leak_cdb - np.repeat(np.round(depth_db * 100), sizes)
+    # What is left rings on: a running maximum that falls with time, started anew in each channel.
+    slope = DECAY_CDB * (np.arange(len(rest)) - np.repeat(offsets[:-1], sizes))
+    step = np.repeat(np.arange(len(sizes)) * 1e9, sizes)
+    rest = np.maximum.accumulate(rest + slope + step) - slope - step
+    explained: NDArray[np.bool_] = envelope_cdb < rest + margin_db * 100
+    return explained
+
+
+def mask_envelope(
+    envelope_cdb: Centi, explained: NDArray[np.bool_], offsets: Ints, noise_dbfs: Floats
+) -> Centi:
+    """The envelope with explained frames brought down to the channel's noise."""
+    noise = np.repeat(np.round(noise_dbfs * 100), np.diff(offsets))
+    return np.where(explained, np.minimum(envelope_cdb, noise), envelope_cdb).astype(np.int16)
+
+
+def own_segments(
+    segments: Intervals,
+    explained: NDArray[np.bool_],
+    offsets: Ints,
+    duration_ms: Ints,
+    settings: SpeechSettings,
+) -> Intervals:
+    """Segments without the stretches that the leak explains.
+
+    Parameters
+    ----------
+    segments : Intervals
+        Disjoint; ``rec`` is the channel's number.
+    explained : ndarray of bool, shape (offsets[-1],)
+        From :func:`explained_frames`.
+    offsets : ndarray of int64, shape (n + 1,)
+    duration_ms : ndarray of int64, shape (n,)
+    settings : SpeechSettings
+        Uses min_speech_ms.
+
+    Returns
+    -------
+    Intervals
+        Each stretch of own speech, cut at the frames that the leak explains. Of a segment in
+        which own speech shows in fewer than ``OWN_FRAMES`` frames, nothing is left.
+    """
+    if not len(segments):
+        return segments
+    rec = segments.rec
+    size = np.diff(offsets)
+    first = np.minimum(segments.start_ms // FRAME_MS, size[rec]) + offsets[rec]
+    stop = np.minimum(-(-segments.end_ms // FRAME_MS), size[rec]) + offsets[rec]
+    count = stop - first
+    owner = np.repeat(np.arange(len(rec)), count)
+    at = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count) + first[owner]
+    here = np.flatnonzero(~explained[at])
+    if not len(here):
+        return segments.take(here)
+    # Runs of own frames first, then runs of these: what is chance does not bridge a hole.
+    apart = (np.diff(here) > 1) | (np.diff(owner[here]) != 0)
+    lo = here[np.concatenate([[True], apart])]
+    hi = here[np.concatenate([apart, [True]])] + 1
+    long = hi - lo >= RUN_FRAMES
+    lo, hi = lo[long], hi[long]
+    if not len(lo):
+        return segments.take(lo)
+    apart = (lo[1:] - hi[:-1] >= HOLE_FRAMES) | (np.diff(owner[lo]) != 0)
+    heads = np.flatnonzero(np.concatenate([[True], apart]))
+    frames = np.add.reduceat(hi - lo, heads)
+    a, b = lo[heads], hi[np.append(heads[1:], len(lo)) - 1]
+    keep = frames >= OWN_FRAMES
+    a, b = a[keep], b[keep]
+    who = owner[a]
+    zero = offsets[rec[who]]
+    start = np.maximum((at[a] - zero) * FRAME_MS, segments.start_ms[who])
+    end = np.minimum((at[b - 1] + 1 - zero) * FRAME_MS, segments.end_ms[who])
+    end = np.minimum(end, duration_ms[rec[who]])
+    long_enough = end - start > settings.min_speech_ms
+    return make_intervals(rec[who][long_enough], start[long_enough], end[long_enough])
