@@ -79,6 +79,12 @@ class ExtractSettings(_Group):
         "recogniser: none, a packaged model's name, a Whisper name, or a path",
         "faster-whisper",
     )
+    asr_words: Literal["all", "needed"] = _choice(
+        "all", "words to recognise: all, or needed: those that timing looks at", "flexi_score"
+    )
+    asr_needed_max_ms: int = _ms(
+        1500, "needed words are those of utterances of up to this", "backchannel.max_ms, with room"
+    )
     language: str = _choice("en", "spoken language (ISO 639-1), or auto to detect it", "Whisper")
     beam_size: int = _number(1, "", "beams in recognition", "faster-whisper", 1, 20)
     compute_type: str = _choice("int8", "arithmetic of the recogniser", "CTranslate2")

@@ -27,7 +27,10 @@ Threads = Annotated[int, Parameter(help="CPU threads of each model; 0 lets it ch
 Layout = Annotated[str, Parameter(help="How to read a folder; auto finds out.")]
 Asr = Annotated[
     str | None,
-    Parameter(help="Recogniser: none, tiny.en, base, a Whisper name, or a path to a model."),
+    Parameter(
+        help="Recogniser: none, tiny.en, base, a Whisper name, or a path to a model; needed, or "
+        "needed:MODEL, hears only the short utterances whose words timing looks at."
+    ),
 ]
 Vad = Annotated[
     Literal["silero", "pyannote"] | None, Parameter(help="Speech detector: silero or pyannote.")
@@ -66,5 +69,7 @@ def chosen_settings(
         "judge.mode": judge, "extract.asr": asr, "extract.language": language,
         "extract.vad": vad, "extract.mono": mono,
     }  # fmt: skip
+    if asr is not None and asr.partition(":")[0] == "needed":
+        named |= {"extract.asr": asr.partition(":")[2] or None, "extract.asr_words": "needed"}
     changes = {name: value for name, value in named.items() if value is not None}
     return load_settings(profile, changes | parse_assignments(assignments or []))

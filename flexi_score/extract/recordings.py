@@ -17,10 +17,12 @@ from flexi_score.errors import RecordingError
 from flexi_score.extract.cleaned import Cleaned, clean_channels, own_speech
 from flexi_score.extract.health import measure_health
 from flexi_score.extract.levels import gain_db, measure_levels, noise_dbfs
+from flexi_score.extract.needed import needed_speech
 from flexi_score.extract.signal import Signal, open_signals
 from flexi_score.formats import read_segments, read_words
 from flexi_score.schema import SPEAKERS, WORD, Speaker
 from flexi_score.segment.detect import speech_segments
+from flexi_score.segment.partial import mark_partial
 
 #: Recognition hears all that this finds, whatever the scoring thresholds will be: the words of an
 #: archive must not depend on settings that can be changed later.
@@ -109,6 +111,8 @@ def load_extractor(
             device=settings.device,
         )
         name = recognizer.identity
+        if settings.asr_words == "needed":
+            name = mark_partial(name, settings.asr_needed_max_ms)
     return Extractor(settings, detector, recognizer, name, diarizer)
 
 
@@ -411,6 +415,9 @@ def _recognise(
         np.array([signal.duration_ms], np.int64),
         HEARD,
     )
+    if extractor.settings.asr_words == "needed":
+        levels, max_ms = measure_levels(signal), extractor.settings.asr_needed_max_ms
+        spans = needed_speech(spans, probabilities, levels, signal.duration_ms, max_ms)
     if cleaned is not None:
         spans = own_speech(spans, cleaned)
     speech = list(zip(spans.start_ms.tolist(), spans.end_ms.tolist(), strict=True))

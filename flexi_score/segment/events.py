@@ -127,6 +127,9 @@ def _with_words(table: _Table, side: Speaker, words: Words, with_text: bool) -> 
     first = np.searchsorted(side.ipus.start, spans.start, "left")
     stop = np.searchsorted(side.ipus.end, spans.end, "right")
     known = words.known[spans.rec]
+    # An IPU that was not heard leaves the words of what it belongs to unknown.
+    unheard = np.concatenate([[0], np.cumsum(np.isnan(side.ipu_words))])
+    known &= unheard[stop] == unheard[first]
     total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(side.ipu_words))])
     n_words: Floats = np.where(known, np.rint(total[stop] - total[first]), np.nan)
     text = None

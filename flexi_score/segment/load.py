@@ -13,6 +13,7 @@ from flexi_score.formats.text import word_counts
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
 from flexi_score.segment.bleed import remove_leaks, with_leaks
 from flexi_score.segment.detect import speech_segments
+from flexi_score.segment.partial import heard_up_to
 from flexi_score.segment.refine import refine_segments
 from flexi_score.segment.tracks import Intervals, Ints, Tracks, Words, make_intervals, make_words
 
@@ -182,6 +183,8 @@ def _words(archive: Path, rows: pl.DataFrame, speaker: Speaker, settings: Settin
     ).join(stored, on="key", how="inner", maintain_order="left")
     known = np.zeros(n, bool)
     known[table["rec"].to_numpy()] = True
+    heard_ms = np.zeros(n, np.int64)
+    heard_ms[table["rec"].to_numpy()] = heard_up_to(table["source"], settings)
     # Recognised words are timed within their file, given ones within the recording.
     shift = pl.when(pl.col("source") == "file").then(0).otherwise(pl.col("offset"))
     flat = (
@@ -198,6 +201,7 @@ def _words(archive: Path, rows: pl.DataFrame, speaker: Speaker, settings: Settin
         flat["text"],
         word_counts(flat["text"]),
         known,
+        heard_ms,
     )
 
 

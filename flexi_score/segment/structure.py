@@ -93,7 +93,11 @@ def _speaker(
     ipu_word = _word_ipus(ipus, words, origin, settings.ipu.word_reach_ms)
     held = ipu_word >= 0
     counts = np.bincount(ipu_word[held], words.count[held], minlength=len(ipus))
-    ipu_words = np.where(words.known[ipus.rec], counts.astype(np.float64), np.nan)
+    known = words.known[ipus.rec]
+    if words.heard_ms is not None:
+        limit = words.heard_ms[ipus.rec]
+        known &= (limit == 0) | (ipus.end - ipus.start <= limit)
+    ipu_words = np.where(known, counts.astype(np.float64), np.nan)
     group = axis.group_ids(ipus, settings.takeover.group_ms)
     heads = np.flatnonzero(np.diff(group, prepend=-1))
     tails = np.append(heads[1:], len(ipus))[: len(heads)] - 1

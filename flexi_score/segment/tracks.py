@@ -52,6 +52,8 @@ class Words:
         that is written without spaces.
     known : ndarray of bool, shape (n,)
         Whether the recording has a transcript at all; without one, rules use duration alone.
+    heard_ms : ndarray of int64, shape (n,), or None
+        The transcript holds the words of IPUs of up to this length only; 0, or None, of all.
     """
 
     rec: Ints
@@ -60,6 +62,7 @@ class Words:
     text: pl.Series
     count: Floats
     known: Bools
+    heard_ms: Ints | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def select_tracks(tracks: Tracks, keep: Bools) -> Tracks:
         return Words(
             number[all_.rec[use]], all_.start_ms[use], all_.end_ms[use], all_.text.gather(use),
             all_.count[use], all_.known[keep],
+            None if all_.heard_ms is None else all_.heard_ms[keep],
         )  # fmt: skip
 
     return Tracks(
@@ -139,7 +143,13 @@ def make_intervals(rec: Ints, start_ms: Ints, end_ms: Ints) -> Intervals:
 
 
 def make_words(
-    rec: Ints, start_ms: Ints, end_ms: Ints, text: pl.Series, count: Floats, known: Bools
+    rec: Ints,
+    start_ms: Ints,
+    end_ms: Ints,
+    text: pl.Series,
+    count: Floats,
+    known: Bools,
+    heard_ms: Ints | None = None,
 ) -> Words:
     """Words from unsorted arrays; zero-length words are kept."""
     order = np.lexsort((end_ms, start_ms, rec))
@@ -150,4 +160,5 @@ def make_words(
         text.gather(order),
         np.asarray(count, np.float64)[order],
         known,
+        heard_ms,
     )

@@ -1,0 +1,71 @@
+"""Which speech has words that a metric reads (``--asr needed``).
+
+Timing looks at words for one purpose: an utterance of at most ``backchannel.max_ms`` is no
+backchannel if it holds more than ``backchannel.max_words`` words. A group of IPUs that long, or
+what is left of a group after a yield, consists of IPUs that are no longer themselves. So it is
+enough to hear the IPUs that are not longer than ``extract.asr_needed_max_ms``, whatever groups
+they will form under other settings and without what turns out to be a leak.
+
+The words of an archive must not depend on settings that can be changed later, so the IPUs are
+those of the default settings, and stretches that are short to the detector alone are heard, too.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexi_score.config import IpuSettings, SpeechSettings
+from flexi_score.extract.levels import ChannelLevels, noise_dbfs
+from flexi_score.segment import axis
+from flexi_score.segment.axis import Spans
+from flexi_score.segment.detect import speech_segments
+from flexi_score.segment.refine import refine_segments
+from flexi_score.segment.tracks import Intervals
+
+
+def needed_speech(
+    heard: Intervals,
+    probabilities: NDArray[np.uint16],
+    levels: ChannelLevels,
+    duration_ms: int,
+    max_ms: int,
+) -> Intervals:
+    """The speech of one channel whose words matter to timing.
+
+    Parameters
+    ----------
+    heard : Intervals
+        What full recognition would hear.
+    probabilities : ndarray of uint16
+        Of speech, every 32 ms.
+    levels : ChannelLevels
+        Of the same signal.
+    duration_ms : int
+    max_ms : int
+        Longest utterance (``extract.asr_needed_max_ms``).
+
+    Returns
+    -------
+    Intervals
+        Sorted and disjoint.
+    """
+    frames = np.array([0, len(probabilities)], np.int64)
+    length = np.array([duration_ms], np.int64)
+    settings = SpeechSettings()
+    refined = refine_segments(
+        speech_segments(probabilities, frames, length, settings),
+        levels.envelope_cdb, np.array([0, len(levels.envelope_cdb)], np.int64), length,
+        np.array([noise_dbfs(levels)]), settings,
+    )  # fmt: skip
+    short = [_short(track, max_ms) for track in (heard, refined)]
+    both = Spans(
+        np.concatenate([spans.rec for spans in short]),
+        np.concatenate([spans.start for spans in short]),
+        np.concatenate([spans.end for spans in short]),
+    )
+    found = axis.bridge(both.take(np.argsort(both.start, kind="stable")), 0)
+    return Intervals(found.rec, found.start, found.end)
+
+
+def _short(track: Intervals, max_ms: int) -> Spans:
+    ipus = axis.bridge(Spans(track.rec, track.start_ms, track.end_ms), IpuSettings().min_silence_ms)
+    return ipus.take(ipus.end - ipus.start <= max_ms)
