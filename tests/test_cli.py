@@ -19,7 +19,10 @@ from flexi_score.metrics import METRICS, profile_metrics
 from flexi_score.runs import read_run
 from flexi_score.schema import EVENT_KINDS, EVENTS, SCORES, STATUSES, SUMMARY
 
-VERBS = ("score", "extract", "compare", "doctor", "models", "metrics", "settings")
+VERBS = (
+    "score", "extract", "merge", "check", "compare", "sweep", "validate", "simulate",
+    "doctor", "models", "metrics", "settings",
+)  # fmt: skip
 
 #: Metric names that other tools rely on.
 CONTRACT = {
