@@ -39,6 +39,11 @@ MANY: Final = 50_000
 #: Recordings that a report lists at most, and whose events it therefore needs.
 _LISTED: Final = 2_000
 
+#: Number of the part that holds the scores of what failed: after those of all chunks.
+_LAST: Final = 999_999
+#: What summaries and the page look at, of manifest rows.
+_OF_RECORDINGS: Final = "^(recording|system|scenario|metadata|estimated_by)$"
+
 _TABLES: Final = ("scores", "events", "recordings", "statistics", "health", "observations",
                   "failures", "refused")  # fmt: skip
 
@@ -118,8 +123,8 @@ def score_in_chunks(
         with tempfile.TemporaryDirectory(prefix=".chunks-", dir=out) as place:
             for table in _TABLES:
                 (Path(place) / table).mkdir()
-            _score_all(folder, rows, settings, Path(place), chunk, workers, with_text, progress)
             facts = model_facts(folder, rows)
+            _score_all(folder, rows, settings, Path(place), chunk, workers, with_text, progress)
             del rows
             return _put_together(Path(place), out, failures, settings, facts)
     except OSError as error:
@@ -228,11 +233,14 @@ def _put_together(
 ) -> Written:
     """The run folder, from the tables of all chunks."""
     metrics = profile_metrics(settings.profile)
-    read = {name: _scan(place, name).collect() for name in ("recordings", "refused", "health")}
-    recordings, refused, health = read.values()
+    refused, health = (_scan(place, name).collect() for name in ("refused", "health"))
     failures = pl.concat([failures, _scan(place, "failures").collect()])
-    scores = with_failures(_scan(place, "scores").collect(), refused, metrics, status="excluded")
+    recordings = _scan(place, "recordings").select(pl.col(_OF_RECORDINGS)).collect()
+    scores = _scan(place, "scores").with_columns(reason=pl.lit(None, pl.String)).collect()
+    scored = len(scores)
+    scores = with_failures(scores, refused, metrics, status="excluded")
     scores = with_failures(scores, failures, metrics)
+    scores.slice(scored).write_parquet(_part(place, "scores", _LAST))
     cluster = settings.summary.cluster
     clusters = None if cluster is None else cluster_labels(scores, recordings, cluster)
     sessions = None if cluster is None else metadata_labels(recordings, cluster)
@@ -240,13 +248,19 @@ def _put_together(
     events = _scan(place, "observations").collect()
     summary = add_quantiles(summary, events, settings.summary, sessions)
     info = run_info(settings, recordings, failures, facts) | health_counts(health, refused)
+    # Of the recordings that the page lists, it also shows reasons and events.
     listed = closest_first(scores, recordings, failures)["recording"].head(_LISTED)
-    shown = _scan(place, "events").filter(pl.col("recording").is_in(listed.implode())).collect()
+    shown = pl.col("recording").is_in(listed.implode())
+    reasons = _scan(place, "scores").filter(shown).collect()
+    events = _scan(place, "events").filter(shown).collect()
+    scores = pl.concat([reasons, scores.filter(~shown)])
+    tables = ("scores", "events", "recordings", "statistics")
     write_run(
-        out, scores, shown, summary, recordings, failures, info, metrics, settings, health=health,
-        whole={
-            "events.parquet": lambda path: _scan(place, "events").sink_parquet(path),
-            "statistics.parquet": lambda path: _scan(place, "statistics").sink_parquet(path),
-        },
+        out, scores, events, summary, recordings, failures, info, metrics, settings, health=health,
+        whole={f"{table}.parquet": partial(_join, place, table) for table in tables},
     )  # fmt: skip
     return Written(summary, failures, metrics, settings, info, health)
+
+
+def _join(place: Path, table: str, path: Path) -> None:
+    _scan(place, table).sink_parquet(path)
