@@ -16,6 +16,9 @@ from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints
 from flexi_score.segment.types import USER, Structure
 
+#: Added to the last moment that counts, makes it the end of a half-open interval.
+AT_MOST = 1e-6
+
 
 @dataclass(frozen=True)
 class Cases:

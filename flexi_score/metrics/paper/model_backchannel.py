@@ -8,6 +8,7 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
+from flexi_score.metrics.paper.margins import takeover_margin
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment.tracks import Floats, Ints
 from flexi_score.segment.types import MODEL, Structure
@@ -67,7 +68,8 @@ def score(
             otherwise="no takeover before the user's turn ends",
         ),
         reference_ms=cases.own_ms(end), decided_ms=np.where(took, cases.own_ms(start), np.nan),
-        margin_s=np.abs(start - end) / 1000, source=source,
+        margin_s=takeover_margin(cases, np.full(len(rec), -np.inf), end, settings) / 1000,
+        source=source,
     )  # fmt: skip
     seconds = structure.duration_ms[rec] / 1000
     # Whether a short utterance is a backchannel hangs on what the user does meanwhile.

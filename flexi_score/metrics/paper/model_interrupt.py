@@ -8,6 +8,7 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
+from flexi_score.metrics.paper.margins import takeover_margin
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment.tracks import Ints
 from flexi_score.segment.types import Structure
@@ -61,7 +62,9 @@ def score(
     )
     tor = row(
         "tor", np.where(known, (took & early).astype(float), np.nan),
-        c.statuses(known, silent & known), reason, margin_s=np.abs(lead - least) / 1000,
+        c.statuses(known, silent & known), reason, margin_s=takeover_margin(
+            cases, np.full(len(rec), -np.inf), end - least + c.AT_MOST, settings
+        ) / 1000,
     )  # fmt: skip
     both = took & known
     told = row("lead", np.where(both, lead, np.nan) / 1000, c.statuses(both, silent), reason)

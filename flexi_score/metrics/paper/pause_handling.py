@@ -7,6 +7,7 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
+from flexi_score.metrics.paper.margins import takeover_margin
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.tracks import Floats, Ints
@@ -44,7 +45,9 @@ def score(
     # A silent model is right whatever L is; nothing else can be said without it.
     usable = paused & (timed | np.isnan(took) | cases.silent)
     earlier = c.moments(axis.last_end(takeovers, asked, cases.origin))
-    nearest = np.fmin(np.abs(took - start), np.abs(took - latest))
+    nearest = takeover_margin(
+        cases, start, np.where(usable & timed, latest + c.AT_MOST, np.nan), settings
+    )
     window = c.say("[{}, {}] s", cases.own_ms(start), cases.own_ms(latest))
     systems = cases.rows["system"]
     reason = c.choose(

@@ -8,6 +8,7 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
+from flexi_score.metrics.paper.margins import takeover_margin
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment.tracks import Ints
 from flexi_score.segment.types import Structure
@@ -59,6 +60,7 @@ def score(
         reference_ms=end_ms, decided_ms=start_ms, source=source,
     )  # fmt: skip
     silent = cases.silent
+    always = np.full(len(rec), np.inf)
 
     too_short = c.say("the model says no more than a backchannel (longest {} s)", longest)
     tor = row(
@@ -68,7 +70,7 @@ def score(
             (silent, c.SILENT),
             otherwise=too_short,
         ),
-        margin_s=np.abs(longest - settings.backchannel.max_ms) / 1000,
+        margin_s=takeover_margin(cases, -always, always, settings) / 1000,
     )  # fmt: skip
     no_end = "the user never speaks and the manifest has no annotations.user_turn_end"
     none = c.choose((silent, c.SILENT), (~known, no_end), otherwise=too_short)
@@ -85,6 +87,7 @@ def score(
     )
     jir = row(
         "jir", np.where(known, (took & early).astype(float), np.nan),
-        c.statuses(known, silent & known), told, margin_s=np.abs(offset) / 1000,
+        c.statuses(known, silent & known), told,
+        margin_s=takeover_margin(cases, -always, end, settings) / 1000,
     )  # fmt: skip
     return pl.concat([tor, latency, floor_offset, jir])

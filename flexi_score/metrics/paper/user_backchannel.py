@@ -8,6 +8,7 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
+from flexi_score.metrics.paper.margins import resumed_margin, stop_margin
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
@@ -81,16 +82,10 @@ def score(
     stops = c.say("stops at {} s, at the backchannel [{}, {}] s", cases.own_ms(at), *own)
     goes_on = c.say("talks on through the backchannel [{}, {}] s", *own)
     told = c.choose((stopped, stops), (met, goes_on), otherwise=none)
-    quiet = np.where(np.isnan(again), cases.end, again) - at
     ttr = row(
         "ttr", np.where(met, stopped.astype(float), np.nan),
         c.choose((met, "scored"), otherwise="not_applicable"), told,
-        margin_s=np.where(
-            stopped,
-            np.fmin(quiet - settings.yield_.hold_ms,
-                    said_end + settings.user_backchannel.stop_window_ms - at),
-            _margin_of_talking_on(cases, gaps, said, said_end, met, settings),
-        ) / 1000,
+        margin_s=_margin(cases, spans, stop, settings) / 1000,
     )  # fmt: skip
     back = c.say("stops at {} s and speaks again at {} s", cases.own_ms(at), cases.own_ms(again))
     resumed_rows = row(
@@ -98,7 +93,7 @@ def score(
         c.choose((stopped, "scored"), otherwise="not_applicable"),
         c.choose((stopped & np.isnan(again), stops + " and never speaks again"), (stopped, back),
                  otherwise=told),
-        margin_s=np.abs(again - at - settings.user_backchannel.resume_ms) / 1000,
+        margin_s=resumed_margin(cases, said, said_end, at, again, settings) / 1000,
     )  # fmt: skip
     rating = cases.rows["rating"].cast(pl.Float64).fill_null(np.nan).to_numpy()
     judgeable = stopped & ~np.isnan(again)
@@ -149,11 +144,13 @@ def _first_stop(ipus: Spans, gaps: Ints, said: Spans, settings: Settings) -> Flo
     return c.moments(np.where(found <= latest, found, NEVER))
 
 
-def _margin_of_talking_on(
-    cases: c.Cases, gaps: Ints, said: Ints, said_end: Ints, met: Bools, settings: Settings
-) -> Floats:
-    """How far the model was from stopping: the next stop's distance beyond the window (ms)."""
-    stops = cases.structure.model.ipus.end[gaps >= settings.yield_.hold_ms]
-    found = np.append(stops, NEVER)[np.searchsorted(stops, said, "right")]
-    own = c.moments(np.where(found <= cases.end, found, NEVER))
-    return np.where(met, own - said_end - settings.user_backchannel.stop_window_ms, np.nan)
+def _margin(cases: c.Cases, spans: Spans, stop: Floats, settings: Settings) -> Floats:
+    """All stops must go for the outcome to flip, or one must come."""
+    size, stopped = len(cases.structure), ~np.isnan(stop)
+    each = stop_margin(cases, spans.rec, spans.start, spans.end, stop, settings)
+    each = np.where(np.isnan(each), np.inf, each)
+    go, come = np.full(size, -np.inf), np.full(size, np.inf)
+    np.maximum.at(go, spans.rec[stopped], each[stopped])
+    np.minimum.at(come, spans.rec[~stopped], each[~stopped])
+    margin = np.where(np.isfinite(go) | (go > 0), go, come)[cases.rec]
+    return np.where(np.isfinite(margin), margin, np.nan)

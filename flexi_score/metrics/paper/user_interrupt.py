@@ -8,6 +8,7 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
+from flexi_score.metrics.paper.margins import yield_margin
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
@@ -86,7 +87,8 @@ def score(
         "ttr", np.where(usable, yielded.astype(float), np.nan),
         c.choose((usable, "scored"), otherwise="not_applicable"),
         c.choose((yielded, went), (usable, kept), otherwise=absent),
-        decided_ms=stop_ms, margin_s=_margin_s(cases, s, e, stop, quiet_ms, settings),
+        decided_ms=stop_ms,
+        margin_s=np.where(usable, yield_margin(cases, s, e, yielded, settings), np.nan) / 1000,
     )  # fmt: skip
     stop_latency = row(
         "stop_latency", np.where(yielded, stop - start, np.nan) / 1000,
@@ -170,23 +172,6 @@ def _yield(cases: c.Cases, s: Ints, e: Ints, settings: Settings) -> tuple[Floats
     quiet = np.where(long_enough, again - fell, length)
     found = c.moments(stop)
     return found, np.where(np.isnan(found), np.nan, quiet), cut_short
-
-
-def _margin_s(
-    cases: c.Cases, s: Ints, e: Ints, stop: Floats, quiet_ms: Floats, settings: Settings
-) -> Floats:
-    """How far the nearest time in the rule is from flipping ttr (s)."""
-    model, rules = cases.structure.model.ipus, settings.yield_
-    late = stop > e
-    held = np.where(late, rules.late_hold_ms, rules.hold_ms)
-    to_flip = quiet_ms - held
-    # A silence that ends right after e could as well have ended before it.
-    to_flip = np.where(late, np.fmin(to_flip, s + rules.late_window_ms - stop),
-                       np.fmin(to_flip, stop + quiet_ms - e))  # fmt: skip
-    fell = c.moments(axis.last_end(model, e, s))
-    again = np.minimum(axis.next_start(model, e, cases.end), cases.end)
-    short = np.where(axis.inside(model, e) < 0, rules.hold_ms - (again - fell), np.nan)
-    return np.where(np.isnan(stop), short, to_flip) / 1000
 
 
 def _next_takeover(cases: c.Cases, e: Ints, stop: Floats, cut: Bools, settings: Settings) -> Floats:
