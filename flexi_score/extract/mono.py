@@ -17,7 +17,7 @@ from flexi_score import archive as store
 from flexi_score.audio import probe
 from flexi_score.config import ExtractSettings
 from flexi_score.extract.diarize import Diarizer, assign_roles, two_voices
-from flexi_score.extract.levels import FLOOR_DB, gain_db, measure_levels
+from flexi_score.extract.levels import gain_db, measure_levels, noise_dbfs
 from flexi_score.extract.signal import Signal
 from flexi_score.schema import SPEAKERS, Speaker
 
@@ -74,8 +74,7 @@ def mono_channels(
     gain = gain_db(levels, settings)
     info = probe(path)
     roles = assign_roles(two_voices(diarizer, signal, gain), settings.mono_roles)
-    heard = levels.envelope_cdb[levels.envelope_cdb > FLOOR_DB * 100]
-    noise = float(np.percentile(heard, 10)) / 100 if len(heard) else FLOOR_DB
+    noise = noise_dbfs(levels)
     rows = {}
     for speaker, other in zip(SPEAKERS, reversed(SPEAKERS), strict=True):
         rows[speaker] = {
