@@ -61,7 +61,7 @@ _EXPLAINED: ContextVar[bool] = ContextVar("explained", default=True)
 
 @contextmanager
 def without_reasons() -> Iterator[None]:
-    """Score without saying why: within it, ``reason`` may be null.
+    """Score without saying why: within it, ``reason`` and ``margin_s`` may be null.
 
     Sentences cost several times what the numbers cost. A sweep, which scores the same recordings a
     thousand times and shows none of them, does without.

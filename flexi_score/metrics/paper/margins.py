@@ -7,17 +7,36 @@ move of one boundary flips the outcome, as for a takeover that its number of wor
 that never speaks. Milliseconds on the common axis throughout.
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
 
 import numpy as np
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper.cases import Cases, gaps_after
+from flexi_score.metrics.registry import explained
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER
 from flexi_score.segment.tracks import Bools, Floats, Ints
 
+_P = ParamSpec("_P")
 
+
+def if_explained(margin: Callable[_P, Floats]) -> Callable[_P, Floats]:
+    """NaN in place of a margin where nobody asks why: margins cost more than the outcomes."""
+
+    @wraps(margin)
+    def asked(*args: _P.args, **kwargs: _P.kwargs) -> Floats:
+        if explained():
+            return margin(*args, **kwargs)
+        cases: Any = args[0]
+        return np.full(len(cases.rec), np.nan)
+
+    return asked
+
+
+@if_explained
 def takeover_margin(cases: Cases, low: Floats, high: Floats, settings: Settings) -> Floats:
     """Margin of "a takeover starts in [low, high)", whichever way it came out.
 
@@ -126,6 +145,7 @@ def _splits(cases: Cases, settings: Settings) -> tuple[Floats, Ints, Floats, Flo
     return ipus.start[second].astype(np.float64), group, parting, head, tail
 
 
+@if_explained
 def yield_margin(cases: Cases, s: Ints, e: Ints, yielded: Bools, settings: Settings) -> Floats:
     """Margin of ttr of user_interrupt for interruptions [s, e] of a model that holds the turn.
 
@@ -281,6 +301,7 @@ def stop_margin(
     return np.where(np.isfinite(margin), margin, np.nan)
 
 
+@if_explained
 def resumed_margin(
     cases: Cases, start: Ints, end: Ints, stop: Floats, again: Floats, settings: Settings
 ) -> Floats:

@@ -8,7 +8,7 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
-from flexi_score.metrics.paper.margins import resumed_margin, stop_margin
+from flexi_score.metrics.paper.margins import if_explained, resumed_margin, stop_margin
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
@@ -144,6 +144,7 @@ def _first_stop(ipus: Spans, gaps: Ints, said: Spans, settings: Settings) -> Flo
     return c.moments(np.where(found <= latest, found, NEVER))
 
 
+@if_explained
 def _margin(cases: c.Cases, spans: Spans, stop: Floats, settings: Settings) -> Floats:
     """All stops must go for the outcome to flip, or one must come."""
     size, stopped = len(cases.structure), ~np.isnan(stop)
