@@ -94,19 +94,27 @@ def _print_setting(console: Any, result: Any, name: str) -> None:
     more = f", {len(shown)} of {len(values)} values" if len(shown) < len(values) else ""
     others = " (means over the other settings)" if len(result.names) > 1 else ""
     table = Table(title=f"{name}{others}{more}", box=None, title_justify="left", pad_edge=False)
-    for heading in ("metric", "system"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("system", overflow="fold")
     for i in shown:
         table.add_column(_number(values[i]), justify="right")
     table.add_column("range", justify="right")
+    stirs = {key[:2] for key, change in moved.items() if change}
+    still: dict[str, None] = {}
     for key, part in effects.group_by(["scenario", "metric", "system"], maintain_order=True):
         if not part["value"].count():
+            continue
+        if key[:2] not in stirs:
+            still[f"{key[0]}.{key[1]}"] = None
             continue
         found = dict(zip(part[name], part["value"], strict=True))
         cells = [_number(found.get(values[i])) for i in shown]
         table.add_row(Text(f"{key[0]}.{key[1]}"), Text(str(key[2])), *cells,
                       _number(moved.get(key)))  # fmt: skip
-    console.print(table)
+    if table.row_count:
+        console.print(table)
+    if still:
+        console.print(f"{name} does not move {', '.join(still)}", markup=False)
     console.print()
 
 
@@ -125,7 +133,7 @@ def _print_flips(console: Any, result: Any) -> None:
     table = Table(title="Orders of systems that turn", box=None, title_justify="left",
                   pad_edge=False)  # fmt: skip
     for heading in ("metric", "setting", "between", "better before", "after", "times"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("metric", "setting"))
     for row in found.head(_MOST_FLIPS).iter_rows(named=True):
         table.add_row(
             Text(f"{row['scenario']}.{row['metric']}"), row["setting"],
