@@ -234,7 +234,13 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
         ``rec, recording, check, channel, value, detail``; channel is null for checks of the
         whole recording.
     """
-    table = facts.with_row_index("rec")
+    # A copy has no source that would leak into it.
+    likeness = pl.col("copy_r").abs() >= min(
+        (limit for limit in (settings.copied_warn, settings.copied_refuse) if limit is not None),
+        default=2.0,
+    )
+    likeness &= pl.col("copy_gain_db").abs() <= settings.copied_gain_db
+    table = facts.with_row_index("rec").with_columns(copy=likeness.fill_null(False))
     both = pl.col("user_key").is_not_null() & pl.col("model_key").is_not_null()
     parts = [
         _part(table, "copied", None,
@@ -294,7 +300,7 @@ def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
                  (c("active_dbfs"), 1), (c("noise_dbfs"), 1))  # fmt: skip
     left = c("offset_ms").fill_null(0) + c("duration_ms") - c("last_ms")
     return [
-        _part(table, "bleed", speaker, c("leak_level_db"),
+        _part(table, "bleed", speaker, pl.when(~pl.col("copy")).then(c("leak_level_db")),
               _say("the other party leaks in at {} dB, {} ms late, and comes off by {} dB",
                    (c("leak_level_db"), 1), (c("leak_lag_ms"), 1), (c("leak_depth_db"), 1))),
         _part(table, "silent", speaker,
