@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flexi_score.config import Settings, load_settings
     from flexi_score.errors import FlexiScoreError
-    from flexi_score.pipeline import Run, extract, score, score_tracks, write
+    from flexi_score.pipeline import Run, check, extract, score, score_tracks, write
 
 __all__ = [
     "FlexiScoreError",
     "Run",
     "Settings",
+    "check",
     "extract",
     "load_settings",
     "score",
@@ -30,6 +31,7 @@ _HOMES = {
     "Settings": "flexi_score.config",
     "load_settings": "flexi_score.config",
     "Run": "flexi_score.pipeline",
+    "check": "flexi_score.pipeline",
     "extract": "flexi_score.pipeline",
     "score": "flexi_score.pipeline",
     "score_tracks": "flexi_score.pipeline",
