@@ -335,8 +335,8 @@ class SummarySettings(_Group):
         0.025,
         "s",
         "outcomes no further than this from their threshold are counted as near",
-        "flexi_score validate on the sample recordings: all 232 boundaries are off by less, 90 % of "
-        "them by 7 ms or less; leaves room for noise and leaks",
+        "flexi_score validate on the sample recordings: all 232 boundaries are off by less, 90 % "
+        "of them by 7 ms or less; leaves room for noise and leaks",
         0,
         60,
     )

@@ -462,7 +462,5 @@ def test_selected_tracks_score_as_if_alone(made: tuple[Path, Path]) -> None:
     keep = np.arange(len(tracks)) % 3 != 1
     some = select_tracks(tracks, keep)
     alone, _ = load_tracks(made[1], rows.filter(pl.Series(keep)), SETTINGS)
-    mine, theirs = (
-        score_structure(build_structure(t, SETTINGS), SETTINGS) for t in (some, alone)
-    )
+    mine, theirs = (score_structure(build_structure(t, SETTINGS), SETTINGS) for t in (some, alone))
     assert mine.equals(theirs)
