@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 
 def nearest(name: object, known: Iterable[str]) -> str | None:
@@ -10,6 +11,11 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
 
     Strict on purpose: ``annotator`` or ``system_id`` are metadata, ``anotations`` is not.
     """
+    return _nearest(str(name), tuple(known))
+
+
+@lru_cache(maxsize=4096)  # the rows of a manifest share their keys
+def _nearest(name: str, known: tuple[str, ...]) -> str | None:
     plain = _plain(name)
     candidates = {_plain(item): item for item in known}
     if plain in candidates:
@@ -22,8 +28,8 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
     return None
 
 
-def _plain(name: object) -> str:
-    spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name))
+def _plain(name: str) -> str:
+    spelled = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
     return re.sub(r"[\s_-]+", "_", spelled.strip()).lower()
 
 
