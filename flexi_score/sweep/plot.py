@@ -45,12 +45,7 @@ def plot_svg(table: pl.DataFrame, names: Sequence[str], metrics: Sequence[Metric
     shown = table.filter(pl.col("system").is_in(systems)).drop_nulls("value")
     rows = shown.select("scenario", "metric").unique(maintain_order=True).rows()[:_MOST_ROWS]
     effects = {
-        name: {
-            key: part
-            for key, part in main_effects(shown, name).group_by(
-                ["scenario", "metric"], maintain_order=True
-            )
-        }
+        name: dict(main_effects(shown, name).group_by(["scenario", "metric"], maintain_order=True))
         for name in names
     }
     width = max(len(names) * _WIDTH + 20, 360)
