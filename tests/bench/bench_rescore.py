@@ -21,9 +21,9 @@ import polars as pl
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from flexi_score import archive as store
-from flexi_score.archive import ARCHIVED, ENVELOPE_MS, FRAME_MS
-from flexi_score.schema import SCENARIOS
+from flexi_score import archive as store  # noqa: E402
+from flexi_score.archive import ARCHIVED, ENVELOPE_MS, FRAME_MS  # noqa: E402
+from flexi_score.schema import SCENARIOS  # noqa: E402
 
 IPUS = 10
 DURATION_MS = 20_000
