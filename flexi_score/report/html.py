@@ -134,8 +134,10 @@ def _distinct(frame: pl.DataFrame, column: str) -> list[str]:
     return frame.sort("order")[column].drop_nulls().unique(maintain_order=True).to_list()
 
 
-def closest_first(scores: pl.DataFrame, recordings: pl.DataFrame, failures: pl.DataFrame) -> pl.DataFrame:
-    """Every recording once, closest decisions of each system and scenario first: the page's order."""
+def closest_first(
+    scores: pl.DataFrame, recordings: pl.DataFrame, failures: pl.DataFrame
+) -> pl.DataFrame:
+    """Every recording once, the closest decisions of each system and scenario first."""
     keys = ("recording", "system", "scenario")
     all_of_them = pl.concat(
         [frame.select(pl.col(key).cast(pl.String) for key in keys)
