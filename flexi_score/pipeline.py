@@ -88,6 +88,7 @@ def extract(
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
     repair: bool = False,
+    after_write: Callable[[], None] = lambda: None,
     progress: Progress = _quiet,
 ) -> tuple[Path, Manifest]:
     """Extract recordings into an archive; what it already holds is not done again.
@@ -115,6 +116,8 @@ def extract(
         Whether to repeat failed attempts of which nothing has changed since.
     repair : bool
         Whether to move damaged parts of the archive aside and make again what was in them.
+    after_write : callable
+        Called after each writing to the archive.
     progress : callable
         Called after each recording: its row, its seconds, an error message or None.
 
@@ -144,7 +147,7 @@ def extract(
     counts = extract_rows(
         manifest.rows, folder, settings.extract, workers=workers, threads=threads,
         executor=executor, retry_failed=retry_failed, repair=repair, positions=positions,
-        progress=progress,
+        after_write=after_write, progress=progress,
     )  # fmt: skip
     if counts.skipped:
         manifest.warnings.append(

@@ -111,9 +111,9 @@ def _show(run: Any, target: Path) -> None:
 
 @app.command
 def extract(
-    source: Annotated[Path, Parameter(name="INPUT")],
+    source: Annotated[str, Parameter(name="INPUT")],
     *,
-    archive: Annotated[Path, Parameter(help="Folder of the archive; made where there is none.")],
+    archive: Annotated[str, Parameter(help="Folder of the archive; made where there is none.")],
     set_: SetOption = None,
     asr: Asr = None,
     language: Language = None,
@@ -141,24 +141,42 @@ def extract(
         flexi-score extract calls/ --archive calls.archive
         flexi-score extract calls/ --archive calls.archive --workers 8 --asr base
         flexi-score extract calls.jsonl --archive part2.archive --shard 2/8
+        flexi-score extract s3://bucket/calls.jsonl --archive s3://bucket/calls --executor ray
+
+    INPUT (a manifest) and the archive may be fsspec URLs.
     """
+    from contextlib import ExitStack
+
     from flexi_score import archive as store
     from flexi_score import pipeline
 
     settings = chosen_settings("paper", set_, asr=asr, language=language, vad=vad, mono=mono)
     part = _shard(shard)
-    with _Progress(source, layout, quiet, part) as progress:
-        _, manifest = pipeline.extract(
-            progress.manifest, archive, settings=settings, threads=threads, workers=workers,
-            executor=executor, shard=part, retry_failed=retry_failed, repair=repair,
-            progress=progress.advance,
-        )  # fmt: skip
-    held, failed = store.read_recordings(archive), store.read_failures(archive)
+    with ExitStack() as opened:
+        folder, after_write = opened.enter_context(_local(archive))
+        with _Progress(source, layout, quiet, part) as progress:
+            _, manifest = pipeline.extract(
+                progress.manifest, folder, settings=settings, threads=threads, workers=workers,
+                executor=executor, shard=part, retry_failed=retry_failed, repair=repair,
+                after_write=after_write, progress=progress.advance,
+            )  # fmt: skip
+        held, failed = store.read_recordings(folder), store.read_failures(folder)
     refused = len(manifest.failures)
     print(f"{archive}: {len(held)} recordings; {len(failed) + refused} failed")
     for row in [*manifest.failures.iter_rows(named=True), *failed.iter_rows(named=True)]:
         print(f"  {row['recording']}: {row['reason']}", file=sys.stderr)
     return SOME_FAILED if len(failed) + refused else OK
+
+
+def _local(archive: str) -> Any:
+    """The folder of an archive, or of its copy where it is at a URL; and what to do on writing."""
+    from contextlib import nullcontext
+
+    from flexi_score.extract.remote import is_url, mirror_archive
+
+    if is_url(archive):
+        return mirror_archive(archive)
+    return nullcontext((Path(archive), lambda: None))
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:
@@ -173,11 +191,13 @@ class _Progress:
     """A bar on stderr, by seconds of audio; plain lines where stderr is no terminal."""
 
     def __init__(
-        self, source: Path, layout: str, quiet: bool, shard: tuple[int, int] | None = None
+        self, source: str | Path, layout: str, quiet: bool, shard: tuple[int, int] | None = None
     ) -> None:
+        from flexi_score.extract.remote import is_url, read_remote_manifest
         from flexi_score.manifest import read_input
 
-        self.manifest = read_input(source, layout)
+        remote = is_url(source)
+        self.manifest = read_remote_manifest(str(source)) if remote else read_input(source, layout)
         self._rows = self.manifest.rows
         if shard is not None:
             from flexi_score.extract.run import in_shard

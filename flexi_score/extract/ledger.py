@@ -21,7 +21,7 @@ import polars as pl
 
 from flexi_score import archive as store
 from flexi_score.audio import content_hash
-from flexi_score.errors import FlexiScoreError, RecordingError
+from flexi_score.errors import AudioError, FlexiScoreError, RecordingError
 from flexi_score.extract.recordings import (
     Batch,
     Extractor,
@@ -30,6 +30,8 @@ from flexi_score.extract.recordings import (
     describe_failure,
     extract_recording,
 )
+from flexi_score.extract.remote import PATHS as _PATHS
+from flexi_score.extract.remote import staged
 from flexi_score.schema import RECORDINGS
 
 #: Results are written at least this often.
@@ -40,11 +42,6 @@ _FLUSH_RECORDINGS: Final = 32
 _SETTLED_NS: Final = 2_500_000_000
 #: Leftovers of killed writers are cleared away after this long: until then they may be at work.
 _STALE_S: Final = 86_400.0
-
-_PATHS: Final = (
-    "audio", "user_audio", "model_audio", "user_words", "model_words", "user_speech",
-    "model_speech",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,31 +105,58 @@ def attempt(
         For what no recording is to blame for, as a package that is missing.
     """
     batch = Batch()
+    try:
+        with staged(task.row) as local:
+            return _attempt(task, local, batch, extractor, known, began)
+    except AudioError as problem:  # a URL that cannot be fetched
+        return _failed(task, batch, problem, None, {})
+
+
+def _attempt(
+    task: Task,
+    local: Mapping[str, str],
+    batch: Batch,
+    extractor: Extractor,
+    known: Known,
+    began: Callable[[str], None],
+) -> Outcome:
     known.hashes.clear()
     known.hashes.update(task.hashes)
-    files = _hash_files(task, known.hashes)
-    batch.rows["files"] += files
-    source = _source_hash(task.row, extractor, known.hashes)
+    row = {name: local.get(value, value) if name in _PATHS else value
+           for name, value in task.row.items()}  # fmt: skip
+    files = _hash_files(row, known.hashes)
+    batch.rows["files"] += [] if local else files
+    hashes = dict(known.hashes)
+    hashes |= {url: hashes[path] for url, path in local.items() if path in hashes}
+    source = _source_hash(task.row, extractor, hashes)
     if source == task.failed_as:
         return Outcome(task, batch.rows, skipped=True)
     began(source)
     try:
-        link = extract_recording(task.row, extractor, known, batch)
+        link = extract_recording(row, extractor, known, batch)
     except Exception as problem:
         if isinstance(problem, FlexiScoreError) and not isinstance(problem, RecordingError):
             raise
-        failure = describe_failure(task.row, problem) | {"source_hash": source}
-        if not isinstance(problem, RecordingError):
-            where = traceback.extract_tb(problem.__traceback__)[-1]
-            failure["reason"] = (
-                f"a fault of flexi-score itself ({type(problem).__name__}: {problem}, in "
-                f"{Path(where.filename).name} line {where.lineno}); please report it"
-            )
-        batch.rows["failures"].append(failure)
-        return Outcome(task, batch.rows, error=failure["reason"])
+        return _failed(task, batch, problem, source, local)
     link["manifest_position"] = task.position
     batch.rows["recordings"].append(dict(task.row) | link)
     return Outcome(task, batch.rows, seconds=link["duration_ms"] / 1000)
+
+
+def _failed(
+    task: Task, batch: Batch, problem: Exception, source: str | None, local: Mapping[str, str]
+) -> Outcome:
+    failure = describe_failure(task.row, problem) | {"source_hash": source}
+    if not isinstance(problem, RecordingError):
+        where = traceback.extract_tb(problem.__traceback__)[-1]
+        failure["reason"] = (
+            f"a fault of flexi-score itself ({type(problem).__name__}: {problem}, in "
+            f"{Path(where.filename).name} line {where.lineno}); please report it"
+        )
+    for url, path in local.items():
+        failure["reason"] = failure["reason"].replace(path, url)
+    batch.rows["failures"].append(failure)
+    return Outcome(task, batch.rows, error=failure["reason"])
 
 
 def died(task: Task, how: str, source_hash: str | None = None) -> Outcome:
@@ -175,8 +199,9 @@ def plan_tasks(
 class Writer:
     """Writes outcomes into the archive, in parts of some recordings each."""
 
-    def __init__(self, archive: Path) -> None:
+    def __init__(self, archive: Path, after_write: Callable[[], None] = lambda: None) -> None:
         self._archive = archive
+        self._after_write = after_write
         self._batch = Batch()
         self._since = time.monotonic()
         self._keys = {
@@ -207,6 +232,7 @@ class Writer:
         for table, rows in self._batch.rows.items():
             store.append(self._archive, table, rows)
             rows.clear()
+        self._after_write()
         self._since = time.monotonic()
 
 
@@ -220,10 +246,10 @@ def _paths(row: Row) -> Iterator[str]:
             yield row[name]
 
 
-def _hash_files(task: Task, hashes: dict[str, str]) -> list[dict[str, Any]]:
+def _hash_files(row: Row, hashes: dict[str, str]) -> list[dict[str, Any]]:
     """Hash the files that are not known; returns what may be kept (:data:`store.FILES`)."""
     found = []
-    for path in _paths(task.row):
+    for path in _paths(row):
         if path in hashes:
             continue
         began = time.time_ns()

@@ -44,6 +44,7 @@ def extract_rows(
     retry_failed: bool = False,
     repair: bool = False,
     positions: pl.Series | None = None,
+    after_write: Callable[[], None] = lambda: None,
     progress: Progress = lambda row, seconds, error: None,
 ) -> Counts:
     """Extract every recording of a manifest that the archive does not hold yet.
@@ -67,6 +68,8 @@ def extract_rows(
         Whether to move damaged parts of the archive aside, so that what was in them is made again.
     positions : polars.Series, optional
         Place of each row in its manifest, where `rows` is a part of it.
+    after_write : callable
+        Called after each writing to the archive.
     progress : callable
         Called after each recording: its row, its seconds, an error message or None.
 
@@ -80,7 +83,7 @@ def extract_rows(
     check_parts(archive, repair=repair)
     tasks = plan_tasks(rows, archive, retry_failed=retry_failed, positions=positions)
     setup = Setup(settings, archive, *_models_needed(rows, settings), threads)
-    writer = Writer(archive)
+    writer = Writer(archive, after_write)
     counts = {"done": 0, "failed": 0, "skipped": 0}
 
     def take(outcome: Outcome) -> None:

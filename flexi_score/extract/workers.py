@@ -24,7 +24,7 @@ from flexi_score import errors
 from flexi_score.config import ExtractSettings
 from flexi_score.errors import FlexiScoreError
 from flexi_score.extract.ledger import Outcome, Task, attempt, died
-from flexi_score.extract.recordings import load_extractor, read_known
+from flexi_score.extract.recordings import Extractor, load_extractor, read_known
 
 #: With less audio than this, starting further processes takes longer than it saves.
 _WORTH_S: Final = 300.0
@@ -78,11 +78,16 @@ def choose_workers(asked: int, n_recordings: int, seconds: float, device: str = 
     return max(1, min(gpus or usable_cpus(), n_recordings, room))
 
 
-def attempt_here(tasks: Sequence[Task], setup: Setup, take: Callable[[Outcome], None]) -> None:
-    """Attempt all tasks in this process, one after another."""
-    extractor = load_extractor(
+def load_here(setup: Setup) -> Extractor:
+    """Load the models into this process."""
+    return load_extractor(
         setup.settings, detect=setup.detect, recognize=setup.recognize, threads=setup.threads
     )
+
+
+def attempt_here(tasks: Sequence[Task], setup: Setup, take: Callable[[Outcome], None]) -> None:
+    """Attempt all tasks in this process, one after another."""
+    extractor = load_here(setup)
     known = read_known(setup.archive)
     for task in tasks:
         take(attempt(task, extractor, known))
@@ -175,7 +180,8 @@ class _Pool:
             target=_serve, args=(theirs, self._setup, number % self._gpus if self._gpus else None),
             name=f"flexi-score worker {number}", daemon=True,
         )  # fmt: skip
-        process.start()
+        with _interrupts_held():
+            process.start()
         theirs.close()
         return _Worker(number, process, ours)
 
@@ -229,6 +235,19 @@ class _Pool:
         return worker.task, worker.n_attempts
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C goes to the whole group of processes; one started in here never sees it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: Connection, setup: Setup, gpu: int | None) -> None:
     """Life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends us
@@ -237,10 +256,7 @@ def _serve(pipe: Connection, setup: Setup, gpu: int | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
     try:
         with _told_to_parent(pipe):
-            extractor = load_extractor(
-                setup.settings, detect=setup.detect, recognize=setup.recognize,
-                threads=setup.threads,
-            )  # fmt: skip
+            extractor = load_here(setup)
             known = read_known(setup.archive)
             pipe.send(("ready", None))
             while True:

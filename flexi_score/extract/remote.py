@@ -1,0 +1,176 @@
+"""Input and archives at fsspec URLs (``s3://``, ``gs://``, ``file://``, ...): staged on local disk.
+
+Audio is fetched for one recording at a time, into a temporary folder of the process that extracts
+it. An archive is mirrored in a local folder, and every part is sent to its URL once it is written.
+"""
+
+import posixpath
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from flexi_score import archive as store
+from flexi_score.errors import ArchiveError, AudioError, InputError, PrerequisiteError
+from flexi_score.manifest import MANIFEST_NAMES, Manifest, read_input
+
+PATHS = (
+    "audio", "user_audio", "model_audio", "user_words", "model_words", "user_speech",
+    "model_speech",
+)  # fmt: skip
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether a path is a URL, as ``s3://bucket/calls.jsonl``."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(path)) is not None
+
+
+def read_remote_manifest(url: str) -> Manifest:
+    """A manifest at a URL, or that of the folder there; its relative paths become URLs beside it.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it cannot be fetched.
+    """
+    system, place = _open(url)
+    try:
+        if system.isdir(place):
+            here = [n for n in MANIFEST_NAMES if system.exists(posixpath.join(place, n))]
+            if len(here) != 1:
+                raise InputError(
+                    f"{url}: expected one of {', '.join(MANIFEST_NAMES)} in this folder"
+                )
+            place = posixpath.join(place, here[0])
+        with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
+            local = Path(temporary).resolve() / posixpath.basename(place)
+            system.get_file(place, str(local))
+            manifest = read_input(local)
+            root = str(local.parent)
+    except OSError as error:
+        raise InputError(f"{url}: cannot be fetched: {error}") from error
+    base = posixpath.dirname(place)
+
+    def remote(path: str | None) -> str | None:
+        if path is None:
+            return None
+        below = path.removeprefix(root)
+        return str(system.unstrip_protocol(posixpath.normpath(base + below)))
+
+    columns = [pl.col(name).map_elements(remote, return_dtype=pl.String) for name in PATHS]
+    failures = manifest.failures.with_columns(
+        pl.col("reason").str.replace_all(root, base, literal=True)
+    )
+    return replace(manifest, rows=manifest.rows.with_columns(columns), failures=failures)
+
+
+@contextmanager
+def mirror_archive(url: str) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """A local copy of the archive at a URL, and a function that sends new parts there.
+
+    Raises
+    ------
+    ArchiveError
+        If parts cannot be fetched or sent.
+    """
+    system, place = _open(url)
+    with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
+        folder = Path(temporary)
+        try:
+            there = _fetch_parts(system, place, folder)
+        except OSError as error:
+            raise ArchiveError(f"{url}: cannot be fetched: {error}") from error
+
+        def send() -> None:
+            # Artefacts before the recordings that refer to them, as they were written.
+            new = [folder / "archive.json"]
+            new += [p for table in store.TABLES for p in sorted((folder / table).glob("*.parquet"))]
+            for part in new:
+                name = part.relative_to(folder).as_posix()
+                if name in there or not part.exists():
+                    continue
+                try:
+                    system.makedirs(posixpath.join(place, posixpath.dirname(name)), exist_ok=True)
+                    _send(system, part, posixpath.join(place, name))
+                except OSError as error:
+                    raise ArchiveError(f"{url}/{name}: cannot be sent: {error}") from error
+                there.add(name)
+
+        store.open_archive(folder, create=True)
+        yield folder, send
+        send()
+
+
+@contextmanager
+def staged(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Local copies of those of a recording's files that are URLs: path by URL.
+
+    Raises
+    ------
+    AudioError
+        Naming the URL that cannot be fetched.
+    """
+    urls = sorted({row[name] for name in PATHS if row[name] is not None and is_url(row[name])})
+    if not urls:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
+        local = {}
+        for n, url in enumerate(urls):
+            system, place = _open(url)
+            local[url] = str(Path(temporary) / f"{n}-{posixpath.basename(place)}")
+            try:
+                system.get_file(place, local[url])
+            except (OSError, ValueError) as error:
+                raise AudioError(f"{url}: cannot be fetched: {error}") from error
+        yield local
+
+
+def _open(url: str) -> tuple[Any, str]:
+    try:
+        import fsspec
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"{url}: reading URLs needs the package fsspec (pip install 'flexi_score[ray]') and "
+            "the one for the protocol, as s3fs or gcsfs"
+        ) from error
+    try:
+        system, place = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise PrerequisiteError(f"{url}: {error}") from error
+    return system, str(place).rstrip("/")
+
+
+def _fetch_parts(system: Any, place: str, folder: Path) -> set[str]:
+    there = set()
+    for name in ["archive.json", *store.TABLES]:
+        remote = posixpath.join(place, name)
+        if not system.exists(remote):
+            continue
+        if name == "archive.json":
+            found = [remote]
+        else:
+            found = [p for p in system.find(remote) if str(p).endswith(".parquet")]
+            (folder / name).mkdir()
+        for path in found:
+            below = name if name == "archive.json" else f"{name}/{posixpath.basename(str(path))}"
+            system.get_file(path, str(folder / below))
+            there.add(below)
+    return there
+
+
+def _send(system: Any, part: Path, place: str) -> None:
+    """Send a part; object stores show it whole or not at all, a file system must be helped."""
+    if "file" not in (
+        system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)
+    ):
+        system.put_file(str(part), place)
+        return
+    beside = posixpath.join(posixpath.dirname(place), f".{posixpath.basename(place)}.tmp")
+    system.put_file(str(part), beside)
+    system.mv(beside, place)
