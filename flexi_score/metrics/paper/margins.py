@@ -75,8 +75,19 @@ def takeover_margin(cases: Cases, low: Floats, high: Floats, settings: Settings)
     few = ~(model.group_words > settings.backchannel.max_words)
     longest = settings.backchannel.max_ms
     np.minimum.at(on, rec, np.where(inside & ~model.long, longest - length, np.inf))
+    # Its start alone, moved earlier, may take it into the window and make it long enough.
+    after = ~model.long & (start >= hi[rec]) & (hi[rec] > -np.inf)
+    grown = np.where(after, np.maximum(longest - length, start - hi[rec]), np.inf)
+    np.minimum.at(on, rec, grown)
     alone = won & (count[rec] == 1)
     np.minimum.at(off, rec, np.where(alone & few, length - longest, np.inf))
+    # A short group that starts behind the window: its start, moved into it, lengthens it as well.
+    before_it = np.append(-np.inf, groups.end[:-1])[: len(start)]
+    before_it = np.where(np.diff(rec, prepend=-1) == 0, before_it, -np.inf)
+    room = start - before_it - max(settings.takeover.group_ms, 1)
+    reach = np.maximum(longest - length, start - hi[rec])
+    drawn = ~inside & ~model.long & (start >= hi[rec]) & (reach < room)
+    np.minimum.at(on, rec, np.where(drawn, reach, np.inf))
     # Two groups become one: that starts where the first did.
     merging, merged_long = _merges(cases, settings)
     joined = inside & ~model.long & merged_long
