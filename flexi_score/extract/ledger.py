@@ -40,6 +40,7 @@ _FLUSH_RECORDINGS: Final = 32
 #: A file that changed this short a time before it was hashed may change again unnoticed, because
 #: file systems stamp times in steps of up to 2 s; its hash is not kept.
 _SETTLED_NS: Final = 2_500_000_000
+_MEASURED: Final = ("channels", "leaks", "health")
 #: Leftovers of killed writers are cleared away after this long: until then they may be at work.
 _STALE_S: Final = 86_400.0
 
@@ -138,9 +139,19 @@ def _attempt(
         if isinstance(problem, FlexiScoreError) and not isinstance(problem, RecordingError):
             raise
         return _failed(task, batch, problem, source, local)
+    for table in _MEASURED:
+        batch.rows[table] = [_rounded(measured) for measured in batch.rows[table]]
     link["manifest_position"] = task.position
     batch.rows["recordings"].append(dict(task.row) | link)
     return Outcome(task, batch.rows, seconds=link["duration_ms"] / 1000)
+
+
+def _rounded(row: Row) -> dict[str, Any]:
+    """Measurements to six decimals: sums in another order, by more threads, end elsewhere."""
+    return {
+        name: round(value, 6) + 0.0 if isinstance(value, float) else value
+        for name, value in row.items()
+    }
 
 
 def _failed(
