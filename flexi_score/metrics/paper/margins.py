@@ -75,10 +75,6 @@ def takeover_margin(cases: Cases, low: Floats, high: Floats, settings: Settings)
     few = ~(model.group_words > settings.backchannel.max_words)
     longest = settings.backchannel.max_ms
     np.minimum.at(on, rec, np.where(inside & ~model.long, longest - length, np.inf))
-    # Its start alone, moved earlier, may take it into the window and make it long enough.
-    after = ~model.long & (start >= hi[rec]) & (hi[rec] > -np.inf)
-    grown = np.where(after, np.maximum(longest - length, start - hi[rec]), np.inf)
-    np.minimum.at(on, rec, grown)
     alone = won & (count[rec] == 1)
     np.minimum.at(off, rec, np.where(alone & few, length - longest, np.inf))
     # A short group that starts behind the window: its start, moved into it, lengthens it as well.
@@ -101,7 +97,10 @@ def takeover_margin(cases: Cases, low: Floats, high: Floats, settings: Settings)
     r = rec[group]
     comes = model.long[group] & ~inside[group] & (tail > 0) & (at < hi[r])
     with np.errstate(invalid="ignore"):
-        np.minimum.at(on, r, np.where(comes, np.maximum(parting, lo[r] - at), np.inf))
+        into = np.maximum(parting, lo[r] - at)
+        # A start that is moved into the window must leave enough for a takeover.
+        comes &= (at >= lo[r]) | (tail > into)
+        np.minimum.at(on, r, np.where(comes, into, np.inf))
         leaves = np.fmin(tail, np.where(at < hi[r], hi[r] - at, -np.inf))
     head, leaves = np.maximum(head, 0), np.maximum(leaves, 0)
     both = np.where(np.minimum(head, leaves) > 0, np.inf, np.maximum(head, leaves))
