@@ -160,3 +160,26 @@ SUMMARY: Final = pl.Schema(
         "within_error": pl.Int64,
     }
 )
+
+#: What a judge was asked and what it answered: one row a question and repeat.
+RATINGS: Final = pl.Schema(
+    {
+        "recording": pl.String,
+        "system": pl.String,
+        "scenario": pl.String,
+        "metric": pl.String,  # tss | eds | coherence | rating | reference_backchannels
+        "rubric": pl.String,
+        "rubric_version": pl.String,
+        "repeat": pl.Int64,  # from 0
+        "model": pl.String,  # asked for; null for ratings that came with the recordings
+        "question": pl.String,  # what was asked, as a JSON object
+        "reply": pl.String,  # what came back, as it came; null where nothing did
+        "value": pl.Float64,  # null: unscored, `problem` says why
+        "positions_s": pl.List(pl.Float64),  # reference_backchannels only
+        "reason": pl.String,  # the judge's own words for its value
+        "status": pl.String,  # rated | missing | failed | given
+        "problem": pl.String,  # why there is no value
+        "attempts": pl.Int64,  # requests made for it now; 0 where it was kept
+        "key": pl.String,  # of the reply kept in the archive
+    }
+)
