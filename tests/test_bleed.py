@@ -130,6 +130,14 @@ def test_silence_and_noise_leak_nothing():
     assert leaks_of(np.zeros((2, 10))) == (None, None)
 
 
+def test_a_hum_on_both_channels_is_no_leak():
+    for name in ("calm_turn_taking_1", "eager_user_interrupt_2", "eager_pause_handling_1"):
+        audio = sample(name)
+        t = np.arange(audio.shape[1]) / 16000
+        hum = sum(np.sin(2 * np.pi * 50 * k * t + k) / k for k in range(1, 9))
+        assert leaks_of(audio + 0.005 * hum) == (None, None)
+
+
 @pytest.mark.parametrize("source", ["samples", "calls"])
 def test_nothing_is_found_where_nothing_leaks(source):
     if source == "calls":

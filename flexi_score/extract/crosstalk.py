@@ -17,10 +17,19 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 from scipy import signal as dsp
 
 from flexi_score.audio import SAMPLE_RATE_HZ
+from flexi_score.extract.leak_filter import (
+    BLOCK,
+    CHUNK,
+    TAPS,
+    filtered,
+    first_estimate,
+    frames,
+    least_squares,
+    removed_db,
+)
 from flexi_score.extract.levels import measure_levels
 from flexi_score.extract.signal import Signal
 
@@ -38,23 +47,22 @@ ACTIVE_DB: Final = 15.0
 FOUND_DB: Final = 1.5
 #: ... in so many blocks, and this share of those in which the source dominates, when tried on
 #: blocks that it was not learned from.
-FOUND_BLOCKS: Final = 5
+FOUND_BLOCKS: Final = 3
 FOUND_SHARE: Final = 0.05
+#: A leak is at least so much louder where its source speaks than where that is quietest; what
+#: both channels carry all the time (a hum) is none.
+CONTRAST_DB: Final = 8.0
 #: A copy as loud as its source, at no delay, is one signal on both channels, not a leak.
 COPY_DB: Final = -3.0
 COPY_LAG_MS: Final = 2.0
 #: No leak is estimated from less than this.
-MIN_BLOCKS: Final = 12
+MIN_BLOCKS: Final = 6
 
-_BLOCK: Final = 2048
-_TAPS: Final = 1760
 _EARLY: Final = 320  # taps before the estimated lag
 _LAGS: Final = SAMPLE_RATE_HZ * MAX_LAG_MS // 1000
-_HEAD: Final = _LAGS + 2 * _TAPS + _BLOCK  # before each chunk: the longest lag, and both filters
-_CHUNK: Final = 32 * _BLOCK  # 4 s: estimated from so much at a time
-_MOST: Final = 40  # ... and from so many of these, spread over the recording
+_HEAD: Final = _LAGS + 2 * TAPS + BLOCK  # before each chunk: the longest lag, and both filters
+_MOST: Final = 40  # chunks to estimate from, spread over the recording
 _FOLD: Final = 3  # blocks in a stretch of either half
-_ROUNDS: Final = 3
 _EXACT_ROUNDS: Final = 2
 _PRE_EMPHASIS: Final = 0.95
 _SPAN: Final = 30 * SAMPLE_RATE_HZ  # cleaned in one go
@@ -207,12 +215,12 @@ def _read(signal: Signal, start: int, stop: int) -> Floats:
 def _chunks(user: Signal, model: Signal, model_at: int) -> list[tuple[Floats, Floats]]:
     """Stretches of both channels, spread evenly, with room for the longest lag before each."""
     n = min(user.n_samples, model.n_samples + model_at)
-    count = n // _CHUNK + (n % _CHUNK >= _CHUNK // 2)
+    count = n // CHUNK + (n % CHUNK >= CHUNK // 2)
     which = np.unique(np.linspace(0, max(count - 1, 0), min(max(count, 0), _MOST)).astype(int))
     pairs = []
     for k in which.tolist():
-        start = k * _CHUNK
-        stop = start + _CHUNK
+        start = k * CHUNK
+        stop = start + CHUNK
         head = start - _HEAD
         both = [
             dsp.lfilter([1, -_PRE_EMPHASIS], [1], _read(s, head - at, stop - at))
@@ -241,50 +249,57 @@ def _shifted(x: Floats, filter_: Filter) -> Floats:
 
 def _find(pairs: list[tuple[Floats, Floats]], *, rough: bool = False) -> Leak | None:
     """Leak of the first of each pair into the second, roughly where a second look follows."""
-    weights = _dominant([(x[-_CHUNK:], y[-_CHUNK:]) for x, y in pairs])
+    weights = _dominant([(x[-CHUNK:], y[-CHUNK:]) for x, y in pairs])
     if sum(int(w.sum()) for w in weights) < MIN_BLOCKS:
         return None
     lag = _lag(pairs, weights)
     if lag is None:
         return None
     delay = lag - _EARLY
-    rows = [_frames(x, y, delay) for x, y in pairs]
+    rows = [frames(x, y, delay) for x, y in pairs]
     before = np.concatenate([(y**2).mean(axis=1) for _, y in rows])
     used = np.concatenate(weights)
     # Every other stretch: what is learned from one half is tried on the other.
     half = np.cumsum(used) // _FOLD % 2
-    left = np.empty_like(before)
+    removed = np.empty(len(used))
     for k in (0, 1):
-        taps = _estimate(rows, used & (half != k))
-        left[half == k] = _residual(rows, taps)[half == k]
-    taken = 10 * np.log10((before + 1e-20) / (left + 1e-20))
-    found = np.count_nonzero(taken[used] >= FOUND_DB)
+        taps = first_estimate(rows, used & (half != k))
+        removed[half == k] = removed_db(rows, taps)[half == k]
+    found = np.count_nonzero(removed[used] >= FOUND_DB)
     if found < max(FOUND_BLOCKS, FOUND_SHARE * np.count_nonzero(used)):
         return None
-    taps = _refined(rows, used, _estimate(rows, used), 1 if rough else _EXACT_ROUNDS)
-    copy = [_filtered(x, taps) for x, _ in rows]
+    taps = least_squares(rows, used, first_estimate(rows, used), 1 if rough else _EXACT_ROUNDS)
+    copy = [filtered(x, taps) for x, _ in rows]
     # A long room: the same again for the tail, in what the first filter leaves.
     late = [
-        (_frames(x, y, delay + _TAPS)[0], row[1] - c)
+        (frames(x, y, delay + TAPS)[0], row[1] - c)
         for (x, y), row, c in zip(pairs, rows, copy, strict=True)
     ]
-    tail = np.zeros(_TAPS) if rough else _refined(late, used, np.zeros(_TAPS), 1)
-    copy = [c + _filtered(x, tail) for (x, _), c in zip(late, copy, strict=True)]
+    tail = np.zeros(TAPS) if rough else least_squares(late, used, np.zeros(TAPS), 1)
+    copy = [c + filtered(x, tail) for (x, _), c in zip(late, copy, strict=True)]
     left = np.concatenate(
         [((y - c) ** 2).mean(axis=1) for (_, y), c in zip(rows, copy, strict=True)]
     )
     taps = np.concatenate([taps, tail])
     taken = 10 * np.log10((before + 1e-20) / (left + 1e-20))
-    source = np.concatenate([(x[:, _TAPS:] ** 2).mean(axis=1) for x, _ in rows])
+    source = np.concatenate([(x[:, TAPS:] ** 2).mean(axis=1) for x, _ in rows])
     leaked = np.concatenate([(c**2).mean(axis=1) for c in copy])
+    if _contrast_db(leaked, source, used) < CONTRAST_DB:
+        return None
     level_db = float(10 * np.log10(leaked[used].sum() / source[used].sum()))
     lag_ms = (delay + int(np.argmax(np.abs(taps)))) * 1000 / SAMPLE_RATE_HZ
-    if level_db > COPY_DB and lag_ms < COPY_LAG_MS:
+    if not MIN_LAG_MS <= lag_ms <= MAX_LAG_MS or (level_db > COPY_DB and lag_ms < COPY_LAG_MS):
         return None
     # How well it works is read where the leak is loud: elsewhere noise hides it.
     loud = used & (leaked >= np.quantile(leaked[used], 0.5))
     depth_db = float(np.quantile(taken[loud], 0.7))
     return Leak(level_db, lag_ms, max(depth_db, 0.0), taps, delay)
+
+
+def _contrast_db(leaked: Floats, source: Floats, used: NDArray[np.bool_]) -> float:
+    """How much louder the leak is where the source speaks than where it is quietest."""
+    rest = leaked[source <= np.quantile(source, 0.1)]
+    return float(10 * np.log10((np.median(leaked[used]) + 1e-20) / (np.median(rest) + 1e-20)))
 
 
 def _dominant(pairs: list[tuple[Floats, Floats]]) -> list[NDArray[np.bool_]]:
@@ -293,7 +308,7 @@ def _dominant(pairs: list[tuple[Floats, Floats]]) -> list[NDArray[np.bool_]]:
     The ratio of the two powers is highest there, whatever their levels: it is the leak's, or
     that of speech to noise.
     """
-    power = [[(s.reshape(-1, _BLOCK) ** 2).mean(axis=1) + 1e-13 for s in p] for p in pairs]
+    power = [[(s.reshape(-1, BLOCK) ** 2).mean(axis=1) + 1e-13 for s in p] for p in pairs]
     x, y = (10 * np.log10(np.concatenate([p[k] for p in power])) for k in (0, 1))
     active = x >= np.quantile(x, 0.05) + ACTIVE_DB
     active &= x >= x.max() - 30.0
@@ -310,15 +325,15 @@ def _lag(pairs: list[tuple[Floats, Floats]], used: list[NDArray[np.bool_]]) -> i
     """Delay (samples) at which the target is most like the source (generalised
     cross-correlation with phase transform), where the source dominates."""
     early = -MIN_LAG_MS * SAMPLE_RATE_HZ // 1000
-    size = 1 << int(np.ceil(np.log2(_LAGS + early + 2 * _BLOCK)))
+    size = 1 << int(np.ceil(np.log2(_LAGS + early + 2 * BLOCK)))
     cross = np.zeros(size // 2 + 1, np.complex128)
     spectrum = np.zeros(size // 2 + 1)
     for (x, y), blocks in zip(pairs, used, strict=True):
-        first = len(y) - _CHUNK
+        first = len(y) - CHUNK
         for b in np.flatnonzero(blocks):
-            start = first + b * _BLOCK
-            around = x[start - _LAGS : start + _BLOCK + early]
-            here = y[start : start + _BLOCK]
+            start = first + b * BLOCK
+            around = x[start - _LAGS : start + BLOCK + early]
+            here = y[start : start + BLOCK]
             a, c = np.fft.rfft(around, size), np.fft.rfft(here, size)
             scale = 1 / (np.mean(here**2) + 1e-20)
             cross += a * np.conj(c) * scale
@@ -326,94 +341,3 @@ def _lag(pairs: list[tuple[Floats, Floats]], used: list[NDArray[np.bool_]]) -> i
     whitened = cross / (np.abs(cross) + 1e-3 * np.abs(cross).max() + 1e-30)
     likeness = np.fft.irfft(whitened, size)[: _LAGS + early]
     return _LAGS - int(np.argmax(np.abs(likeness)))
-
-
-def _frames(x: Floats, y: Floats, delay: int) -> tuple[Floats, Floats]:
-    """Blocks of the target, and of the delayed source with the taps' reach before each."""
-    n = _CHUNK // _BLOCK
-    base = len(y) - _CHUNK
-    padded = np.concatenate([x, np.zeros(max(-delay, 0))])
-    starts = base - delay - _TAPS + _BLOCK * np.arange(n)
-    blocks = padded[starts[:, None] + np.arange(_TAPS + _BLOCK)]
-    return blocks, y[base:].reshape(n, _BLOCK)
-
-
-def _estimate(rows: list[tuple[Floats, Floats]], used: NDArray[np.bool_]) -> Floats:
-    """Filter that explains the target best, blocks with much of its own counting less."""
-    size = _TAPS + _BLOCK
-    parts = np.split(used, np.cumsum([len(y) for _, y in rows])[:-1])
-    spectra = []
-    for (x, y), mask in zip(rows, parts, strict=True):
-        around = np.fft.rfft(x[mask])
-        spectra.append(
-            (around, around.conj() * _tail(x[mask, _TAPS:]), around.conj() * _tail(y[mask]))
-        )
-    least = _least(np.concatenate([y for _, y in rows])[used])
-    taps = np.zeros(_TAPS)
-    for _ in range(_ROUNDS):
-        auto = np.zeros(size // 2 + 1, np.complex128)
-        cross = np.zeros_like(auto)
-        for (around, own, other), (_, y), mask in zip(spectra, rows, parts, strict=True):
-            copy = np.fft.irfft(around * np.fft.rfft(taps, size), size)[:, _TAPS:]
-            weight = 1 / (((y[mask] - copy) ** 2).mean(axis=1) + least)
-            auto += weight @ own
-            cross += weight @ other
-        r = np.fft.irfft(auto, size)[:_TAPS]
-        p = np.fft.irfft(cross, size)[:_TAPS]
-        r[0] *= 1 + 1e-4
-        taps = linalg.solve_toeplitz(r, p)
-    return np.asarray(taps, np.float64)
-
-
-def _refined(
-    rows: list[tuple[Floats, Floats]], used: NDArray[np.bool_], taps: Floats, rounds: int
-) -> Floats:
-    """The filter by exact weighted least squares, from a first estimate.
-
-    Neighbouring entries along a diagonal of the normal matrix differ only by what enters and
-    leaves at the blocks' edges, so it is summed up along its diagonals from its first row.
-    """
-    x = np.concatenate([x for x, _ in rows])[used]
-    y = np.concatenate([y for _, y in rows])[used]
-    size = x.shape[1]
-    around = np.fft.rfft(x)
-    here, there = _tail(x[:, _TAPS:]), _tail(y)
-    # Row b: the samples one before the block (it enters), and its last ones (it leaves).
-    enters, leaves = x[:, _TAPS - 1 :: -1], x[:, size - 1 : size - 1 - _TAPS : -1]
-    least = _least(y)
-    for _ in range(rounds):
-        weight = 1 / (((y - _filtered(x, taps)) ** 2).mean(axis=1) + least)
-        weight /= weight.max()
-        first = np.fft.irfft(weight @ (np.conj(around) * here), size)[:_TAPS]
-        right = np.fft.irfft(weight @ (np.conj(around) * there), size)[:_TAPS]
-        steps = (enters * weight[:, None]).T @ enters - (leaves * weight[:, None]).T @ leaves
-        normal = np.empty((_TAPS, _TAPS))
-        normal[0], normal[:, 0] = first, first
-        for k in range(1, _TAPS):
-            normal[k, 1:] = normal[k - 1, :-1] + steps[k - 1, :-1]
-        normal[np.diag_indices(_TAPS)] += 1e-6 * first[0]
-        taps = linalg.solve(normal, right, assume_a="pos")
-    return np.asarray(taps, np.float64)
-
-
-def _least(y: Floats) -> float:
-    """Power below which a block's residual does not make it count for more: a line that codes
-    silence as zeros would otherwise teach that there is no leak."""
-    return float(1e-3 * np.median((y**2).mean(axis=1)) + 1e-14)
-
-
-def _tail(blocks: Floats) -> NDArray[np.complex128]:
-    """Spectra of blocks with as many zeros before them as there are taps."""
-    return np.fft.rfft(np.pad(blocks, ((0, 0), (_TAPS, 0))))
-
-
-def _filtered(x: Floats, taps: Floats) -> Floats:
-    """What the filter makes of each block."""
-    size = x.shape[1]
-    spectrum = np.fft.rfft(x) * np.fft.rfft(taps, size)
-    copy: Floats = np.fft.irfft(spectrum, size)[:, _TAPS:]
-    return copy
-
-
-def _residual(rows: list[tuple[Floats, Floats]], taps: Floats) -> Floats:
-    return np.concatenate([((y - _filtered(x, taps)) ** 2).mean(axis=1) for x, y in rows])
