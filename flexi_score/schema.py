@@ -162,7 +162,7 @@ SUMMARY: Final = pl.Schema(
 )
 
 #: What a judge was asked and what it answered: one row a question and repeat.
-RATINGS: Final = pl.Schema(
+RATINGS: Final = make_schema(
     {
         "recording": pl.String,
         "system": pl.String,
