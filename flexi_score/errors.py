@@ -10,7 +10,8 @@
     ├── RecordingError        one recording cannot be used; the run goes on            (exit 1)
     │   ├── RowError          its manifest row
     │   ├── AudioError        its audio
-    │   └── TranscriptError   its transcript or segment file
+    │   ├── TranscriptError   its transcript or segment file
+    │   └── ReplyError        what the judge replied about it; costs that rating alone
     ├── ArchiveError          an archive that is damaged or of another version         (exit 2)
     └── OutputError           results cannot be written                                (exit 2)
 
@@ -52,6 +53,10 @@ class AudioError(RecordingError):
 
 class TranscriptError(RecordingError):
     """A transcript or segment file that is missing or malformed."""
+
+
+class ReplyError(RecordingError):
+    """A judge's reply that breaks the rubric. It costs that rating alone."""
 
 
 class ArchiveError(FlexiScoreError):

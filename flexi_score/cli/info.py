@@ -57,11 +57,26 @@ def models(
 
 
 @app.command
-def metrics(*, profile: Annotated[str | None, Parameter(help="Only this profile.")] = None) -> int:
-    """Print every metric: unit, direction, definition, source, and what null means."""
+def metrics(
+    *,
+    profile: Annotated[str | None, Parameter(help="Only this profile.")] = None,
+    rubric: Annotated[
+        str | None, Parameter(help="Instead: what the judge is told for tss, eds, coherence, ...")
+    ] = None,
+) -> int:
+    """Print every metric: unit, direction, definition, source, and what null means.
+
+    Try:
+
+        flexi-score metrics --profile paper
+        flexi-score metrics --rubric tss
+    """
     from rich.console import Console
 
     from flexi_score.metrics import METRICS
+
+    if rubric is not None:
+        return _show_rubric(rubric)
 
     arrow = {"up": "higher is better", "down": "lower is better", "none": "no better direction"}
     console = Console(highlight=False, soft_wrap=True)
@@ -73,6 +88,17 @@ def metrics(*, profile: Annotated[str | None, Parameter(help="Only this profile.
             console.print(f"  {metric.definition}", markup=False)
             console.print(f"  source: {metric.source}", markup=False)
             console.print(f"  null: {metric.null_means}\n", markup=False)
+    return OK
+
+
+def _show_rubric(name: str) -> int:
+    import json
+
+    from flexi_score.judge.rubrics import load_rubric
+
+    rubric = load_rubric(name)
+    print(f"rubric {rubric.name}, version {rubric.version}\n\n{rubric.instructions}\n")
+    print(f"schema of the reply: {json.dumps(rubric.schema)}")
     return OK
 
 

@@ -1,0 +1,169 @@
+"""What the judge is told, and what it may reply.
+
+A rubric is one TOML file beside this module: ``version``, ``metric``, ``reply`` (``score`` or
+``positions``) and ``instructions``, the very text that is sent. What is to be judged goes in a
+message of its own, as JSON: transcripts are data, and never become part of the instructions.
+Change the text of a rubric, and its version must change with it.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any, Final, NamedTuple
+
+from flexi_score.errors import ReplyError, SettingsError
+
+#: Highest score; the lowest is 0.
+TOP: Final = 5
+
+_REPLIES: Final[dict[str, dict[str, Any]]] = {
+    "score": {"score": {"type": "integer", "enum": list(range(TOP + 1))}},
+    "positions": {"positions_s": {"type": "array", "items": {"type": "number"}}},
+}
+
+#: Most characters of a reply that an error quotes.
+_QUOTED: Final = 80
+
+
+@dataclass(frozen=True)
+class Rubric:
+    """How one metric is judged.
+
+    Attributes
+    ----------
+    name, version : str
+    metric : str
+        ``tss``, ``eds``, ``coherence``, ``rating`` or ``reference_backchannels``.
+    instructions : str
+        What the judge is told, word for word.
+    schema : dict
+        JSON schema of its reply, in the subset that structured output takes.
+    """
+
+    name: str
+    version: str
+    metric: str
+    instructions: str
+    schema: dict[str, Any]
+
+
+class Reading(NamedTuple):
+    """What a reply says: a score (0 to 5), or positions (s, ascending); and the judge's reason."""
+
+    value: float | None
+    positions_s: list[float] | None
+    reason: str
+
+
+def rubric_names() -> tuple[str, ...]:
+    """Names of the rubrics there are."""
+    files = resources.files("flexi_score.judge").joinpath("rubrics").iterdir()
+    return tuple(sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml")))
+
+
+@cache
+def load_rubric(name: str) -> Rubric:
+    """A rubric by name.
+
+    Raises
+    ------
+    SettingsError
+        If there is none of that name.
+    """
+    if name not in rubric_names():
+        raise SettingsError(f"unknown rubric {name!r}; known: {', '.join(rubric_names())}")
+    file = resources.files("flexi_score.judge").joinpath("rubrics", f"{name}.toml")
+    data = tomllib.loads(file.read_text("utf-8"))
+    # The reason comes first: what is written before the score can still change it.
+    properties = {"reason": {"type": "string"}, **_REPLIES[data["reply"]]}
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+    instructions = data["instructions"].strip()
+    return Rubric(name, data["version"], data["metric"], instructions, schema)
+
+
+def read_reply(rubric: Rubric, question: Mapping[str, Any], raw: str) -> Reading:
+    """Read a judge's reply; nothing in it is guessed or mended.
+
+    Parameters
+    ----------
+    rubric : Rubric
+    question : mapping
+        What was asked; ``words`` (each ``[word, end in s]``) says which positions there are.
+    raw : str
+        The reply as it came.
+
+    Raises
+    ------
+    ReplyError
+        If it is not one JSON object of exactly the rubric's keys, the score is no integer from 0
+        to 5, or a position is not the end of a word.
+    """
+    found = _parse(raw)
+    wanted = list(rubric.schema["properties"])
+    if set(found) != set(wanted):
+        raise ReplyError(f"found the keys {sorted(found)!r:.{_QUOTED}}, expected {wanted}")
+    if not isinstance(found["reason"], str):
+        raise ReplyError(f"reason: found {_brief(found['reason'])}, expected text")
+    # Escapes can spell halves of characters, which no table can hold.
+    reason = found["reason"].encode("utf-8", "replace").decode()
+    if "score" in found:
+        return Reading(float(_score(found["score"])), None, reason)
+    return Reading(None, _positions(found["positions_s"], question), reason)
+
+
+def _parse(raw: str) -> dict[str, Any]:
+    """The one JSON object that a reply is."""
+    try:
+        found = json.loads(raw, object_pairs_hook=_once, parse_constant=_no_number)
+    except ReplyError:
+        raise
+    except (ValueError, RecursionError) as error:
+        told = " ".join(str(error).split())[:_QUOTED]
+        raise ReplyError(f"not JSON ({told}): found {_brief(raw)}") from error
+    if not isinstance(found, dict):
+        raise ReplyError(f"found {_brief(found)}, expected a JSON object")
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; a key that comes twice leaves open which of the two was meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ReplyError("a key comes twice")
+    return found
+
+
+def _no_number(name: str) -> Any:
+    raise ReplyError(f"found {name}, which is not a number of JSON")
+
+
+def _score(value: Any) -> int:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= TOP or value != int(value):
+        raise ReplyError(f"score: found {_brief(value)}, expected an integer from 0 to {TOP}")
+    return int(value)
+
+
+def _positions(value: Any, question: Mapping[str, Any]) -> list[float]:
+    if not isinstance(value, list):
+        raise ReplyError(f"positions_s: found {_brief(value)}, expected a list of seconds")
+    ends = {float(end) for _, end in question["words"]}
+    for position in value:
+        number = isinstance(position, (int, float)) and not isinstance(position, bool)
+        if not number or position not in ends:
+            raise ReplyError(f"positions_s: {_brief(position)} is not the end of a word")
+    return sorted({float(position) for position in value})
+
+
+def _brief(value: Any) -> str:
+    """A value for an error: short, on one line, printable."""
+    text = ascii(value)
+    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."
