@@ -1,0 +1,97 @@
+"""Settings of extraction, and of speech detection on an archive."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from flexi_score.config.fields import Group, choice, ms, number
+
+
+class ExtractSettings(Group):
+    """What the archive holds: changing one of these means reading the audio again."""
+
+    normalize: bool = choice(
+        True, "bring each channel's speech to target_level_dbfs before detection", "flexi_score"
+    )
+    target_level_dbfs: float = number(
+        -23.0, "dBFS", "level of the loudest half second after normalisation", "EBU R 128", -60, 0
+    )
+    max_gain_db: float = number(
+        60.0, "dB", "most gain that normalisation may apply", "flexi_score", 0, 100
+    )
+    silence_dbfs: float = number(
+        -75.0,
+        "dBFS",
+        "a channel whose loudest half second is below this holds no speech and gets no gain",
+        "flexi_score",
+        -120,
+        0,
+    )
+    vad: Literal["silero", "pyannote"] = choice(
+        "silero", "speech detector", "silero-vad 6.2; pyannote segmentation-3.0"
+    )
+    vad_model: str | None = choice(
+        None, "pyannote model in place of the packaged one: a path, or owner/name on the hub",
+        "pyannote.audio",
+    )  # fmt: skip
+    mono: Literal["refuse", "diarize"] = choice(
+        "refuse", "one-channel files: refuse, or estimate who speaks when", "flexi_score"
+    )
+    mono_model: str | None = choice(
+        None,
+        "pyannote pipeline in place of the packaged models: a path, or owner/name on the hub",
+        "pyannote.audio",
+    )
+    mono_roles: Literal["first_is_user", "first_is_model", "longest_is_model"] = choice(
+        "first_is_user", "which voice of a one-channel file is whose", "flexi_score"
+    )
+    asr: str = choice(
+        "tiny.en",
+        "recogniser: none, a packaged model's name, a Whisper name, or a path",
+        "faster-whisper",
+    )
+    asr_words: Literal["all", "needed"] = choice(
+        "all", "words to recognise: all, or needed: those that timing looks at", "flexi_score"
+    )
+    asr_needed_max_ms: int = ms(
+        1500, "needed words are those of utterances of up to this", "backchannel.max_ms, with room"
+    )
+    language: str = choice("en", "spoken language (ISO 639-1), or auto to detect it", "Whisper")
+    beam_size: int = number(1, "", "beams in recognition", "faster-whisper", 1, 20)
+    compute_type: str = choice("int8", "arithmetic of the recogniser", "CTranslate2")
+    device: Literal["auto", "cpu", "cuda"] = choice(
+        "auto", "where the recogniser runs: auto takes a GPU where there is one", "CTranslate2"
+    )
+
+
+class SpeechSettings(Group):
+    """Speech probabilities to speech segments: hysteresis, as Silero's own post-processing."""
+
+    threshold: float = number(0.5, "probability", "speech starts at or above", "Silero", 0.0, 1.0)
+    release: float = number(0.35, "probability", "speech ends below", "Silero", 0.0, 1.0)
+    min_silence_ms: int = ms(0, "shorter silences inside speech are bridged", "Silero (100)")
+    min_speech_ms: int = ms(0, "shorter segments are dropped", "Silero (250)")
+    pad_ms: int = ms(0, "added on both sides of a segment", "Silero (30)")
+    refine: bool = choice(
+        True, "move boundaries onto the 10 ms energy envelope (flexi_score)", "flexi_score"
+    )
+    refine_depth_db: float = number(
+        40.0, "dB", "speech reaches this far below its segment's level", "flexi_score", 6, 80
+    )
+    refine_margin_db: float = number(
+        4.5, "dB", "... but not below the noise around a boundary plus this", "flexi_score", 0, 40
+    )
+    refine_reach_ms: int = ms(350, "a boundary moves at most this far outwards", "flexi_score")
+    refine_split_ms: int = ms(
+        200, "a silence this long inside a segment parts it", "ipu.min_silence_ms", 60
+    )
+    bleed: bool = choice(True, "drop speech that the other channel's leak explains", "flexi_score")
+    bleed_margin_db: float = number(
+        6.0, "dB", "own speech rises this far above what is left of a leak", "flexi_score", 0, 40
+    )
+
+    @model_validator(mode="after")
+    def _hysteresis(self) -> "SpeechSettings":
+        if self.release > self.threshold:
+            raise ValueError("speech.release must not exceed speech.threshold")
+        return self

@@ -1,0 +1,173 @@
+"""All settings together: by name, from a profile, as one line."""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any, Final, Literal
+
+from pydantic import Field, ValidationError
+
+from flexi_score.config.detection import ExtractSettings, SpeechSettings
+from flexi_score.config.fields import Group, choice
+from flexi_score.config.health import HealthSettings
+from flexi_score.config.judge import JudgeSettings
+from flexi_score.config.scoring import (
+    BackchannelSettings,
+    ConversationSettings,
+    FdbSettings,
+    IpuSettings,
+    ModelBackchannelSettings,
+    ModelInterruptSettings,
+    PauseHandlingSettings,
+    TakeoverSettings,
+    TauSettings,
+    UserBackchannelSettings,
+    YieldSettings,
+)
+from flexi_score.config.summary import SummarySettings
+from flexi_score.errors import SettingsError
+
+PROFILES: Final = ("paper", "release", "fdb-v1", "tau")
+
+
+class Settings(Group):
+    """All settings. ``profile`` chooses the definitions, the groups hold their numbers."""
+
+    profile: Literal["paper", "release", "fdb-v1", "tau"] = choice(
+        "paper", "set of definitions", "flexi_score"
+    )
+    extract: ExtractSettings = ExtractSettings()
+    health: HealthSettings = HealthSettings()
+    speech: SpeechSettings = SpeechSettings()
+    ipu: IpuSettings = IpuSettings()
+    backchannel: BackchannelSettings = BackchannelSettings()
+    takeover: TakeoverSettings = TakeoverSettings()
+    yield_: YieldSettings = Field(YieldSettings(), alias="yield")
+    pause_handling: PauseHandlingSettings = PauseHandlingSettings()
+    model_interrupt: ModelInterruptSettings = ModelInterruptSettings()
+    user_backchannel: UserBackchannelSettings = UserBackchannelSettings()
+    model_backchannel: ModelBackchannelSettings = ModelBackchannelSettings()
+    conversation: ConversationSettings = ConversationSettings()
+    fdb: FdbSettings = FdbSettings()
+    tau: TauSettings = TauSettings()
+    judge: JudgeSettings = JudgeSettings()
+    summary: SummarySettings = SummarySettings()
+
+
+def setting_names() -> dict[str, Any]:
+    """Name of every setting and its pydantic field (description, default, unit, source)."""
+    names: dict[str, Any] = {}
+    for group_name, group in Settings.model_fields.items():
+        label = group.alias or group_name
+        if isinstance(group.default, Group):
+            for name, field in type(group.default).model_fields.items():
+                names[f"{label}.{name}"] = field
+        else:
+            names[label] = group
+    return names
+
+
+def flatten(settings: Settings) -> dict[str, Any]:
+    """Settings as ``{"group.name": value}``, in a fixed order."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.model_dump(by_alias=True).items():
+        if isinstance(value, dict):
+            flat.update({f"{key}.{name}": inner for name, inner in value.items()})
+        else:
+            flat[key] = value
+    return flat
+
+
+def load_settings(profile: str = "paper", changes: Mapping[str, Any] | None = None) -> Settings:
+    """Settings of a profile, with changes by name.
+
+    Parameters
+    ----------
+    profile : str
+        One of :data:`PROFILES`.
+    changes : mapping, optional
+        ``{"ipu.min_silence_ms": 180, ...}``; values may be strings, as from the command line.
+
+    Raises
+    ------
+    SettingsError
+        For an unknown profile or setting (naming the nearest), or a value it cannot take.
+    """
+    if profile not in PROFILES:
+        raise SettingsError(_unknown("profile", profile, PROFILES))
+    text = resources.files("flexi_score.profiles").joinpath(f"{profile}.toml").read_text("utf-8")
+    nested: dict[str, Any] = tomllib.loads(text)
+    nested["profile"] = profile
+    known = setting_names()
+    for name, value in (changes or {}).items():
+        if name not in known or name == "profile":
+            raise SettingsError(_unknown("setting", name, [k for k in known if k != "profile"]))
+        group, _, leaf = name.partition(".")
+        nested.setdefault(group, {})[leaf] = _none_if_said(value)
+    try:
+        return Settings.model_validate(nested)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from error
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
+    """``["a.b=1", ...]`` as a dict.
+
+    Raises
+    ------
+    SettingsError
+        For an item without ``=``.
+    """
+    parsed: dict[str, str] = {}
+    for item in assignments:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {item!r}: expected name=value, as ipu.min_silence_ms=180")
+        parsed[name.strip()] = value.strip()
+    return parsed
+
+
+def signature(settings: Settings, facts: Mapping[str, str]) -> str:
+    """One line that names every choice that changes a number (after sacrebleu).
+
+    Parameters
+    ----------
+    settings : Settings
+        The settings in force.
+    facts : mapping
+        What is not a setting: models and versions, ``{"vad": "silero-6.2.3"}``.
+    """
+    flat = flatten(settings)
+    parts = [f"profile:{flat.pop('profile')}"]
+    parts += [f"{name}:{_plain(value)}" for name, value in flat.items() if _counts(name, value)]
+    parts += [f"{name}:{value}" for name, value in facts.items()]
+    return "|".join(parts)
+
+
+def _counts(name: str, value: Any) -> bool:
+    """Whether a setting can change a number: a warning cannot, nor a limit that is not set."""
+    return not name.startswith("health.") or ("_warn" not in name and value is not None)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _none_if_said(value: Any) -> Any:
+    return None if isinstance(value, str) and value.lower() in {"", "null"} else value
+
+
+def _unknown(what: str, found: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(found, known, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+    return f"unknown {what} {found!r}{hint}"
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"])
+        lines.append(f"setting {name or '(group)'}: {item['msg']} (found {item['input']!r})")
+    return "; ".join(lines)
