@@ -41,7 +41,7 @@ def slow_refine(segments, level, duration, noise, s):
     strength, head, tail = [], [], []
     for i in range(k):
         own = level[first[i] : stop[i]]
-        strength.append(mean_db([v for v in own if v >= max(own) - 30]))
+        strength.append(mean_db([v for v in own if v >= max(own) - s.refine_active_db]))
         head.append(max(first[i] - s.refine_reach_ms // 10, 0))
         tail.append(min(stop[i] + s.refine_reach_ms // 10, n))
     for i in range(k - 1):
@@ -50,22 +50,23 @@ def slow_refine(segments, level, duration, noise, s):
         head[i + 1] = max(head[i + 1], middle)
 
     def at_boundary(i, low, high, hole):
-        means = [mean_db(level[j : j + 5]) for j in range(low, high - 4)]
+        wide = s.refine_floor_ms // 10
+        means = [mean_db(level[j : j + wide]) for j in range(low, high - wide + 1)]
         floor = min(means) if means else noise
         if hole:
-            floor = min(floor, noise + 12)
+            floor = min(floor, noise + s.refine_hole_db)
         floor = min(floor, strength[i])
         wanted = strength[i] - s.refine_depth_db
         summed = db(10 ** (wanted / 10) + 10 ** (floor / 10))
-        return min(max(summed, floor + s.refine_margin_db), strength[i] - 6)
+        return min(max(summed, floor + s.refine_margin_db), strength[i] - s.refine_headroom_db)
 
     frames = []  # (frame, owner, threshold)
     for i in range(k):
-        before = max(stop[i - 1] if i else 0, first[i] - 60)
-        after = min(first[i + 1] if i + 1 < k else n, stop[i] + 60)
-        hole = i > 0 and first[i] - stop[i - 1] < 40
+        before = max(stop[i - 1] if i else 0, first[i] - s.refine_floor_reach_ms // 10)
+        after = min(first[i + 1] if i + 1 < k else n, stop[i] + s.refine_floor_reach_ms // 10)
+        hole = i > 0 and first[i] - stop[i - 1] < max(s.refine_hole_ms // 10, 1)
         rise = at_boundary(i, before, first[i], hole)
-        hole = i + 1 < k and first[i + 1] - stop[i] < 40
+        hole = i + 1 < k and first[i + 1] - stop[i] < max(s.refine_hole_ms // 10, 1)
         fall = at_boundary(i, stop[i], after, hole)
         for f in range(head[i], tail[i]):
             frames.append((f, i, rise if f < (first[i] + stop[i]) // 2 else fall))
@@ -74,7 +75,7 @@ def slow_refine(segments, level, duration, noise, s):
     for p, (f, _, threshold) in enumerate(frames):
         if level[f] < threshold:
             continue
-        if runs and f - frames[runs[-1][-1]][0] <= refine.BRIDGE_MS // 10:
+        if runs and f - frames[runs[-1][-1]][0] <= max(s.refine_bridge_ms // 10, 1):
             between = [frames[q][0] for q in range(runs[-1][-1], p + 1)]
             if between == list(range(between[0], between[0] + len(between))):
                 runs[-1].append(p)
@@ -85,7 +86,7 @@ def slow_refine(segments, level, duration, noise, s):
         span = frames[run[0] : run[-1] + 1]
         peak = max(level[f] - strength[i] for f, i, _ in span)
         seen = any(first[i] <= f < stop[i] for f, i, _ in span)
-        return len(span) >= 4 and peak >= -refine.BREATH_DB and seen
+        return len(span) >= s.refine_island_ms // 10 and peak >= -s.refine_breath_db and seen
 
     def moment(p, step):
         f, _, threshold = frames[p]
@@ -98,11 +99,11 @@ def slow_refine(segments, level, duration, noise, s):
         p, q = run[0], run[-1]
         a, b = frames[p][1], frames[q][1]
         start, end = moment(p, -1), moment(q, 1)
-        noisy = frames[p][2] > strength[a] - refine.SPLIT_DB
+        noisy = frames[p][2] > strength[a] - s.refine_split_db
         if noisy:
-            start = min(start, segments[a][0] + refine.EARLY_MS)
-        if frames[q][2] > strength[b] - refine.SPLIT_DB:
-            end = max(end, segments[b][1] - refine.LATE_MS)
+            start = min(start, segments[a][0] + s.refine_early_ms)
+        if frames[q][2] > strength[b] - s.refine_split_db:
+            end = max(end, segments[b][1] - s.refine_late_ms)
         if p == 0 or frames[p - 1][0] != frames[p][0] - 1:
             start = segments[a][0]
         if q == len(frames) - 1 or frames[q + 1][0] != frames[q][0] + 1:
@@ -163,16 +164,23 @@ def channels(draw):
 
 
 SETTINGS = st.builds(
-    lambda depth, margin, reach, split: SpeechSettings(
-        refine_depth_db=depth,
-        refine_margin_db=margin,
-        refine_reach_ms=reach,
-        refine_split_ms=split,
-    ),
-    st.sampled_from([10, 25, 40]),
-    st.sampled_from([0, 5]),
-    st.sampled_from([0, 60, 350]),
-    st.sampled_from([60, 100, 200]),
+    SpeechSettings,
+    refine_depth_db=st.sampled_from([10, 25, 40]),
+    refine_margin_db=st.sampled_from([0, 5]),
+    refine_reach_ms=st.sampled_from([0, 60, 350]),
+    refine_split_ms=st.sampled_from([60, 100, 200]),
+    refine_split_db=st.sampled_from([12, 24]),
+    refine_bridge_ms=st.sampled_from([0, 60]),
+    refine_island_ms=st.sampled_from([0, 40, 80]),
+    refine_breath_db=st.sampled_from([10, 24]),
+    refine_active_db=st.sampled_from([10, 30]),
+    refine_floor_ms=st.sampled_from([10, 50]),
+    refine_floor_reach_ms=st.sampled_from([20, 600]),
+    refine_hole_ms=st.sampled_from([0, 400]),
+    refine_hole_db=st.sampled_from([0, 12]),
+    refine_headroom_db=st.sampled_from([0, 6]),
+    refine_early_ms=st.sampled_from([0, 60]),
+    refine_late_ms=st.sampled_from([0, 90]),
 )
 
 

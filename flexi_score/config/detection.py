@@ -85,6 +85,51 @@ class SpeechSettings(Group):
     refine_split_ms: int = ms(
         200, "a silence this long inside a segment parts it", "ipu.min_silence_ms", 60
     )
+    refine_split_db: float = number(
+        24.0,
+        "dB",
+        "... where noise leaves the threshold at least this far below the segment's level: "
+        "under louder noise weak speech looks like silence, and the detector knows better",
+        "flexi_score",
+        0,
+        80,
+    )
+    refine_bridge_ms: int = ms(
+        60, "loud runs closer than this are one: the closure of a stop is no silence", "flexi_score"
+    )
+    refine_island_ms: int = ms(40, "a shorter loud run is a click", "flexi_score")
+    refine_breath_db: float = number(
+        24.0, "dB", "a run further than this below its segment's level is a breath",
+        "flexi_score", 0, 80,
+    )  # fmt: skip
+    refine_active_db: float = number(
+        30.0, "dB", "frames within this of the loudest make up a segment's level",
+        "flexi_score", 0, 120,
+    )  # fmt: skip
+    refine_floor_ms: int = ms(
+        50, "noise around a boundary is the quietest stretch of this length", "flexi_score", 10
+    )
+    refine_floor_reach_ms: int = ms(
+        600, "... outside speech and within this of the boundary", "flexi_score"
+    )
+    refine_hole_ms: int = ms(
+        400, "in a shorter silence within speech there is breath rather than noise ...",
+        "flexi_score",
+    )  # fmt: skip
+    refine_hole_db: float = number(
+        12.0, "dB", "... which counts as noise up to this far above the noise of the channel",
+        "flexi_score", 0, 80,
+    )  # fmt: skip
+    refine_headroom_db: float = number(
+        6.0, "dB", "however loud the noise, a threshold lies this far below the segment's level",
+        "flexi_score", 0, 80,
+    )  # fmt: skip
+    refine_early_ms: int = ms(
+        60, "under such noise a start moves inwards by at most this", "Silero: p90 of its starts"
+    )
+    refine_late_ms: int = ms(
+        90, "... and an end by at most this", "Silero: its ends' median on clean speech"
+    )
     bleed: bool = choice(True, "drop speech that the other channel's leak explains", "flexi_score")
     bleed_margin_db: float = number(
         6.0, "dB", "own speech rises this far above what is left of a leak", "flexi_score", 0, 40

@@ -10,9 +10,9 @@ Conventions
 Levels are dB. Frame k of a channel covers [10 k, 10 k + 10) ms. Each detected segment owns the
 frames from half of the silence before it to half of the silence after it, at most
 ``refine_reach_ms`` outside. A frame is *loud* if it is at or above the segment's threshold at the
-nearer boundary; runs of loud frames that are less than ``BRIDGE_MS`` apart are one run. Clicks and
-breaths (runs shorter than ``ISLAND_MS`` or never within ``BREATH_DB`` of the segment's level) are
-not speech.
+nearer boundary; runs of loud frames that are less than ``refine_bridge_ms`` apart are one run.
+Clicks and breaths (runs shorter than ``refine_island_ms`` or never within ``refine_breath_db`` of
+the segment's level) are not speech.
 """
 
 from itertools import pairwise
@@ -25,30 +25,6 @@ from flexi_score.config import SpeechSettings
 from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, make_intervals
 
 FRAME_MS: Final = 10
-#: Loud runs closer than this are one: the closure of a stop is no silence.
-BRIDGE_MS: Final = 60
-#: A shorter run is a click.
-ISLAND_MS: Final = 40
-#: A run that stays further than this below its segment's level is a breath.
-BREATH_DB: Final = 24.0
-#: Frames within this of the loudest one make up a segment's level.
-ACTIVE_DB: Final = 30.0
-#: Noise is the quietest stretch of this many frames on that side of a boundary ...
-FLOOR_FRAMES: Final = 5
-#: ... within so many frames of it.
-FLOOR_REACH: Final = 60
-#: In a shorter silence within speech there is breath rather than noise: what is there counts as
-#: noise only up to this far above the noise of the channel.
-HOLE_FRAMES: Final = 40
-HOLE_DB: Final = 12.0
-#: A segment is parted only where its threshold lies at least this far below its level: under
-#: louder noise, weak speech looks like silence, and the detector knows better.
-SPLIT_DB: Final = 24.0
-#: How early the detector starts, and how late it ends, at most in nine cases of ten.
-EARLY_MS: Final = 60
-LATE_MS: Final = 90
-#: However loud the noise, a threshold lies at least this far below the segment's level.
-HEADROOM_DB: Final = 6.0
 #: Frames refined in one go; bounds the memory.
 _BLOCK_FRAMES: Final = 4_000_000
 
@@ -79,7 +55,7 @@ def refine_segments(
     noise_dbfs : ndarray of float64, shape (n,)
         Noise floor of each channel, used where a segment has no silence beside it.
     settings : SpeechSettings
-        refine_depth_db, refine_margin_db, refine_reach_ms and refine_split_ms are used.
+        The ``refine_`` settings are used.
 
     Returns
     -------
@@ -134,7 +110,7 @@ def _refine(
     if not len(segments):
         return beyond
 
-    strength = _strength(level, first, stop)
+    strength = _strength(level, first, stop, settings.refine_active_db)
     before, after = _thresholds(segments, level, offsets, first, stop, strength, noise, settings)
     head, tail = _territory(segments, offsets, first, stop, settings.refine_reach_ms)
 
@@ -147,12 +123,13 @@ def _refine(
     new_part[1:] = (at[1:] != at[:-1] + 1) | (rec[owner[1:]] != rec[owner[:-1]])
     part = np.cumsum(new_part) - 1
 
-    lo, hi = _runs(loud, part, BRIDGE_MS // FRAME_MS)
+    lo, hi = _runs(loud, part, _frames(settings.refine_bridge_ms))
     if len(lo):
         relative = np.maximum.reduceat(
             np.append(level[at] - strength[owner], -np.inf), np.stack([lo, hi], 1).ravel()
         )[::2]
-        speech = (hi - lo >= ISLAND_MS // FRAME_MS) & (relative >= -BREATH_DB)
+        speech = hi - lo >= _frames(settings.refine_island_ms)
+        speech &= relative >= -settings.refine_breath_db
         lo, hi = lo[speech], hi[speech]
     # Runs outside every detected frame are sounds that the detector took for something else.
     inside = (at >= first[owner]) & (at < stop[owner])
@@ -181,6 +158,11 @@ def _refine(
     )
 
 
+def _frames(duration_ms: int) -> int:
+    """Whole frames of a duration, at least one."""
+    return max(duration_ms // FRAME_MS, 1)
+
+
 def _spread(first: Ints, stop: Ints) -> tuple[Ints, Ints]:
     """Every frame of ranges [first, stop), one range after another, and the range of each."""
     count = stop - first
@@ -198,13 +180,13 @@ def _disjoint(rec: Ints, start_ms: Ints, end_ms: Ints) -> Intervals:
     return make_intervals(found.rec, start, found.end_ms)
 
 
-def _strength(level: Floats, first: Ints, stop: Ints) -> Floats:
-    """Level of each segment while it is active: its frames within ACTIVE_DB of the loudest."""
+def _strength(level: Floats, first: Ints, stop: Ints, active_db: float) -> Floats:
+    """Level of each segment while it is active: its frames within `active_db` of the loudest."""
     edges = np.stack([first, stop], 1).ravel()
     padded = np.append(level, -np.inf)
     peak = np.maximum.reduceat(padded, edges)[::2]
     at, owner = _spread(first, stop)
-    active = level[at] >= peak[owner] - ACTIVE_DB
+    active = level[at] >= peak[owner] - active_db
     power = np.where(active, 10.0 ** (level[at] / 10), 0.0)
     total = np.bincount(owner, power, len(first))
     mean: Floats = 10.0 * np.log10(total / np.bincount(owner, active, len(first)))
@@ -227,33 +209,34 @@ def _thresholds(
     gap_from, gap_to = offsets[rec].copy(), offsets[rec + 1].copy()
     gap_from[1:] = np.where(same, stop[:-1], gap_from[1:])
     gap_to[:-1] = np.where(same, first[1:], gap_to[:-1])
-    gap_from = np.maximum(gap_from, first - FLOOR_REACH)
-    gap_to = np.minimum(gap_to, stop + FLOOR_REACH)
+    reach = _frames(settings.refine_floor_reach_ms)
+    gap_from = np.maximum(gap_from, first - reach)
+    gap_to = np.minimum(gap_to, stop + reach)
     thresholds = []
-    short = same & (first[1:] - stop[:-1] < HOLE_FRAMES)
+    short = same & (first[1:] - stop[:-1] < _frames(settings.refine_hole_ms))
     holes = (np.append(False, short), np.append(short, False))
     for low, high, hole in zip((gap_from, stop), (first, gap_to), holes, strict=True):
-        floor = _quietest(level, low, high, noise[rec])
-        floor = np.where(hole, np.minimum(floor, noise[rec] + HOLE_DB), floor)
+        floor = _quietest(level, low, high, noise[rec], _frames(settings.refine_floor_ms))
+        floor = np.where(hole, np.minimum(floor, noise[rec] + settings.refine_hole_db), floor)
         floor = np.minimum(floor, strength)
         wanted = strength - settings.refine_depth_db
         # Noise adds to speech: the sum crosses where the speech alone would cross `wanted`.
         summed = 10.0 * np.log10(10.0 ** (wanted / 10) + 10.0 ** (floor / 10))
         at = np.maximum(summed, floor + settings.refine_margin_db)
-        thresholds.append(np.minimum(at, strength - HEADROOM_DB))
+        thresholds.append(np.minimum(at, strength - settings.refine_headroom_db))
     return thresholds[0], thresholds[1]
 
 
-def _quietest(level: Floats, low: Ints, high: Ints, otherwise: Floats) -> Floats:
-    """Least mean power of FLOOR_FRAMES neighbouring frames in [low, high), dB."""
-    wide = high - low >= FLOOR_FRAMES
+def _quietest(level: Floats, low: Ints, high: Ints, otherwise: Floats, frames: int) -> Floats:
+    """Least mean power of so many neighbouring frames in [low, high), dB."""
+    wide = high - low >= frames
     result = otherwise.copy()
     if wide.any():
         power = 10.0 ** (level / 10)
         # No running total: it would drown what is quiet, and depend on the channels before it.
-        parts = [power[i : len(power) - FLOOR_FRAMES + 1 + i] for i in range(FLOOR_FRAMES)]
-        mean = np.sum(parts, axis=0) / FLOOR_FRAMES
-        edges = np.stack([low[wide], high[wide] - FLOOR_FRAMES + 1], 1).ravel()
+        parts = [power[i : len(power) - frames + 1 + i] for i in range(frames)]
+        mean = np.sum(parts, axis=0) / frames
+        edges = np.stack([low[wide], high[wide] - frames + 1], 1).ravel()
         result[wide] = 10.0 * np.log10(np.minimum.reduceat(np.append(mean, np.inf), edges)[::2])
     return result
 
@@ -331,11 +314,11 @@ def _assemble(
     end = np.clip(end, 0, duration_ms[rec])
 
     # Under loud noise the weak ends of speech do not show: no further in than the detector errs.
-    noisy_rise = threshold[lo] > strength[from_segment] - SPLIT_DB
-    noisy_fall = threshold[hi - 1] > strength[to_segment] - SPLIT_DB
-    late = segments.start_ms[from_segment] + EARLY_MS
+    noisy_rise = threshold[lo] > strength[from_segment] - settings.refine_split_db
+    noisy_fall = threshold[hi - 1] > strength[to_segment] - settings.refine_split_db
+    late = segments.start_ms[from_segment] + settings.refine_early_ms
     start = np.where(noisy_rise & ~opens, np.minimum(start, late), start)
-    early = segments.end_ms[to_segment] - LATE_MS
+    early = segments.end_ms[to_segment] - settings.refine_late_ms
     end = np.where(noisy_fall & ~closes, np.maximum(end, early), end)
 
     joined = to_segment[:-1] == from_segment[1:]
