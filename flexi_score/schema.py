@@ -177,7 +177,7 @@ RATINGS: Final = make_schema(
         "value": pl.Float64,  # null: unscored, `problem` says why
         "positions_s": pl.List(pl.Float64),  # reference_backchannels only
         "reason": pl.String,  # the judge's own words for its value
-        "status": pl.String,  # rated | missing | failed | given
+        "status": pl.String,  # rated | missing | failed | given | pending (in a batch)
         "problem": pl.String,  # why there is no value
         "attempts": pl.Int64,  # requests made for it now; 0 where it was kept
         "key": pl.String,  # of the reply kept in the archive

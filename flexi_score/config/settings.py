@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from flexi_score.config.detection import ExtractSettings, SpeechSettings
 from flexi_score.config.fields import Group, choice
 from flexi_score.config.health import HealthSettings
-from flexi_score.config.judge import JudgeSettings
+from flexi_score.config.judge import ANSWER_SETTINGS, JudgeSettings
 from flexi_score.config.scoring import (
     BackchannelSettings,
     ConversationSettings,
@@ -141,14 +141,20 @@ def signature(settings: Settings, facts: Mapping[str, str]) -> str:
     """
     flat = flatten(settings)
     parts = [f"profile:{flat.pop('profile')}"]
-    parts += [f"{name}:{_plain(value)}" for name, value in flat.items() if _counts(name, value)]
+    judged = settings.judge.mode != "none"
+    parts += [
+        f"{name}:{_plain(value)}" for name, value in flat.items() if _counts(name, value, judged)
+    ]
     parts += [f"{name}:{value}" for name, value in facts.items()]
     return "|".join(parts)
 
 
-def _counts(name: str, value: Any) -> bool:
+def _counts(name: str, value: Any, judged: bool) -> bool:
     """Whether a setting can change a number: a warning cannot, nor a limit that is not set."""
-    return not name.startswith("health.") or ("_warn" not in name and value is not None)
+    group, _, leaf = name.partition(".")
+    if group == "judge" and leaf != "mode":
+        return judged and leaf in ANSWER_SETTINGS and (leaf != "base_url" or value is not None)
+    return group != "health" or ("_warn" not in leaf and value is not None)
 
 
 def _plain(value: Any) -> str:
@@ -169,5 +175,8 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"])
-        lines.append(f"setting {name or '(group)'}: {item['msg']} (found {item['input']!r})")
+        # Where a key may have been put by mistake, it is not repeated.
+        secret = name in ("judge.base_url", "judge.key_variable")
+        found = "" if secret else f" (found {item['input']!r})"
+        lines.append(f"setting {name or '(group)'}: {item['msg']}{found}")
     return "; ".join(lines)
