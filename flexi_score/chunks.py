@@ -25,7 +25,8 @@ from flexi_score.errors import InputError, OutputError
 from flexi_score.metrics import mean_latencies, profile_metrics, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.metrics.registry import Metric
-from flexi_score.pipeline import health_counts, model_facts, prepare, run_info
+from flexi_score.pipeline import prepare
+from flexi_score.provenance import health_counts, model_facts, run_info
 from flexi_score.report.html import closest_first
 from flexi_score.report.write import write_run
 from flexi_score.schema import SPEAKERS

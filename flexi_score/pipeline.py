@@ -1,11 +1,7 @@
 """The whole way: manifest, extract, archive, segment, score, aggregate, report."""
 
-import importlib.metadata
-import platform
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,15 +11,16 @@ import polars as pl
 from flexi_score import archive as store
 from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, with_failures
 from flexi_score.aggregate.pooled import add_quantiles
-from flexi_score.config import Settings, flatten, load_settings, signature
+from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError
 from flexi_score.manifest import Manifest, check_annotations, read_input
 from flexi_score.metrics import profile_metrics, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.metrics.registry import Metric
+from flexi_score.provenance import health_counts, model_facts, run_info
 from flexi_score.report.write import write_run
 from flexi_score.schema import FAILURES, HEALTH
-from flexi_score.segment.estimated import estimated_health, estimated_note, estimated_recordings
+from flexi_score.segment.estimated import estimated_health
 from flexi_score.segment.events import events_frame
 from flexi_score.segment.health import check_health, refusals
 from flexi_score.segment.load import load_tracks
@@ -357,18 +354,6 @@ def write(run: Run, out: str | Path) -> Path:
     return folder
 
 
-def health_counts(health: pl.DataFrame, refused: pl.DataFrame) -> dict[str, Any]:
-    """What the gate found, for run.json: recordings left out, and warnings by check."""
-    bad = health.filter(pl.col("verdict") != "fine")
-    by_check = bad.group_by("check", "verdict", maintain_order=True).agg(
-        n=pl.col("recording").n_unique()
-    )
-    return {
-        "excluded": len(refused),
-        "health": {f"{check}.{verdict}": n for check, verdict, n in by_check.iter_rows()},
-    }
-
-
 def _annotated_inside(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split off the recordings whose annotations lie past their end."""
     messages = check_annotations(rows, rows["duration_ms"].to_numpy().astype(np.int64))
@@ -379,52 +364,3 @@ def _annotated_inside(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .select(FAILURES.names())
     )
     return rows.filter(reason.is_null()), failures
-
-
-def model_facts(folder: Path, rows: pl.DataFrame) -> dict[str, str]:
-    """Which detector and recogniser stand behind these recordings."""
-    keys = [*rows["user_key"].drop_nulls(), *rows["model_key"].drop_nulls()]
-    wanted = pl.Series("key", sorted(set(keys)), dtype=pl.String)
-    channels = store.read_columns(folder, "channels", ["key", "detector"])
-    detectors = channels.filter(pl.col("key").is_in(wanted.implode()))["detector"]
-    keys = [*rows["user_words_key"].drop_nulls(), *rows["model_words_key"].drop_nulls()]
-    wanted = pl.Series("key", sorted(set(keys)), dtype=pl.String)
-    words = store.read_columns(folder, "words", ["key", "source"])
-    sources = words.filter(pl.col("key").is_in(wanted.implode()))["source"]
-    return {
-        "vad": "+".join(sorted(detectors.unique().drop_nulls())) or "given",
-        "asr": "+".join(sorted(sources.unique().drop_nulls())) or "none",
-    }
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("flexi_score")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def run_info(
-    settings: Settings, recordings: pl.DataFrame, failures: pl.DataFrame, facts: Mapping[str, str]
-) -> dict[str, Any]:
-    """What goes into run.json: settings, signature, versions, models, counts."""
-    version = _version()
-    named = {**facts, "version": version}
-    return {
-        "signature": signature(settings, named),
-        "profile": settings.profile,
-        "settings": flatten(settings),
-        "models": dict(facts),
-        "versions": {
-            "flexi_score": version,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "polars": pl.__version__,
-        },
-        "platform": sys.platform,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "recordings": len(recordings),
-        "failed": len(failures),
-        "estimated": len(estimated_recordings(recordings)),
-        "notes": estimated_note(recordings),
-    }

@@ -8,7 +8,6 @@ Failed attempts are kept. One is not repeated while nothing that it depended on 
 manifest row, the bytes of its files, the models and settings, the version of flexi_score.
 """
 
-import importlib.metadata
 import os
 import time
 import traceback
@@ -22,17 +21,13 @@ import polars as pl
 from flexi_score import archive as store
 from flexi_score.audio import content_hash
 from flexi_score.errors import AudioError, FlexiScoreError, RecordingError
-from flexi_score.extract.recordings import (
-    Batch,
-    Extractor,
-    Known,
-    Row,
-    describe_failure,
-    extract_recording,
-)
+from flexi_score.extract.extractor import Extractor
+from flexi_score.extract.keys import Row
+from flexi_score.extract.recordings import Batch, Known, describe_failure, extract_recording
 from flexi_score.extract.remote import PATHS as _PATHS
 from flexi_score.extract.remote import staged
 from flexi_score.schema import RECORDINGS
+from flexi_score.version import package_version
 
 #: Results are written at least this often.
 _FLUSH_S: Final = 20.0
@@ -303,19 +298,12 @@ def _still_valid(row: Row, cache: Mapping[str, tuple[tuple[int, int, int], str]]
 def _source_hash(row: Row, extractor: Extractor, hashes: Mapping[str, str]) -> str:
     """Hash of all that an attempt depends on."""
     return store.content_key(
-        "source", 1, _version(),
+        "source", 1, package_version(),
         {name: row[name] for name in RECORDINGS.names()},
         {path: hashes.get(path) for path in _paths(row)},
         extractor.settings.model_dump(), getattr(extractor.detector, "sha256", "none"),
         extractor.recognizer_id,
     )  # fmt: skip
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("flexi_score")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _clear_leftovers(archive: Path) -> None:

@@ -1,0 +1,146 @@
+"""The two channels of a recording: what is heard in them, ready for the archive."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from flexi_score.audio import probe
+from flexi_score.config import SpeechSettings
+from flexi_score.extract.cleaned import Cleaned, clean_channels, own_speech
+from flexi_score.extract.extractor import Extractor
+from flexi_score.extract.keys import Row, offsets_ms
+from flexi_score.extract.levels import ChannelLevels, gain_db, measure_levels, noise_dbfs
+from flexi_score.extract.needed import needed_speech
+from flexi_score.extract.signal import Signal
+from flexi_score.schema import SPEAKERS, WORD, Speaker
+from flexi_score.segment.detect import speech_segments
+
+#: Recognition hears all that this finds, whatever the scoring thresholds will be: the words of an
+#: archive must not depend on settings that can be changed later.
+HEARD: Final = SpeechSettings(min_silence_ms=100, pad_ms=30, refine=False, bleed=False)
+
+
+def extract_channels(
+    row: Row,
+    signals: Mapping[Speaker, Signal],
+    keys: Mapping[Speaker, str],
+    wanted: Mapping[Speaker, str | None],
+    need: list[Speaker],
+    hear: list[Speaker],
+    extractor: Extractor,
+    rows: dict[str, list[dict[str, Any]]],
+) -> None:
+    """Add rows to the tables ``channels``, ``leaks`` and ``words``.
+
+    Parameters
+    ----------
+    row : mapping
+        :data:`flexi_score.schema.RECORDINGS`.
+    signals, keys, wanted : mapping by speaker
+        The audio, the key of the channel, and the key of the words that are wanted.
+    need, hear : list of speakers
+        Whose channel and whose words the archive does not hold yet.
+    extractor : Extractor
+    rows : dict of str to list of dict
+        By table; added to.
+    """
+    from flexi_score.extract.speech import speech_probabilities
+
+    levels = {s: measure_levels(signals[s]) for s in SPEAKERS}
+    gains = {s: gain_db(levels[s], extractor.settings) for s in SPEAKERS}
+    # Both channels at once, always the same two: the result depends on nothing else in the run.
+    found = speech_probabilities(
+        extractor.detector, [signals[s] for s in SPEAKERS], [gains[s] for s in SPEAKERS]
+    )
+    probabilities = dict(zip(SPEAKERS, found, strict=True))
+    info = {s: probe(row["audio"] or row[f"{s}_audio"]) for s in SPEAKERS}
+    for s in need:
+        rows["channels"].append(
+            {
+                "key": keys[s],
+                "duration_ms": signals[s].duration_ms,
+                "probabilities": pl.Series(probabilities[s]),
+                "envelope_cdb": pl.Series(levels[s].envelope_cdb),
+                "active_dbfs": levels[s].active_dbfs,
+                "noise_dbfs": noise_dbfs(levels[s]),
+                "peak_dbfs": levels[s].peak_dbfs,
+                "gain_db": gains[s],
+                "zero_share": levels[s].zero_share,
+                "clipped_share": levels[s].clipped_share,
+                "dead": levels[s].is_dead,
+                "detector": extractor.detector.version,
+                "sample_rate_hz": info[s].sample_rate_hz,
+                "encoding": f"{info[s].container} {info[s].encoding}",
+            }
+        )
+    with ExitStack() as opened:
+        leaks, cleaned = clean_channels(
+            signals, keys, offsets_ms(row), extractor.detector, extractor.settings, opened
+        )
+        rows["leaks"].extend(leaks)
+        for s in hear:
+            if s in cleaned:
+                own = cleaned[s]
+                words = hear_words(
+                    own.signal, own.probabilities, own.gain_db, extractor, cleaned=own
+                )
+            else:
+                words = hear_words(
+                    signals[s], probabilities[s], gains[s], extractor, levels=levels[s]
+                )
+            rows["words"].append(
+                {"key": wanted[s], "source": extractor.recognizer_id, "words": words}
+            )
+
+
+def hear_words(
+    signal: Signal,
+    probabilities: Any,
+    gain: float,
+    extractor: Extractor,
+    *,
+    levels: ChannelLevels | None = None,
+    cleaned: Cleaned | None = None,
+) -> list[dict[str, Any]]:
+    """Recognise the speech of one channel.
+
+    Parameters
+    ----------
+    signal : Signal
+    probabilities : ndarray of uint16
+        Of speech, every 32 ms.
+    gain : float
+        In dB, before recognition.
+    extractor : Extractor
+    levels : ChannelLevels, optional
+        Of this signal; measured if they are needed and not given.
+    cleaned : Cleaned, optional
+        Where the signal is a channel freed of the other's leak: only its own speech is heard.
+
+    Returns
+    -------
+    list of dict
+        :data:`flexi_score.schema.WORD`.
+    """
+    from flexi_score.extract.words import recognize
+
+    spans = speech_segments(
+        probabilities,
+        np.array([0, len(probabilities)], np.int64),
+        np.array([signal.duration_ms], np.int64),
+        HEARD,
+    )
+    if extractor.settings.asr_words == "needed":
+        spans = needed_speech(
+            spans, probabilities, levels or measure_levels(signal), signal.duration_ms,
+            extractor.settings.asr_needed_max_ms,
+        )  # fmt: skip
+    if cleaned is not None:
+        spans = own_speech(spans, cleaned)
+    speech = list(zip(spans.start_ms.tolist(), spans.end_ms.tolist(), strict=True))
+    table = recognize(extractor.recognizer, signal.read, speech, signal.n_samples, gain)
+    names = [f.name for f in WORD.fields]
+    return table.select(names).to_dicts()
