@@ -100,14 +100,7 @@ def bootstrap_mean(
     Efron 1987, "Better bootstrap confidence intervals".
     """
     keys, frame = _grouped(values, groups, clusters)
-    low, high = np.full(len(keys), np.nan), np.full(len(keys), np.nan)
-    for row, total, count in _units(keys, frame):
-        if len(total) > LARGE:
-            low[row], high[row] = _computed(total, count, confidence)
-        elif len(total) >= 2:
-            means = resampled_means(total, count, resamples, generator(seed, keys[row]))
-            low[row], high[row] = _bca(means, total, count, confidence)
-    return low, high
+    return _limits(keys, frame, resamples, seed, confidence)
 
 
 def bootstrap_ratio(
@@ -129,13 +122,20 @@ def bootstrap_ratio(
     """
     above = _series(denominators).cast(pl.Float64)
     keys, frame = _grouped(_series(numerators).cast(pl.Float64), groups, clusters, above)
+    return _limits(keys, frame, resamples, seed, confidence)
+
+
+def _limits(
+    keys: list[object], frame: pl.DataFrame, resamples: int, seed: int, confidence: float
+) -> tuple[Floats, Floats]:
+    """Limits of each group's sum of totals over sum of counts."""
     low, high = np.full(len(keys), np.nan), np.full(len(keys), np.nan)
     for row, total, count in _units(keys, frame):
         if len(total) > LARGE:
             low[row], high[row] = _computed(total, count, confidence)
         elif len(total) >= 2:
-            ratios = resampled_means(total, count, resamples, generator(seed, keys[row]))
-            low[row], high[row] = _bca(ratios, total, count, confidence)
+            found = resampled_means(total, count, resamples, generator(seed, keys[row]))
+            low[row], high[row] = _bca(found, total, count, confidence)
     return low, high
 
 

@@ -22,6 +22,11 @@ from flexi_score.metrics.release import (
 )
 from flexi_score.segment.tracks import Tracks
 
+#: What scores one scenario: ``score(tracks, rec, settings, latency_s)``. ``rec`` (int64, shape
+#: (k,)) are the numbers of the recordings to score; ``latency_s`` is each system's L
+#: (:func:`mean_latency_by_system`), which only pause_handling reads, and only where
+#: ``pause_handling.mean_latency_s`` is not set. Returns rows of
+#: :data:`flexi_score.schema.SCORES`.
 Scorer = Callable[[Tracks, NDArray[np.int64], Settings, Mapping[str, float]], pl.DataFrame]
 
 SCORERS: Final[dict[str, Scorer]] = {

@@ -69,20 +69,9 @@ METRICS: tuple[Metric, ...] = (
 def score(
     tracks: Tracks, rec: NDArray[np.int64], settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
-    """Score recordings of scenario model_backchannel.
+    """``tor bcr backchannels jsd`` of scenario model_backchannel.
 
-    Parameters
-    ----------
-    tracks : Tracks
-    rec : ndarray of int64, shape (k,)
-        Numbers of the recordings to score.
-    settings, latency_s
-        Not used by this scenario.
-
-    Returns
-    -------
-    polars.DataFrame
-        Rows of :data:`flexi_score.schema.SCORES`: ``tor bcr backchannels jsd``.
+    See :data:`flexi_score.metrics.release.Scorer`.
     """
     segments, words = runs_of(tracks.model_speech, rec), runs_of(tracks.model_words, rec)
     inside = words_inside(segments, words)

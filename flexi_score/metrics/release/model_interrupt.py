@@ -59,20 +59,9 @@ METRICS: tuple[Metric, ...] = (
 def score(
     tracks: Tracks, rec: NDArray[np.int64], settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
-    """Score recordings of scenario model_interrupt.
+    """``tor interruptions lead eds`` of scenario model_interrupt.
 
-    Parameters
-    ----------
-    tracks : Tracks
-    rec : ndarray of int64, shape (k,)
-        Numbers of the recordings to score.
-    settings, latency_s
-        Not used by this scenario.
-
-    Returns
-    -------
-    polars.DataFrame
-        Rows of :data:`flexi_score.schema.SCORES`: ``tor interruptions lead eds``.
+    See :data:`flexi_score.metrics.release.Scorer`.
     """
     model, user = runs_of(tracks.model_words, rec), runs_of(tracks.user_words, rec)
     first, last = take(model.start, model.first), take(user.end, user.last)

@@ -44,23 +44,7 @@ METRICS: tuple[Metric, ...] = (
 def score(
     tracks: Tracks, rec: NDArray[np.int64], settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
-    """Score recordings of scenario pause_handling.
-
-    Parameters
-    ----------
-    tracks : Tracks
-    rec : ndarray of int64, shape (k,)
-        Numbers of the recordings to score.
-    settings : Settings
-        ``pause_handling.mean_latency_s`` wins over ``latency_s``.
-    latency_s : mapping of str to float
-        L by system (:func:`flexi_score.metrics.release.mean_latency_by_system`).
-
-    Returns
-    -------
-    polars.DataFrame
-        Rows of :data:`flexi_score.schema.SCORES`: ``tor``.
-    """
+    """``tor`` of scenario pause_handling; see :data:`~flexi_score.metrics.release.Scorer`."""
     model, user = runs_of(tracks.model_words, rec), runs_of(tracks.user_words, rec)
     start = annotation_s(tracks, rec, "pause_start_ms")
     end = annotation_s(tracks, rec, "pause_end_ms")

@@ -62,20 +62,9 @@ METRICS: tuple[Metric, ...] = (
 def score(
     tracks: Tracks, rec: NDArray[np.int64], settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
-    """Score recordings of scenario turn_taking.
+    """``tor latency floor_offset jir`` of scenario turn_taking.
 
-    Parameters
-    ----------
-    tracks : Tracks
-    rec : ndarray of int64, shape (k,)
-        Numbers of the recordings to score.
-    settings, latency_s
-        Not used by this scenario.
-
-    Returns
-    -------
-    polars.DataFrame
-        Rows of :data:`flexi_score.schema.SCORES`: ``tor latency floor_offset jir``.
+    See :data:`flexi_score.metrics.release.Scorer`.
     """
     words = runs_of(tracks.model_words, rec)
     known = tracks.model_words.known[rec]

@@ -73,20 +73,9 @@ METRICS: tuple[Metric, ...] = (
 def score(
     tracks: Tracks, rec: NDArray[np.int64], settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
-    """Score recordings of scenario user_interrupt.
+    """``ttr latency tss`` of scenario user_interrupt.
 
-    Parameters
-    ----------
-    tracks : Tracks
-    rec : ndarray of int64, shape (k,)
-        Numbers of the recordings to score.
-    settings, latency_s
-        Not used by this scenario.
-
-    Returns
-    -------
-    polars.DataFrame
-        Rows of :data:`flexi_score.schema.SCORES`: ``ttr latency tss``.
+    See :data:`flexi_score.metrics.release.Scorer`.
     """
     words = runs_of(tracks.model_words, rec)
     start = annotation_s(tracks, rec, "interrupt_start_ms")
