@@ -21,7 +21,8 @@ from flexi_score.config import HealthSettings, load_settings
 from flexi_score.extract.dropouts import ZeroRuns
 from flexi_score.extract.health import leak_lags
 from flexi_score.schema import HEALTH
-from flexi_score.segment.health import CHECKS, FINE, REFUSE, WARN, judge
+from flexi_score.segment.health import judge
+from flexi_score.segment.health_checks import CHECKS, FINE, REFUSE, WARN
 from flexi_score.segment.tracks import select_tracks
 
 RATE = 16_000

@@ -26,12 +26,8 @@ from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
 from flexi_score.validate import Truth, Validation, read_truth, validate
 from flexi_score.validate.match import match
-from flexi_score.validate.report import (
-    print_validation,
-    validation_md,
-    validation_tables,
-    write_validation,
-)
+from flexi_score.validate.report import print_validation, validation_md, write_validation
+from flexi_score.validate.tables import validation_tables
 
 unhurried = settings(deadline=None)
 

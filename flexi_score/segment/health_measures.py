@@ -1,0 +1,218 @@
+"""The number of every health check, from what the archive holds and the speech found in it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from flexi_score import archive as store
+from flexi_score.config import HealthSettings
+from flexi_score.schema import SPEAKERS
+from flexi_score.segment.health_checks import CHECKS
+from flexi_score.segment.swapped import swap_evidence
+from flexi_score.segment.tracks import Intervals, Tracks
+
+#: What is sounding in a channel without speech rises this far above its own floor.
+SOUND_DB: Final = 20.0
+
+
+def gather_facts(archive: Path, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFrame:
+    """One row a recording: all stored numbers, and what is known of its speech.
+
+    Columns of a channel begin with ``user_`` or ``model_``; null is not measured.
+    """
+    table = tracks.recordings.select("recording").join(
+        rows.unique("recording", keep="last"), on="recording", how="left", maintain_order="left"
+    )
+    keys = pl.concat([table[f"{s}_key"] for s in SPEAKERS]).drop_nulls()
+    channels = some_columns(archive, "channels", keys, _OF_CHANNELS)
+    table = table.with_columns(pair=pl.col("user_key") + "+" + pl.col("model_key"))
+    measured = store.read_rows(archive, "health", table["pair"].drop_nulls())
+    facts = table.select(
+        "recording", "user_key", "model_key", "pair", "user_offset_ms", "model_offset_ms",
+        paired=pl.col("user_audio").is_not_null() & pl.col("audio").is_null(),
+        span_ms=pl.Series(tracks.duration_ms),
+    ).join(measured, left_on="pair", right_on="key", how="left", maintain_order="left")  # fmt: skip
+    for speaker, other in zip(SPEAKERS, reversed(SPEAKERS), strict=True):
+        side = channels.rename({name: f"{speaker}_{name}" for name in channels.columns})
+        facts = facts.join(side, on=f"{speaker}_key", how="left", maintain_order="left")
+        facts = facts.with_columns(leak=_leak_key(speaker, other))
+        leaks = some_columns(archive, "leaks", facts["leak"].drop_nulls(), _OF_LEAKS)
+        side = leaks.rename({name: f"{speaker}_leak_{name}" for name in leaks.columns})
+        facts = facts.join(
+            side, left_on="leak", right_on=f"{speaker}_leak_key", how="left", maintain_order="left"
+        )
+        spoken = _spoken(getattr(tracks, f"{speaker}_speech"), len(tracks))
+        facts = facts.with_columns(
+            spoken[c].alias(f"{speaker}_{c}") for c in ("speech_ms", "last_ms")
+        )
+    value, told = swap_evidence(tracks)
+    return facts.with_columns(swapped=pl.Series(value).fill_nan(None), swapped_told=told)
+
+
+_OF_CHANNELS: Final = ("duration_ms", "active_dbfs", "noise_dbfs", "peak_dbfs", "zero_share",
+                       "clipped_share", "dead")  # fmt: skip
+_OF_LEAKS: Final = ("level_db", "lag_ms", "depth_db")
+
+
+def some_columns(
+    archive: Path, table: str, keys: pl.Series, columns: Sequence[str]
+) -> pl.DataFrame:
+    """Some columns of the rows with these keys, one a key."""
+    rows = store.read_columns(archive, table, ["key", *columns])
+    return rows.filter(pl.col("key").is_in(keys.unique().implode())).unique("key", keep="last")
+
+
+def _leak_key(target: str, source: str) -> pl.Expr:
+    """:func:`flexi_score.archive.leak_key`, for every row."""
+    later = pl.col(f"{source}_offset_ms").fill_null(0) - pl.col(f"{target}_offset_ms").fill_null(0)
+    return pl.format("{}<{}@{}", f"{target}_key", f"{source}_key", later)
+
+
+def _spoken(speech: Intervals, size: int) -> pl.DataFrame:
+    """Speech of each recording in all, and where the last of it ends (null without any)."""
+    length = np.bincount(speech.rec, speech.end_ms - speech.start_ms, minlength=size)
+    last = np.full(size, -1, np.int64)
+    np.maximum.at(last, speech.rec, speech.end_ms)
+    return pl.DataFrame({"speech_ms": length.astype(np.int64), "last_ms": last}).with_columns(
+        pl.when(pl.col("last_ms") >= 0).then("last_ms")
+    )
+
+
+def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
+    """The number of every check that can be made, with the evidence in words.
+
+    Returns
+    -------
+    polars.DataFrame
+        ``rec, recording, check, channel, value, detail``; channel is null for checks of the
+        whole recording.
+    """
+    # A copy has no source that would leak into it.
+    likeness = pl.col("copy_r").abs() >= min(
+        (limit for limit in (settings.copied_warn, settings.copied_refuse) if limit is not None),
+        default=2.0,
+    )
+    likeness &= pl.col("copy_gain_db").abs() <= settings.copied_gain_db
+    table = facts.with_row_index("rec").with_columns(copy=likeness.fill_null(False))
+    both = pl.col("user_key").is_not_null() & pl.col("model_key").is_not_null()
+    parts = [
+        _part(table, "copied", None,
+              pl.when(pl.col("copy_gain_db").abs() <= settings.copied_gain_db)
+              .then(pl.col("copy_r").abs()),
+              _say("correlation {} at a lag of {} ms, the model {} dB against the user",
+                   ("copy_r", 3), ("copy_lag_ms", 1), ("copy_gain_db", 1))),
+        _part(table, "swapped", None, pl.when(both).then("swapped"), pl.col("swapped_told")),
+        *_of_pair(table),
+        _part(table, "short", None, pl.when(both).then(pl.col("span_ms") / 1000),
+              _say("{} s long", (pl.col("span_ms") / 1000, 2))),
+    ]  # fmt: skip
+    for speaker in SPEAKERS:
+        parts += _of_channel(table, speaker)
+    order = pl.Enum([check.name for check in CHECKS])
+    return (
+        pl.concat(parts)
+        .drop_nulls("value")
+        .with_columns(pl.col("check").cast(order))
+        .sort("rec", "check", maintain_order=True)
+        .with_columns(pl.col("check").cast(pl.String))
+    )
+
+
+def _of_pair(table: pl.DataFrame) -> list[pl.DataFrame]:
+    """Checks of two files: their ends, and what their leaks tell of their clocks."""
+    shift = pl.col("model_offset_ms").fill_null(0) - pl.col("user_offset_ms").fill_null(0)
+    ends = pl.col("model_duration_ms") - pl.col("user_duration_ms") + shift
+    # A leak is later than its source by the way it takes; what is earlier is the files' fault.
+    early = pl.max_horizontal(-(pl.col("lag_into_model_ms") + shift),
+                              -(pl.col("lag_into_user_ms") - shift))  # fmt: skip
+    apart = pl.col("drift_ppm").abs() * pl.col("span_ms") / 1e6
+    paired = pl.when("paired")
+    lags = _say("the user leaks into the model's file at a lag of {} ms, the model into the user's "
+                "at {} ms",
+                (pl.col("lag_into_model_ms") + shift, 1),
+                (pl.col("lag_into_user_ms") - shift, 1))  # fmt: skip
+    return [
+        _part(table, "length", None, paired.then(ends.abs()),
+              _say("the model's file ends {} ms after the user's", (ends, 0))),
+        _part(table, "offset", None, paired.then(early), lags),
+        _part(table, "drift", None, paired.then(apart),
+              _say("the model's clock is slow by {} ppm (by {} lags of a leak), {} ms over the "
+                   "recording", ("drift_ppm", 1), ("drift_lags", 0), (apart, 0))),
+    ]  # fmt: skip
+
+
+def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
+    def c(name: str) -> pl.Expr:
+        return pl.col(f"{speaker}_{name}")
+
+    heard = c("key").is_not_null()
+    speaks = pl.when(heard & (c("speech_ms") > 0))
+    clipped = pl.max_horizontal(c("clipped_share"), c("flat_share").fill_null(0.0))
+    above = c("active_dbfs") - c("noise_dbfs")
+    level = _say("its loudest half second is at {} dBFS, its floor at {} dBFS",
+                 (c("active_dbfs"), 1), (c("noise_dbfs"), 1))  # fmt: skip
+    left = c("offset_ms").fill_null(0) + c("duration_ms") - c("last_ms")
+    return [
+        _part(table, "bleed", speaker, pl.when(~pl.col("copy")).then(c("leak_level_db")),
+              _say("the other party leaks in at {} dB, {} ms late, and comes off by {} dB",
+                   (c("leak_level_db"), 1), (c("leak_lag_ms"), 1), (c("leak_depth_db"), 1))),
+        _part(table, "silent", speaker,
+              pl.when(heard & ~c("dead") & (c("speech_ms") == 0)).then(c("active_dbfs")),
+              _silence(speaker)),
+        _part(table, "clipping", speaker, speaks.then(clipped),
+              _say("{} % of its samples are at full scale or at one and the same peak of {} dBFS",
+                   (clipped * 100, 3), (c("peak_dbfs"), 1))),
+        _part(table, "level_low", speaker, speaks.then(c("active_dbfs")), level),
+        _part(table, "level_high", speaker, speaks.then(c("active_dbfs")), level),
+        _part(table, "snr", speaker, speaks.then(above), level),
+        _part(table, "band", speaker, speaks.then(c("band_hz")),
+              _say("no energy of speech above {} Hz", (c("band_hz"), 0))),
+        _part(table, "dropouts", speaker, speaks.then(c("dropout_ms")),
+              _say("{} runs of exact zeros inside speech, {} ms in all",
+                   (c("dropouts"), 0), (c("dropout_ms"), 1))),
+        _part(table, "truncated", speaker, speaks.then(left.clip(0)),
+              _say("speech goes on to {} ms before the channel's end", (left.clip(0), 0))),
+    ]  # fmt: skip
+
+
+def _silence(speaker: str) -> pl.Expr:
+    """What tells a party that said nothing from a capture that failed."""
+    other = next(s for s in SPEAKERS if s != speaker)
+    c = {name: pl.col(f"{speaker}_{name}") for name in ("active_dbfs", "noise_dbfs", "zero_share")}
+    alive = pl.when(pl.col(f"{other}_speech_ms") > 0).then(
+        _say(f"; the {other} speaks for {{}} s", (pl.col(f"{other}_speech_ms") / 1000, 1))
+    ).otherwise(pl.lit(f"; nor is there speech of the {other}"))  # fmt: skip
+    quiet = pl.when(c["zero_share"] >= 0.5).then(
+        _say("{} % of its samples are zero and the rest reach {} dBFS: digital silence, as of a "
+             "party that sends nothing, or of a muted input",
+             (c["zero_share"] * 100, 1), (c["active_dbfs"], 1))
+    ).when(c["active_dbfs"] - c["noise_dbfs"] >= SOUND_DB).then(
+        _say("sound at up to {} dBFS over a floor of {} dBFS, none of it detected as speech",
+             (c["active_dbfs"], 1), (c["noise_dbfs"], 1))
+    ).otherwise(
+        _say("a steady floor of {} dBFS, so the capture ran and the party said nothing",
+             (c["active_dbfs"], 1))
+    )  # fmt: skip
+    return pl.concat_str(quiet, alive)
+
+
+def _say(template: str, *values: tuple[str | pl.Expr, int]) -> pl.Expr:
+    shown = []
+    for value, digits in values:
+        number = pl.col(value) if isinstance(value, str) else value
+        number = number.cast(pl.Float64).round(digits)
+        number = number.cast(pl.Int64) if digits == 0 else number
+        shown.append(number.cast(pl.String).fill_null("-"))
+    return pl.format(template, *shown)
+
+
+def _part(
+    table: pl.DataFrame, check: str, channel: str | None, value: pl.Expr, detail: pl.Expr
+) -> pl.DataFrame:
+    return table.select(
+        "rec", "recording", check=pl.lit(check), channel=pl.lit(channel, pl.String),
+        value=value.cast(pl.Float64).fill_nan(None), detail=detail,
+    )  # fmt: skip
