@@ -171,6 +171,18 @@ def _muted(folder: Path) -> Row:
     return _stereo(folder, "muted", data)
 
 
+def dead_model(folder: Path) -> Row:
+    """The model's input was never connected."""
+    data = _sample()
+    data[:, 1] = 0
+    return _stereo(folder, "dead", data)
+
+
+def silent_model(folder: Path) -> Row:
+    """The model's line was open, and it said nothing."""
+    return _stereo(folder, "silent_model", _sample("calm_turn_taking_2"))
+
+
 #: Maker, the check that fires, its channel, and where its number must lie.
 DEFECTS: tuple[tuple[Callable[[Path], Row], str, str | None, float, float, str], ...] = (
     (_copied, "copied", None, 0.999, 1.0, REFUSE),

@@ -102,7 +102,9 @@ def kokoro(model: str, voices: str) -> Speak:
     tongues = {"a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "i": "it", "p": "pt-br"}
 
     def speak(text: str, voice: str, path: Path) -> None:
-        audio, rate = engine.create(text, voice, 1.0, tongues[voice[0]], trim=False)
+        turn = int(path.stem[-1]) if path.stem.startswith("turn") else 1
+        pace = (0.95, 1.0, 1.1)[turn % 3]
+        audio, rate = engine.create(text, voice, pace, tongues[voice[0]], trim=False)
         soundfile.write(path, audio, rate, "PCM_16")
 
     return speak
