@@ -1,0 +1,224 @@
+"""Systems side by side: a dot and an interval for each metric and system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from flexi_score.metrics.conversation import HUMAN_REFERENCE
+from flexi_score.metrics.registry import Metric
+from flexi_score.report.plots.kinds import (
+    MOST_SYSTEMS,
+    Drawing,
+    by_key,
+    left_out,
+    nice_ticks,
+    systems_of,
+)
+from flexi_score.report.plots.style import (
+    HUMAN,
+    LEFT,
+    SMALL,
+    SOFT,
+    WIDTH,
+    label,
+    look,
+    new_figure,
+    panel,
+    rules,
+    text_width,
+    write,
+    x_axis,
+)
+from flexi_score.report.tables import ARROWS, PAPER_TABLES, scenario_title
+from flexi_score.schema import SCENARIOS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Further metrics that are worth a row, beside those of the paper's tables.
+_FURTHER: Final = (
+    ("user_interrupt", "response_latency"),
+    ("model_interrupt", "lead"),
+    ("user_backchannel", "resumed"),
+    ("conversation", "model_floor_offset"),
+    ("conversation", "model_response_latency"),
+    ("conversation", "model_overlapped_starts"),
+    ("conversation", "model_level_1"),
+    ("conversation", "model_interruption_success"),
+    ("conversation", "model_backchannels_per_min"),
+    ("conversation", "overlap_s_per_min"),
+    ("conversation", "gap_s_per_min"),
+)
+#: Units that share an axis, its name, and where it ends whatever the values are.
+_AXES: Final = (
+    (("", "0-1"), "share, or score from 0 to 1", (0.0, 1.0)),
+    (("s",), "seconds", None),
+    (("0-5",), "rating from 0 to 5", (0.0, 5.0)),
+    (("1/s",), "per second", None),
+    (("1/min",), "per minute", None),
+    (("s/min",), "seconds per minute", None),
+)
+_NAMES: Final = 212.0
+_STEP: Final = 7.0
+
+Row = tuple[Metric, dict[str, dict[str, Any]]]
+
+
+def metric_plots(summary: pl.DataFrame, metrics: Sequence[Metric]) -> list[Drawing]:
+    """The plot of the summary's main metrics, those of the paper's tables first.
+
+    Parameters
+    ----------
+    summary : polars.DataFrame
+        :data:`flexi_score.schema.SUMMARY`.
+    metrics : sequence of Metric
+        Of one profile.
+    """
+    rows = shown_metrics(summary, metrics)
+    if not rows:
+        return []
+    systems = systems_of(summary)
+    caption = "Values with their intervals, as in the summary."
+    human = [key for m, _ in rows if (key := m.name) in HUMAN_REFERENCE]
+    if human:
+        sources = dict.fromkeys(HUMAN_REFERENCE[name].source for name in human)
+        caption += f" Green: people ({'; '.join(sources)})."
+    return [
+        Drawing(
+            "systems", "Systems side by side", caption + left_out(systems), None, tuple(systems),
+            lambda: _draw(rows, systems[:MOST_SYSTEMS]),
+        )
+    ]  # fmt: skip
+
+
+def shown_metrics(summary: pl.DataFrame, metrics: Sequence[Metric]) -> list[Row]:
+    """Metrics that have a value, each with the rows of its systems."""
+    known = {(m.scenario, m.name): m for m in metrics}
+    keys = [(s, name) for _, groups in PAPER_TABLES for s, names in groups for name in names]
+    if not any(key in known for key in keys):
+        keys = list(known)
+    places: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for (system, scenario, name), row in by_key(summary).items():
+        if row["value"] is not None and row["value"] == row["value"]:
+            places.setdefault((scenario, name), {})[system] = row
+    units = {unit for units, _, _ in _AXES for unit in units}
+    return [
+        (known[key], places[key])
+        for key in dict.fromkeys([*keys, *_FURTHER])
+        if key in places and key in known and known[key].unit in units
+        and known[key].aggregate != "sum"
+    ]  # fmt: skip
+
+
+def _draw(rows: Sequence[Row], systems: Sequence[str]) -> Figure:
+    rows = sorted(rows, key=lambda row: SCENARIOS.index(row[0].scenario))
+    row_height = max(20.0, _STEP * len(systems) + 6)
+    groups = [
+        (title, ends, [row for row in rows if row[0].unit in units]) for units, title, ends in _AXES
+    ]
+    groups = [group for group in groups if group[2]]
+    lines = _legend_lines(systems)
+    top = 8.0 + 14 * lines
+    height = top + sum(len(found) * row_height + 44 for _, _, found in groups)
+    figure = new_figure(height)
+    _legend(figure, systems)
+    for title, ends, found in groups:
+        _group(figure, top, title, ends, found, systems, row_height)
+        top += len(found) * row_height + 44
+    return figure
+
+
+def _group(
+    figure: Figure,
+    top: float,
+    title: str,
+    ends: tuple[float, float] | None,
+    rows: Sequence[Row],
+    systems: Sequence[str],
+    row_height: float,
+) -> None:
+    axes = panel(figure, _NAMES, top, WIDTH - _NAMES - 12, len(rows) * row_height)
+    low, high = ends or _range(rows, systems)
+    axes.set_xlim(low, high)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    x_axis(figure, axes, nice_ticks(low, high, 6), title)
+    rules(axes, [[(low, place + 0.5), (high, place + 0.5)] for place in range(len(rows) - 1)])
+    points: dict[int, list[tuple[float, float, float, float]]] = {}
+    before = ""
+    for place, (metric, found) in enumerate(rows):
+        y = top + row_height * (place + 0.5) + 3.5
+        if metric.scenario != before:
+            title = scenario_title(metric.scenario)
+            write(figure, LEFT, y, title, fontsize=SMALL, color=SOFT)
+        before = metric.scenario
+        name = f"{metric.label} {ARROWS[metric.direction]}".strip()
+        write(figure, _NAMES - 10, y, name, ha="right", fontsize=SMALL + 0.5)
+        if metric.name in HUMAN_REFERENCE:
+            band = HUMAN_REFERENCE[metric.name]
+            axes.plot([band.low, band.high], [place] * 2, color=HUMAN, alpha=0.35, zorder=0.8,
+                      linewidth=row_height - 6, solid_capstyle="butt")  # fmt: skip
+            if band.low == band.high:
+                axes.plot([band.low] * 2, [place - 0.4, place + 0.4], color=HUMAN, linewidth=2)
+        for number, system in enumerate(systems):
+            if system in found:
+                shift = (number - (len(systems) - 1) / 2) * _STEP / row_height
+                row = found[system]
+                ends_of = [
+                    row["value"] if row[k] is None else row[k] for k in ("ci_low", "ci_high")
+                ]
+                points.setdefault(number, []).append((row["value"], place + shift, *ends_of))
+    for number, cells in points.items():
+        seen = look(number)
+        rules(axes, [[(a, y), (b, y)] for _, y, a, b in cells if b > a], seen.colour, 1.4)
+        axes.scatter([x for x, *_ in cells], [y for _, y, *_ in cells], s=22, marker=seen.marker,
+                     color=seen.colour, linewidth=0, zorder=3, clip_on=False)  # fmt: skip
+
+
+def _range(rows: Sequence[Row], systems: Sequence[str]) -> tuple[float, float]:
+    values = [
+        row[key]
+        for metric, found in rows
+        for system, row in found.items()
+        for key in ("value", "ci_low", "ci_high")
+        if row[key] is not None and system in systems
+    ]
+    bands = [HUMAN_REFERENCE[m.name] for m, _ in rows if m.name in HUMAN_REFERENCE]
+    values += [end for band in bands for end in (band.low, band.high)]
+    low, high = min([0.0, *values]), max(values, default=1.0)
+    high = high if high > low else low + 1.0
+    room = 0.04 * (high - low)
+    return (low - room if low < 0 else low), high + room
+
+
+def _steps(systems: Sequence[str]) -> list[tuple[float, int, str]]:
+    """Where each system's name stands in the legend: x and line."""
+    places, x, line = [], LEFT, 0
+    for system in systems:
+        name = label(system, 24)
+        step = 15 + text_width(name, SMALL) * 0.95 + 14
+        if x + step > WIDTH and x > LEFT:
+            x, line = LEFT, line + 1
+        places.append((x, line, name))
+        x += step
+    return places
+
+
+def _legend_lines(systems: Sequence[str]) -> int:
+    return 1 + max((line for _, line, _ in _steps(systems)), default=0)
+
+
+def _legend(figure: Figure, systems: Sequence[str]) -> None:
+    """Names of systems beside their markers, in the order of the rows below."""
+    from matplotlib.lines import Line2D
+
+    width, height = figure.get_size_inches() * 72
+    for number, (x, line, name) in enumerate(_steps(systems)):
+        seen, y = look(number), 12 + 14 * line
+        figure.add_artist(
+            Line2D([(x + 5) / width], [1 - (y - 3) / height], linestyle="none",
+                   marker=seen.marker, markersize=5, color=seen.colour, markeredgewidth=0)
+        )  # fmt: skip
+        write(figure, x + 14, y, name, fontsize=SMALL)
