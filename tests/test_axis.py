@@ -156,3 +156,38 @@ def test_place_cuts_at_both_ends_and_drops_what_is_outside():
     duration = np.array([100, 0])
     spans = placed([[(-20, 10), (90, 300), (100, 200), (-9, 0)], [(0, 50)]], duration)
     assert own(spans, duration) == [[(0, 10), (90, 100)], []]
+
+
+@given(recordings)
+def test_interleave_orders_two_tracks_and_counts_across_them(recs):
+    duration = np.array([r[0] for r in recs], np.int64)
+    sides = [axis.bridge(placed([r[k] for r in recs], duration), 0) for k in (1, 2)]
+    rows = [
+        (start, end, who, rec, place)
+        for who, side in enumerate(sides)
+        for place, (rec, start, end) in enumerate(zip(side.rec, side.start, side.end, strict=True))
+    ]
+    rows.sort()
+    both = axis.interleave(*sides)
+    found = zip(both.spans.start, both.spans.end, both.speaker, both.spans.rec, strict=True)
+    assert [tuple(map(int, row)) for row in found] == [row[:4] for row in rows]
+    for who, among in enumerate((both.first, both.second)):
+        assert among.place.tolist() == [p for p, row in enumerate(rows) if row[2] == who]
+        start, theirs = sides[who].start, sides[1 - who].start
+        assert among.before.tolist() == [int((theirs < at).sum()) for at in start]
+        assert among.upto.tolist() == [int((theirs <= at).sum()) for at in start]
+    ties = [p for p in range(len(rows) - 1) if rows[p][0] == rows[p + 1][0]]
+    assert both.ties.tolist() == ties
+    joined = both.join(*(np.arange(len(side)) for side in sides))
+    assert joined.tolist() == [row[4] for row in rows]
+
+
+@given(recordings, st.integers(0, 12))
+def test_blocks_say_what_went_where(recs, gap):
+    duration = np.array([r[0] for r in recs], np.int64)
+    spans = placed([r[1] for r in recs], duration)
+    joined, block = axis.blocks(spans, gap)
+    assert (joined.rec[block] == spans.rec).all()
+    assert (joined.start[block] <= spans.start).all()
+    assert (joined.end[block] >= spans.end).all()
+    assert set(block.tolist()) == set(range(len(joined)))

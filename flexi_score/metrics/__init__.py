@@ -11,6 +11,7 @@ from flexi_score.metrics import conversation, fdb_v1, paper, release, tau
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import SCENARIOS, SCORES
 from flexi_score.segment.estimated import mark_estimated
+from flexi_score.segment.narrow import narrow
 from flexi_score.segment.tracks import Ints
 from flexi_score.segment.types import Structure
 
@@ -72,7 +73,7 @@ def _scorers(profile: str) -> dict[str, Scorer]:
     if profile in ("release", "fdb-v1"):
         of_words = release.SCORERS if profile == "release" else fdb_v1.SCORERS
         return {name: _from_words(scorer) for name, scorer in of_words.items()} | common
-    return {name: module.score for name, module in paper.MODULES.items()} | common
+    return {name: _narrowed(module.score) for name, module in paper.MODULES.items()} | common
 
 
 def _conversation_and_tau(
@@ -80,6 +81,13 @@ def _conversation_and_tau(
 ) -> pl.DataFrame:
     panel = tau.score(structure, rec, settings, latency_s)
     return pl.concat([panel, conversation.score(structure, rec, settings, latency_s)])
+
+
+def _narrowed(scorer: Scorer) -> Scorer:
+    """With the speech of the scenario's own recordings: that of others only costs time."""
+    return lambda structure, rec, settings, latency_s: scorer(
+        narrow(structure, rec), rec, settings, latency_s
+    )
 
 
 def _from_words(scorer: release.Scorer) -> Scorer:

@@ -27,7 +27,7 @@ import numpy as np
 
 from flexi_score.config import Settings
 from flexi_score.segment import axis
-from flexi_score.segment.axis import NEVER, Spans
+from flexi_score.segment.axis import NEVER, Among, Interleaved, Spans
 from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, Tracks, Words
 from flexi_score.segment.types import (
     BACKCHANNEL,
@@ -66,10 +66,11 @@ def build_structure(tracks: Tracks, settings: Settings) -> Structure:
     origin = axis.origins(tracks.duration_ms)
     user = _speaker(tracks.user_speech, tracks.user_words, tracks, origin, settings)
     model = _speaker(tracks.model_speech, tracks.model_words, tracks, origin, settings)
-    user, model = _floor(user, model, origin, tracks.duration_ms, settings)
-    silences = axis.complement(axis.union(user.ipus, model.ipus), origin, tracks.duration_ms)
-    turns = _turns(user, model)
-    pauses, gaps = _pauses_and_gaps(silences, user, model, turns)
+    both = axis.interleave(user.ipus, model.ipus)
+    user, model, role = _floor(user, model, both, origin, tracks.duration_ms, settings)
+    turns = _turns(user, model, both, role)
+    taken, block = axis.blocks(both.spans, 0)
+    pauses, gaps = _pauses_and_gaps(taken, block, both, turns)
     return Structure(
         tracks=tracks,
         origin=origin,
@@ -78,8 +79,8 @@ def build_structure(tracks: Tracks, settings: Settings) -> Structure:
         model=model,
         turns=turns,
         backchannels=_backchannels(user, model),
-        interruptions=_interruptions(user, model),
-        silences=silences,
+        interruptions=_interruptions(user, model, both),
+        silences=axis.complement(taken, origin, tracks.duration_ms),
         pauses=pauses,
         gaps=gaps,
         overlaps=axis.intersect(user.ipus, model.ipus),
@@ -99,7 +100,7 @@ def _speaker(
         known &= (limit == 0) | (ipus.end - ipus.start <= limit)
     ipu_words = np.where(known, counts.astype(np.float64), np.nan)
     group = axis.group_ids(ipus, settings.takeover.group_ms)
-    heads = np.flatnonzero(np.diff(group, prepend=-1))
+    heads = axis.heads(group)
     tails = np.append(heads[1:], len(ipus))[: len(heads)] - 1
     groups = Spans(ipus.rec[heads], ipus.start[heads], ipus.end[tails])
     group_words: Floats = np.bincount(group, ipu_words, minlength=len(groups)).astype(np.float64)
@@ -112,7 +113,7 @@ def _speaker(
 
 def _word_ipus(ipus: Spans, words: Words, origin: Ints, reach_ms: int) -> Ints:
     """IPU that holds the middle of each word, else the nearest within reach, else -1."""
-    if not len(ipus):
+    if not len(ipus) or not len(words.rec):
         return np.full(len(words.rec), -1)
     middle = (words.start_ms + words.end_ms) // 2 + origin[words.rec]
     after = np.searchsorted(ipus.start, middle, "right")
@@ -128,50 +129,52 @@ def _word_ipus(ipus: Spans, words: Words, origin: Ints, reach_ms: int) -> Ints:
 
 
 def _floor(
-    user: Speaker, model: Speaker, origin: Ints, duration_ms: Ints, settings: Settings
-) -> tuple[Speaker, Speaker]:
-    """Give every IPU its role and the holder of the turn at its start."""
+    user: Speaker,
+    model: Speaker,
+    both: Interleaved,
+    origin: Ints,
+    duration_ms: Ints,
+    settings: Settings,
+) -> tuple[Speaker, Speaker, Ints]:
+    """Give every IPU its role and the holder of the turn at its start.
+
+    Also the roles of all IPUs in the order of ``both``.
+    """
     ends_at = origin + duration_ms
     pause_ms = settings.backchannel.max_pause_ms
     sides = [
-        _claims(user, model, origin, ends_at, pause_ms),
-        _claims(model, user, origin, ends_at, pause_ms),
+        _claims(user, model, both.first, origin, ends_at, pause_ms),
+        _claims(model, user, both.second, origin, ends_at, pause_ms),
     ]
-    n_user = len(user.ipus)
-    speaker = np.repeat([USER, MODEL], [n_user, len(model.ipus)])
-    rec = np.concatenate([user.ipus.rec, model.ipus.rec])
-    start = np.concatenate([user.ipus.start, model.ipus.start])
-    end = np.concatenate([user.ipus.end, model.ipus.end])
-    takes = np.concatenate([side[0] for side in sides])  # takes the floor whoever holds it
-    yields = np.concatenate([side[1] for side in sides])  # a backchannel if the other holds it
-    order = _by_start(start, end)
-    rec, start, end, speaker = rec[order], start[order], end[order], speaker[order]
-    takes, yields = takes[order], yields[order]
+    rec, speaker = both.spans.rec, both.speaker
+    takes = both.join(sides[0][0], sides[1][0])  # takes the floor whoever holds it
+    yields = both.join(sides[0][1], sides[1][1])  # a backchannel if the other holds it
 
-    tied = np.zeros(len(order), bool)
-    same = (start[1:] == start[:-1]) & (end[1:] == end[:-1])
-    tied[1:] |= same
-    tied[:-1] |= same
-    free = np.flatnonzero(~tied)
-    takes[free[np.diff(rec[free], prepend=-1) != 0]] = True  # nobody holds the turn yet
-    takes &= ~tied
+    opens = axis.heads(rec)
+    same = both.ties[both.spans.end[both.ties + 1] == both.spans.end[both.ties]]
+    if len(same):
+        tied = np.zeros(len(rec), bool)
+        tied[same] = tied[same + 1] = True
+        free = np.flatnonzero(~tied)
+        takes[free[axis.heads(rec[free])]] = True  # nobody holds the turn yet
+        takes &= ~tied
+    else:
+        takes[opens] = True
 
-    position = np.arange(len(order))
-    latest = np.maximum.accumulate(np.where(takes, position, -1))
-    before = np.concatenate([[-1], latest]).astype(np.int64)[:-1]
-    opens = np.diff(rec, prepend=-1) != 0
-    first_of_recording = np.maximum.accumulate(np.where(opens, position, 0))
-    held_by = np.append(speaker, NOBODY)[before]  # a silent batch has nobody to index
-    holder = np.where(before >= first_of_recording, held_by, NOBODY)
-    role = np.where(yields & (holder == 1 - speaker), BACKCHANNEL, FAILED)
-    role = np.where(takes | (holder == speaker), CLAIM, role)
-
-    back = np.empty(len(order), np.int64)
-    back[order] = position
-    role, holder = role[back], holder[back]
+    # Who took the floor last before each IPU, in the same recording.
+    taken = np.flatnonzero(takes)
+    before = np.append(taken, -1)[np.cumsum(takes) - takes - 1]
+    first_of_recording = np.repeat(opens, np.diff(np.append(opens, len(rec))))
+    holder = np.append(speaker, NOBODY)[before]  # a silent batch has nobody to index
+    holder[np.flatnonzero(before < first_of_recording)] = NOBODY
+    # Set where they hold: choosing between two arrays at random costs several times as much.
+    role = np.full(len(rec), FAILED, np.int64)
+    role[np.flatnonzero(yields & (holder == 1 - speaker))] = BACKCHANNEL
+    role[np.flatnonzero(takes | (holder == speaker))] = CLAIM
     return (
-        _with_floor(user, role[:n_user], holder[:n_user]),
-        _with_floor(model, role[n_user:], holder[n_user:]),
+        _with_floor(user, role[both.first.place], holder[both.first.place]),
+        _with_floor(model, role[both.second.place], holder[both.second.place]),
+        role,
     )
 
 
@@ -183,26 +186,33 @@ def _with_floor(side: Speaker, role: Ints, holder: Ints) -> Speaker:
 
 
 def _claims(
-    own: Speaker, other: Speaker, origin: Ints, ends_at: Ints, max_pause_ms: int
+    own: Speaker, other: Speaker, among: Among, origin: Ints, ends_at: Ints, max_pause_ms: int
 ) -> tuple[Bools, Bools]:
     """For each IPU: takes the floor in any case; is a backchannel if the other holds the turn."""
     ipus, theirs = own.ipus, other.ipus
-    around = np.searchsorted(theirs.start, ipus.start, "left") - 1
     ends = np.append(theirs.end, -NEVER)
-    covered = ends[around] >= ipus.end
+    free = ends[among.before - 1] < ipus.end
     # An attempt that outlasts the other in the end was one from the start; what follows it inside
     # the other's speech is not.
+    outlasts = np.flatnonzero(free)
     last_free = np.full(len(own.groups), -1)
-    last_free[own.group[~covered]] = np.flatnonzero(~covered)
+    last_free[own.group[outlasts]] = outlasts
     free = np.arange(len(ipus)) <= last_free[own.group]
 
+    # Groups that are short enough, by their first IPU.
     few = np.flatnonzero(~own.long)
-    groups = own.groups.take(few)
-    first, last = origin[groups.rec], ends_at[groups.rec]
-    speaking = axis.inside(theirs, groups.start) >= 0
-    stopped = axis.last_end(theirs, groups.start, first)
-    goes_on = axis.next_start(theirs, groups.start, last)
-    longer = axis.next_start(own.takeovers, groups.start, last)
+    groups, head = own.groups.take(few), axis.heads(own.group)[few]
+    started = among.upto[head]  # how many of the other's IPUs started by then ...
+    latest = ends[started - 1]
+    speaking = groups.start < latest
+    # ... and the last of them that has ended.
+    stopped = ends[np.where(speaking, np.maximum(started - 2, -1), started - 1)]
+    stopped = np.where(stopped > origin[groups.rec], stopped, -NEVER)
+    last = ends_at[groups.rec]
+    goes_on = np.append(theirs.start, NEVER)[among.before[head]]
+    goes_on = np.where(goes_on < last, goes_on, NEVER)
+    longer = _next_long(own)[few]
+    longer = np.where(longer < last, longer, NEVER)
     pausing = (groups.start - stopped <= max_pause_ms) & (goes_on < NEVER) & (goes_on < longer)
     short = np.zeros(len(own.groups), bool)
     short[few] = speaking | pausing
@@ -210,35 +220,24 @@ def _claims(
     return free & ~yields, yields
 
 
-def _interleave(user: Spans, model: Spans) -> tuple[Labelled, Ints]:
-    """Spans of both speakers by start and end; and the order of the chained input that this is."""
-    speaker = np.repeat([USER, MODEL], [len(user), len(model)])
-    both = Spans(
-        np.concatenate([user.rec, model.rec]),
-        np.concatenate([user.start, model.start]),
-        np.concatenate([user.end, model.end]),
-    )
-    order = _by_start(both.start, both.end)
-    return Labelled(both.take(order), speaker[order]), order
+def _next_long(side: Speaker) -> Ints:
+    """Start of the first takeover that is no earlier than each group, ``NEVER`` without one."""
+    which = np.flatnonzero(side.long)
+    ahead: Ints = np.cumsum(side.long) - side.long
+    return np.append(side.groups.start[which], NEVER)[ahead]
 
 
-def _by_start(start: Ints, end: Ints) -> Ints:
-    """Order by start, then end, of two sorted lists of which no one holds a start twice.
-
-    As ``lexsort``, several times faster: a stable sort merges the two runs, and at most two spans
-    share a start.
-    """
-    order = np.argsort(start, kind="stable")
-    at, until = start[order], end[order]
-    late = np.flatnonzero((at[1:] == at[:-1]) & (until[1:] < until[:-1]))
-    order[late], order[late + 1] = order[late + 1], order[late]
-    return order
+def _interleave(user: Spans, model: Spans) -> tuple[Labelled, Interleaved]:
+    """Spans of both speakers by start and end."""
+    both = axis.interleave(user, model)
+    return Labelled(both.spans, both.speaker), both
 
 
 def _successive(side: Speaker, role: int) -> tuple[Spans, Ints]:
     """Successive IPUs of one group that share a role, joined; and how many they are."""
     which = np.flatnonzero(side.role == role)
-    first = (np.diff(which, prepend=-2) != 1) | (np.diff(side.group[which], prepend=-1) != 0)
+    first = np.ones(len(which), bool)
+    first[1:] = (np.diff(which) != 1) | (np.diff(side.group[which]) != 0)
     return _joined(side.ipus.take(which), first)
 
 
@@ -249,82 +248,107 @@ def _joined(spans: Spans, first: Bools) -> tuple[Spans, Ints]:
     return Spans(spans.rec[heads], spans.start[heads], spans.end[stops - 1]), stops - heads
 
 
-def _turns(user: Speaker, model: Speaker) -> Turns:
-    claims, _ = _interleave(
-        user.ipus.take(user.role == CLAIM), model.ipus.take(model.role == CLAIM)
-    )
-    changes = (np.diff(claims.spans.rec, prepend=-1) != 0) | (
-        np.diff(claims.speaker, prepend=NOBODY) != 0
-    )
-    held, held_ipus = _joined(claims.spans, changes)
+def _turns(user: Speaker, model: Speaker, both: Interleaved, role: Ints) -> Turns:
+    claimed = np.flatnonzero(role == CLAIM)
+    claims, speaker = both.spans.take(claimed), both.speaker[claimed]
+    changes = np.ones(len(claimed), bool)
+    changes[1:] = (np.diff(claims.rec) != 0) | (np.diff(speaker) != 0)
+    held, held_ipus = _joined(claims, changes)
     offset = np.full(len(held), np.nan)
     follows = np.flatnonzero(np.diff(held.rec) == 0) + 1
     offset[follows] = held.start[follows] - held.end[follows - 1]
 
     tried, n_ipus = zip(*(_successive(side, FAILED) for side in (user, model)), strict=True)
-    failed, by_start = _interleave(*tried)
+    failed, by_side = _interleave(*tried)
     spans = Spans(
         np.concatenate([held.rec, failed.spans.rec]),
         np.concatenate([held.start, failed.spans.start]),
         np.concatenate([held.end, failed.spans.end]),
     )
-    order = _by_start(spans.start, spans.end)
+    order = _by_start(spans.start, spans.end, len(held))
     return Turns(
         spans.take(order),
-        np.concatenate([claims.speaker[changes], failed.speaker])[order],
-        np.concatenate([held_ipus, np.concatenate(n_ipus)[by_start]])[order],
+        np.concatenate([speaker[np.flatnonzero(changes)], failed.speaker])[order],
+        np.concatenate([held_ipus, by_side.join(*n_ipus)])[order],
         np.repeat([True, False], [len(held), len(failed.spans)])[order],
         np.concatenate([offset, np.full(len(failed.spans), np.nan)])[order],
     )
+
+
+def _by_start(start: Ints, end: Ints, n_first: int) -> Ints:
+    """Order by start, then end, of two sorted lists (the first of ``n_first``) end to end.
+
+    No more than two spans share a start. As ``lexsort``, many times faster.
+    """
+    # Which list as the last bit: merging values is several times faster than an order of them.
+    key = start * 2
+    key[n_first:] += 1
+    key.sort(kind="stable")
+    of_second = (key & 1).astype(np.bool_)
+    order = np.empty(len(start), np.int64)
+    order[np.flatnonzero(~of_second)] = np.arange(n_first)
+    order[np.flatnonzero(of_second)] = np.arange(n_first, len(start))
+    at, until = start[order], end[order]
+    late = np.flatnonzero((at[1:] == at[:-1]) & (until[1:] < until[:-1]))
+    order[late], order[late + 1] = order[late + 1], order[late]
+    return order
 
 
 def _backchannels(user: Speaker, model: Speaker) -> Labelled:
     return _interleave(_successive(user, BACKCHANNEL)[0], _successive(model, BACKCHANNEL)[0])[0]
 
 
-def _interruptions(user: Speaker, model: Speaker) -> Interruptions:
+def _interruptions(user: Speaker, model: Speaker, both: Interleaved) -> Interruptions:
     spans, success, stop_ms = [], [], []
-    for label, own, other in ((USER, user, model), (MODEL, model, user)):
-        hit = axis.straddling(other.ipus, own.ipus.start)
-        claims = (own.role != BACKCHANNEL) & (own.holder != label) & (hit >= 0)
+    for label, own, other, among in (
+        (USER, user, model, both.first),
+        (MODEL, model, user, both.second),
+    ):
+        ends = np.append(other.ipus.end, -NEVER)
+        hit = own.ipus.start < ends[among.before - 1]
+        claims = np.flatnonzero(hit & (own.role != BACKCHANNEL) & (own.holder != label))
         # One attempt a group: the first such IPU of each.
-        claims[claims] = np.diff(own.group[claims], prepend=-1) != 0
-        at, first = hit[claims], own.ipus.take(claims)
+        claims = claims[axis.heads(own.group[claims])]
+        at, first = among.before[claims] - 1, own.ipus.take(claims)
         cut = Spans(first.rec, first.start, own.groups.end[own.group[claims]])
         stop = other.ipus.end[at]
         again = np.append(other.ipus.start, NEVER)[at + 1]
         spans.append(cut)
         success.append((stop < cut.end) & (again >= cut.end))
         stop_ms.append(stop - cut.start)
-    found, order = _interleave(*spans)
-    return Interruptions(
-        found.spans, found.speaker, np.concatenate(success)[order], np.concatenate(stop_ms)[order]
-    )
+    found, by_side = _interleave(*spans)
+    return Interruptions(found.spans, found.speaker, by_side.join(*success), by_side.join(*stop_ms))
 
 
 def _pauses_and_gaps(
-    silences: Spans, user: Speaker, model: Speaker, turns: Turns
+    taken: Spans, block: Ints, both: Interleaved, turns: Turns
 ) -> tuple[Labelled, Spans]:
     """Classify silences between IPUs by who spoke before and who speaks after.
 
     Where both did or do (IPUs that end or start together), the silence is a pause if one speaker is
-    on both sides; the holder's if both are.
+    on both sides; the holder's if both are. ``taken`` is the union of all IPUs, ``block`` where in
+    it each of them is.
     """
-    before = [_among(side.ipus.end, silences.start) for side in (user, model)]
-    after = [_among(side.ipus.start, silences.end) for side in (user, model)]
-    inner = (before[0] | before[1]) & (after[0] | after[1])
-    of_user, of_model = before[0] & after[0], before[1] & after[1]
-    speaker = np.where(of_user, USER, np.where(of_model, MODEL, NOBODY))
-    held = np.flatnonzero(turns.took_floor)
-    last = np.searchsorted(turns.spans.start[held], silences.start, "left") - 1
-    rec = np.append(turns.spans.rec[held], -1)[last]
-    holder = np.where(rec == silences.rec, np.append(turns.speaker[held], NOBODY)[last], NOBODY)
-    speaker = np.where(of_user & of_model, holder, speaker)
-    is_pause = inner & (speaker != NOBODY)
-    return Labelled(silences.take(is_pause), speaker[is_pause]), silences.take(inner & ~is_pause)
-
-
-def _among(times: Ints, at: Ints) -> Bools:
-    """Whether each moment is one of the sorted times."""
-    found: Bools = np.append(times, NEVER)[np.searchsorted(times, at, "left")] == at
-    return found
+    inner = np.flatnonzero(np.diff(taken.rec) == 0)
+    silences = Spans(taken.rec[inner], taken.end[inner], taken.start[inner + 1])
+    on_both_sides = []
+    for among in (both.first, both.second):
+        mine = block[among.place]
+        opens, closes = np.zeros(len(taken), bool), np.zeros(len(taken), bool)
+        opens[mine[both.spans.start[among.place] == taken.start[mine]]] = True
+        closes[mine[both.spans.end[among.place] == taken.end[mine]]] = True
+        on_both_sides.append(closes[inner] & opens[inner + 1])
+    of_user, of_model = on_both_sides
+    speaker = np.full(len(silences), NOBODY, np.int64)
+    speaker[np.flatnonzero(of_model)] = MODEL
+    speaker[np.flatnonzero(of_user)] = USER
+    unclear = np.flatnonzero(of_user & of_model)
+    if len(unclear):
+        held = np.flatnonzero(turns.took_floor)
+        last = np.searchsorted(turns.spans.start[held], silences.start[unclear], "left") - 1
+        same = np.append(turns.spans.rec[held], -1)[last] == silences.rec[unclear]
+        holder = np.append(turns.speaker[held], NOBODY)[last]
+        speaker[unclear] = np.where(same, holder, NOBODY)
+    is_pause = speaker != NOBODY
+    pauses = np.flatnonzero(is_pause)
+    return Labelled(silences.take(pauses), speaker[pauses]), silences.take(~is_pause)
