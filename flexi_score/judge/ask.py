@@ -1,0 +1,181 @@
+"""Ask the judge, or replay what it has answered."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from flexi_score.config import JudgeSettings
+from flexi_score.errors import SettingsError
+from flexi_score.judge.asking import Asking, Progress
+from flexi_score.judge.client import open_client
+from flexi_score.judge.cost import Estimate, estimate_requests, price_needed
+from flexi_score.judge.ratings import (
+    WAITING,
+    Outcome,
+    distinct,
+    first_of_use,
+    make_requests,
+    ratings_frame,
+    survey,
+)
+from flexi_score.judge.request import OPENAI_URL, server_of
+from flexi_score.judge.store import Received, Store
+
+
+def _quiet(progress: Progress) -> None:
+    return None
+
+
+def ask(
+    questions: pl.DataFrame,
+    store: Path,
+    settings: JudgeSettings,
+    *,
+    progress: Callable[[Progress], None] = _quiet,
+    client: Any = None,
+) -> pl.DataFrame:
+    """Ratings for questions: kept ones, and the rest from the server.
+
+    Parameters
+    ----------
+    questions : polars.DataFrame
+        recording, system, scenario, metric, rubric, rubric_version, question (a JSON object).
+    store : path
+        ``judge.sqlite`` of the archive; made where there is none.
+    settings : JudgeSettings
+    progress : callable
+        Called with a :class:`Progress` after every question.
+    client : openai.AsyncOpenAI, optional
+        In place of one made from the settings.
+
+    Returns
+    -------
+    polars.DataFrame
+        :data:`flexi_score.schema.RATINGS`, one row a question and repeat. What could not be asked
+        or was not answered is ``failed``, with the problem; the next call asks it again.
+
+    Raises
+    ------
+    PrerequisiteError
+        No key, a key that is refused, a model that does not exist, no package openai.
+    SettingsError
+        A parameter that the model refuses, or a limit of cost without a price.
+    ArchiveError
+        The store cannot be used.
+    KeyboardInterrupt
+        Interrupted; what was paid for is kept.
+    """
+    asked = make_requests(questions, settings)
+    known = survey(distinct(asked), Path(store), server_of(settings))
+    outcomes = known.outcomes
+    if known.to_ask:
+        price = price_needed(settings)
+        mine = open_client(settings) if client is None else client
+        with Store(Path(store), write=True) as kept:
+            asking = Asking(kept, settings, price, mine, known.to_ask, len(outcomes), progress)
+            _run(lambda: asking.run(close=client is None))
+        outcomes |= asking.outcomes
+    return ratings_frame(asked, outcomes, settings)
+
+
+def replay(questions: pl.DataFrame, store: Path, settings: JudgeSettings) -> pl.DataFrame:
+    """Ratings for questions from kept replies alone: no network, no package openai.
+
+    Replies may be of any server, but all of the same one: that of ``judge.base_url`` where it is
+    set; else the only one that has answered any of these questions, or OpenAI's own.
+
+    Parameters
+    ----------
+    questions, store, settings
+        As :func:`ask`; nothing is written.
+
+    Returns
+    -------
+    polars.DataFrame
+        :data:`flexi_score.schema.RATINGS`: ``missing`` where nothing is kept, ``failed`` where
+        what is kept is of no use, ``pending`` where a batch has not been collected.
+
+    Raises
+    ------
+    SettingsError
+        If several servers have answered these questions and none is named.
+    ArchiveError
+        The store cannot be used.
+    """
+    asked = make_requests(questions, settings)
+    requests = distinct(asked)
+    with Store(Path(store), write=False) as kept:
+        received = kept.received(request.key for request in requests)
+        server = _replayed_server(received, settings)
+        waiting = kept.waiting(server)
+    outcomes = {}
+    for request in requests:
+        replies = [r for r in received.get(request.key, []) if r.server == server]
+        outcome = first_of_use(request, replies)
+        if outcome.status != "rated" and request.key in waiting:
+            outcome = Outcome("pending", problem=WAITING)
+        outcomes[request.key] = outcome
+    return ratings_frame(asked, outcomes, settings)
+
+
+def _replayed_server(received: Mapping[str, Sequence[Received]], settings: JudgeSettings) -> str:
+    """Whose replies to replay: never some of one server and some of another."""
+    if settings.base_url is not None:
+        return settings.base_url
+    servers = sorted({reply.server for replies in received.values() for reply in replies})
+    if len(servers) == 1 or OPENAI_URL in servers or not servers:
+        return OPENAI_URL if OPENAI_URL in servers or not servers else servers[0]
+    raise SettingsError(
+        f"replies of several servers are kept: {', '.join(servers)}; say whose to replay with "
+        f"--set judge.base_url={servers[0]}"
+    )
+
+
+def estimate(questions: pl.DataFrame, store: Path, settings: JudgeSettings) -> Estimate:
+    """What :func:`ask` would take: calls, tokens and money; nothing is asked or written.
+
+    Parameters
+    ----------
+    questions, store, settings
+        As :func:`ask`.
+    """
+    known = survey(distinct(make_requests(questions, settings)), Path(store), server_of(settings))
+    pending = sum(outcome.status == "pending" for outcome in known.outcomes.values())
+    return estimate_requests(
+        known.to_ask, known.paid, settings, kept=len(known.outcomes) - pending, waiting=pending
+    )
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run to the end; from within a running event loop (a notebook), in a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work())
+        return
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work())
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(task)
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            loop.close()
+
+    thread = threading.Thread(target=run, name="flexi_score judge")
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        raise
+    if failed:
+        raise failed[0]

@@ -1,0 +1,255 @@
+"""Asking many questions at once: claims, attempts, pauses, and the limit of cost."""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from flexi_score.config import JudgeSettings
+from flexi_score.judge.client import Fault, RunStopped, ask_once
+from flexi_score.judge.cost import Price, most_usd
+from flexi_score.judge.ratings import Outcome, first_of_use
+from flexi_score.judge.request import Request, server_of
+from flexi_score.judge.store import Received, Store, received_from
+
+#: On an interrupt, replies under way are waited for this long, as they are paid for.
+_DRAIN_S: Final = 10.0
+#: How often to look whether another process has an answer that we need, too.
+_LOOK_S: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the asking is.
+
+    Attributes
+    ----------
+    done, total : int
+        Questions, repeats counted, the same question of two recordings once.
+    kept : int
+        Of those done, how many had been kept.
+    unscored : int
+        Of those done, how many got no rating.
+    calls : int
+        Requests sent, repeated ones included.
+    cost_usd : float or None
+        Spent by now; None where the price is not known.
+    seconds_left : float or None
+    """
+
+    done: int
+    total: int
+    kept: int
+    unscored: int
+    calls: int
+    cost_usd: float | None
+    seconds_left: float | None
+
+
+class Asking:
+    """The questions that are being asked, and the money spent on them."""
+
+    def __init__(
+        self, store: Store, settings: JudgeSettings, price: Price | None, client: Any,
+        requests: Sequence[Request], n_kept: int, progress: Callable[[Progress], None],
+    ) -> None:  # fmt: skip
+        self.outcomes: dict[str, Outcome] = {}
+        self._store, self._settings, self._price, self._client = store, settings, price, client
+        self._server = server_of(settings)
+        self._requests, self._n_kept, self._progress = requests, n_kept, progress
+        self._queue = deque(requests)
+        self._elsewhere: deque[Request] = deque()  # claimed by other processes
+        self._calls = self._in_a_row = 0
+        self._answered = False
+        self._spent = 0.0  # what is known
+        self._at_risk = 0.0  # what may have been charged for replies that never came
+        self._held = 0.0  # what the requests under way could cost
+        self._not_before = 0.0  # the server wants a pause
+        self._stopped: str | None = None
+        self._lease_s = settings.timeout_s + 2 * settings.backoff_max_s + 30
+        self._began = time.monotonic()
+
+    async def run(self, *, close: bool) -> None:
+        """Ask all; on return every request has an outcome."""
+        self._wake = asyncio.Event()
+        self._settled = asyncio.Condition()
+        number = min(self._settings.concurrency, len(self._requests))
+        workers = [asyncio.create_task(self._work()) for _ in range(number)]
+        try:
+            done, rest = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+            errors = [error for task in done if (error := task.exception())]
+            if errors:
+                await self._drain(rest, "the run was stopped")
+                first = errors[0]
+                raise first.error if isinstance(first, RunStopped) else first
+        except asyncio.CancelledError:  # Ctrl-C; a second one ends this wait, too
+            await self._drain(workers, "interrupted")
+            raise
+        finally:
+            for task in workers:
+                task.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            if close:
+                await self._client.close()
+        for request in self._requests:
+            if request.key not in self.outcomes:
+                self.outcomes[request.key] = Outcome(
+                    "failed", problem=f"not asked: {self._stopped}"
+                )
+
+    async def _drain(self, tasks: Any, why: str) -> None:
+        """Start nothing more, and wait for the replies under way: they are paid for."""
+        self._stop(why)
+        if tasks:
+            await asyncio.wait(tasks, timeout=min(_DRAIN_S, self._settings.timeout_s))
+
+    def _stop(self, why: str) -> None:
+        self._stopped = self._stopped or why
+        self._wake.set()
+
+    async def _work(self) -> None:
+        while not self._stopped and (self._queue or self._elsewhere):
+            if self._queue:
+                request = self._queue.popleft()
+            else:
+                request = self._elsewhere.popleft()
+                await self._sleep(_LOOK_S)
+            if not self._store.claim(request.key, self._server, self._lease_s):
+                self._elsewhere.append(request)
+                continue
+            try:
+                # Another process may have answered it, just before it was claimed.
+                outcome = self._look_up(request) or await self._answer(request)
+            finally:
+                self._store.release([request.key], self._server)
+            self.outcomes[request.key] = outcome
+            self._tell()
+
+    def _look_up(self, request: Request) -> Outcome | None:
+        received = received_from(self._store, [request.key], self._server)
+        outcome = first_of_use(request, received.get(request.key, []))
+        return outcome if outcome.status == "rated" else None
+
+    async def _answer(self, request: Request) -> Outcome:
+        """Ask until there is an answer, or the attempts are used up."""
+        settings = self._settings
+        free = paid = attempts = 0
+        problem, reply = "", None
+        while True:
+            await self._sleep(self._not_before - time.monotonic())
+            most = 0.0 if self._price is None else most_usd(request, self._price, settings)
+            if self._stopped or not await self._hold(most):
+                told = f"{problem}; " if problem else ""
+                verb = "not asked again" if attempts else "not asked"
+                text = f"{told}{verb}: {self._stopped}"
+                return Outcome("failed", reply, problem=text, attempts=attempts)
+            attempts += 1
+            self._calls += 1
+            result = None
+            try:
+                result = await ask_once(self._client, request, settings, self._price)
+                if isinstance(result, Received):
+                    self._store.add([result])  # before anything else can go wrong
+            finally:
+                await self._settle(most, result)
+            if isinstance(result, Received):
+                self._answered, self._in_a_row = True, 0
+                outcome = replace(first_of_use(request, [result]), attempts=attempts)
+                paid += 1
+                if outcome.status == "rated" or paid > settings.retries_invalid:
+                    return outcome
+                problem, reply = outcome.problem or "", outcome.reply
+                wait = self._backoff(paid)
+            else:
+                problem = result.message
+                if result.next == "stop":
+                    self._stop(problem)
+                free += 1
+                if result.next != "again" or free > settings.retries:
+                    self._count_unreachable(result)
+                    return Outcome("failed", reply, problem=problem, attempts=attempts)
+                wait = self._backoff(free, result.wait_s)
+                if result.kind == "rate limit":  # it holds for all, not for this question alone
+                    self._not_before = max(self._not_before, time.monotonic() + wait)
+            self._store.claim(request.key, self._server, self._lease_s)
+            await self._sleep(wait)
+
+    def _backoff(self, attempt: int, asked_s: float | None = None) -> float:
+        """Seconds to wait after the n-th fault: twice as long each time, with jitter."""
+        settings, draw = self._settings, random.random()
+        if asked_s is not None:
+            # Not less than was asked for, and not all at once.
+            return min(asked_s, settings.backoff_max_s) * (1 + draw / 10) + draw / 20
+        longest = min(settings.backoff_s * 2.0 ** min(attempt - 1, 30), settings.backoff_max_s)
+        return longest * (0.5 + draw / 2)
+
+    def _count_unreachable(self, fault: Fault) -> None:
+        """Give up where one question after the other finds no server that works."""
+        self._in_a_row = self._in_a_row + 1 if fault.unreachable else 0
+        limit = self._settings.give_up_after
+        if not self._answered:  # nothing there, most likely: a wrong address
+            limit = min(limit, self._settings.concurrency)
+        if self._in_a_row >= limit:
+            self._stop(f"gave up after {self._in_a_row} questions in a row: {fault.message}")
+
+    async def _hold(self, most: float) -> bool:
+        """Set money aside for a request; False where the limit does not allow it any more."""
+        limit = self._settings.max_cost_usd
+        async with self._settled:
+            while limit is not None and self._sum() + most > limit and not self._stopped:
+                if not self._held:
+                    self._stop(
+                        f"judge.max_cost_usd={limit:g}: {self._sum():.4f} USD are spent, and one "
+                        f"more question could cost {most:.4f}"
+                    )
+                    break
+                await self._settled.wait()
+            if self._stopped:
+                self._settled.notify_all()
+                return False
+            self._held += most
+            return True
+
+    def _sum(self) -> float:
+        return self._spent + self._at_risk + self._held
+
+    async def _settle(self, most: float, result: Received | Fault | None) -> None:
+        """Book what a request has cost."""
+        self._held = max(0.0, self._held - most)
+        if abs(self._held) < 1e-12:
+            self._held = 0.0
+        if isinstance(result, Received):
+            self._spent += most if result.cost_usd is None else result.cost_usd
+        elif result is None or result.maybe_paid:
+            self._at_risk += most
+        async with self._settled:
+            self._settled.notify_all()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, unless all is to stop."""
+        if seconds <= 0 or self._stopped:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _tell(self) -> None:
+        done, todo = len(self.outcomes), len(self._requests)
+        unscored = sum(outcome.status != "rated" for outcome in self.outcomes.values())
+        seconds = (time.monotonic() - self._began) / done * (todo - done)
+        self._progress(
+            Progress(
+                done=self._n_kept + done,
+                total=self._n_kept + todo,
+                kept=self._n_kept,
+                unscored=unscored,
+                calls=self._calls,
+                cost_usd=None if self._price is None else self._spent,
+                seconds_left=seconds,
+            )
+        )

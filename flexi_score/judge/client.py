@@ -1,0 +1,289 @@
+"""One request to the server, and what came of it: an answer that was paid for, or a fault.
+
+Faults are told apart by what they call for::
+
+    fault                                   next
+    429, 408, 409, 5xx, timeout, lost       again, up to judge.retries more attempts
+    429 insufficient_quota                  stop asking; what is left is unscored
+    401, 403, 404                           stop the run: key, access or model are wrong
+    400 of a parameter the model refuses    stop the run: a setting is wrong
+    other 4xx                               that question is unscored
+    200 that is no completion               again, as 5xx
+    cut, refused, empty, not valid          paid: again, up to judge.retries_invalid more attempts
+
+Keys come from the environment alone. No message here holds one, whatever the server has said.
+"""
+
+import asyncio
+import email.utils
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, NoReturn
+
+from flexi_score.config import JudgeSettings
+from flexi_score.errors import FlexiScoreError, PrerequisiteError, SettingsError
+from flexi_score.judge.cost import Price, cost_usd
+from flexi_score.judge.request import OPENAI_URL, Request, server_of
+from flexi_score.judge.store import Received
+
+#: Most characters of a server's own words that a message repeats.
+_QUOTED: Final = 200
+#: Keys as OpenAI makes them, and what it prints of one: its ends, with stars between.
+_KEYS: Final = re.compile(r"sk-[\w*-]{4,}|\S*\*{3,}\S*")
+#: Where the API names a parameter that a model does not take: the setting to change.
+_PARAMETERS: Final[Mapping[str, str]] = {
+    "response_format": "judge.structured=object (or none)",
+    "temperature": "judge.temperature=null",
+    "seed": "judge.seed=null",
+    "max_tokens": "judge.token_limit=max_completion_tokens",
+    "max_completion_tokens": "judge.token_limit=max_tokens",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why there is no answer.
+
+    ``next`` says what it calls for: ``again``, ``unscored`` (this question), ``stop`` (asking).
+    """
+
+    kind: str
+    message: str
+    next: Literal["again", "unscored", "stop"]
+    wait_s: float | None = None  # that the server asks for
+    unreachable: bool = False  # there is no server that works
+    maybe_paid: bool = False  # the server may have answered, and charged, all the same
+
+
+class RunStopped(FlexiScoreError):
+    """Nothing can be asked with these settings; carries the error to raise."""
+
+    def __init__(self, error: FlexiScoreError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def find_key(settings: JudgeSettings) -> str:
+    """The API key, from the environment.
+
+    Raises
+    ------
+    PrerequisiteError
+        Where OpenAI's own server is to be asked and there is none.
+    """
+    key = os.environ.get(settings.key_variable, "").strip()
+    if key:
+        return key
+    if server_of(settings) == OPENAI_URL:
+        raise PrerequisiteError(
+            f"no API key: the environment variable {settings.key_variable} is not set; set it, or "
+            "name a server that needs none with --set judge.base_url=http://localhost:8000/v1, or "
+            "use kept replies with --judge replay"
+        )
+    return "none"  # local servers ask for no key, and the SDK does not go without
+
+
+def open_client(settings: JudgeSettings) -> Any:
+    """An ``openai.AsyncOpenAI`` for these settings.
+
+    It does not retry by itself: retries are counted, bounded and told here.
+
+    Raises
+    ------
+    PrerequisiteError
+        If the package or the key is missing.
+    """
+    key = find_key(settings)
+    try:
+        import openai
+    except ImportError as error:
+        raise PrerequisiteError(
+            "--judge openai needs the package openai: pip install 'flexi_score[judge]'"
+        ) from error
+    # The address is given even where it is OpenAI's own: OPENAI_BASE_URL must not change unseen
+    # who answers.
+    return openai.AsyncOpenAI(
+        api_key=key, base_url=server_of(settings), max_retries=0, timeout=settings.timeout_s
+    )
+
+
+def hide_keys(text: str, settings: JudgeSettings) -> str:
+    """A text without API keys, or what looks like one."""
+    key = os.environ.get(settings.key_variable, "").strip()
+    if len(key) >= 4:
+        text = text.replace(key, "[key]")
+    return _KEYS.sub("[key]", text)
+
+
+def _brief(text: object, settings: JudgeSettings) -> str:
+    """A server's words for a message: without keys, on one line, printable, short."""
+    line = " ".join(hide_keys(str(text), settings).split())
+    shown = "".join(c if c.isprintable() else "?" for c in line)
+    return shown if len(shown) <= _QUOTED else f"{shown[:_QUOTED]}..."
+
+
+async def ask_once(
+    client: Any, request: Request, settings: JudgeSettings, price: Price | None
+) -> Received | Fault:
+    """Send one request.
+
+    Parameters
+    ----------
+    client : openai.AsyncOpenAI
+    request : Request
+    settings : JudgeSettings
+    price : Price or None
+
+    Returns
+    -------
+    Received or Fault
+        What has been paid for, of use or not; or why nothing came.
+
+    Raises
+    ------
+    RunStopped
+        Where no other question would fare better.
+    """
+    import openai
+
+    began = time.monotonic()
+    try:
+        # The SDK's limit is for each read; a server that drips must not hold a place for ever.
+        async with asyncio.timeout(settings.timeout_s):
+            response = await client.chat.completions.with_raw_response.create(**request.body)
+            content = response.content
+    except (TimeoutError, openai.APITimeoutError):
+        return Fault("timeout", f"no reply within {settings.timeout_s:g} s", "again",
+                     unreachable=True, maybe_paid=True)  # fmt: skip
+    except openai.APIStatusError as error:
+        return _status_fault(error, settings)
+    except openai.APIConnectionError as error:
+        cause = error.__cause__ or error
+        text = f"no connection to {server_of(settings)} ({type(cause).__name__}: {cause})"
+        refused = "Connect" in type(cause).__name__  # ConnectError, ConnectTimeout: nothing sent
+        return Fault("connection", _brief(text, settings), "again", unreachable=True,
+                     maybe_paid=not refused)  # fmt: skip
+    except (openai.OpenAIError, UnicodeError) as error:
+        return Fault("request", _brief(error, settings), "unscored")
+    return read_completion(
+        content, request, settings, price, source="openai", latency_s=time.monotonic() - began
+    )
+
+
+def read_completion(
+    content: bytes | Mapping[str, Any], request: Request, settings: JudgeSettings,
+    price: Price | None, *, source: str, latency_s: float | None = None,
+) -> Received | Fault:  # fmt: skip
+    """A chat completion as it came (of status 200), or the fault that it is none."""
+    try:
+        data = json.loads(content) if isinstance(content, bytes) else content
+        choices, usage = data["choices"], data.get("usage") or {}
+        first = choices[0] if choices else {}
+        message = first.get("message") or {}
+        raw, refusal = message.get("content"), message.get("refusal")
+        if not isinstance(raw, str | None) or not isinstance(refusal, str | None):
+            raise TypeError("content is not text")
+        tokens = [usage.get("prompt_tokens"), usage.get("completion_tokens"),
+                  (usage.get("prompt_tokens_details") or {}).get("cached_tokens")]  # fmt: skip
+        prompt, completion, cached = (int(n) if n is not None else None for n in tokens)
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
+        shown = _brief(ascii(content), settings)
+        return Fault("no completion", f"the server sent no chat completion: {shown}", "again")
+    return Received(
+        key=request.key, server=server_of(settings), source=source, model=settings.model,
+        rubric=request.rubric.name, rubric_version=request.rubric.version,
+        question=request.body["messages"][-1]["content"], repeat=request.repeat,
+        raw=_clean(raw, settings), refusal=_clean(refusal, settings),
+        finish_reason=_clean(first.get("finish_reason"), settings),
+        answered_model=_clean(data.get("model"), settings),
+        fingerprint=_clean(data.get("system_fingerprint"), settings),
+        response_id=_clean(data.get("id"), settings),
+        prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion,
+        cost_usd=cost_usd(price, prompt, cached, completion, batch=source == "openai-batch"),
+        latency_s=None if latency_s is None else round(latency_s, 3),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def _clean(text: object, settings: JudgeSettings) -> str | None:
+    """A text of the reply, as it came; but for our key, and halves of characters."""
+    if not isinstance(text, str):
+        return None
+    key = os.environ.get(settings.key_variable, "").strip()
+    text = text.replace(key, "[key]") if len(key) >= 8 else text
+    return text.encode("utf-8", "replace").decode()
+
+
+def _status_fault(error: Any, settings: JudgeSettings) -> Fault:
+    """What an answer of status 4xx or 5xx calls for."""
+    status = int(error.status_code)
+    code = str(error.code or error.type or "")
+    told = f"{status} {_brief(error.message, settings)}"
+    if code in ("insufficient_quota", "billing_hard_limit_reached"):
+        return Fault("quota", f"no quota is left ({told}); add credit, then run again", "stop")
+    if status in (401, 403, 404):
+        _stop(status, told, settings)
+    if status in (400, 422) and (setting := _PARAMETERS.get(_parameter(error))):
+        told = f"{settings.model} at {server_of(settings)} refuses a parameter: {told}"
+        raise RunStopped(SettingsError(f"{told}; try --set {setting}"))
+    if status == 429:
+        wait = _retry_after(error.response.headers)
+        return Fault("rate limit", told, "again", wait)
+    if status in (408, 409) or status >= 500:
+        wait = _retry_after(error.response.headers)
+        return Fault("server error", told, "again", wait, unreachable=status >= 500)
+    return Fault("bad request", told, "unscored")
+
+
+def _parameter(error: Any) -> str:
+    """The parameter that a server complains of; some name it only in the message."""
+    named = str(error.param or "").partition(".")[0]
+    if named in _PARAMETERS:
+        return named
+    unsupported = "unsupported" in str(error.code or "") or "nsupported" in str(error.message)
+    found = [name for name in _PARAMETERS if f"'{name}'" in str(error.message)]
+    return found[0] if unsupported and found else ""
+
+
+def _stop(status: int, told: str, settings: JudgeSettings) -> NoReturn:
+    where = server_of(settings)
+    if status == 404:
+        text = (
+            f"{where} knows no model {settings.model!r} ({told}); name one that it has with --set "
+            "judge.model=..., or use kept replies with --judge replay"
+        )
+    else:
+        text = (
+            f"{where} refuses the API key of the environment variable {settings.key_variable} "
+            f"({told}); check the key and what it may do"
+        )
+    raise RunStopped(PrerequisiteError(text))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asks to wait: as a number, in ms, or as a date."""
+    exact = _number(headers.get("retry-after-ms"))
+    if exact is not None:
+        return exact / 1000
+    text = headers.get("retry-after")
+    seconds = _number(text)
+    if seconds is not None or not text:
+        return seconds
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+        return max(0.0, moment.timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        found = float(text or "")
+    except ValueError:
+        return None
+    return found if 0 <= found < 1e9 else None

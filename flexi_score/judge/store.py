@@ -1,0 +1,261 @@
+"""What a judge has answered, kept in the archive for ever: ``judge.sqlite``.
+
+Everything that was paid for is in one table, in the order in which it came: replies that can be
+read, and those that cannot (cut, refused, not valid). Whether a reply is of use is found out
+whenever it is read, never noted: so a failure is never taken for an answer, and a better reader
+finds its answers in what has been paid for already.
+
+Any number of processes may use it at once, and may be killed at any moment. A question that one of
+them is asking is claimed, so that no other pays for it too; the claim of a process that died is
+void.
+"""
+
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from flexi_score.errors import ArchiveError
+
+FILE: Final = "judge.sqlite"
+
+_VERSION: Final = 1
+_BUSY_S: Final = 60.0
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS received (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, server TEXT NOT NULL, source TEXT NOT NULL,
+    model TEXT NOT NULL, rubric TEXT NOT NULL, rubric_version TEXT NOT NULL,
+    question TEXT NOT NULL, repeat INTEGER NOT NULL,
+    raw TEXT, refusal TEXT, finish_reason TEXT, answered_model TEXT, fingerprint TEXT,
+    response_id TEXT, prompt_tokens INTEGER, cached_tokens INTEGER, completion_tokens INTEGER,
+    cost_usd REAL, latency_s REAL, created TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS received_key ON received (key);
+CREATE TABLE IF NOT EXISTS claims (
+    key TEXT NOT NULL, server TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
+    until REAL NOT NULL, PRIMARY KEY (key, server)
+);
+CREATE TABLE IF NOT EXISTS batches (
+    label TEXT PRIMARY KEY, server TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
+    file TEXT, remote TEXT, state TEXT NOT NULL, detail TEXT, created TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS waiting (
+    key TEXT NOT NULL, server TEXT NOT NULL, label TEXT NOT NULL, PRIMARY KEY (key, server)
+);
+"""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A reply that was paid for, whatever it is worth."""
+
+    key: str
+    server: str
+    source: str  # openai | openai-batch
+    model: str  # asked for
+    rubric: str
+    rubric_version: str
+    question: str
+    repeat: int
+    raw: str | None
+    refusal: str | None
+    finish_reason: str | None
+    answered_model: str | None  # that says it has answered
+    fingerprint: str | None
+    response_id: str | None
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    completion_tokens: int | None
+    cost_usd: float | None
+    latency_s: float | None
+    created: str  # UTC, ISO 8601
+
+
+_COLUMNS: Final = ", ".join(field.name for field in fields(Received))
+_MARKS: Final = ", ".join("?" for _ in fields(Received))
+
+
+class Store:
+    """An open ``judge.sqlite``, for one thread at a time; close it, or use it with ``with``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    write : bool
+        Whether to write; if not, a file that does not exist is like an empty one, and nothing is
+        made or changed.
+
+    Raises
+    ------
+    ArchiveError
+        If the file cannot be opened, is none of ours, or of a later version.
+    """
+
+    def __init__(self, path: Path, *, write: bool) -> None:
+        self.path = path
+        self._host = socket.gethostname()
+        try:
+            self._db = _connect(path, write)
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0 and write:
+                self._make()
+            elif version not in (0, _VERSION):
+                raise ArchiveError(
+                    f"{path}: is of version {version}, this flexi_score reads {_VERSION}; "
+                    "upgrade it"
+                )
+        except (sqlite3.Error, OSError) as error:
+            raise self._explain(error) from error
+
+    def _make(self) -> None:
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version={_VERSION};COMMIT;")
+
+    def close(self) -> None:
+        """Close it; the log of writes is folded in by whoever closes last."""
+        self._db.close()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def received(self, keys: Iterable[str]) -> dict[str, list[Received]]:
+        """What came back for these keys, oldest first."""
+        found: dict[str, list[Received]] = {}
+        for part in _parts(sorted(set(keys))):
+            marks = ",".join("?" * len(part))
+            query = f"SELECT {_COLUMNS} FROM received WHERE key IN ({marks}) ORDER BY id"
+            for row in self._rows(query, part):
+                found.setdefault(row[0], []).append(Received(*row))
+        return found
+
+    def add(self, replies: Sequence[Received]) -> None:
+        """Keep replies: they are on the disk when this returns."""
+        with self._changing(lasting=True):
+            rows = [astuple(reply) for reply in replies]
+            self._db.executemany(f"INSERT INTO received ({_COLUMNS}) VALUES ({_MARKS})", rows)
+
+    def claim(self, key: str, server: str, seconds: float) -> bool:
+        """Claim a question, or go on claiming it; whether no other process has."""
+        with self._changing():
+            query = "SELECT host, pid, until FROM claims WHERE key = ? AND server = ?"
+            row = self._db.execute(query, (key, server)).fetchone()
+            if row is not None and not self._is_void(*row):
+                return False
+            self._db.execute(
+                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)",
+                (key, server, self._host, os.getpid(), time.time() + seconds),
+            )
+        return True
+
+    def _is_void(self, host: str, pid: int, until: float) -> bool:
+        mine = (host, pid) == (self._host, os.getpid())
+        return mine or until < time.time() or self.is_gone(host, pid)
+
+    def is_gone(self, host: str, pid: int) -> bool:
+        """Whether a process of this machine has ended."""
+        if host != self._host or os.name != "posix":
+            return False
+        try:
+            os.kill(pid, 0)  # signal 0: only asks whether it is there
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def release(self, keys: Sequence[str], server: str) -> None:
+        """Give claims up."""
+        query = "DELETE FROM claims WHERE key = ? AND server = ? AND host = ? AND pid = ?"
+        with self._changing():
+            self._db.executemany(query, [(key, server, self._host, os.getpid()) for key in keys])
+
+    def waiting(self, server: str) -> dict[str, str]:
+        """Keys that wait in a batch, and the batch's label."""
+        rows = self._rows("SELECT key, label FROM waiting WHERE server = ?", [server])
+        return {str(key): str(label) for key, label in rows}
+
+    def _rows(self, query: str, values: Sequence[str]) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            if "no such table" in str(error):  # an empty file, opened to read
+                return []
+            raise self._explain(error) from error
+
+    @contextmanager
+    def _changing(self, *, lasting: bool = False) -> Iterator[None]:
+        """One change, made as a whole or not at all.
+
+        ``lasting``: it outlives a power cut. All others outlive only the process, which is enough
+        for claims, and spares a flush of the disk.
+        """
+        try:
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+
+    def _explain(self, error: Exception) -> ArchiveError:
+        told = str(error)
+        if "not a database" in told or "malformed" in told:
+            hint = "is damaged; move it away to start anew, and what it held is asked again"
+        elif "locked" in told or "busy" in told:
+            hint = f"another process has kept it locked for {_BUSY_S:.0f} s"
+        else:
+            hint = "cannot be used; what it holds is whole: make room, or allow access, and go on"
+        return ArchiveError(f"{self.path}: {hint} ({told})")
+
+
+def received_from(store: Store, keys: Iterable[str], server: str) -> dict[str, list[Received]]:
+    """What one server has answered, oldest first."""
+    found = store.received(keys)
+    return {key: [r for r in replies if r.server == server] for key, replies in found.items()}
+
+
+def _connect(path: Path, write: bool) -> sqlite3.Connection:
+    if not write and not path.exists():
+        return sqlite3.connect(":memory:", isolation_level=None)
+    if write:
+        return _open(path, "mode=rwc")
+    # Opened to write even where it is only read: who closes last folds the log of writes in, so
+    # that one file is left. On a medium that cannot be written neither is possible, nor needed.
+    for options in ("mode=rw", "mode=ro", "immutable=1"):
+        db = _open(path, options)
+        try:
+            db.execute("PRAGMA query_only = 1")
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            break
+        except sqlite3.OperationalError as error:
+            problem = error
+            db.close()
+    else:
+        raise problem
+    return db
+
+
+def _open(path: Path, options: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?{options}", uri=True, timeout=_BUSY_S, isolation_level=None,
+        check_same_thread=False,
+    )  # fmt: skip
+
+
+def _parts(keys: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]
