@@ -292,7 +292,7 @@ def test_files_are_whole_and_the_same_every_time(tmp_path, suffix) -> None:
             path = tmp_path / str(turn) / f"{one.name}.{suffix}"
             path.parent.mkdir(exist_ok=True)
             with drawing(one.texts):
-                save_figure(one.make(), path, one.title, one.caption)
+                save_figure(one.make(), path, suffix, one.name, one.title, one.caption)
             data = path.read_bytes()
             written.append(data)
             start = {"svg": b"<?xml", "pdf": b"%PDF-", "png": b"\x89PNG"}[suffix]

@@ -17,6 +17,8 @@ from itertools import pairwise
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from flexi_score.report.tables import plain
 
 if TYPE_CHECKING:
@@ -101,6 +103,9 @@ _RC: Final[dict[str, Any]] = {
     "pdf.fonttype": 42,
     "path.simplify": False,
 }
+#: Codes of matplotlib's paths: move, line, close.
+_CLOSED: Final = (1, 2, 2, 2, 79)
+_STRAIGHT: Final = (1, 2)
 #: Fonts that hold what the one that comes with matplotlib does not, where they are installed.
 _FALLBACKS: Final = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei",
@@ -240,26 +245,37 @@ def bars(
     boxes: Sequence[tuple[float, float, float, float]],
     colour: str,
     zorder: float = 1.0,
-    alpha: float = 1.0,
+    alpha: float | None = None,
 ) -> None:
-    """Filled boxes, each (left, top, width, height) in the units of the axes."""
-    from matplotlib.collections import PolyCollection
+    """Filled boxes as one shape, each (left, top, width, height) in the units of the axes."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
 
-    corners = [[(x, y), (x + w, y), (x + w, y + h), (x, y + h)] for x, y, w, h in boxes]
-    axes.add_collection(
-        PolyCollection(corners, facecolors=colour, linewidths=0, zorder=zorder, alpha=alpha),
-        autolim=False,
-    )
+    if not len(boxes):
+        return
+    x, y, w, h = (np.array([box[k] for box in boxes], np.float64) for k in range(4))
+    corners = np.stack([x, y, x + w, y, x + w, y + h, x, y + h, x, y], axis=1).reshape(-1, 2)
+    codes = np.tile(_CLOSED, len(boxes))
+    shape = PathPatch(Path(corners, codes), facecolor=colour, linewidth=0, zorder=zorder,
+                      alpha=alpha)  # fmt: skip
+    axes.add_artist(shape)
 
 
 def rules(
     axes: Axes, lines: Sequence[Any], colour: str = RULE, width: float = 0.7, clip: bool = True
 ) -> None:
-    """Straight lines behind everything, each ((x, y), (x, y)) in the units of the axes."""
-    from matplotlib.collections import LineCollection
+    """Straight lines as one shape behind others, each ((x, y), (x, y)) in units of the axes."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
 
-    drawn = LineCollection(lines, colors=colour, linewidths=width, zorder=0.4, clip_on=clip)
-    axes.add_collection(drawn, autolim=False)
+    if not len(lines):
+        return
+    ends = np.array(lines, np.float64).reshape(-1, 2)
+    codes = np.tile(_STRAIGHT, len(lines))
+    shape = PathPatch(Path(ends, codes), fill=False, edgecolor=colour, linewidth=width,
+                      capstyle="butt", zorder=0.4)  # fmt: skip
+    axes.add_artist(shape)
+    shape.set_clip_on(clip)
 
 
 def legend(

@@ -30,22 +30,20 @@ _NUMBER: Final = re.compile(r"-?\d+\.\d{3,}")
 _COLOUR: Final = re.compile("|".join(VARIABLES))
 
 
-def save_figure(figure: Figure, path: Path, title: str = "", description: str = "") -> None:
-    """Write a figure as the format that the path's suffix names.
+def save_figure(
+    figure: Figure, path: Path, kind: str, name: str, title: str = "", description: str = ""
+) -> None:
+    """Write a figure as ``kind``, one of :data:`FORMATS`.
 
     The ground is transparent in SVG and PDF, white in PNG.
     """
-    import matplotlib
-
-    kind = path.suffix.removeprefix(".")
     if kind == "svg":
-        text = svg_text(figure, path.stem, title, description, page=False)
+        text = svg_text(figure, name, title, description, page=False)
         path.write_text(text, encoding="utf-8", newline="\n")
         return
     metadata = FORMATS[kind] | ({"Title": title} if title else {})
     ground = "white" if kind == "png" else "none"
-    with matplotlib.rc_context({"svg.hashsalt": "flexi_score"}):
-        figure.savefig(path, format=kind, dpi=DPI, metadata=metadata, facecolor=ground)
+    figure.savefig(path, format=kind, dpi=DPI, metadata=metadata, facecolor=ground)
 
 
 def svg_text(

@@ -1,0 +1,214 @@
+"""Figures and tables of a run as files, for papers and slides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from flexi_score import archive as store
+from flexi_score.aggregate import cluster_labels, quantiles
+from flexi_score.config import Settings
+from flexi_score.errors import InputError, SettingsError
+from flexi_score.metrics import profile_metrics
+from flexi_score.report.html import closest_first
+from flexi_score.report.latex import tables_tex
+from flexi_score.report.plots import run_drawings
+from flexi_score.report.plots.kinds import Drawing
+from flexi_score.report.plots.style import drawing
+from flexi_score.report.plots.svg import FORMATS, save_figure
+from flexi_score.report.plots.timeline import Scene, draw_timeline
+from flexi_score.report.tables import scenario_title
+from flexi_score.report.write import write_whole
+from flexi_score.runs import StoredRun, read_run
+from flexi_score.schema import SPEAKERS
+from flexi_score.segment.load import load_tracks
+from flexi_score.segment.tracks import Words
+
+#: Timelines drawn where nobody says which: one of each system and scenario, of at most so many.
+MOST_TIMELINES: Final = 24
+
+
+def write_figures(
+    run: str | Path | StoredRun,
+    out: str | Path,
+    *,
+    formats: Sequence[str] = ("svg", "pdf", "png"),
+    recordings: Sequence[str] | None = None,
+    archive: str | Path | None = None,
+) -> list[Path]:
+    """Write every plot of a run, timelines of recordings, and its tables for LaTeX.
+
+    Parameters
+    ----------
+    run : path or StoredRun
+        A run folder.
+    out : path
+        Folder of the figures, made where it does not exist.
+    formats : sequence of {"svg", "pdf", "png"}
+    recordings : sequence of str, optional
+        Whose timelines to draw; by default the closest decision of each system and scenario.
+    archive : path, optional
+        For envelopes and words of timelines; by default the run folder's own. Without one they
+        are drawn from the events alone.
+
+    Returns
+    -------
+    list of Path
+        What was written, ``captions.txt`` and ``tables.tex`` last.
+
+    Raises
+    ------
+    SettingsError
+        For a format there is not.
+    InputError
+        If the run cannot be read, or has no recording of a name.
+    OutputError
+        Naming the file that cannot be written.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise SettingsError(f"format {name!r}: expected one of {', '.join(FORMATS)}")
+    stored = run if isinstance(run, StoredRun) else read_run(run)
+    folder, settings = Path(out), stored.settings
+    metrics = profile_metrics(settings.profile)
+    names = _chosen(stored, recordings)
+    shown = settings.summary
+    clusters = (
+        None if shown.cluster is None
+        else cluster_labels(stored.scores, stored.recordings, shown.cluster)
+    )  # fmt: skip
+    drawings = run_drawings(
+        stored.scores, stored.summary, quantiles(stored.scores, metrics, shown, clusters), metrics,
+        settings, events=stored.events, recordings=stored.recordings,
+    )  # fmt: skip
+    used: set[str] = set()
+    scenes = read_scenes(stored, names, archive)
+    drawings += [_timeline(scene, used) for scene in scenes]
+    written = []
+    for one in drawings:
+        with drawing(one.texts):
+            figure = one.make()
+            for kind in dict.fromkeys(formats):
+                path = folder / f"{one.name}.{kind}"
+                # Named while it is written as well: the suffix says what it is.
+                save = partial(_save, figure, kind, one)
+                written.append(write_whole(path, save))
+    captions = "".join(f"{one.name}: {one.title}\n{one.caption}\n\n" for one in drawings)
+    tex = tables_tex(stored.summary, metrics, shown.few, str(stored.info.get("signature", "")))
+    for name, text in (("captions.txt", captions), ("tables.tex", tex)):
+        written.append(write_whole(folder / name, partial(_put, text)))
+    return written
+
+
+def read_scenes(
+    run: StoredRun, names: Sequence[str], archive: str | Path | None = None
+) -> list[Scene]:
+    """What the timelines of these recordings show."""
+    wanted = pl.col("recording").is_in(pl.Series(list(names), dtype=pl.String).implode())
+    rows = {r["recording"]: r for r in run.recordings.filter(wanted).iter_rows(named=True)}
+    events = _by_recording(run.events.filter(wanted).sort("start_ms").iter_rows(named=True))
+    scores = _by_recording(run.scores.filter(wanted).iter_rows(named=True))
+    metrics = profile_metrics(run.settings.profile)
+    labels = {(m.scenario, m.name): m.label for m in metrics}
+    folder = Path(archive) if archive is not None else run.folder / "archive"
+    words: dict[str, dict[str, Any]] = {}
+    envelopes: dict[str, dict[str, Any]] = {}
+    if archive is not None or store.is_archive(folder):
+        words, envelopes = _kept(store.open_archive(folder), names, run.settings)
+    return [
+        Scene(
+            rows[name], events.get(name, []), scores.get(name, []), words.get(name, {}),
+            envelopes.get(name, {}), labels,
+        )
+        for name in names
+    ]  # fmt: skip
+
+
+def _chosen(run: StoredRun, names: Sequence[str] | None) -> list[str]:
+    known = set(run.recordings["recording"])
+    if names is not None:
+        for name in names:
+            if name not in known:
+                raise InputError(
+                    f"{run.folder}: has no scored recording {name!r}; recordings.parquet lists them"
+                )
+        return list(dict.fromkeys(names))
+    ranked = closest_first(run.scores, run.recordings, run.failures)
+    first = ranked.filter(pl.col("recording").is_in(run.recordings["recording"].implode()))
+    one_each = first.unique(["system", "scenario"], keep="first", maintain_order=True)
+    return one_each.sort("order")["recording"].head(MOST_TIMELINES).to_list()
+
+
+def _timeline(scene: Scene, used: set[str]) -> Drawing:
+    name = str(scene.row["recording"])
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:80] or "recording"
+    file = f"timeline_{safe}"
+    number = 2
+    # File systems that do not tell case apart would lose one of two.
+    while file.casefold() in used:
+        file = f"timeline_{safe}_{number}"
+        number += 1
+    used.add(file.casefold())
+    title = f"{scenario_title(scene.row['scenario'])}: {name}"
+    caption = (
+        "User above, model below: energy (where the archive has it), IPUs, words where there is "
+        "room; pauses, gaps and overlaps between them; bc: backchannel. Dashed: where the rule "
+        "looks from; full line: what decided. Green: annotated."
+    )
+    return Drawing(file, title, caption, str(scene.row["scenario"]), scene.texts,
+                   partial(draw_timeline, scene))  # fmt: skip
+
+
+def _save(figure: Any, kind: str, one: Drawing, path: Path) -> None:
+    save_figure(figure, path, kind, one.name, one.title, one.caption)
+
+
+def _put(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _by_recording(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["recording"], []).append(row)
+    return found
+
+
+def _kept(
+    archive: Path, names: Sequence[str], settings: Settings
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Words and envelopes of recordings, by recording and speaker."""
+    rows = store.read_recordings(archive)
+    rows = rows.filter(pl.col("recording").is_in(pl.Series(list(names)).implode()))
+    tracks, _ = load_tracks(archive, rows, settings)
+    numbers = tracks.recordings["recording"].to_list()
+    words: dict[str, dict[str, Any]] = {}
+    for speaker, said in (("user", tracks.user_words), ("model", tracks.model_words)):
+        _add_words(words, numbers, speaker, said)
+    keys = pl.concat([rows[f"{speaker}_key"] for speaker in SPEAKERS]).drop_nulls()
+    channels = store.read_rows(archive, "channels", keys)
+    levels = dict(zip(channels["key"], channels["envelope_cdb"], strict=True))
+    envelopes: dict[str, dict[str, Any]] = {}
+    for row in rows.iter_rows(named=True):
+        for speaker in SPEAKERS:
+            level = levels.get(row[f"{speaker}_key"])
+            if level is not None and len(level):
+                place = envelopes.setdefault(row["recording"], {})
+                place[speaker] = (row[f"{speaker}_offset_ms"] or 0, np.asarray(level, np.int16))
+    return words, envelopes
+
+
+def _add_words(
+    found: dict[str, dict[str, Any]], names: Sequence[str], speaker: str, words: Words
+) -> None:
+    for number, start, end, text in zip(
+        words.rec.tolist(), words.start_ms.tolist(), words.end_ms.tolist(), words.text.to_list(),
+        strict=True,
+    ):  # fmt: skip
+        found.setdefault(names[number], {}).setdefault(speaker, []).append((start, end, text))
