@@ -122,8 +122,10 @@ class JudgeServer:
         self.batches: dict[str, dict[str, Any]] = {}
         #: Answers that were paid for, by question and seed.
         self.charged: Counter[str] = Counter()
-        #: Paths of all other requests.
+        #: All other requests, and faults for the next ones of them that begin so: a status, drop
+        #: (nothing is done), or lost (it is done, and the reply is lost).
         self.others: list[str] = []
+        self.api_faults: list[tuple[str, str]] = []
         self.most_at_once = self._at_once = 0
         self._attempts: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -203,7 +205,15 @@ class JudgeServer:
                       "prompt_tokens_details": {"cached_tokens": 0}},
         }  # fmt: skip
 
-    # Batches
+    # Files and batches
+
+    def api_fault(self, request: str) -> str | None:
+        """Note a request that is no question; the fault that is due."""
+        self.others.append(request)
+        due = next((item for item in self.api_faults if request.startswith(item[0])), None)
+        if due is not None:
+            self.api_faults.remove(due)
+        return due[1] if due else None
 
     def add_batch(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """A new batch, under way."""
@@ -297,7 +307,8 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
                 super().log_message(format, *args)
 
         def do_GET(self) -> None:
-            server.others.append(f"GET {self.path}")
+            if self._spoil(server.api_fault(f"GET {self.path}")):
+                return
             path, _, query = self.path.partition("?")
             parts = path.strip("/").split("/")[1:]
             if parts[0] == "batches" and len(parts) == 2 and parts[1] in server.batches:
@@ -333,13 +344,27 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
             if self.path == "/v1/chat/completions":
                 self._complete(json.loads(data))
                 return
-            server.others.append(f"POST {self.path}")
+            fault = server.api_fault(f"POST {self.path}")
+            if self._spoil(fault):
+                return
             if self.path == "/v1/files":
-                self._json(200, _public(self._upload(data)))
+                made = self._upload(data)
             elif self.path == "/v1/batches":
-                self._json(200, _public(server.add_batch(json.loads(data))))
+                made = server.add_batch(json.loads(data))
             else:
                 self._error(404, "not_found", f"no {self.path}")
+                return
+            if fault == "lost":
+                self._cut()
+            else:
+                self._json(200, _public(made))
+
+        def _spoil(self, fault: str | None) -> bool:
+            if fault == "drop":
+                self._cut()
+            elif fault and fault.isdigit():
+                self._error(int(fault), "fault", f"status {fault}")
+            return fault not in (None, "lost")
 
         def _complete(self, body: dict[str, Any]) -> None:
             call = server.admit(body, self.headers)

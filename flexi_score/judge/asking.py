@@ -11,7 +11,7 @@ from typing import Any, Final
 from flexi_score.config import JudgeSettings
 from flexi_score.judge.client import Fault, RunStopped, ask_once
 from flexi_score.judge.cost import Price, most_usd
-from flexi_score.judge.ratings import Outcome, first_of_use
+from flexi_score.judge.ratings import WAITING, Outcome, first_of_use
 from flexi_score.judge.request import Request, server_of
 from flexi_score.judge.store import Received, Store, received_from
 
@@ -131,7 +131,10 @@ class Asking:
     def _look_up(self, request: Request) -> Outcome | None:
         received = received_from(self._store, [request.key], self._server)
         outcome = first_of_use(request, received.get(request.key, []))
-        return outcome if outcome.status == "rated" else None
+        if outcome.status == "rated":
+            return outcome
+        waits = self._store.waits(request.key, self._server)
+        return Outcome("pending", problem=WAITING) if waits else None
 
     async def _answer(self, request: Request) -> Outcome:
         """Ask until there is an answer, or the attempts are used up."""

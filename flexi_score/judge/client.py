@@ -29,7 +29,7 @@ from flexi_score.config import JudgeSettings
 from flexi_score.errors import FlexiScoreError, PrerequisiteError, SettingsError
 from flexi_score.judge.cost import Price, cost_usd
 from flexi_score.judge.request import OPENAI_URL, Request, server_of
-from flexi_score.judge.store import Received
+from flexi_score.judge.store import About, Received
 
 #: Most characters of a server's own words that a message repeats.
 _QUOTED: Final = 200
@@ -98,16 +98,25 @@ def open_client(settings: JudgeSettings) -> Any:
     PrerequisiteError
         If the package or the key is missing.
     """
+    return _open("AsyncOpenAI", settings)
+
+
+def open_batch_client(settings: JudgeSettings) -> Any:
+    """An ``openai.OpenAI``, for files and batches; otherwise as :func:`open_client`."""
+    return _open("OpenAI", settings)
+
+
+def _open(name: str, settings: JudgeSettings) -> Any:
     key = find_key(settings)
     try:
         import openai
     except ImportError as error:
         raise PrerequisiteError(
-            "--judge openai needs the package openai: pip install 'flexi_score[judge]'"
+            "asking a judge needs the package openai: pip install 'flexi_score[judge]'"
         ) from error
     # The address is given even where it is OpenAI's own: OPENAI_BASE_URL must not change unseen
     # who answers.
-    return openai.AsyncOpenAI(
+    return getattr(openai, name)(
         api_key=key, base_url=server_of(settings), max_retries=0, timeout=settings.timeout_s
     )
 
@@ -157,27 +166,17 @@ async def ask_once(
         async with asyncio.timeout(settings.timeout_s):
             response = await client.chat.completions.with_raw_response.create(**request.body)
             content = response.content
-    except (TimeoutError, openai.APITimeoutError):
-        return Fault("timeout", f"no reply within {settings.timeout_s:g} s", "again",
-                     unreachable=True, maybe_paid=True)  # fmt: skip
-    except openai.APIStatusError as error:
-        return _status_fault(error, settings)
-    except openai.APIConnectionError as error:
-        cause = error.__cause__ or error
-        text = f"no connection to {server_of(settings)} ({type(cause).__name__}: {cause})"
-        refused = "Connect" in type(cause).__name__  # ConnectError, ConnectTimeout: nothing sent
-        return Fault("connection", _brief(text, settings), "again", unreachable=True,
-                     maybe_paid=not refused)  # fmt: skip
+    except TimeoutError:
+        return _timeout(settings)
     except (openai.OpenAIError, UnicodeError) as error:
-        return Fault("request", _brief(error, settings), "unscored")
-    return read_completion(
-        content, request, settings, price, source="openai", latency_s=time.monotonic() - began
-    )
+        return api_fault(error, settings)
+    about = About.of(request, settings, "openai")
+    return read_completion(content, about, settings, price, latency_s=time.monotonic() - began)
 
 
 def read_completion(
-    content: bytes | Mapping[str, Any], request: Request, settings: JudgeSettings,
-    price: Price | None, *, source: str, latency_s: float | None = None,
+    content: bytes | Mapping[str, Any], about: About, settings: JudgeSettings,
+    price: Price | None, *, latency_s: float | None = None,
 ) -> Received | Fault:  # fmt: skip
     """A chat completion as it came (of status 200), or the fault that it is none."""
     try:
@@ -195,16 +194,14 @@ def read_completion(
         shown = _brief(ascii(content), settings)
         return Fault("no completion", f"the server sent no chat completion: {shown}", "again")
     return Received(
-        key=request.key, server=server_of(settings), source=source, model=settings.model,
-        rubric=request.rubric.name, rubric_version=request.rubric.version,
-        question=request.body["messages"][-1]["content"], repeat=request.repeat,
+        **vars(about),
         raw=_clean(raw, settings), refusal=_clean(refusal, settings),
         finish_reason=_clean(first.get("finish_reason"), settings),
         answered_model=_clean(data.get("model"), settings),
         fingerprint=_clean(data.get("system_fingerprint"), settings),
         response_id=_clean(data.get("id"), settings),
         prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion,
-        cost_usd=cost_usd(price, prompt, cached, completion, batch=source == "openai-batch"),
+        cost_usd=cost_usd(price, prompt, cached, completion, batch=about.source == "openai-batch"),
         latency_s=None if latency_s is None else round(latency_s, 3),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
@@ -217,6 +214,39 @@ def _clean(text: object, settings: JudgeSettings) -> str | None:
     key = os.environ.get(settings.key_variable, "").strip()
     text = text.replace(key, "[key]") if len(key) >= 8 else text
     return text.encode("utf-8", "replace").decode()
+
+
+def _timeout(settings: JudgeSettings) -> Fault:
+    told = f"no reply within {settings.timeout_s:g} s"
+    return Fault("timeout", told, "again", unreachable=True, maybe_paid=True)
+
+
+def api_fault(error: Exception, settings: JudgeSettings, *, of_model: bool = True) -> Fault:
+    """What an error of the SDK calls for.
+
+    ``of_model``: a model was asked; else it is about files and batches, and what is not found is
+    one of these.
+
+    Raises
+    ------
+    RunStopped
+        Where nothing else would fare better.
+    """
+    import openai
+
+    if isinstance(error, openai.APITimeoutError):
+        return _timeout(settings)
+    if isinstance(error, openai.APIStatusError):
+        if error.status_code == 404 and not of_model:
+            return Fault("not found", f"404 {_brief(error.message, settings)}", "unscored")
+        return _status_fault(error, settings)
+    if isinstance(error, openai.APIConnectionError):
+        cause = error.__cause__ or error
+        text = f"no connection to {server_of(settings)} ({type(cause).__name__}: {cause})"
+        refused = "Connect" in type(cause).__name__  # ConnectError, ConnectTimeout: nothing sent
+        return Fault("connection", _brief(text, settings), "again", unreachable=True,
+                     maybe_paid=not refused)  # fmt: skip
+    return Fault("request", _brief(error, settings), "unscored")
 
 
 def _status_fault(error: Any, settings: JudgeSettings) -> Fault:

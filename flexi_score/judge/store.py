@@ -20,7 +20,9 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from flexi_score.config import JudgeSettings
 from flexi_score.errors import ArchiveError
+from flexi_score.judge.request import Request, server_of
 
 FILE: Final = "judge.sqlite"
 
@@ -43,17 +45,19 @@ CREATE TABLE IF NOT EXISTS claims (
 );
 CREATE TABLE IF NOT EXISTS batches (
     label TEXT PRIMARY KEY, server TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
-    file TEXT, remote TEXT, state TEXT NOT NULL, detail TEXT, created TEXT NOT NULL
+    file TEXT, remote TEXT, state TEXT NOT NULL, detail TEXT, created REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS waiting (
-    key TEXT NOT NULL, server TEXT NOT NULL, label TEXT NOT NULL, PRIMARY KEY (key, server)
+    key TEXT NOT NULL, server TEXT NOT NULL, source TEXT NOT NULL, model TEXT NOT NULL,
+    rubric TEXT NOT NULL, rubric_version TEXT NOT NULL, question TEXT NOT NULL,
+    repeat INTEGER NOT NULL, label TEXT NOT NULL, PRIMARY KEY (key, server)
 );
 """
 
 
 @dataclass(frozen=True)
-class Received:
-    """A reply that was paid for, whatever it is worth."""
+class About:
+    """What a reply answers."""
 
     key: str
     server: str
@@ -63,6 +67,19 @@ class Received:
     rubric_version: str
     question: str
     repeat: int
+
+    @staticmethod
+    def of(request: Request, settings: JudgeSettings, source: str) -> "About":
+        """That of a request."""
+        rubric, question = request.rubric, request.body["messages"][-1]["content"]
+        return About(request.key, server_of(settings), source, settings.model, rubric.name,
+                     rubric.version, question, request.repeat)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Received(About):
+    """A reply that was paid for, whatever it is worth."""
+
     raw: str | None
     refusal: str | None
     finish_reason: str | None
@@ -100,7 +117,7 @@ class Store:
 
     def __init__(self, path: Path, *, write: bool) -> None:
         self.path = path
-        self._host = socket.gethostname()
+        self.host = socket.gethostname()
         try:
             self._db = _connect(path, write)
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -134,36 +151,36 @@ class Store:
         for part in _parts(sorted(set(keys))):
             marks = ",".join("?" * len(part))
             query = f"SELECT {_COLUMNS} FROM received WHERE key IN ({marks}) ORDER BY id"
-            for row in self._rows(query, part):
+            for row in self.rows(query, part):
                 found.setdefault(row[0], []).append(Received(*row))
         return found
 
     def add(self, replies: Sequence[Received]) -> None:
         """Keep replies: they are on the disk when this returns."""
-        with self._changing(lasting=True):
-            rows = [astuple(reply) for reply in replies]
-            self._db.executemany(f"INSERT INTO received ({_COLUMNS}) VALUES ({_MARKS})", rows)
+        with self.changing(lasting=True) as db:
+            insert_received(db, replies)
 
     def claim(self, key: str, server: str, seconds: float) -> bool:
         """Claim a question, or go on claiming it; whether no other process has."""
-        with self._changing():
+        with self.changing():
             query = "SELECT host, pid, until FROM claims WHERE key = ? AND server = ?"
             row = self._db.execute(query, (key, server)).fetchone()
-            if row is not None and not self._is_void(*row):
+            if row is not None and not self.is_void(*row):
                 return False
             self._db.execute(
                 "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)",
-                (key, server, self._host, os.getpid(), time.time() + seconds),
+                (key, server, self.host, os.getpid(), time.time() + seconds),
             )
         return True
 
-    def _is_void(self, host: str, pid: int, until: float) -> bool:
-        mine = (host, pid) == (self._host, os.getpid())
+    def is_void(self, host: str, pid: int, until: float) -> bool:
+        """Whether a claim holds no more, or is our own."""
+        mine = (host, pid) == (self.host, os.getpid())
         return mine or until < time.time() or self.is_gone(host, pid)
 
     def is_gone(self, host: str, pid: int) -> bool:
         """Whether a process of this machine has ended."""
-        if host != self._host or os.name != "posix":
+        if host != self.host or os.name != "posix":
             return False
         try:
             os.kill(pid, 0)  # signal 0: only asks whether it is there
@@ -176,15 +193,21 @@ class Store:
     def release(self, keys: Sequence[str], server: str) -> None:
         """Give claims up."""
         query = "DELETE FROM claims WHERE key = ? AND server = ? AND host = ? AND pid = ?"
-        with self._changing():
-            self._db.executemany(query, [(key, server, self._host, os.getpid()) for key in keys])
+        with self.changing():
+            self._db.executemany(query, [(key, server, self.host, os.getpid()) for key in keys])
 
     def waiting(self, server: str) -> dict[str, str]:
         """Keys that wait in a batch, and the batch's label."""
-        rows = self._rows("SELECT key, label FROM waiting WHERE server = ?", [server])
+        rows = self.rows("SELECT key, label FROM waiting WHERE server = ?", [server])
         return {str(key): str(label) for key, label in rows}
 
-    def _rows(self, query: str, values: Sequence[str]) -> list[tuple[Any, ...]]:
+    def waits(self, key: str, server: str) -> bool:
+        """Whether a key waits in a batch."""
+        query = "SELECT 1 FROM waiting WHERE key = ? AND server = ?"
+        return bool(self.rows(query, [key, server]))
+
+    def rows(self, query: str, values: Sequence[str]) -> list[tuple[Any, ...]]:
+        """Rows that a query finds; none in a file that has not been made."""
         try:
             return self._db.execute(query, values).fetchall()
         except sqlite3.Error as error:
@@ -193,7 +216,7 @@ class Store:
             raise self._explain(error) from error
 
     @contextmanager
-    def _changing(self, *, lasting: bool = False) -> Iterator[None]:
+    def changing(self, *, lasting: bool = False) -> Iterator[sqlite3.Connection]:
         """One change, made as a whole or not at all.
 
         ``lasting``: it outlives a power cut. All others outlive only the process, which is enough
@@ -203,7 +226,7 @@ class Store:
             self._db.execute(f"PRAGMA synchronous = {'FULL' if lasting else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield
+                yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
                 self._db.execute("ROLLBACK")
@@ -220,6 +243,12 @@ class Store:
         else:
             hint = "cannot be used; what it holds is whole: make room, or allow access, and go on"
         return ArchiveError(f"{self.path}: {hint} ({told})")
+
+
+def insert_received(db: sqlite3.Connection, replies: Sequence[Received]) -> None:
+    """Add replies, within a change (:meth:`Store.changing`)."""
+    rows = [astuple(reply) for reply in replies]
+    db.executemany(f"INSERT INTO received ({_COLUMNS}) VALUES ({_MARKS})", rows)
 
 
 def received_from(store: Store, keys: Iterable[str], server: str) -> dict[str, list[Received]]:

@@ -1,0 +1,354 @@
+"""Ask through the Batch API: submit, leave, come back, collect; for half the price, within a day.
+
+Run the same command again to collect: what is answered is kept, what waits stays ``pending``, and
+what is neither is submitted. Of one batch::
+
+    it ended as         its questions
+    completed           answered, or unscored with the server's reason
+    expired             those answered are kept; the others are submitted again at once
+    cancelled           those answered are kept; the others are unscored
+    failed              unscored, with the server's reason
+
+Unscored questions are submitted again by the next run, never by the same one.
+"""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from flexi_score.config import JudgeSettings
+from flexi_score.judge import batches
+from flexi_score.judge.batch_api import (
+    ENDPOINT,
+    NotDone,
+    create,
+    find,
+    read_file,
+    retrieve,
+    upload,
+)
+from flexi_score.judge.batch_results import AGAIN, Results, how_it_ended, read_lines, settle
+from flexi_score.judge.client import open_batch_client
+from flexi_score.judge.cost import most_usd, price_needed, price_of
+from flexi_score.judge.ratings import Outcome, distinct, make_requests, ratings_frame, survey
+from flexi_score.judge.request import Request, server_of
+from flexi_score.judge.store import About, Store
+
+#: Limits of one batch (OpenAI, Batch API reference).
+MOST_REQUESTS: Final = 50_000
+MOST_BYTES: Final = 200_000_000
+
+_ENDED: Final = ("completed", "failed", "expired", "cancelled")
+#: A process of another machine that has been preparing a batch for this long has died.
+_PREPARING_S: Final = 3600.0
+_BUSY: Final = "is being asked by another process; run again"
+
+
+@dataclass(frozen=True)
+class BatchState:
+    """A batch as it stands, to be shown.
+
+    Attributes
+    ----------
+    batch : str
+        Its name at the server.
+    state : str
+        In the server's words: validating, in_progress, finalizing, completed, expired, ...
+    total, done : int
+        Questions in it, and how many have been answered, as far as the server says.
+    note : str
+    """
+
+    batch: str
+    state: str
+    total: int
+    done: int
+    note: str = ""
+
+
+@dataclass
+class Collected:
+    """What :func:`collect` found.
+
+    Attributes
+    ----------
+    ended, waiting : list of BatchState
+    problems : dict
+        Why a key of a batch that ended has no reply; it is not to be submitted again at once.
+    """
+
+    ended: list[BatchState]
+    waiting: list[BatchState]
+    problems: dict[str, str]
+
+
+def ask_in_batches(
+    questions: pl.DataFrame,
+    store: Path,
+    settings: JudgeSettings,
+    *,
+    tell: Callable[[str], None] = lambda text: None,
+    client: Any = None,
+) -> pl.DataFrame:
+    """Collect the batches that have ended, submit what is to be asked, and say how it stands.
+
+    Parameters
+    ----------
+    questions, store, settings
+        As :func:`flexi_score.judge.ask.ask`.
+    tell : callable
+        Called with a line of text about every batch.
+    client : openai.OpenAI, optional
+        In place of one made from the settings.
+
+    Returns
+    -------
+    polars.DataFrame
+        :data:`flexi_score.schema.RATINGS`; ``pending`` what waits in a batch.
+
+    Raises
+    ------
+    PrerequisiteError, SettingsError, ArchiveError
+        As :func:`flexi_score.judge.ask.ask`.
+    """
+    asked = make_requests(questions, settings)
+    requests, server, path = distinct(asked), server_of(settings), Path(store)
+    known = survey(requests, path, server)
+    if known.to_ask or any(outcome.status == "pending" for outcome in known.outcomes.values()):
+        client = open_batch_client(settings) if client is None else client
+        found = collect(path, settings, client=client)
+        for state in found.ended:
+            tell(f"batch {state.batch}: {state.state}, {state.done} of {state.total} answered"
+                 f"{state.note}")  # fmt: skip
+        for state in found.waiting:
+            if state.note:
+                tell(f"batch {state.batch}: {state.state}{state.note}")
+        left = [r for r in survey(requests, path, server).to_ask if r.key not in found.problems]
+        refused = submit(left, path, settings, client=client)
+        # Seen anew: what was submitted waits, and so do the questions of other processes.
+        known = survey(requests, path, server)
+        for request in known.to_ask:
+            problem = found.problems.get(request.key) or refused.get(request.key, _BUSY)
+            status = "pending" if problem == _BUSY else "failed"
+            known.outcomes[request.key] = Outcome(status, problem=problem)
+        for state in _states(path, settings):
+            tell(f"batch {state.batch}: {state.state}, {state.done} of {state.total} answered; "
+                 "run the same command again to collect it")  # fmt: skip
+    return ratings_frame(asked, known.outcomes, settings)
+
+
+def collect(store: Path, settings: JudgeSettings, *, client: Any = None) -> Collected:
+    """Keep the replies of all batches of this archive that have ended.
+
+    Parameters
+    ----------
+    store : path
+    settings : JudgeSettings
+    client : openai.OpenAI, optional
+
+    Returns
+    -------
+    Collected
+    """
+    found = Collected([], [], {})
+    if not Path(store).exists():
+        return found
+    with Store(Path(store), write=True) as kept:
+        waiting = batches.open_batches(kept, server_of(settings))
+        if waiting and client is None:
+            client = open_batch_client(settings)
+        _recover(kept, client, waiting, settings)
+        for batch in batches.open_batches(kept, server_of(settings)):
+            if batch.remote is not None:
+                _collect_one(kept, client, batch, settings, found)
+    return found
+
+
+def submit(
+    requests: Sequence[Request], store: Path, settings: JudgeSettings, *, client: Any = None
+) -> dict[str, str]:
+    """Submit requests, in as many batches as the limits of the API want.
+
+    Parameters
+    ----------
+    requests : sequence of Request
+        What is kept, or waits already, is to be left out by the caller; what another process is
+        asking is left out here.
+    store : path
+    settings : JudgeSettings
+    client : openai.OpenAI, optional
+
+    Returns
+    -------
+    dict
+        Why a key was not submitted.
+    """
+    refused: dict[str, str] = {}
+    chosen = _affordable(requests, settings, refused)
+    if not chosen:
+        return refused
+    client = open_batch_client(settings) if client is None else client
+    with Store(Path(store), write=True) as kept:
+        for part in _chunks(chosen):
+            try:
+                _submit_one(kept, client, part, settings)
+            except NotDone as error:
+                refused |= {request.key: f"not asked: {error}" for request, _ in part}
+    return refused
+
+
+def _affordable(
+    requests: Sequence[Request], settings: JudgeSettings, refused: dict[str, str]
+) -> list[tuple[Request, bytes]]:
+    """As many requests as the limit of cost allows, with the lines to send."""
+    chosen: list[tuple[Request, bytes]] = []
+    price, total = price_needed(settings), 0.0
+    for request in requests:
+        most = 0.0 if price is None else most_usd(request, price, settings, batch=True)
+        if settings.max_cost_usd is not None and total + most > settings.max_cost_usd:
+            refused[request.key] = (
+                f"not asked: judge.max_cost_usd={settings.max_cost_usd:g}: the {len(chosen)} "
+                f"questions before it could cost {total:.4f} USD, and this one {most:.4f}"
+            )
+            continue
+        total += most
+        line = {"custom_id": request.key, "method": "POST", "url": ENDPOINT, "body": request.body}
+        chosen.append((request, json.dumps(line).encode() + b"\n"))
+    return chosen
+
+
+def _chunks(lines: Sequence[tuple[Request, bytes]]) -> Iterator[list[tuple[Request, bytes]]]:
+    part: list[tuple[Request, bytes]] = []
+    size = 0
+    for item in lines:
+        if part and (len(part) >= MOST_REQUESTS or size + len(item[1]) > MOST_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += len(item[1])
+    if part:
+        yield part
+
+
+def _submit_one(
+    kept: Store, client: Any, part: Sequence[tuple[Request, bytes]], settings: JudgeSettings
+) -> None:
+    label = uuid.uuid4().hex
+    about = [About.of(request, settings, "openai-batch") for request, _ in part]
+    mine = batches.prepare(kept, label, server_of(settings), about)
+    if not mine:
+        return
+    data = b"".join(line for request, line in part if request.key in mine)
+    try:
+        file = upload(client, label, data, settings)
+        batches.note(kept, label, file=file)
+        made = create(client, label, file, settings)
+    except NotDone as error:
+        # Of what is not certain, the next run finds out whether it was done.
+        if error.certain:
+            batches.close(kept, label, str(error))
+        raise
+    batches.note(kept, label, remote=made.id, state=made.status)
+
+
+def _recover(
+    kept: Store, client: Any, waiting: Sequence[batches.Batch], settings: JudgeSettings
+) -> None:
+    """Find the batches that a process was submitting when it ended; or set their keys free."""
+    for batch in waiting:
+        own = (batch.host, batch.pid) == (kept.host, os.getpid())
+        old = time.time() - batch.created > _PREPARING_S
+        if batch.remote is not None or not (own or old or kept.is_gone(batch.host, batch.pid)):
+            continue
+        try:
+            found = find(client, batch.label, batch.file, settings)
+        except NotDone:
+            continue  # its questions go on waiting
+        if found is not None:
+            batches.note(kept, batch.label, remote=found.id, state=found.status)
+        else:
+            batches.close(kept, batch.label, "was never submitted")
+
+
+def _collect_one(
+    kept: Store, client: Any, batch: batches.Batch, settings: JudgeSettings, found: Collected
+) -> None:
+    """Ask after a batch; where it has ended, keep its replies."""
+    asked = batches.waiting_in(kept, batch.label)
+    remote = str(batch.remote)
+    try:
+        now = retrieve(client, remote, settings)
+        done = now.request_counts.completed if now.request_counts is not None else 0
+        if now.status not in _ENDED:
+            batches.note(kept, batch.label, state=now.status, detail=str(done))
+            found.waiting.append(BatchState(remote, now.status, len(asked), done))
+            return
+        results = _read_results(client, now, asked, settings)
+    except NotDone as error:
+        found.waiting.append(BatchState(remote, batch.state, len(asked), 0, f": {error}"))
+        return
+    why = how_it_ended(now, settings)
+    settle(results, asked, now, why)
+    if batches.close(kept, batch.label, why, list(results.replies.values())):
+        late = len(results.expired)
+        note = f"; {late} were not reached in time" if late else ""
+        found.ended.append(BatchState(remote, why, len(asked), len(results.replies), note))
+    found.problems.update(results.problems)
+
+
+def _read_results(
+    client: Any, batch: Any, asked: Mapping[str, About], settings: JudgeSettings
+) -> Results:
+    results, price = Results(), price_of(settings)
+    for name in (batch.output_file_id, batch.error_file_id):
+        if name is None:
+            continue
+        try:
+            read_lines(read_file(client, name, settings), asked, settings, price, results)
+        except NotDone as error:
+            if not error.certain:  # it may be had tomorrow
+                raise
+            told = f"the results of batch {batch.id} are gone: {error}; {AGAIN}"
+            results.problems.update({key: told for key in asked if key not in results.replies})
+    return results
+
+
+def forget(store: Path, batch: str) -> int:
+    """Give a batch up that the server does not know any more; its questions can be asked again.
+
+    Parameters
+    ----------
+    store : path
+    batch : str
+        Its name at the server.
+
+    Returns
+    -------
+    int
+        How many questions waited in it.
+    """
+    with Store(Path(store), write=True) as kept:
+        labels = [label for (label,) in kept.rows(
+            "SELECT label FROM batches WHERE remote = ? AND state != ?", [batch, batches.CLOSED]
+        )]  # fmt: skip
+        waiting = sum(len(batches.waiting_in(kept, label)) for label in labels)
+        for label in labels:
+            batches.close(kept, label, "given up")
+    return waiting
+
+
+def _states(path: Path, settings: JudgeSettings) -> list[BatchState]:
+    """The batches that wait, as last seen."""
+    with Store(path, write=False) as kept:
+        return [
+            BatchState(b.remote or "(being submitted)", b.state,
+                       len(batches.waiting_in(kept, b.label)), int(b.detail or 0))
+            for b in batches.open_batches(kept, server_of(settings))
+        ]  # fmt: skip

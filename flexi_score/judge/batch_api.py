@@ -1,0 +1,105 @@
+"""What the Batch API is asked to do, again where that may help."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from flexi_score.config import JudgeSettings
+from flexi_score.errors import FlexiScoreError
+from flexi_score.judge.client import RunStopped, api_fault
+from flexi_score.judge.request import server_of
+
+ENDPOINT: Final = "/v1/chat/completions"
+#: Where the metadata of a batch has our label.
+METADATA: Final = "flexi_score"
+
+
+class NotDone(FlexiScoreError):
+    """What the server was asked to do is not done; ``certain``: nor is it under way."""
+
+    def __init__(self, message: str, *, certain: bool) -> None:
+        super().__init__(message)
+        self.certain = certain
+
+
+def upload(client: Any, label: str, data: bytes, settings: JudgeSettings) -> str:
+    """Upload the lines of a batch; the name of the file at the server."""
+    file = (f"{METADATA}-{label}.jsonl", data)
+    made = call(
+        "uploading a batch", lambda: client.files.create(file=file, purpose="batch"), settings
+    )
+    return str(made.id)
+
+
+def create(client: Any, label: str, file: str, settings: JudgeSettings) -> Any:
+    """Create a batch; an attempt whose end was not seen is looked for, not repeated blindly."""
+    tried: list[bool] = []
+
+    def attempt() -> Any:
+        if tried:
+            try:
+                found = find(client, label, file, settings)
+            except NotDone as error:
+                raise NotDone(str(error), certain=False) from None
+            if found is not None:
+                return found
+        tried.append(True)
+        return client.batches.create(
+            input_file_id=file, endpoint=ENDPOINT, completion_window="24h",
+            metadata={METADATA: label},
+        )  # fmt: skip
+
+    return call("submitting a batch", attempt, settings)
+
+
+def find(client: Any, label: str, file: str | None, settings: JudgeSettings) -> Any:
+    """The batch of that label at the server, or None."""
+
+    def search() -> Any:
+        for batch in client.batches.list(limit=100):
+            mine = (batch.metadata or {}).get(METADATA) == label
+            if mine or (file is not None and batch.input_file_id == file):
+                return batch
+        return None
+
+    return call("listing the batches", search, settings)
+
+
+def retrieve(client: Any, name: str, settings: JudgeSettings) -> Any:
+    """A batch as it stands."""
+    return call("asking after a batch", lambda: client.batches.retrieve(name), settings)
+
+
+def read_file(client: Any, name: str, settings: JudgeSettings) -> bytes:
+    """The content of a file."""
+    return bytes(call("reading results", lambda: client.files.content(name).content, settings))
+
+
+def call(what: str, work: Callable[[], Any], settings: JudgeSettings) -> Any:
+    """Do it, again where that may help.
+
+    Raises
+    ------
+    NotDone
+        It is not done, or not for all that is known.
+    FlexiScoreError
+        The key is refused, or a setting is wrong: what stops the run.
+    """
+    import openai
+
+    for attempt in range(settings.retries + 1):
+        try:
+            return work()
+        except openai.OpenAIError as error:
+            try:
+                fault = api_fault(error, settings, of_model=False)
+            except RunStopped as stopped:
+                raise stopped.error from None
+            told = f"{what} at {server_of(settings)}: {fault.message}"
+            if fault.next != "again":
+                raise NotDone(told, certain=True) from None
+            if attempt == settings.retries:
+                raise NotDone(told, certain=False) from None
+            wait = settings.backoff_s * 2.0**attempt if fault.wait_s is None else fault.wait_s
+            time.sleep(min(wait, settings.backoff_max_s))
+    raise AssertionError("not reached")
