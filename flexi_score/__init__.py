@@ -12,21 +12,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flexi_score.config import Settings, load_settings
     from flexi_score.errors import FlexiScoreError
+    from flexi_score.exports import Exported, export, to_pyannote
     from flexi_score.pipeline import Run, check, extract, score, score_tracks, write
 
 __all__ = [
+    "Exported",
     "FlexiScoreError",
     "Run",
     "Settings",
     "check",
+    "export",
     "extract",
     "load_settings",
     "score",
     "score_tracks",
+    "to_pyannote",
     "write",
 ]
 
 _HOMES = {
+    "Exported": "flexi_score.exports",
+    "export": "flexi_score.exports",
+    "to_pyannote": "flexi_score.exports",
     "FlexiScoreError": "flexi_score.errors",
     "Settings": "flexi_score.config",
     "load_settings": "flexi_score.config",

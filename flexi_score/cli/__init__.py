@@ -9,13 +9,24 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from flexi_score.cli import check, compare, info, merge, report, score, simulate, sweep, validate
+from flexi_score.cli import (
+    check,
+    compare,
+    export,
+    info,
+    merge,
+    report,
+    score,
+    simulate,
+    sweep,
+    validate,
+)
 from flexi_score.cli.app import INTERRUPTED, OK, UNUSABLE, app
 from flexi_score.errors import FlexiScoreError
 
 __all__ = [
-    "app", "check", "compare", "info", "main", "merge", "report", "score", "simulate", "sweep",
-    "validate",
+    "app", "check", "compare", "export", "info", "main", "merge", "report", "score", "simulate",
+    "sweep", "validate",
 ]  # fmt: skip
 
 

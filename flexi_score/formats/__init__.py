@@ -13,49 +13,110 @@ import polars as pl
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.audacity import read_audacity
 from flexi_score.formats.ctm import read_ctm
-from flexi_score.formats.delimited import read_delimited
-from flexi_score.formats.eaf import read_eaf
+from flexi_score.formats.delimited import read_delimited, read_delimited_words
+from flexi_score.formats.eaf import read_eaf, read_eaf_words
 from flexi_score.formats.files import read_text
-from flexi_score.formats.json_words import read_json_segments, read_json_words
+from flexi_score.formats.json_words import (
+    read_json_lines_segments,
+    read_json_lines_words,
+    read_json_segments,
+    read_json_words,
+)
 from flexi_score.formats.rttm import read_rttm
+from flexi_score.formats.stm import read_stm
+from flexi_score.formats.subtitles import read_subtitle_words, read_subtitles
 from flexi_score.formats.text import word_counts
-from flexi_score.formats.textgrid import read_textgrid
+from flexi_score.formats.textgrid import read_textgrid, read_textgrid_words
 from flexi_score.formats.timed import Timed, segments_frame, words_frame
 
-__all__ = ["FORMATS", "read_segments", "read_words", "word_counts"]
+__all__ = ["FORMATS", "Format", "read_segments", "read_words", "word_counts"]
 
 _Reader = Callable[[Path, str | None], list[Timed]]
 
 
 class Format(NamedTuple):
-    """A file format: its extensions, how its content starts, and its readers."""
+    """A file format.
+
+    Attributes
+    ----------
+    extensions : tuple of str
+    starts : str
+        How its content starts (a regular expression), for files whose extension does not tell.
+    segments, words : callable or None
+        Its readers; None where it is only written.
+    export : str or None
+        What ``flexi-score export --format`` calls it; None where it is only read.
+    holds : str
+        What it holds of a recording.
+    times : str
+        Resolution of its times, as it is written and read.
+    """
 
     extensions: tuple[str, ...]
     starts: str
-    segments: _Reader
-    words: _Reader
+    segments: _Reader | None
+    words: _Reader | None
+    export: str | None
+    holds: str
+    times: str
 
 
 _NUMBER: Final = r"[0-9.]+"
-#: Known formats, by name. ``starts`` is matched where the extension does not tell.
+_MS: Final = "1 ms"
+_STAMP: Final = r"(\d+:)?\d\d?:\d\d[.,]\d"
+#: Known formats, by name: the one registry of what is read and written.
 FORMATS: Final[dict[str, Format]] = {
-    "JSON": Format((".json",), r"\s*[\[{]", read_json_segments, read_json_words),
-    "TextGrid": Format(
-        (".textgrid",), r'\s*(File type = )?"ooTextFile"', read_textgrid, read_textgrid
+    "JSON": Format(
+        (".json",), r"\s*[\[{]", read_json_segments, read_json_words, None,
+        "words, speech: FLEXI, WhisperX, faster-whisper, Whisper, NeMo, SegLST", "as written",
     ),
-    "ELAN": Format((".eaf",), r"\s*(<\?xml[^>]*>\s*)?<ANNOTATION_DOCUMENT\b", read_eaf, read_eaf),
-    "RTTM": Format((".rttm",), r"\s*(SPEAKER|SPKR-INFO) ", read_rttm, read_rttm),
+    "JSON Lines": Format(
+        (".jsonl", ".ndjson"), r"(?!)", read_json_lines_segments, read_json_lines_words, "jsonl",
+        "every event, word, annotation and decided moment; NeMo manifests are read", _MS,
+    ),
+    "TextGrid": Format(
+        (".textgrid",), r'\s*(File type = )?"ooTextFile"', read_textgrid, read_textgrid_words,
+        "textgrid", "a tier each of speech, words, turns, pauses, ..., annotations, moments", _MS,
+    ),
+    "ELAN": Format(
+        (".eaf",), r"\s*(<\?xml[^>]*>\s*)?<ANNOTATION_DOCUMENT\b", read_eaf, read_eaf_words, "eaf",
+        "a tier each of speech, words, turns, pauses, ..., annotations, moments", _MS,
+    ),
+    "RTTM": Format(
+        (".rttm",), r"\s*(SPEAKER|SPKR-INFO) ", read_rttm, read_rttm, "rttm", "speech", _MS
+    ),
     "CTM": Format(
-        (".ctm",),
-        rf"\s*(;;|\S+[ \t]+\S+[ \t]+{_NUMBER}[ \t]+{_NUMBER}[ \t]+\S)",
-        read_ctm,
-        read_ctm,
+        (".ctm",), rf"\s*(;;|\S+[ \t]+\S+[ \t]+{_NUMBER}[ \t]+{_NUMBER}[ \t]+\S)",
+        read_ctm, read_ctm, "ctm", "words", _MS,
+    ),
+    "STM": Format(
+        (".stm",), rf"\s*\S+[ \t]+\S+[ \t]+\S+[ \t]+{_NUMBER}[ \t]+{_NUMBER}([ \t]|$)",
+        read_stm, read_stm, None, "speech, phrases", "as written",
     ),
     "CSV or TSV": Format(
-        (".csv", ".tsv"), r"[^\n]*\bstart\w*\b[^\n]*\bend", read_delimited, read_delimited
+        (".csv", ".tsv"), r"[^\n]*\bstart\w*\b[^\n]*\bend", read_delimited, read_delimited_words,
+        "csv", "every event, word, annotation and decided moment", _MS,
     ),
-    "Audacity labels": Format((), rf"\s*{_NUMBER}\t{_NUMBER}", read_audacity, read_audacity),
-}
+    "Audacity labels": Format(
+        (), rf"\s*{_NUMBER}\t{_NUMBER}", read_audacity, read_audacity, "audacity",
+        "a file each of speech, words and events", _MS,
+    ),
+    "WebVTT": Format(
+        (".vtt",), r"WEBVTT", read_subtitles, read_subtitle_words, "webvtt", "speech, phrases", _MS
+    ),
+    "SubRip": Format(
+        (".srt",), rf"\s*\d+\s*\n\s*{_STAMP}", read_subtitles, read_subtitle_words, None,
+        "speech, phrases", _MS,
+    ),
+    "pyannote": Format(
+        (".rttm", ".uem"), r"(?!)", None, None, "pyannote",
+        "speech, and what was annotated: RTTM and UEM, as pyannote.database loads them", _MS,
+    ),
+    "Lhotse": Format(
+        (".jsonl.gz",), r"(?!)", None, None, "lhotse",
+        "recordings; speech as supervisions, aligned with its words", _MS,
+    ),
+}  # fmt: skip
 
 
 def read_words(path: str | Path, speaker: str | None = None) -> pl.DataFrame:
@@ -64,7 +125,8 @@ def read_words(path: str | Path, speaker: str | None = None) -> pl.DataFrame:
     Parameters
     ----------
     path : str or Path
-        JSON of a recogniser, TextGrid, ELAN, CTM, CSV with a word column, or Audacity labels.
+        JSON of a recogniser, TextGrid, ELAN, CTM, CSV with a word column, Audacity labels; or
+        STM, SegLST, WebVTT or SubRip, whose entries are phrases.
     speaker : {"user", "model"}, optional
         Whose words, where the file has several speakers' or tiers.
 
@@ -81,7 +143,7 @@ def read_words(path: str | Path, speaker: str | None = None) -> pl.DataFrame:
         open whose they are.
     """
     path = Path(path)
-    return words_frame(path, _format_of(path).words(path, speaker))
+    return words_frame(path, _readers(path)[1](path, speaker))
 
 
 def read_segments(path: str | Path, speaker: str | None = None) -> pl.DataFrame:
@@ -90,8 +152,8 @@ def read_segments(path: str | Path, speaker: str | None = None) -> pl.DataFrame:
     Parameters
     ----------
     path : str or Path
-        RTTM, TextGrid, ELAN, CSV or TSV, Audacity labels, JSON, or a file of words, whose times
-        serve.
+        RTTM, TextGrid, ELAN, CSV or TSV, Audacity labels, JSON, STM, WebVTT or SubRip, or a file
+        of words, whose times serve.
     speaker : {"user", "model"}, optional
         Whose speech, where the file has several speakers or tiers.
 
@@ -106,7 +168,15 @@ def read_segments(path: str | Path, speaker: str | None = None) -> pl.DataFrame:
         As :func:`read_words`.
     """
     path = Path(path)
-    return segments_frame(_format_of(path).segments(path, speaker))
+    return segments_frame(_readers(path)[0](path, speaker))
+
+
+def _readers(path: Path) -> tuple[_Reader, _Reader]:
+    """Readers of a file's speech and words."""
+    found = _format_of(path)
+    if found.segments is None or found.words is None:
+        raise TranscriptError(f"{path}: in a format that is only written, not read")
+    return found.segments, found.words
 
 
 def _format_of(path: Path) -> Format:
@@ -120,6 +190,7 @@ def _format_of(path: Path) -> Format:
     for known in FORMATS.values():
         if re.match(known.starts, text):
             return known
+    known_names = ", ".join(name for name, known in FORMATS.items() if known.words)
     raise TranscriptError(
-        f"{path}: in no known format of transcripts or segments; known: {', '.join(FORMATS)}"
+        f"{path}: in no known format of transcripts or segments; known: {known_names}"
     )

@@ -1,9 +1,11 @@
 """Labels from Audacity's label track: ``start<TAB>end<TAB>label``, in seconds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import read_text
+from flexi_score.formats.lanes import one_line, seconds
 from flexi_score.formats.timed import Timed, choose_label, timed
 from flexi_score.schema import SPEAKERS
 
@@ -34,3 +36,11 @@ def read_audacity(path: Path, speaker: str | None = None) -> list[Timed]:
         own = choose_label(path, "labels", labels, speaker)
         return [entry for entry, keep in zip(entries, own, strict=True) if keep]
     return entries
+
+
+def audacity_text(entries: Sequence[Timed]) -> str:
+    """Entries as one label track, sorted; a label is one line, and ``-`` where it is blank."""
+    return "".join(
+        f"{seconds(entry.start_ms)}000\t{seconds(entry.end_ms)}000\t{one_line(entry.text)}\n"
+        for entry in sorted(entries, key=lambda e: e[:2])
+    )

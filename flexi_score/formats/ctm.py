@@ -1,11 +1,14 @@
 """Words from CTM (NIST): ``file channel start duration word [confidence]``."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import read_text
+from flexi_score.formats.lanes import one_line, seconds
 from flexi_score.formats.rttm import add_duration
 from flexi_score.formats.timed import Timed, choose_label, timed
+from flexi_score.schema import Speaker
 
 
 def read_ctm(path: Path, speaker: str | None = None) -> list[Timed]:
@@ -40,3 +43,19 @@ def read_ctm(path: Path, speaker: str | None = None) -> list[Timed]:
         labels = files
     own = choose_label(path, "files and channels", labels, speaker)
     return [entry for entry, keep in zip(entries, own, strict=True) if keep]
+
+
+def ctm_text(name: str, words: Mapping[Speaker, Sequence[Timed]]) -> str:
+    """Words of each speaker as CTM, the speaker in the place of the channel, sorted by start.
+
+    White space inside an entry becomes ``_``, as CTM has none; a blank one is written ``-``.
+    """
+    rows = sorted(
+        (entry.start_ms, entry.end_ms, who, one_line(entry.text).replace(" ", "_"))
+        for who, entries in words.items()
+        for entry in entries
+    )
+    return "".join(
+        f"{name} {who} {seconds(start)} {seconds(end - start)} {text}\n"
+        for start, end, who, text in rows
+    )

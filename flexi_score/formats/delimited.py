@@ -1,23 +1,36 @@
-"""Speech from CSV or TSV with columns ``start`` and ``end`` (s), and perhaps more.
+"""Speech from CSV or TSV with columns ``start`` and ``end`` (s), and perhaps more; and into CSV.
 
 ``start_s``, ``end_s``, and ``start_ms``, ``end_ms`` (milliseconds) are read too; a ``speaker``
-column chooses rows, a ``word`` or ``text`` column makes them words.
+column chooses rows, a ``word`` or ``text`` column makes them words. A ``kind`` column, as
+:func:`csv_text` writes it, chooses them too: ``ipu`` for speech, ``word`` for words.
 """
 
 import csv
 import io
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Any, Final
 
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import name_some, read_text
+from flexi_score.formats.lanes import clean
 from flexi_score.formats.timed import Timed, choose_label, timed
+from flexi_score.schema import EVENT_KINDS
 
+#: Kinds of rows of the tables that are exported: speech is read from one, words from another.
+SPEECH: Final = "ipu"
+WORD: Final = "word"
+KINDS: Final = frozenset({*EVENT_KINDS, WORD, "annotation", "moment"})
+
+#: A spreadsheet takes a cell that begins so for a formula, and runs it.
+_FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
 _PAIRS = (("start", "end", 1), ("start_s", "end_s", 1), ("start_ms", "end_ms", 1000))
 
 
-def read_delimited(path: Path, speaker: str | None = None) -> list[Timed]:
-    """Rows of a table of segments.
+def read_delimited(path: Path, speaker: str | None = None, *, words: bool = False) -> list[Timed]:
+    """Rows of a table of segments; of a table with several kinds of rows, those wanted.
 
     Raises
     ------
@@ -37,6 +50,9 @@ def read_delimited(path: Path, speaker: str | None = None) -> list[Timed]:
         found = name_some(header) if header else "an empty file"
         raise TranscriptError(f"{path}, line 1: found {found}, expected columns 'start' and 'end'")
     first, last, per_second = columns
+    kinds = {row[header.index("kind")].strip() for _, row in lines[1:] if "kind" in header
+             and len(row) == len(header)}  # fmt: skip
+    wanted = wanted_kind(path, kinds, words)
     entries, labels = [], []
     for number, cells in lines[1:]:
         if len(cells) != len(header):
@@ -45,12 +61,63 @@ def read_delimited(path: Path, speaker: str | None = None) -> list[Timed]:
                 "the header"
             )
         row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+        if wanted is not None and row["kind"] != wanted:
+            continue
         word = row.get("word", row.get("text"))
+        if wanted and word and word.startswith("'") and _FORMULA.match(word):
+            word = word[1:]
         start, end = (_seconds(row[name], per_second) for name in (first, last))
         entries.append(timed(path, f"line {number}", start, end, word))
         labels.append(row.get("speaker", ""))
     own = choose_label(path, "speakers", labels, speaker)
     return [entry for entry, keep in zip(entries, own, strict=True) if keep]
+
+
+def read_delimited_words(path: Path, speaker: str | None = None) -> list[Timed]:
+    """As :func:`read_delimited`, words rather than speech."""
+    return read_delimited(path, speaker, words=True)
+
+
+def wanted_kind(path: Path, kinds: Collection[str], words: bool) -> str | None:
+    """The kind of rows to read of a table whose rows are of these kinds; None: it has none.
+
+    Raises
+    ------
+    TranscriptError
+        Where words are wanted of an exported table that has none: those of the recording are then
+        not known, which is not the same as no words.
+    """
+    if not kinds or not set(kinds) <= KINDS:
+        return None
+    if words and WORD not in kinds:
+        raise TranscriptError(
+            f"{path}: has no rows of kind {WORD!r}, expected words; give it as speech instead"
+        )
+    return WORD if words else SPEECH
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as CSV; null is an empty cell.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe in front, which
+    :func:`read_delimited` takes away again.
+    """
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    return out.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str):
+        return str(value)
+    text = clean(value)
+    return "'" + text if _FORMULA.match(text) else text
 
 
 def _seconds(cell: str, per_second: int) -> str:

@@ -1,25 +1,37 @@
-"""Speech and words from ELAN (``.eaf``): time-aligned annotations of one tier.
+"""ELAN (``.eaf``): speech and words from time-aligned annotations; lanes into tiers.
 
 The file is read as a stream of XML events. A document type or an entity declaration ends the
 reading: ELAN writes neither, and entities can multiply a file or reach for others.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from xml.parsers import expat
+from xml.sax.saxutils import escape, quoteattr
 
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import MAX_SECONDS, brief, name_some, read_text
+from flexi_score.formats.lanes import (
+    Lane,
+    as_tiers,
+    clean,
+    is_points,
+    label,
+    names_speakers,
+    own_tiers,
+)
 from flexi_score.formats.timed import Timed
-from flexi_score.schema import SPEAKERS
 
 _LATEST_MS: Final = MAX_SECONDS * 1000
 
 
-def read_eaf(path: Path, speaker: str | None = None) -> list[Timed]:
+def read_eaf(path: Path, speaker: str | None = None, *, words: bool = False) -> list[Timed]:
     """Aligned annotations of the tier named after the speaker, or of the only tier that has any.
 
     An annotation without text counts as speech: in ELAN silence is where there is no annotation.
+    Where there is a tier ``user words`` as well as ``user``, words are read from it, and speech
+    from the other. Annotations of a tier ``user words (points)`` are words without duration.
 
     Raises
     ------
@@ -29,16 +41,113 @@ def read_eaf(path: Path, speaker: str | None = None) -> list[Timed]:
     """
     found = _Reader(path)
     found.read(read_text(path, TranscriptError))
-    named = [name for name in found.tiers if name.strip().lower() == speaker]
-    other = any(name.strip().lower() in SPEAKERS for name in found.tiers)
+    names = list(found.tiers)
+    own = own_tiers(names, speaker, words=words)
     aligned = [name for name, entries in found.tiers.items() if entries]
-    if len(named) == 1:
-        return [_aligned(path, found.slots, *entry) for entry in found.tiers[named[0]]]
-    if len(aligned) == 1 and (speaker is None or not other):
-        return [_aligned(path, found.slots, *entry) for entry in found.tiers[aligned[0]]]
+    if own is not None:
+        return [entry for i in own for entry in _tier(path, found, names[i])]
+    if len(aligned) == 1 and (speaker is None or not names_speakers(names)):
+        return _tier(path, found, aligned[0])
     tiers = f"tiers {name_some(found.tiers)}" if found.tiers else "no tier"
     wanted = f"one named {speaker!r}" if speaker else "one with time-aligned annotations"
     raise TranscriptError(f"{path}: found {tiers}, expected {wanted}; rename the tier in ELAN")
+
+
+def read_eaf_words(path: Path, speaker: str | None = None) -> list[Timed]:
+    """As :func:`read_eaf`, words rather than speech."""
+    return read_eaf(path, speaker, words=True)
+
+
+def eaf_text(
+    lanes: Sequence[Lane], media: Sequence[str] = (), date: str = "1970-01-01T00:00:00+00:00"
+) -> str:
+    """Lanes as an ELAN document (EAF 3.0), one tier a lane.
+
+    An entry with a blank text is labelled ``-``. What has no duration is 1 ms long, in a tier of
+    its own: ELAN has no annotations without one.
+
+    Parameters
+    ----------
+    lanes : sequence of Lane
+    media : sequence of str
+        Paths of the audio, which starts where the recording does.
+    date : str
+        Of the document, ISO 8601.
+    """
+    tiers = [tier for lane in lanes for tier in as_tiers(lane)]
+    slots: list[int] = []
+    body: list[str] = []
+    for tier in tiers:
+        attributes = f'LINGUISTIC_TYPE_REF="default-lt" TIER_ID={quoteattr(clean(tier.name))}'
+        body.append(f"    <TIER {attributes}>")
+        for start, end, text in tier.entries:
+            first = len(slots) + 1
+            slots += [start, start + 1 if tier.points else end]
+            body += [
+                "        <ANNOTATION>",
+                f'            <ALIGNABLE_ANNOTATION ANNOTATION_ID="a{first // 2 + 1}"'
+                f' TIME_SLOT_REF1="ts{first}" TIME_SLOT_REF2="ts{first + 1}">',
+                f"                <ANNOTATION_VALUE>{escape(label(text))}</ANNOTATION_VALUE>",
+                "            </ALIGNABLE_ANNOTATION>",
+                "        </ANNOTATION>",
+            ]
+        body.append("    </TIER>")
+    order = sorted(range(len(slots)), key=lambda i: slots[i])
+    times = [
+        f'        <TIME_SLOT TIME_SLOT_ID="ts{i + 1}" TIME_VALUE="{slots[i]}"/>' for i in order
+    ]
+    return (
+        "\n".join(
+            [
+                '<?xml version="1.0" encoding="UTF-8"?>',
+                '<ANNOTATION_DOCUMENT AUTHOR="flexi_score"'
+                f" DATE={quoteattr(clean(date))}"
+                ' FORMAT="3.0" VERSION="3.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+                ' xsi:noNamespaceSchemaLocation="http://www.mpi.nl/tools/elan/EAFv3.0.xsd">',
+                '    <HEADER MEDIA_FILE="" TIME_UNITS="milliseconds">',
+                *map(_descriptor, media),
+                f'        <PROPERTY NAME="lastUsedAnnotationId">{len(slots) // 2}</PROPERTY>',
+                "    </HEADER>",
+                "    <TIME_ORDER>",
+                *times,
+                "    </TIME_ORDER>",
+                *body,
+                '    <LINGUISTIC_TYPE GRAPHIC_REFERENCES="false" LINGUISTIC_TYPE_ID="default-lt"'
+                ' TIME_ALIGNABLE="true"/>',
+                *(
+                    f'    <CONSTRAINT DESCRIPTION="{what}" STEREOTYPE="{name}"/>'
+                    for name, what in _CONSTRAINTS.items()
+                ),
+                "</ANNOTATION_DOCUMENT>",
+            ]
+        )
+        + "\n"
+    )
+
+
+#: The stereotypes that every ELAN document declares, in words of our own.
+_CONSTRAINTS: Final = {
+    "Time_Subdivision": "Parts of the parent annotation in time, without gaps between them",
+    "Symbolic_Subdivision": "Parts of the parent annotation in order, without times",
+    "Symbolic_Association": "One annotation to each parent annotation",
+    "Included_In": "Annotations in time within the parent annotation, gaps allowed",
+}
+
+_MIME_TYPES: Final = {".wav": "audio/x-wav", ".mp3": "audio/mpeg"}
+
+
+def _descriptor(media: str) -> str:
+    path = Path(media)
+    url = quoteattr(clean(path.as_uri() if path.is_absolute() else path.as_posix()))
+    kind = _MIME_TYPES.get(path.suffix.lower(), "unknown")
+    return f'        <MEDIA_DESCRIPTOR MEDIA_URL={url} MIME_TYPE="{kind}"/>'
+
+
+def _tier(path: Path, found: "_Reader", name: str) -> list[Timed]:
+    entries = [_aligned(path, found.slots, *entry) for entry in found.tiers[name]]
+    if is_points(name):
+        return [entry._replace(end_ms=entry.start_ms) for entry in entries]
+    return entries
 
 
 #: Line, annotation id, first and last time slot, text.

@@ -2,38 +2,74 @@
 
 - ``{"text", "chunks": [{"text", "timestamp": [start, end]}]}`` (FLEXI, Full-Duplex-Bench, the
   transformers pipeline)
-- ``{"segments": [{"words": [{"word", "start", "end"}]}]}`` (WhisperX, faster-whisper, Whisper)
-- ``{"words": [{"word", "start", "end"}]}`` and a bare list of such words, ``text`` for ``word``
+- ``{"segments": [{"words": [{"word", "start", "end"}]}]}`` (WhisperX, faster-whisper, Whisper),
+  and the list of such segments alone (``dataclasses.asdict`` of faster-whisper's)
+- ``{"words": [{"word", "start", "end"}]}`` and a bare list of such words, ``text`` for ``word``,
+  ``start_time``, ``end_time`` for ``start``, ``end`` (NeMo's diarized transcripts)
+- ``{"timestamp": {"word": [...], "segment": [...]}}`` (NeMo's hypotheses)
+- ``[{"session_id", "speaker", "start_time", "end_time", "words": "a phrase"}]`` (SegLST)
 - for speech: ``{"duration", "segments": [{"start", "end"}]}``, a list of such, ``[[s, e], ...]``
+
+JSON Lines hold one item a line: any of those above, NeMo's manifest rows (``audio_filepath``,
+``offset``, ``duration``, ``text``, ``label``), or what ``flexi-score export`` writes (``kind``).
+
+Whisper's segments without word times are speech, not words: recognise again with word times. Of
+formats that have none (SegLST, NeMo's manifests), a segment is one entry of several words.
 """
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from flexi_score.errors import TranscriptError
-from flexi_score.formats.files import brief, load_json
-from flexi_score.formats.timed import Timed, timed
+from flexi_score.formats.delimited import KINDS, wanted_kind
+from flexi_score.formats.files import (
+    brief,
+    decode_json,
+    find_fault,
+    load_json,
+    name_some,
+    read_text,
+)
+from flexi_score.formats.timed import Timed, choose_label, timed
 from flexi_score.schema import SPEAKERS
 
-_EXPECTED = (
+_EXPECTED: Final = (
     'expected {"chunks": [{"text", "timestamp": [s, e]}]}, {"segments": [...]}, {"words": [...]} '
     "or a list of {start, end, word}, in seconds"
 )
+#: Names of an item's start and end, and of what it belongs to; the first that it has counts.
+_TIMES: Final = (("start", "end"), ("start_time", "end_time"))
+_TEXTS: Final = ("word", "text", "words", "segment")
+_SPEAKERS: Final = ("speaker", "speaker_label")
+_FILES: Final = ("audio_filepath", "session_id")
+
+
+class _Item(NamedTuple):
+    """One entry before its times are read: its place in the file, and the speaker it names."""
+
+    place: str
+    value: Any
+    speaker: str | None
+    start: Any
+    end: Any
+    text: str | None
 
 
 def read_json_words(path: Path, speaker: str | None = None) -> list[Timed]:
-    """Words of a JSON file; items labelled with the other speaker's name are left out.
+    """Words of one speaker of a JSON file.
 
     Raises
     ------
     TranscriptError
-        Where it is not JSON, in no known shape, or an item has no times.
+        Where it is not JSON, in no known shape, an item has no times, or the items' speakers leave
+        open who is meant.
     """
     return _read(path, speaker, want_words=True)
 
 
 def read_json_segments(path: Path, speaker: str | None = None) -> list[Timed]:
-    """Speech of a JSON file: its segments, or its words where it has words.
+    """Speech of one speaker of a JSON file: its segments, or its words where it has words.
 
     Raises
     ------
@@ -43,65 +79,161 @@ def read_json_segments(path: Path, speaker: str | None = None) -> list[Timed]:
     return _read(path, speaker, want_words=False)
 
 
+def read_json_lines_words(path: Path, speaker: str | None = None) -> list[Timed]:
+    """As :func:`read_json_words`, of JSON Lines."""
+    return _read_lines(path, read_text(path, TranscriptError), speaker, want_words=True)
+
+
+def read_json_lines_segments(path: Path, speaker: str | None = None) -> list[Timed]:
+    """As :func:`read_json_segments`, of JSON Lines."""
+    return _read_lines(path, read_text(path, TranscriptError), speaker, want_words=False)
+
+
 def _read(path: Path, speaker: str | None, want_words: bool) -> list[Timed]:
-    content = load_json(path, TranscriptError)
+    text = read_text(path, TranscriptError)
+    if _is_lines(text):  # NeMo calls its manifests .json
+        return _read_lines(path, text, speaker, want_words)
+    items = list(_items(path, load_json(path, TranscriptError), want_words))
+    return _entries(path, items, speaker)
+
+
+def _is_lines(text: str) -> bool:
+    """Whether each of two or more lines is a JSON object; told from the first two."""
+    lines = [line for line in text.split("\n", 2)[:2] if line.strip()]
+    return len(lines) == 2 and all(line.rstrip().endswith("}") and line.lstrip().startswith("{")
+                                   for line in lines)  # fmt: skip
+
+
+def _read_lines(path: Path, text: str, speaker: str | None, want_words: bool) -> list[Timed]:
+    rows: list[tuple[str, Any]] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        place = f"line {number}"
+        try:
+            value = decode_json(line)
+        except ValueError as cause:
+            reason = str(cause).replace("at line 1, column", "at column")
+            raise TranscriptError(f"{path}, {place}: {reason}") from None
+        if fault := find_fault(value, most_values=None):
+            raise TranscriptError(f"{path}, {place}: {fault}")
+        rows.append((place, value))
+    kinds = {str(v.get("kind")) if isinstance(v, dict) else "" for _, v in rows}
+    if kinds and kinds <= KINDS:
+        wanted = wanted_kind(path, kinds, want_words)
+        rows = [(place, value) for place, value in rows if value["kind"] == wanted]
+        items = [_exported(path, place, value) for place, value in rows]
+    elif rows and all(isinstance(v, dict) and not _is_item(v) for _, v in rows):
+        # Each line a whole transcript; of several recordings, that is not for one of them.
+        items = [item for _, value in rows for item in _items(path, value, want_words)]
+    else:
+        items = [_item(path, place, value) for place, value in rows]
+    return _entries(path, items, speaker)
+
+
+def _exported(path: Path, place: str, row: dict[str, Any]) -> _Item:
+    """A row of :func:`flexi_score.export`, in milliseconds."""
+    times = [row.get("start_ms"), row.get("end_ms")]
+    if not all(isinstance(t, int) and not isinstance(t, bool) for t in times):
+        raise TranscriptError(
+            f"{path}, {place}: found {brief(times)}, expected whole start_ms and end_ms"
+        )
+    start, end = (f"{t}e-3" for t in times)
+    text = row.get("text") if row["kind"] == "word" else None
+    return _Item(place, row, row.get("speaker"), start, end, text)
+
+
+def _items(path: Path, content: Any, want_words: bool) -> Iterator[_Item]:
+    """Entries of decoded JSON, whichever shape it has."""
     if isinstance(content, dict):
+        if isinstance(content.get("timestamp"), dict):
+            content = content["timestamp"]
         if "chunks" in content:
-            items = _items(path, "chunks", content["chunks"])
-            return _plain(path, "chunk", _own(items, speaker))
-        if "segments" in content:
-            items = _own(_items(path, "segments", content["segments"]), speaker)
-            worded = any("words" in item for item in items if isinstance(item, dict))
-            if worded or (items and want_words):
-                return _segments_of_words(path, items)
-            return _plain(path, "segment", items)
-        if "words" in content:
-            items = _items(path, "words", content["words"])
-            return _plain(path, "word", _own(items, speaker))
+            yield from _plain(path, "chunk", _list(path, "chunks", content["chunks"]))
+        elif "segments" in content:
+            items = _list(path, "segments", content["segments"])
+            if _worded(items) or (items and want_words):
+                yield from _words_of(path, items)
+            else:
+                yield from _plain(path, "segment", items)
+        elif "words" in content:
+            yield from _plain(path, "word", _list(path, "words", content["words"]))
+        elif "word" in content and isinstance(content["word"], list):
+            name = "word" if want_words or "segment" not in content else "segment"
+            yield from _plain(path, name, _list(path, name, content[name]))
+        elif _is_item(content):
+            yield from _plain(path, "item", [content])
+        else:
+            raise TranscriptError(f"{path}: found {brief(content)}; {_EXPECTED}")
     elif isinstance(content, list):
-        return _plain(path, "item", _own(content, speaker))
-    raise TranscriptError(f"{path}: found {brief(content)}; {_EXPECTED}")
+        yield from _words_of(path, content) if _worded(content) else _plain(path, "item", content)
+    else:
+        raise TranscriptError(f"{path}: found {brief(content)}; {_EXPECTED}")
 
 
-def _items(path: Path, name: str, value: Any) -> list[Any]:
+def _is_item(value: dict[str, Any]) -> bool:
+    """Whether an object is an entry rather than a transcript."""
+    known = ("start", "start_time", "audio_filepath")
+    return isinstance(value.get("timestamp"), list) or any(name in value for name in known)
+
+
+def _worded(items: Sequence[Any]) -> bool:
+    return any(isinstance(i, dict) and isinstance(i.get("words"), list) for i in items)
+
+
+def _list(path: Path, name: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise TranscriptError(f"{path}: {name}: found {brief(value)}, expected a list")
     return value
 
 
-def _own(items: list[Any], speaker: str | None) -> list[Any]:
-    """Items of a speaker, where items are labelled ``user`` and ``model``; else all."""
-
-    def label(item: Any) -> str:
-        return str(item.get("speaker", "")).lower() if isinstance(item, dict) else ""
-
-    if speaker is None or not any(label(item) in SPEAKERS for item in items):
-        return items
-    return [item for item in items if label(item) == speaker]
+def _plain(path: Path, what: str, values: list[Any]) -> Iterator[_Item]:
+    for i, value in enumerate(values):
+        yield _item(path, f"{what} {i}", value)
 
 
-def _plain(path: Path, what: str, items: list[Any]) -> list[Timed]:
-    entries = []
-    for i, item in enumerate(items):
-        place = f"{what} {i}"
-        if isinstance(item, list) and len(item) == 2:
-            entries.append(timed(path, place, item[0], item[1]))
-            continue
-        if not isinstance(item, dict):
-            raise TranscriptError(f"{path}, {place}: found {brief(item)}; {_EXPECTED}")
-        text = _text(path, place, item)
-        span = item.get("timestamp", [item.get("start"), item.get("end")])
-        if not isinstance(span, list) or len(span) != 2:
-            raise TranscriptError(
-                f"{path}, {place}: timestamp: found {brief(span)}, expected [start, end] in seconds"
-            )
-        shown = place if text is None else f"{place} ({brief(text)})"
-        entries.append(timed(path, shown, span[0], span[1], text))
-    return entries
+def _item(path: Path, place: str, value: Any) -> _Item:
+    if isinstance(value, list) and len(value) == 2:
+        return _Item(place, value, None, value[0], value[1], None)
+    if not isinstance(value, dict):
+        raise TranscriptError(f"{path}, {place}: found {brief(value)}; {_EXPECTED}")
+    if "audio_filepath" in value:
+        return _nemo_row(path, place, value)
+    text = _text(path, place, value)
+    span = value.get("timestamp", _span(value))
+    if not isinstance(span, list) or len(span) != 2:
+        raise TranscriptError(
+            f"{path}, {place}: timestamp: found {brief(span)}, expected [start, end] in seconds"
+        )
+    shown = place if text is None else f"{place} ({brief(text)})"
+    if "start_offset" in value and span == [None, None]:
+        raise TranscriptError(
+            f"{path}, {shown}: has start_offset and end_offset, which count frames of the model; "
+            "expected start and end in seconds, as newer NeMo writes them"
+        )
+    return _Item(shown, value, _speaker(value), span[0], span[1], text)
 
 
-def _segments_of_words(path: Path, segments: list[Any]) -> list[Timed]:
-    entries: list[Timed] = []
+def _nemo_row(path: Path, place: str, value: dict[str, Any]) -> _Item:
+    """A row of a NeMo manifest: a stretch of an audio file."""
+    # To be recognised or diarized still: the row says nothing about speech.
+    text = _text(path, place, value)
+    who = value.get("label", _speaker(value))
+    if value.get("duration") is None or who == "infer":
+        raise TranscriptError(
+            f"{path}, {place}: a row without a result (label {brief(who)}, duration "
+            f"{brief(value.get('duration'))}); give the transcript or RTTM that NeMo made of it"
+        )
+    start = value.get("offset", 0) or 0
+    at = timed(path, place, start, start)
+    length = timed(path, f"{place}: duration", 0, value["duration"])
+    return _Item(
+        place, value, None if who is None else str(who), start,
+        f"{at.start_ms + length.end_ms}e-3", text,
+    )  # fmt: skip
+
+
+def _words_of(path: Path, segments: list[Any]) -> Iterator[_Item]:
     for i, segment in enumerate(segments):
         place = f"segment {i}"
         if not isinstance(segment, dict) or not isinstance(segment.get("words"), list):
@@ -115,18 +247,61 @@ def _segments_of_words(path: Path, segments: list[Any]) -> list[Timed]:
             if not isinstance(word, dict):
                 raise TranscriptError(f"{path}, {inner}: found {brief(word)}; {_EXPECTED}")
             text = _text(path, inner, word)
-            start, end = word.get("start"), word.get("end")
+            start, end = _span(word)
             if start is None and end is None and "start" not in word:
                 # WhisperX leaves out the times of what it cannot align, as "2014": the word
                 # counts, but adds no speech, at the end of the word before it.
                 start = end = last
-            entries.append(timed(path, f"{inner} ({brief(text)})", start, end, text or ""))
+            who = _speaker(word) or _speaker(segment)
+            yield _Item(f"{inner} ({brief(text)})", word, who, start, end, text or "")
             last = end
-    return entries
 
 
-def _text(path: Path, place: str, item: dict[str, Any]) -> str | None:
-    text = item.get("word", item.get("text"))
+def _entries(path: Path, items: list[_Item], speaker: str | None) -> list[Timed]:
+    """Entries of one speaker, with their times."""
+    files = {
+        str(item.value[key])
+        for item in items
+        for key in _FILES
+        if isinstance(item.value, dict) and item.value.get(key) is not None
+    }
+    if len(files) > 1:
+        raise TranscriptError(
+            f"{path}: found recordings {name_some(sorted(files))}, expected one; split the file "
+            "into one a recording"
+        )
+    labels = [item.speaker for item in items]
+    named = [label for label in labels if label is not None]
+    own = [True] * len(items)
+    if named:
+        if any(label.strip().lower() in SPEAKERS for label in named) and len(named) < len(items):
+            place = next(item.place for item in items if item.speaker is None)
+            raise TranscriptError(
+                f"{path}, {place}: names no speaker, as others do; expected 'user' or 'model'"
+            )
+        mine = iter(choose_label(path, "speakers", named, speaker))
+        own = [label is None or next(mine) for label in labels]
+    return [
+        timed(path, item.place, item.start, item.end, item.text)
+        for item, keep in zip(items, own, strict=True)
+        if keep
+    ]
+
+
+def _span(value: dict[str, Any]) -> list[Any]:
+    for start, end in _TIMES:
+        if start in value or end in value:
+            return [value.get(start), value.get(end)]
+    return [None, None]
+
+
+def _text(path: Path, place: str, value: dict[str, Any]) -> str | None:
+    text = next((value[name] for name in _TEXTS if value.get(name) is not None), None)
     if text is not None and not isinstance(text, str):
         raise TranscriptError(f"{path}, {place}: found {brief(text)}, expected text")
     return text
+
+
+def _speaker(value: dict[str, Any]) -> str | None:
+    found = next((value[name] for name in _SPEAKERS if value.get(name) is not None), None)
+    return None if found is None else str(found)

@@ -1,11 +1,14 @@
 """Speech from RTTM (NIST): ``SPEAKER file channel start duration <NA> <NA> label <NA> <NA>``."""
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import name_some, read_text
+from flexi_score.formats.lanes import seconds
 from flexi_score.formats.timed import Timed, choose_label, timed
+from flexi_score.schema import Speaker
 
 
 def read_rttm(path: Path, speaker: str | None = None) -> list[Timed]:
@@ -43,6 +46,15 @@ def read_rttm_files(path: Path, speaker: str) -> dict[str, list[Timed]]:
         own = choose_label(path, f"file {name!r}: speakers", [labels[i] for i in numbers], speaker)
         found[name] = [entries[i] for i, keep in zip(numbers, own, strict=True) if keep]
     return found
+
+
+def rttm_text(name: str, speech: Mapping[Speaker, Sequence[Timed]]) -> str:
+    """Speech of each speaker as RTTM, sorted by start. `name` and speakers have no white space."""
+    rows = sorted((e.start_ms, e.end_ms, who) for who, entries in speech.items() for e in entries)
+    return "".join(
+        f"SPEAKER {name} 1 {seconds(start)} {seconds(end - start)} <NA> <NA> {who} <NA> <NA>\n"
+        for start, end, who in rows
+    )
 
 
 def _read_lines(path: Path) -> tuple[list[Timed], list[str], list[str]]:

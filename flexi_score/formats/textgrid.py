@@ -1,4 +1,4 @@
-"""Words and speech from Praat TextGrids, long and short text format.
+"""Praat TextGrids: words and speech from both text formats; lanes into the long one.
 
 As in Praat, a text file's values are its quoted strings (a quote inside is doubled), its
 free-standing numbers and its ``<flags>``; all other words are decoration. So one reader serves
@@ -6,13 +6,22 @@ both formats.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import name_some, read_text
+from flexi_score.formats.lanes import (
+    Lane,
+    Tier,
+    as_tiers,
+    clean,
+    label,
+    names_speakers,
+    own_tiers,
+    seconds,
+)
 from flexi_score.formats.timed import Timed, timed
-from flexi_score.schema import SPEAKERS
 
 _VALUE = re.compile(
     r'"(?P<text>(?:[^"]|"")*)"'
@@ -22,15 +31,11 @@ _VALUE = re.compile(
 )
 
 
-class Tier(NamedTuple):
-    """One interval tier: its name and its labelled intervals, blank ones left out."""
-
-    name: str
-    entries: list[Timed]
-
-
-def read_textgrid(path: Path, speaker: str | None = None) -> list[Timed]:
+def read_textgrid(path: Path, speaker: str | None = None, *, words: bool = False) -> list[Timed]:
     """Labelled intervals of the tier named after the speaker, or of the only interval tier.
+
+    Where there is a tier ``user words`` as well as ``user``, words are read from it, and speech
+    from the other. Points of a tier ``user words (points)`` are words without duration.
 
     Raises
     ------
@@ -38,19 +43,89 @@ def read_textgrid(path: Path, speaker: str | None = None) -> list[Timed]:
         Where the file is malformed, or it is open which tier is meant.
     """
     tiers = read_tiers(path)
-    named = [tier for tier in tiers if tier.name.strip().lower() == speaker]
-    other = any(tier.name.strip().lower() in SPEAKERS for tier in tiers)
-    if len(named) == 1:
-        return named[0].entries
-    if len(tiers) == 1 and (speaker is None or not other):
-        return tiers[0].entries
-    found = f"tiers {name_some(tier.name for tier in tiers)}" if tiers else "no tier"
+    names = [tier.name for tier in tiers]
+    own = own_tiers(names, speaker, words=words)
+    if own is not None:
+        return [entry for i in own for entry in tiers[i].entries]
+    intervals = [tier for tier in tiers if not tier.points]
+    if len(intervals) == 1 and (speaker is None or not names_speakers(names)):
+        return intervals[0].entries
+    found = f"tiers {name_some(tier.name for tier in intervals)}" if intervals else "no tier"
     wanted = f"one named {speaker!r}" if speaker else "one"
     raise TranscriptError(f"{path}: found interval {found}, expected {wanted}; rename the tier")
 
 
+def read_textgrid_words(path: Path, speaker: str | None = None) -> list[Timed]:
+    """As :func:`read_textgrid`, words rather than speech."""
+    return read_textgrid(path, speaker, words=True)
+
+
+def textgrid_text(lanes: Sequence[Lane], end_ms: int) -> str:
+    """Lanes as a TextGrid in the long text format.
+
+    Intervals tile their tier, as Praat wants it: silence between two is an interval without a
+    label. An entry with a blank text is labelled ``-``.
+
+    Parameters
+    ----------
+    lanes : sequence of Lane
+    end_ms : int
+        End of the recording; the grid ends later where an entry does.
+    """
+    tiers = [tier for lane in lanes for tier in as_tiers(lane)]
+    last = max([end_ms, 1, *(entry.end_ms for tier in tiers for entry in tier.entries)])
+    span = ["xmin = 0 ", f"xmax = {seconds(last)} "]
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", *span,
+             "tiers? <exists> ", f"size = {len(tiers)} ", "item []: "]  # fmt: skip
+    for number, tier in enumerate(tiers, 1):
+        kind = "TextTier" if tier.points else "IntervalTier"
+        lines += [
+            f"    item [{number}]:",
+            f'        class = "{kind}" ',
+            f"        name = {_quoted(tier.name)} ",
+            *(f"        {line}" for line in span),
+        ]
+        lines += _points(tier.entries) if tier.points else _tiles(tier.entries, last)
+    return "\n".join(lines) + "\n"
+
+
+def _tiles(entries: Sequence[Timed], last: int) -> list[str]:
+    tiles, at = [], 0
+    for start, end, text in entries:
+        if start > at:
+            tiles.append((at, start, ""))
+        tiles.append((start, end, label(text)))
+        at = end
+    if at < last:
+        tiles.append((at, last, ""))
+    lines = [f"        intervals: size = {len(tiles)} "]
+    for number, (start, end, text) in enumerate(tiles, 1):
+        lines += [
+            f"        intervals [{number}]:",
+            f"            xmin = {seconds(start)} ",
+            f"            xmax = {seconds(end)} ",
+            f"            text = {_quoted(text)} ",
+        ]
+    return lines
+
+
+def _points(entries: Sequence[Timed]) -> list[str]:
+    lines = [f"        points: size = {len(entries)} "]
+    for number, (at, _, text) in enumerate(entries, 1):
+        lines += [
+            f"        points [{number}]:",
+            f"            number = {seconds(at)} ",
+            f"            mark = {_quoted(label(text))} ",
+        ]
+    return lines
+
+
+def _quoted(text: str) -> str:
+    return '"' + clean(text).replace('"', '""') + '"'
+
+
 def read_tiers(path: Path) -> list[Tier]:
-    """All interval tiers of a TextGrid.
+    """All tiers of a TextGrid; intervals and points with a blank label are left out.
 
     Raises
     ------
@@ -75,8 +150,13 @@ def read_tiers(path: Path) -> list[Tier]:
         if tier_class == "IntervalTier":
             tiers.append(Tier(name, _intervals(path, values, name, size)))
         elif tier_class == "TextTier":
-            for _ in range(size):
-                values.number(), values.text()
+            points = []
+            for i in range(1, size + 1):
+                at, text = values.number(), values.text()
+                place = f"line {values.line} (tier {name!r}, point {i})"
+                if text.strip():
+                    points.append(timed(path, place, at, at, text))
+            tiers.append(Tier(name, points, points=True))
         else:
             raise TranscriptError(
                 f"{path}, line {values.line}: found tier class {tier_class!r}, expected "

@@ -47,7 +47,7 @@ def load_tracks(
     channels = store.read_rows(archive, "channels", _keys(rows, "key"))
     rows, failures = _usable(rows, channels, archive, settings)
     speech = {s: _speech(archive, rows, channels, s, settings) for s in SPEAKERS}
-    words = {s: _words(archive, rows, s, settings) for s in SPEAKERS}
+    words = {s: load_words(archive, rows, s, settings) for s in SPEAKERS}
     for speaker in SPEAKERS:
         speech[speaker] = _speech_of_words(rows, speaker, speech[speaker], words[speaker])
     guessed = channels.filter(pl.col("estimated")).select("detector", user_key="key")
@@ -170,7 +170,15 @@ def _flat(lists: pl.Series) -> tuple[NDArray[Any], Ints]:
     return lists.explode().drop_nulls().to_numpy(), offsets
 
 
-def _words(archive: Path, rows: pl.DataFrame, speaker: Speaker, settings: Settings) -> Words:
+def load_words(archive: Path, rows: pl.DataFrame, speaker: Speaker, settings: Settings) -> Words:
+    """Words of one speaker of archived recordings, in the recordings' own time.
+
+    Parameters
+    ----------
+    archive, rows, settings
+        As in :func:`load_tracks`.
+    speaker : {"user", "model"}
+    """
     n = len(rows)
     keys = rows[f"{speaker}_words_key"]
     stored = store.read_rows(archive, "words", keys.drop_nulls())

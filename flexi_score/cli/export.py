@@ -1,0 +1,130 @@
+"""``flexi-score export`` and ``formats``: a run in the formats of other tools."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from flexi_score.cli.app import OK, Quiet, app
+
+
+@app.command
+def export(
+    run: Annotated[Path, Parameter(name="RUN")],
+    *,
+    format_: Annotated[
+        list[str],
+        Parameter(
+            name="--format",
+            negative="",
+            help="Formats, by commas or repeated, or all; flexi-score formats lists them.",
+        ),
+    ],
+    out: Annotated[Path | None, Parameter(help="Folder to write to [RUN/export].")] = None,
+    recordings: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="Ids of recordings, by commas or repeated [all]."),
+    ] = None,
+    archive: Annotated[
+        Path | None, Parameter(help="Where the words are [the run folder's archive].")
+    ] = None,
+    overwrite: Annotated[
+        bool, Parameter(negative="", help="Replace files that are there.")
+    ] = False,
+    quiet: Quiet = False,
+) -> int:
+    """Write the recordings of RUN for other tools: events, words, annotations, decided moments.
+
+    Beside the files are index.json (which file is which recording's) and manifest.jsonl: correct a
+    file, then score the folder, and what you corrected replaces what was detected.
+
+    Try:
+
+        flexi-score export calls.run --format textgrid --out grids
+        flexi-score export calls.run --format eaf,webvtt --recordings call-17,call-18
+        flexi-score score grids --asr none
+    """  # fmt: skip
+    from flexi_score.cli.app import OK as done
+    from flexi_score.exports.folder import EXPORTS
+    from flexi_score.exports.folder import export as write_export
+    from flexi_score.runs import read_run
+
+    stored = read_run(run)
+    known = set(stored.recordings["recording"])
+    wanted = None if recordings is None else _split(recordings, known)
+    formats = _split(format_, set(EXPORTS))
+    with _Counter(quiet) as counter:
+        made = write_export(
+            stored, out or run / "export", list(EXPORTS) if formats == ["all"] else formats,
+            recordings=wanted, archive=archive, overwrite=overwrite, progress=counter,
+        )  # fmt: skip
+    for note in made.notes:
+        print(note, file=sys.stderr)
+    print(f"{made.folder}: {len(made.names)} recordings, {len(made.files)} files; "
+          "index.json says which is which, manifest.jsonl scores them again")  # fmt: skip
+    return done
+
+
+@app.command
+def formats() -> int:
+    """List the formats of transcripts and segments: what is read, what is written, to what time.
+
+    Try:
+
+        flexi-score formats
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from flexi_score.formats import FORMATS
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("format", "files", "read", "written as", "times", "holds"):
+        table.add_column(heading, overflow="fold")
+    for name, known in FORMATS.items():
+        cells = (
+            name, " ".join(known.extensions) or ".txt", "yes" if known.words else "no",
+            f"--format {known.export}" if known.export else "no", known.times, known.holds,
+        )  # fmt: skip
+        table.add_row(*map(Text, cells))
+    Console().print(table)
+    return OK
+
+
+def _split(values: list[str], known: set[str]) -> list[str]:
+    """Values given one by one or by commas; one that is known as it is stays whole."""
+    found = []
+    for value in values:
+        found += [value] if value in known else [v.strip() for v in value.split(",") if v.strip()]
+    return found
+
+
+class _Counter:
+    """Says on stderr how many recordings are done, once it takes over two seconds."""
+
+    def __init__(self, quiet: bool) -> None:
+        import time
+
+        self._quiet = quiet
+        self._start = self._last = time.monotonic()
+        self._shown = False
+
+    def __enter__(self) -> "_Counter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            print(file=sys.stderr)
+
+    def __call__(self, done: int, total: int) -> None:
+        import time
+
+        now = time.monotonic()
+        if self._quiet or now - self._start < 2 or (now - self._last < 0.5 and done < total):
+            return
+        self._last, self._shown = now, True
+        left = (now - self._start) / done * (total - done)
+        end = "" if sys.stderr.isatty() else "\n"
+        print(f"\r{done}/{total} recordings, {left:.0f} s left ", end=end, file=sys.stderr)

@@ -1,0 +1,6 @@
+"""Runs in the formats of other tools, and back: see :func:`export`."""
+
+from flexi_score.exports.folder import Exported, export
+from flexi_score.exports.pyannote import to_pyannote
+
+__all__ = ["Exported", "export", "to_pyannote"]

@@ -1,0 +1,139 @@
+"""Lhotse manifests of a run: ``recordings.jsonl.gz`` and ``supervisions.jsonl.gz``.
+
+Written after the manifests that lhotse 1.33 writes itself; lhotse is not needed.
+"""
+
+import gzip
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from flexi_score.errors import AudioError
+from flexi_score.exports.source import Recording
+from flexi_score.exports.writers import json_line
+from flexi_score.schema import SPEAKERS, Speaker
+
+
+class _Audio(NamedTuple):
+    """A file: path, channels, sample rate, number of samples."""
+
+    path: str
+    n_channels: int
+    rate_hz: int
+    n_samples: int
+
+
+class Place(NamedTuple):
+    """Where a speaker's speech is: a recording of lhotse's, its channel, where it starts."""
+
+    recording: str
+    channel: int
+    offset_ms: int
+
+
+def lhotse_lines(recording: Recording) -> tuple[str, str, str | None]:
+    """Lines of both manifests, and why there is no recording, where there is none.
+
+    A pair of mono files that start together and are equally long is one recording of two sources;
+    any other pair is two recordings, ``NAME-user`` and ``NAME-model``, whose supervisions count
+    from their own start. Supervisions are IPUs, ids are the names of files, and ``custom`` of a
+    supervision has the recording's own id (lhotse's recordings have no such place).
+    """
+    try:
+        recordings, places = _recordings(recording)
+        problem = None
+    except (AudioError, OSError) as error:
+        recordings, problem = [], str(error)
+        places = {s: Place(recording.name, i, 0) for i, s in enumerate(SPEAKERS)}
+    return (
+        "".join(json_line(row) for row in recordings),
+        "".join(json_line(row) for s in SPEAKERS for row in _supervisions(recording, s, places[s])),
+        problem,
+    )
+
+
+def compressed(text: str) -> bytes:
+    """Text as gzip, the same bytes every time."""
+    return gzip.compress(text.encode(), mtime=0)
+
+
+def _recordings(recording: Recording) -> tuple[list[dict[str, Any]], dict[Speaker, Place]]:
+    row, name = recording.row, recording.name
+    if row["audio"]:
+        audio = _probe(row["audio"])
+        sources = [_source(audio, list(range(audio.n_channels)))]
+        places = {s: Place(name, int(row[f"{s}_channel"] or 0), 0) for s in SPEAKERS}
+        return [_recording(name, sources, audio)], places
+    if not row["user_audio"] or not row["model_audio"]:
+        raise AudioError(f"{recording.id}: has no audio")
+    pair = {s: _probe(row[f"{s}_audio"]) for s in SPEAKERS}
+    offsets = {s: int(row[f"{s}_offset_ms"] or 0) for s in SPEAKERS}
+    user, model = (pair[s] for s in SPEAKERS)
+    if not any(offsets.values()) and user[1:] == model[1:] and user.n_channels == 1:
+        sources = [_source(pair[s], [i]) for i, s in enumerate(SPEAKERS)]
+        places = {s: Place(name, i, 0) for i, s in enumerate(SPEAKERS)}
+        return [_recording(name, sources, user)], places
+    rows = [
+        _recording(f"{name}-{s}", [_source(pair[s], list(range(pair[s].n_channels)))],
+                   pair[s])
+        for s in SPEAKERS
+    ]  # fmt: skip
+    return rows, {s: Place(f"{name}-{s}", 0, offsets[s]) for s in SPEAKERS}
+
+
+def _probe(path: str) -> _Audio:
+    from flexi_score.audio import probe
+
+    info = probe(path)
+    if info.n_frames is None:
+        raise AudioError(f"{path}: does not say how long it is; write it to a file again")
+    return _Audio(path, info.n_channels, info.sample_rate_hz, info.n_frames)
+
+
+def _source(audio: _Audio, channels: list[int]) -> dict[str, Any]:
+    return {"type": "file", "channels": channels, "source": audio.path}
+
+
+def _recording(name: str, sources: list[dict[str, Any]], audio: _Audio) -> dict[str, Any]:
+    return {
+        "id": name,
+        "sources": sources,
+        "sampling_rate": audio.rate_hz,
+        "num_samples": audio.n_samples,
+        "duration": audio.n_samples / audio.rate_hz,
+        "channel_ids": sorted(channel for source in sources for channel in source["channels"]),
+    }
+
+
+def _supervisions(recording: Recording, speaker: Speaker, place: Place) -> Iterator[dict[str, Any]]:
+    words = recording.words[speaker]
+    at = 0
+    ipus = recording.spans("ipu", speaker)
+    for i, (start, end, text) in enumerate(ipus):
+        row = {
+            "id": f"{recording.name}-{speaker}-{i}",
+            "recording_id": place.recording,
+            "start": (start - place.offset_ms) / 1000,
+            "duration": (end - start) / 1000,
+            "channel": place.channel,
+            "speaker": speaker,
+            "custom": {
+                "recording": recording.id,
+                "system": recording.row["system"],
+                "scenario": recording.row["scenario"],
+            },
+        }
+        if text is not None:
+            row["text"] = text
+        if words is not None:
+            # Each word once: with the IPU nearest to its middle.
+            inside = []
+            until = (end + ipus[i + 1].start_ms) / 2 if i + 1 < len(ipus) else float("inf")
+            while at < len(words) and (words[at].start_ms + words[at].end_ms) / 2 < until:
+                word = words[at]
+                inside.append(
+                    [word.text or "", (word.start_ms - place.offset_ms) / 1000,
+                     (word.end_ms - word.start_ms) / 1000, None]
+                )  # fmt: skip
+                at += 1
+            row["alignment"] = {"word": inside}
+        yield row

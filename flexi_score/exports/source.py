@@ -1,0 +1,246 @@
+"""What there is to export of a run: its recordings with their events, scores and words."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from flexi_score import archive as store
+from flexi_score.config import Settings
+from flexi_score.errors import ArchiveError, InputError
+from flexi_score.exports.names import safe_names
+from flexi_score.formats.files import name_some
+from flexi_score.formats.timed import Timed
+from flexi_score.pipeline import Run
+from flexi_score.runs import StoredRun, read_run
+from flexi_score.schema import EVENTS, SCORES, SPEAKERS, Speaker
+from flexi_score.segment.load import load_words
+from flexi_score.segment.tracks import Words
+
+#: Recordings that are taken apart at a time.
+_BATCH: Final = 500
+#: Names of files that are not a recording's.
+_OWN_FILES: Final = ("index", "manifest")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording to export.
+
+    Attributes
+    ----------
+    id, name : str
+        As in the run, and as a file is called.
+    row : mapping
+        :data:`flexi_score.schema.RECORDINGS` and ``duration_ms``.
+    events, scores : list of mapping
+        Rows of :data:`flexi_score.schema.EVENTS` and :data:`flexi_score.schema.SCORES`.
+    words : mapping
+        Words of each speaker; None where they are not known.
+    partial : bool
+        The words are those of short utterances only.
+    """
+
+    id: str
+    name: str
+    row: Mapping[str, Any]
+    events: Sequence[Mapping[str, Any]]
+    scores: Sequence[Mapping[str, Any]]
+    words: Mapping[Speaker, list[Timed] | None]
+    partial: bool
+
+    @property
+    def duration_ms(self) -> int:
+        """Length of the recording."""
+        return int(self.row["duration_ms"])
+
+    def spans(self, kind: str, speaker: str) -> list[Timed]:
+        """Events of a kind and speaker."""
+        return [
+            Timed(e["start_ms"], e["end_ms"], e["text"])
+            for e in self.events
+            if e["kind"] == kind and e["speaker"] == speaker
+        ]
+
+    def is_known(self, speaker: Speaker) -> bool:
+        """Whether anything is known of a speaker; one who is not known is not silent."""
+        given = ("audio", f"{speaker}_audio", f"{speaker}_words", f"{speaker}_speech")
+        return any(self.row.get(name) for name in given) or any(
+            e["speaker"] == speaker for e in self.events
+        )
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run to export; ``notes`` say what it lacks, ``wordless`` why it has no words at all."""
+
+    label: str
+    created: str
+    recordings: pl.DataFrame
+    events: pl.DataFrame
+    scores: pl.DataFrame
+    words: pl.DataFrame
+    worded: Mapping[Speaker, Mapping[str, bool]]
+    notes: list[str] = field(default_factory=list)
+    wordless: str | None = None
+
+    def __iter__(self) -> Iterator[Recording]:
+        """Recordings one by one, in the order of the run."""
+        for batch in self.recordings.iter_slices(_BATCH):
+            here = pl.col("recording").is_in(batch["recording"].implode())
+            events = _grouped(self.events.filter(here))
+            scores = _grouped(self.scores.filter(here))
+            words = _grouped(self.words.filter(here))
+            for row in batch.iter_rows(named=True):
+                key = row["recording"]
+                said = {
+                    s: [
+                        Timed(w["start_ms"], w["end_ms"], w["text"])
+                        for w in words.get(key, ())
+                        if w["speaker"] == s
+                    ]
+                    for s in SPEAKERS
+                }
+                yield Recording(
+                    key, row["name"], row, events.get(key, []), scores.get(key, []),
+                    {s: said[s] if key in self.worded[s] else None for s in SPEAKERS},
+                    any(self.worded[s].get(key, False) for s in SPEAKERS),
+                )  # fmt: skip
+
+
+def load_source(
+    run: str | Path | StoredRun | Run,
+    recordings: Sequence[str] | None = None,
+    archive: str | Path | None = None,
+) -> Source:
+    """Read what there is to export.
+
+    Parameters
+    ----------
+    run : path, StoredRun or Run
+        A run folder, or what :func:`flexi_score.score` returned.
+    recordings : sequence of str, optional
+        Ids of those wanted; all if not given.
+    archive : path, optional
+        Where the words of a run folder are; its own ``archive`` if not given.
+
+    Raises
+    ------
+    InputError
+        Where it is no run, or has no recording of a wanted id.
+    ArchiveError
+        Where the archive that was named is none, or is damaged.
+    """
+    if isinstance(run, Run):
+        words, worded = _words_of(run.recordings, run.structure.tracks.user_words,
+                                  run.structure.tracks.model_words)  # fmt: skip
+        notes: list[str] = []
+        wordless = None if any(worded.values()) else "the run has no transcripts"
+        label, failures = "run", run.failures
+        source: Run | StoredRun = run
+    else:
+        source = run if isinstance(run, StoredRun) else read_run(run)
+        label, failures = source.name, source.failures
+        words, worded, notes, wordless = _archived_words(source, archive)
+    table = source.recordings
+    table = table.with_columns(
+        name=pl.Series(safe_names(table["recording"].to_list(), _OWN_FILES), dtype=pl.String)
+    )
+    if recordings is not None:
+        known = set(table["recording"])
+        for name in recordings:
+            if name not in known:
+                raise InputError(_not_there(name, table, failures))
+        table = table.filter(pl.col("recording").is_in(pl.Series(recordings).implode()))
+    elif len(failures):
+        notes.append(f"{len(failures)} recordings that failed have nothing to export")
+    return Source(
+        label, str(source.info.get("created", "")), table,
+        source.events.select(EVENTS.names()), source.scores.select(SCORES.names()),
+        words, worded, notes, wordless,
+    )  # fmt: skip
+
+
+def _not_there(name: str, table: pl.DataFrame, failures: pl.DataFrame) -> str:
+    failed = failures.filter(pl.col("recording") == name)
+    if len(failed):
+        return f"recording {name!r}: failed, so there is nothing to export: {failed['reason'][0]}"
+    near = get_close_matches(name, table["recording"].to_list(), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it has {name_some(table['recording'])}"
+    return f"recording {name!r}: not in this run; {hint}"
+
+
+_WORDS: Final = pl.Schema(
+    {
+        "recording": pl.String,
+        "speaker": pl.String,
+        "start_ms": pl.Int64,
+        "end_ms": pl.Int64,
+        "text": pl.String,
+    }
+)
+_Worded = dict[Speaker, dict[str, bool]]
+
+
+def _archived_words(
+    run: StoredRun, archive: str | Path | None
+) -> tuple[pl.DataFrame, _Worded, list[str], str | None]:
+    none: _Worded = {s: {} for s in SPEAKERS}
+    folder = Path(archive) if archive is not None else run.folder / "archive"
+    if archive is None and not store.is_archive(folder):
+        reason = (
+            f"{run.folder}: has no archive, which holds the words: they are left out; name the "
+            "archive that was scored with --archive"
+        )
+        return _WORDS.to_frame(), none, [reason], reason
+    folder = store.open_archive(folder)
+    rows = store.read_recordings(folder)
+    wanted = run.recordings.select("recording")
+    rows = wanted.join(rows, on="recording", how="inner", maintain_order="left")
+    if archive is not None and not len(rows) and len(wanted):
+        raise ArchiveError(f"{folder}: holds none of the recordings of {run.folder}")
+    settings: Settings = run.settings
+    user, model = (load_words(folder, rows, s, settings) for s in SPEAKERS)
+    words, worded = _words_of(rows, user, model)
+    notes, wordless = [], None
+    if lost := len(wanted) - len(rows):
+        notes.append(f"{folder}: does not hold {lost} of the recordings; their words are left out")
+    if not any(worded.values()) and len(rows):
+        wordless = f"{folder}: holds no transcripts (--asr none?), so there are no words"
+        notes.append(wordless)
+    return words, worded, notes, wordless
+
+
+def _words_of(recordings: pl.DataFrame, user: Words, model: Words) -> tuple[pl.DataFrame, _Worded]:
+    """Words as a table, and of which recordings they are known: True where only in part."""
+    names = recordings["recording"]
+    tables, worded = [], {}
+    for speaker, words in zip(SPEAKERS, (user, model), strict=True):
+        tables.append(
+            pl.DataFrame(
+                {
+                    "recording": names.gather(words.rec),
+                    "speaker": pl.repeat(speaker, len(words.rec), dtype=pl.String, eager=True),
+                    "start_ms": words.start_ms,
+                    "end_ms": words.end_ms,
+                    "text": words.text,
+                },
+                schema=_WORDS,
+            )
+        )
+        known = pl.Series(words.known)
+        partial = words.heard_ms > 0 if words.heard_ms is not None else known & False
+        ids = names.filter(known).to_list()
+        worded[speaker] = dict(zip(ids, pl.Series(partial).filter(known).to_list(), strict=True))
+    return pl.concat(tables), worded
+
+
+def _grouped(table: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Rows of each recording; plain ones, as many small tables take longer to handle."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in table.iter_rows(named=True):
+        found.setdefault(row["recording"], []).append(row)
+    return found
