@@ -21,6 +21,7 @@ from flexi_score.config import load_settings, setting_names
 from flexi_score.errors import InputError, SettingsError
 from flexi_score.metrics import METRICS, profile_metrics, score_structure
 from flexi_score.metrics.registry import Metric, without_reasons
+from flexi_score.report.plots.style import COLOURS
 from flexi_score.segment.structure import build_structure
 from flexi_score.sweep import (
     combinations,
@@ -271,7 +272,9 @@ def test_the_picture_escapes_names_and_holds_every_line() -> None:
     picture = plot_svg(table, ["x", "y"], metrics)
     assert "<script>" not in picture
     assert "&lt;script&gt;&amp;" in picture
-    assert picture.count("<polyline") == 4  # two settings, two systems
+    lines = [f"stroke: {colour}" for colour in COLOURS[:2]]
+    # Two settings, and the legend; dots and bands have no stroke of their own.
+    assert [picture.count(line) for line in lines] == [3, 3]
     from xml.etree import ElementTree
 
     assert ElementTree.fromstring(picture).tag.endswith("svg")

@@ -1,4 +1,4 @@
-"""A validation as one picture (SVG): boundary errors as distributions, detection error as bars.
+"""A validation as one picture: boundary errors as distributions, detection error as bars.
 
 A row a group. Left, on one axis of milliseconds, the signed errors of starts (above) and ends
 (below): a line from the 5th to the 95th percentile, a bar over the middle half, a mark at the
@@ -6,26 +6,49 @@ median. The axis is that of the square root, to show 5 ms and 500 ms at once. Ri
 false alarm and miss in per cent of true speech, one after the other.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
 
+from flexi_score.report.plots.style import (
+    COLOURS,
+    FAINT,
+    INK,
+    RULE,
+    SMALL,
+    SOFT,
+    bars,
+    drawing,
+    label,
+    legend,
+    new_figure,
+    panel,
+    rules,
+    write,
+    x_axis,
+)
+from flexi_score.report.plots.svg import svg_text
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from flexi_score.validate.validation import Validation
 
-_START, _END, _FALSE, _MISS = "#0b6fa4", "#d1690e", "#7a5195", "#b0a4c4"
-_INK, _FAINT = "#222", "#ccc"
-_ROW, _TOP, _LABEL, _LEFT, _GAP, _RIGHT = 34, 76, 230, 400, 60, 220
+_START, _END, _FALSE, _MISS = COLOURS[0], COLOURS[1], COLOURS[3], COLOURS[5]
+_ROW, _TOP, _NAMES, _LEFT, _GAP, _RIGHT, _NUMBERS = 26.0, 48.0, 190.0, 320.0, 44.0, 160.0, 84.0
+_WIDTH: Final = _NAMES + _LEFT + _GAP + _RIGHT + _NUMBERS
 _MOST_ROWS: Final = 40
 _QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 _TICKS_MS: Final = (5, 25, 100, 250, 500, 1000, 2500, 5000)
 
 
 def validation_svg(
-    validation: "Validation",
+    validation: Validation,
     groups: Sequence[tuple[str, str]],
     title: Callable[[str, str], str],
 ) -> str:
@@ -39,60 +62,99 @@ def validation_svg(
     title : callable
         What a group is called.
     """
-    shown = groups[:_MOST_ROWS]
-    spread = _spread(validation)
-    errors = _detection(validation)
-    edges = [abs(q) for values in spread.values() for q in (values[0], values[-2])]
-    far = max(edges, default=0.0)
+    shown = list(groups[:_MOST_ROWS])
+    names = [title(*key) for key in shown]
+    with drawing(names):
+        figure = _draw(validation, shown, names, len(groups) - len(shown))
+        return svg_text(
+            figure, "validation", "Boundary errors and detection error",
+            "Left: errors of starts and ends of speech; a line over nine tenths of them, a bar "
+            "over the middle half, a mark at the median. Right: false alarm and miss.", page=False,
+        )  # fmt: skip
+
+
+def _draw(
+    validation: Validation, shown: Sequence[tuple[str, str]], names: Sequence[str], more: int
+) -> Figure:
+    spread, errors = _spread(validation), _detection(validation)
+    body = _ROW * max(1, len(shown))
+    figure = new_figure(_TOP + body + 44, _WIDTH)
+    right = _NAMES + _LEFT + _GAP
+    for x, text, entries in (
+        (_NAMES, "Boundary error: late is right", ((_START, "starts"), (_END, "ends"))),
+        (right, "Detection error", ((_FALSE, "false alarm"), (_MISS, "miss"))),
+    ):
+        write(figure, x, 16, text, fontweight="bold")
+        legend(figure, entries, x, 34, _WIDTH)
+    for place, name in enumerate(names):
+        y = _TOP + _ROW * (place + 0.5) + 3.5
+        write(figure, _NAMES - 12, y, label(name, 32), ha="right", fontsize=SMALL + 0.5)
+    boundary = panel(figure, _NAMES, _TOP, _LEFT, body)
+    _draw_boundaries(figure, boundary, spread, shown)
+    detection = panel(figure, right, _TOP, _RIGHT, body)
+    _draw_detection(figure, detection, errors, shown)
+    if more > 0:
+        write(figure, _NAMES, _TOP + body + 40, f"and {more} groups more", fontsize=SMALL,
+              color=SOFT)  # fmt: skip
+    return figure
+
+
+def _draw_boundaries(
+    figure: Figure,
+    axes: Axes,
+    spread: dict[tuple[str, str, str], list[float]],
+    shown: Sequence[tuple[str, str]],
+) -> None:
+    far = max((abs(q) for values in spread.values() for q in (values[0], values[-2])), default=0.0)
     reach = next((tick for tick in _TICKS_MS[1:] if tick >= far), _TICKS_MS[-1])
-    most = max((sum(errors[key][:2]) for key in shown if key in errors), default=0.0)
-    top = _nice_percent(most)
-    middle = _LABEL + _LEFT / 2
-    right = _LABEL + _LEFT + _GAP
-    width, height = right + _RIGHT + 110, _TOP + _ROW * len(shown) + 44
-    bottom = _TOP + _ROW * len(shown)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img" font-family="sans-serif" font-size="12" fill="{_INK}">',
-        "<title>Boundary errors and detection error</title>",
-        f'<rect width="{width}" height="{height}" fill="#fff"/>',
-        _text(_LABEL, 20, "Boundary error (ms), late is right", weight="bold"),
-        *_legend(_LABEL, 38, ((_START, "starts"), (_END, "ends"))),
-        _text(right, 20, "Detection error (% of true speech; n recordings)", weight="bold"),
-        *_legend(right, 38, ((_FALSE, "false alarm"), (_MISS, "miss"))),
-    ]
+    axes.set_xlim(-1, 1)
+    axes.set_ylim(max(1, len(shown)), 0)
+    end = axes.get_ylim()[0]
     ticks = [tick for tick in _TICKS_MS if tick <= reach]
-    for tick in [*(-t for t in reversed(ticks)), 0, *ticks]:
-        x = middle + _root(tick / reach) * _LEFT / 2
-        parts += [_line(x, _TOP - 8, x, bottom, _FAINT if tick else _INK)]
-        parts += [_text(x, bottom + 18, f"{tick:+d}" if tick else "0", "middle")]
-    for share in (0.0, 0.5, 1.0):
-        x = right + share * _RIGHT
-        parts += [_line(x, _TOP - 8, x, bottom, _INK if share == 0 else _FAINT)]
-        parts += [_text(x, bottom + 18, f"{share * top:g}", "middle")]
-    for number, key in enumerate(shown):
-        y = _TOP + _ROW * number + _ROW / 2
-        name = title(*key)
-        parts.append(_text(_LABEL - 12, y + 4, name if len(name) < 34 else name[:33] + "…", "end"))
-        for boundary, colour, dy in (("start", _START, -6), ("end", _END, 6)):
+    every = [*(-tick for tick in reversed(ticks)), 0, *ticks]
+    at = [_root(tick / reach) for tick in every]
+    rules(axes, [((x, 0), (x, end)) for x in at], RULE)
+    rules(axes, [((0, 0), (0, end))], FAINT, 1.0)
+    texts = [f"{tick:+d}".replace("-", "\N{MINUS SIGN}") if tick else "0" for tick in every]
+    x_axis(figure, axes, at, "milliseconds", texts)
+    for place, key in enumerate(shown):
+        for boundary, colour, shift in (("start", _START, 0.3), ("end", _END, 0.7)):
             if (values := spread.get((*key, boundary))) is not None:
-                scaled = [middle + _root(q / reach) * _LEFT / 2 for q in values[:-1]]
-                parts += _box(scaled, y + dy, colour, name, boundary, values)
-        if key in errors:
-            false, miss, n = errors[key]
-            a, b = (_RIGHT * min(v, top) / top for v in (false, miss))
-            label = f"{escape(name)}: false alarm {false:.2f} %, miss {miss:.2f} %, n {n}"
-            parts += [
-                f"<g><title>{label}</title>{_bar(right, y - 8, a, 16, _FALSE)}"
-                f"{_bar(right + a, y - 8, b, 16, _MISS)}</g>",
-                _text(right + a + b + 6, y + 4, f"{false + miss:.2f}  (n {n})"),
-            ]
-    if len(groups) > len(shown):
-        parts.append(_text(_LABEL, height - 6, f"and {len(groups) - len(shown)} groups more"))
-    return "\n".join([*parts, "</svg>", ""])
+                y = place + shift
+                p5, p25, p50, p75, p95 = (_root(q / reach) for q in values[:-1])
+                rules(axes, [((p5, y), (p95, y))], colour, 1.2)
+                bars(axes, [(p25, y - 0.13, max(p75 - p25, 0.004), 0.26)], colour)
+                bars(axes, [(p50 - 0.004, y - 0.19, 0.008, 0.38)], INK, zorder=2)
 
 
-def _spread(validation: "Validation") -> dict[tuple[str, str, str], list[float]]:
+def _draw_detection(
+    figure: Figure,
+    axes: Axes,
+    errors: dict[tuple[str, str], tuple[float, float, int]],
+    shown: Sequence[tuple[str, str]],
+) -> None:
+    top = _nice_percent(max((sum(errors[key][:2]) for key in shown if key in errors), default=0.0))
+    axes.set_xlim(0, top)
+    axes.set_ylim(max(1, len(shown)), 0)
+    end = axes.get_ylim()[0]
+    rules(axes, [((x, 0), (x, end)) for x in (0, top / 2, top)])
+    x_axis(
+        figure, axes, [0, top / 2, top], "% of true speech", [f"{x:g}" for x in (0, top / 2, top)]
+    )
+    for place, key in enumerate(shown):
+        if key not in errors:
+            continue
+        false, miss, n = errors[key]
+        a, b = min(false, top), min(miss, top)
+        bars(axes, [(0, place + 0.24, a, 0.52)], _FALSE)
+        bars(axes, [(a, place + 0.24, min(b, top - a), 0.52)], _MISS)
+        text = f"{false + miss:.2f} (n {n})"
+        axes.text(
+            min(a + b, top) + 0.03 * top, place + 0.5, text, va="center_baseline", fontsize=SMALL
+        )
+
+
+def _spread(validation: Validation) -> dict[tuple[str, str, str], list[float]]:
     """Quantiles of the signed errors of every group and boundary, then their number."""
     error = pl.col("error_ms")
     table = (
@@ -104,7 +166,7 @@ def _spread(validation: "Validation") -> dict[tuple[str, str, str], list[float]]
     return {row[:3]: [float(value) for value in row[3:]] for row in table.rows()}
 
 
-def _detection(validation: "Validation") -> dict[tuple[str, str], tuple[float, float, int]]:
+def _detection(validation: Validation) -> dict[tuple[str, str], tuple[float, float, int]]:
     own = validation.table.filter((pl.col("part") == "detection") & (pl.col("speaker") == "all"))
     values = {row[:3]: row[3:] for row in own.select("by", "level", "measure", "value", "n").rows()}
     found = {}
@@ -123,45 +185,3 @@ def _root(share: float) -> float:
 
 def _nice_percent(value: float) -> float:
     return float(next((s for s in (1, 2, 5, 10, 20, 50, 100, 200) if s >= value), 500))
-
-
-def _box(
-    x: Sequence[float], y: float, colour: str, name: str, boundary: str, values: Sequence[float]
-) -> list[str]:
-    p5, p25, p50, p75, p95, n = np.round(values, 1).tolist()
-    label = (
-        f"{escape(name)}, {boundary}s: median {p50:g} ms, middle half {p25:g} to {p75:g}, "
-        f"90 % {p5:g} to {p95:g}, n {n:g}"
-    )
-    return [
-        f"<g><title>{label}</title>",
-        _line(x[0], y, x[4], y, colour),
-        _bar(x[1], y - 4, max(x[3] - x[1], 1), 8, colour),
-        _bar(x[2] - 1, y - 5, 2, 10, "#000"),
-        "</g>",
-    ]
-
-
-def _legend(x: float, y: float, entries: Sequence[tuple[str, str]]) -> list[str]:
-    parts = []
-    for colour, name in entries:
-        parts += [_bar(x, y, 10, 10, colour), _text(x + 14, y + 9, name)]
-        x += 30 + 7 * len(name)
-    return parts
-
-
-def _bar(x: float, y: float, width: float, height: float, colour: str) -> str:
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:g}" fill="{colour}"/>'
-    )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"/>'
-
-
-def _text(x: float, y: float, text: str, anchor: str = "start", weight: str = "normal") -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}">'
-        f"{escape(text)}</text>"
-    )

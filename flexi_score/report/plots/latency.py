@@ -248,9 +248,10 @@ def _draw(
         above.set_xlim(low, high)
         above.set_ylim(0, 1.02)
         shares = (0, 0.25, 0.5, 0.75, 1)
+        gap = 5 * (high - low) / width
         rules(above, [[(low, share), (high, share)] for share in shares])
         for share in shares:
-            above.text(low, share, f"{share:.0%} ", ha="right", va="center", fontsize=SMALL,
+            above.text(low - gap, share, f"{share:.0%}", ha="right", va="center", fontsize=SMALL,
                        color=SOFT)  # fmt: skip
         for system in shown:
             seen = look(systems.index(system))

@@ -17,18 +17,17 @@ from flexi_score.report.plots.kinds import (
     nice_ticks,
     systems_of,
 )
+from flexi_score.report.plots.legend import draw_legend, legend_lines
 from flexi_score.report.plots.style import (
     HUMAN,
     LEFT,
     SMALL,
     SOFT,
     WIDTH,
-    label,
     look,
     new_figure,
     panel,
     rules,
-    text_width,
     write,
     x_axis,
 )
@@ -120,11 +119,11 @@ def _draw(rows: Sequence[Row], systems: Sequence[str]) -> Figure:
         (title, ends, [row for row in rows if row[0].unit in units]) for units, title, ends in _AXES
     ]
     groups = [group for group in groups if group[2]]
-    lines = _legend_lines(systems)
+    lines = legend_lines(systems)
     top = 8.0 + 14 * lines
     height = top + sum(len(found) * row_height + 44 for _, _, found in groups)
     figure = new_figure(height)
-    _legend(figure, systems)
+    draw_legend(figure, systems)
     for title, ends, found in groups:
         _group(figure, top, title, ends, found, systems, row_height)
         top += len(found) * row_height + 44
@@ -191,34 +190,3 @@ def _range(rows: Sequence[Row], systems: Sequence[str]) -> tuple[float, float]:
     high = high if high > low else low + 1.0
     room = 0.04 * (high - low)
     return (low - room if low < 0 else low), high + room
-
-
-def _steps(systems: Sequence[str]) -> list[tuple[float, int, str]]:
-    """Where each system's name stands in the legend: x and line."""
-    places, x, line = [], LEFT, 0
-    for system in systems:
-        name = label(system, 24)
-        step = 15 + text_width(name, SMALL) * 0.95 + 14
-        if x + step > WIDTH and x > LEFT:
-            x, line = LEFT, line + 1
-        places.append((x, line, name))
-        x += step
-    return places
-
-
-def _legend_lines(systems: Sequence[str]) -> int:
-    return 1 + max((line for _, line, _ in _steps(systems)), default=0)
-
-
-def _legend(figure: Figure, systems: Sequence[str]) -> None:
-    """Names of systems beside their markers, in the order of the rows below."""
-    from matplotlib.lines import Line2D
-
-    width, height = figure.get_size_inches() * 72
-    for number, (x, line, name) in enumerate(_steps(systems)):
-        seen, y = look(number), 12 + 14 * line
-        figure.add_artist(
-            Line2D([(x + 5) / width], [1 - (y - 3) / height], linestyle="none",
-                   marker=seen.marker, markersize=5, color=seen.colour, markeredgewidth=0)
-        )  # fmt: skip
-        write(figure, x + 14, y, name, fontsize=SMALL)
