@@ -120,7 +120,7 @@ def _panel(
     rules(axes, [((start, low), (end, low)), ((start, high), (end, high))])
     for value in (low, high):
         axes.text(
-            start, value, f"{value:.4g} ", ha="right", va="center", fontsize=SMALL, color=SOFT
+            start - gap, value, f"{value:.4g}", ha="right", va="center", fontsize=SMALL, color=SOFT
         )
     ticks = _ticks(values, [_shown(value) for value in values], width)
     x_axis(figure, axes, [at[value] for value in ticks], name, [_shown(value) for value in ticks])
