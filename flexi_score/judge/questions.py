@@ -1,0 +1,375 @@
+"""What the judge is asked: for every rating that a profile's scores hang on, the texts to judge.
+
+Whether a rating is wanted is for the metric to say: its scorer runs with a stand-in, and where the
+stand-in comes out as the value, there a rating would. So a question is asked where, and only where,
+its answer counts. Texts come from the manifest (``text``) where it has them, else from the words of
+the archive. A word lies where its IPU does (profile ``paper``), or where it does itself
+(``release`` and ``fdb-v1``, which know words only).
+
+Questions are JSON objects with their fields in alphabetical order. Every transcript is the value of
+a field, whatever it holds. Times here are own milliseconds of the recordings, NaN for none.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from flexi_score.config import Settings
+from flexi_score.judge.rubrics import load_rubric
+from flexi_score.metrics import profile_metrics, score_structure
+from flexi_score.metrics.registry import without_reasons
+from flexi_score.schema import Speaker, make_schema
+from flexi_score.segment import axis
+from flexi_score.segment.axis import NEVER
+from flexi_score.segment.tracks import Bools, Floats, Ints
+from flexi_score.segment.types import USER, Structure
+
+REFERENCE: Final = "reference_backchannels"
+
+#: What is asked. ``question`` is a JSON object.
+QUESTIONS: Final = make_schema(
+    {
+        "recording": pl.String,
+        "system": pl.String,
+        "scenario": pl.String,
+        "metric": pl.String,
+        "rubric": pl.String,
+        "rubric_version": pl.String,
+        "question": pl.String,
+    }
+)
+
+#: Ratings that are wanted and cannot be asked for, and why.
+UNASKED: Final = make_schema({"recording": pl.String, "metric": pl.String, "reason": pl.String})
+
+#: No rating is below 0: this one marks the scores that a rating would decide.
+_STAND_IN: Final = -1.0
+
+#: Fields that may be empty.
+_OPTIONAL: Final = ("context", "query")
+
+
+class Questions(NamedTuple):
+    """Questions (:data:`QUESTIONS`), and what cannot be asked (:data:`UNASKED`)."""
+
+    asked: pl.DataFrame
+    unasked: pl.DataFrame
+
+
+def build_questions(
+    structure: Structure, settings: Settings, latency_s: Mapping[str, float] | None = None
+) -> Questions:
+    """Everything that a judge is to be asked about these recordings.
+
+    Parameters
+    ----------
+    structure : Structure
+    settings : Settings
+        The profile says what is judged, its settings where.
+    latency_s : mapping, optional
+        As in :func:`flexi_score.metrics.score_structure`.
+
+    Returns
+    -------
+    Questions
+        At most one question a recording and metric, by metric and then in the recordings' order.
+    """
+    wanted = _wanted(structure, settings, latency_s)
+    parts = [_references(structure, settings)]
+    for metric in wanted["metric"].unique(maintain_order=True):
+        moments = _moments(structure, wanted.filter(pl.col("metric") == metric))
+        fields = _fields(structure, settings, metric, moments)
+        parts.append(_ask(structure, metric, moments.wanted, fields))
+    return Questions(
+        pl.concat([QUESTIONS.to_frame(), *(part.asked for part in parts)]),
+        pl.concat([UNASKED.to_frame(), *(part.unasked for part in parts)]),
+    )
+
+
+def with_recordings(structure: Structure, recordings: pl.DataFrame) -> Structure:
+    """The structure with other manifest rows, in the same order."""
+    return replace(structure, tracks=replace(structure.tracks, recordings=recordings))
+
+
+def _wanted(
+    structure: Structure, settings: Settings, latency_s: Mapping[str, float] | None
+) -> pl.DataFrame:
+    """Score rows whose value a rating would be."""
+    judged = [metric for metric in profile_metrics(settings.profile) if metric.judged]
+    recordings = structure.tracks.recordings
+    some = recordings["scenario"].is_in([metric.scenario for metric in judged])
+    probe = recordings.with_columns(
+        rating=pl.lit(_STAND_IN), scenario=pl.when(some).then("scenario").otherwise(pl.lit(""))
+    )
+    with without_reasons():
+        scores = score_structure(with_recordings(structure, probe), settings, latency_s or {})
+    return scores.filter(
+        pl.col("metric").is_in([metric.name for metric in judged]) & (pl.col("value") == _STAND_IN)
+    )
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Of every recording, shape (n,): whether it is asked about, and the moments of its score."""
+
+    wanted: Bools
+    reference: Floats
+    decided: Floats
+
+
+def _moments(structure: Structure, rows: pl.DataFrame) -> _Moments:
+    found = rows.select("recording", "reference_ms", "decided_ms", wanted=True)
+    every = structure.tracks.recordings.select("recording").join(
+        found, on="recording", how="left", maintain_order="left"
+    )
+    reference, decided = (
+        np.asarray(every[name].cast(pl.Float64).to_numpy(), np.float64)
+        for name in ("reference_ms", "decided_ms")
+    )
+    return _Moments(every["wanted"].fill_null(False).to_numpy(), reference, decided)
+
+
+class _Field(NamedTuple):
+    """A field of a question, by recording: its text, and why there is none where that is known."""
+
+    text: pl.Series
+    unknown: pl.Series
+
+
+def _fields(
+    structure: Structure, settings: Settings, metric: str, at: _Moments
+) -> dict[str, _Field]:
+    """The texts that one metric has judged."""
+    paper = settings.profile == "paper"
+    user, model = (_Said(structure, side, at.wanted, by_ipu=paper) for side in ("user", "model"))
+    if metric == "eds":
+        return {
+            "statement": user.given_or(("statement", "query"), user.anywhere()),
+            "response": model.field(model.anywhere()),
+        }
+    if metric == "coherence":
+        # Up to where the user has the floor again, if ever.
+        last = _user_takes_floor(structure, _speaks_again(structure, at.decided))
+        return {
+            "query": user.given_or(("query", "context"), user.over_by(at.reference)),
+            "before": model.field(model.from_to(-np.inf, at.decided)),
+            "after": model.field(model.from_to(at.decided, last if paper else np.inf)),
+        }
+    start, end = _interruption(structure, at, paper)
+    response = model.anywhere()  # rating: Full-Duplex-Bench has the whole output judged
+    if metric == "tss" and paper:
+        response = model.from_to(at.decided, _user_takes_floor(structure, at.decided))
+    elif metric == "tss":
+        response = model.from_to(end + 150, np.inf)  # what the script takes for the reply
+    return {
+        "context": user.given_or(("context", "query"), user.over_by(start)),
+        "interrupt": user.given_or(("interrupt",), user.overlapping(start, end)),
+        "response": model.field(response),
+    }
+
+
+class _Said:
+    """The words of one speaker, and those of them that a condition picks as text.
+
+    Conditions are masks over the words; their arguments are moments by recording, or one for all.
+    """
+
+    def __init__(
+        self, structure: Structure, speaker: Speaker, wanted: Bools, *, by_ipu: bool
+    ) -> None:
+        tracks = structure.tracks
+        side = structure.user if speaker == "user" else structure.model
+        self._speaker, self._recordings = speaker, tracks.recordings
+        self._words = tracks.user_words if speaker == "user" else tracks.model_words
+        rec = self._rec = self._words.rec
+        self._start = self._words.start_ms.astype(np.float64)
+        self._end = self._words.end_ms.astype(np.float64)
+        self._wanted = wanted[rec]
+        if by_ipu:
+            # A recogniser's times of words are off by more than the bounds of their IPUs are; a
+            # word in no IPU was heard where nobody speaks.
+            ipu = side.ipu_word
+            self._start = np.append(side.ipus.start, 0)[ipu] - structure.origin[rec]
+            self._end = np.append(side.ipus.end, 0)[ipu] - structure.origin[rec]
+            self._wanted = self._wanted & (ipu >= 0)
+
+    def anywhere(self) -> Bools:
+        """Every word."""
+        return self._wanted
+
+    def from_to(self, low: Floats | float, high: Floats | float) -> Bools:
+        """Words that begin at or after ``low`` and before ``high``."""
+        return self._wanted & (self._start >= self._at(low)) & (self._start < self._at(high))
+
+    def over_by(self, moment: Floats) -> Bools:
+        """Words that have ended by a moment."""
+        return self._wanted & (self._end <= self._at(moment))
+
+    def overlapping(self, low: Floats, high: Floats) -> Bools:
+        """Words that share a moment with ``[low, high)``."""
+        return self._wanted & (self._start < self._at(high)) & (self._end > self._at(low))
+
+    def _at(self, moment: Floats | float) -> Floats:
+        return np.broadcast_to(moment, len(self._recordings))[self._rec]
+
+    def field(self, mask: Bools) -> _Field:
+        """The words that a condition picks, as the text of each recording."""
+        which = np.flatnonzero(mask)
+        table = pl.DataFrame(
+            {"rec": self._rec[which], "text": self._words.text.gather(which).str.strip_chars()}
+        ).filter(pl.col("text") != "")
+        joined = table.group_by("rec", maintain_order=True).agg(pl.col("text").str.join(" "))
+        every = pl.DataFrame({"rec": np.arange(len(self._recordings))})
+        text = every.join(joined, on="rec", how="left", maintain_order="left")["text"]
+        return _Field(text.fill_null(""), self.unknown())
+
+    def unknown(self) -> pl.Series:
+        """Why the words of a recording are not known, or not whole; null where they are."""
+        words = self._words
+        partly = np.zeros(len(words.known), bool) if words.heard_ms is None else words.heard_ms > 0
+        reasons = pl.Series(
+            [
+                None,
+                f"the words of the {self._speaker} are not known: give {self._speaker}_words, or "
+                "extract with a recogniser (--asr)",
+                f"only the short utterances of the {self._speaker} were recognised "
+                "(extract.asr_words=needed): extract with all words",
+            ],
+            dtype=pl.String,
+        )
+        return reasons.gather(np.where(~words.known, 1, np.where(partly, 2, 0)))
+
+    def given_or(self, names: Sequence[str], mask: Bools) -> _Field:
+        """The first of these texts that the manifest has, else words."""
+        given = self._recordings.select(
+            pl.coalesce(
+                pl.when(pl.col(f"text_{name}").str.strip_chars() != "").then(f"text_{name}")
+                for name in names
+            )
+        ).to_series()
+        heard = self.field(mask)
+        unknown = pl.Series([None], dtype=pl.String).new_from_index(0, len(given))
+        return _Field(
+            given.zip_with(given.is_not_null(), heard.text),
+            unknown.zip_with(given.is_not_null(), heard.unknown),
+        )
+
+    def marks(self) -> pl.DataFrame:
+        """The wanted words with their ends: ``rec, text, end_ms``."""
+        which = np.flatnonzero(self._wanted)
+        text = self._words.text.gather(which).str.strip_chars()
+        return pl.DataFrame(
+            {"rec": self._rec[which], "text": text, "end_ms": self._words.end_ms[which]}
+        )
+
+
+def _ask(
+    structure: Structure, metric: str, wanted: Bools, fields: Mapping[str, _Field]
+) -> Questions:
+    """One question a recording, or why there is none."""
+    table = structure.tracks.recordings.select("recording", "system", "scenario").with_columns(
+        **{f"text {name}": field.text for name, field in fields.items()},
+        **{f"unknown {name}": field.unknown for name, field in fields.items()},
+    )
+    needed = [name for name in fields if name not in _OPTIONAL]
+    blank = [
+        pl.when(pl.col(f"text {name}") == "")
+        .then(pl.coalesce(f"unknown {name}", pl.lit(f"there is no {name} to judge: no word of it")))
+        # A text that is there but not whole would be judged for what was not heard.
+        .otherwise(f"unknown {name}")
+        for name in needed
+    ]
+    table = table.with_columns(reason=pl.coalesce(blank), metric=pl.lit(metric)).filter(
+        pl.Series(wanted)
+    )
+    content = pl.struct(pl.col(f"text {name}").alias(name) for name in sorted(fields))
+    return _split(table.with_columns(question=content.struct.json_encode()))
+
+
+def _split(table: pl.DataFrame) -> Questions:
+    rubric = pl.col("metric")
+    versions = {name: load_rubric(name).version for name in table["metric"].unique()}
+    asked = table.filter(pl.col("reason").is_null()).with_columns(
+        rubric=rubric, rubric_version=rubric.replace_strict(versions, return_dtype=pl.String)
+    )
+    unasked = table.filter(pl.col("reason").is_not_null())
+    return Questions(
+        asked.select(QUESTIONS.names()).cast(QUESTIONS),
+        unasked.select(UNASKED.names()).cast(UNASKED),
+    )
+
+
+def _references(structure: Structure, settings: Settings) -> Questions:
+    """Where a listener would acknowledge, of recordings that come without a reference."""
+    recordings = structure.tracks.recordings
+    scored = {(m.scenario, m.name) for m in profile_metrics(settings.profile)}
+    if ("model_backchannel", "jsd") not in scored:
+        return Questions(QUESTIONS.to_frame(), UNASKED.to_frame())
+    given = pl.col("reference_backchannels_ms").list.len().fill_null(0) > 0
+    given |= pl.col("reference_distribution").list.len().fill_null(0) > 0
+    wanted = recordings.select((pl.col("scenario") == "model_backchannel") & ~given)
+    mask = wanted.to_series().fill_null(False).to_numpy()
+    user = _Said(structure, "user", mask, by_ipu=settings.profile == "paper")
+    spoken = user.marks().filter(pl.col("text") != "")
+    # [["So",0.42],["I",0.5]]: lists of two kinds are beyond a column, not beyond its text.
+    word = pl.struct(w="text").struct.json_encode().str.slice(5).str.head(-1)
+    entry = pl.concat_str(
+        pl.lit("["), word, pl.lit(","), (pl.col("end_ms") / 1000).cast(pl.String), pl.lit("]")
+    )
+    joined = (
+        spoken.select("rec", entry=entry)
+        .group_by("rec", maintain_order=True)
+        .agg(pl.col("entry").str.join(","))
+        .select("rec", question=pl.concat_str(pl.lit('{"words":['), "entry", pl.lit("]}")))
+    )
+    table = (
+        recordings.select("recording", "system", "scenario", rec=pl.int_range(pl.len()))
+        .with_columns(unknown=user.unknown(), metric=pl.lit(REFERENCE))
+        .filter(pl.Series(mask))
+        .join(joined.cast({"rec": pl.Int64}), on="rec", how="left", maintain_order="left")
+    )
+    silent = pl.when(pl.col("question").is_null()).then(pl.lit("the user says no word"))
+    return _split(table.with_columns(reason=pl.coalesce("unknown", silent)))
+
+
+def _interruption(structure: Structure, at: _Moments, paper: bool) -> tuple[Floats, Floats]:
+    """Start and end of the user's interruption: annotated, else the turn that the metric found."""
+    start, end = (
+        np.asarray(structure.tracks.recordings[name].cast(pl.Float64).to_numpy(), np.float64)
+        for name in ("interrupt_start_ms", "interrupt_end_ms")
+    )
+    if not paper:
+        return start, end
+    turns = structure.turns.spans.take(structure.turns.speaker == USER)
+    found = _on_axis(structure, at.reference)
+    index = np.searchsorted(turns.start, found, "left")
+    over = np.append(turns.end, 0)[index] - structure.origin
+    same = np.append(turns.start, -1)[index] == found
+    return at.reference, np.where(np.isnan(end), np.where(same, over, np.nan), end)
+
+
+def _user_takes_floor(structure: Structure, after: Floats) -> Floats:
+    """Start of the first user turn after a moment, infinite where there is none."""
+    turns = structure.turns
+    claims = turns.spans.take((turns.speaker == USER) & turns.took_floor)
+    return _next(structure, claims, after)
+
+
+def _speaks_again(structure: Structure, after: Floats) -> Floats:
+    """Start of the model's next IPU after a moment, infinite where there is none."""
+    return _next(structure, structure.model.ipus, after)
+
+
+def _next(structure: Structure, spans: axis.Spans, after: Floats) -> Floats:
+    moment = _on_axis(structure, after)
+    found = axis.next_start(spans, moment + 1, structure.origin + structure.duration_ms)
+    return np.where(found < NEVER, (found - structure.origin).astype(np.float64), np.inf)
+
+
+def _on_axis(structure: Structure, moment: Floats) -> Ints:
+    """Own moments on the common axis; none is the recording's end."""
+    whole = np.where(np.isfinite(moment), moment, structure.duration_ms)
+    return whole.astype(np.int64) + structure.origin
