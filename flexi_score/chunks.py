@@ -22,6 +22,18 @@ from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, wi
 from flexi_score.aggregate.pooled import add_quantiles
 from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError, OutputError
+from flexi_score.judge.questions import UNASKED, Questions, build_questions
+from flexi_score.judge.rate import (
+    REPLIES,
+    Judging,
+    Verdicts,
+    explain,
+    find_ratings,
+    judge_facts,
+    judge_info,
+    no_verdicts,
+    with_ratings,
+)
 from flexi_score.metrics import mean_latencies, profile_metrics, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.metrics.registry import Metric
@@ -29,7 +41,7 @@ from flexi_score.pipeline import prepare
 from flexi_score.provenance import health_counts, model_facts, run_info
 from flexi_score.report.html import closest_first
 from flexi_score.report.write import write_run
-from flexi_score.schema import SPEAKERS
+from flexi_score.schema import RATINGS, SPEAKERS
 from flexi_score.segment.events import events_frame
 from flexi_score.segment.structure import build_structure
 
@@ -46,7 +58,7 @@ _LAST: Final = 999_999
 _OF_RECORDINGS: Final = "^(recording|system|scenario|metadata|estimated_by)$"
 
 _TABLES: Final = ("scores", "events", "recordings", "statistics", "health", "observations",
-                  "failures", "refused")  # fmt: skip
+                  "failures", "refused", "asked", "unasked", "ratings")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,7 @@ def score_in_chunks(
     workers: int = 1,
     with_text: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    judging: Judging | None = None,
 ) -> Written:
     """Score every recording of an archive into a run folder, in memory that does not grow with it.
 
@@ -104,6 +117,8 @@ def score_in_chunks(
         Whether events carry their words.
     progress : callable, optional
         Called with the number of recordings done, and of all.
+    judging : callable, optional
+        Told how the judge gets on with each chunk.
 
     Raises
     ------
@@ -125,7 +140,8 @@ def score_in_chunks(
             for table in _TABLES:
                 (Path(place) / table).mkdir()
             facts = model_facts(folder, rows)
-            _score_all(folder, rows, settings, Path(place), chunk, workers, with_text, progress)
+            _score_all(folder, rows, settings, Path(place), chunk, workers, with_text, progress,
+                       judging)  # fmt: skip
             del rows
             return _put_together(Path(place), out, failures, settings, facts)
     except OSError as error:
@@ -141,13 +157,14 @@ def _score_all(
     workers: int,
     with_text: bool,
     progress: Callable[[int, int], None] | None,
+    judging: Judging | None,
 ) -> None:
     """Score all chunks into ``place``, turn_taking first."""
     first = (rows["scenario"] == "turn_taking").fill_null(False)
     latency_s: Mapping[str, float] | None = {}
     where = store.locate(folder)
     number = done = 0
-    with _mapper(workers if len(rows) > chunk else 1) as score_chunks:
+    with _mapper(workers if len(rows) > chunk else 1) as over:
         for part in (rows.filter(first), rows.filter(~first)):
             # An archive that holds failures only has one chunk of nothing.
             size = len(part) if len(rows) or number else 1
@@ -157,13 +174,32 @@ def _score_all(
                 for k, piece in enumerate(part[i : i + chunk] for i in range(0, size, chunk))
             ]  # fmt: skip
             number += len(jobs)
-            for count in score_chunks(jobs):
+            if settings.judge.mode != "none":
+                for _ in over(_ask_chunk, jobs):
+                    pass
+                _judge_all(jobs, judging)
+            for count in over(_score_chunk, jobs):
                 done += count
                 if progress is not None:
                     progress(done, len(rows))
             if jobs and latency_s == {}:
                 scored = _scan(place, "scores").drop("reason").collect()
                 latency_s = mean_latencies(scored, settings.profile)
+
+
+def _judge_all(jobs: Sequence[_Job], judging: Judging | None) -> None:
+    """Have the questions of all chunks answered, a chunk at a time: the judge is asked from here.
+
+    There is one budget, one number of requests under way, and one writer of what is kept.
+    """
+    for job in jobs:
+        asked, unasked = (
+            pl.read_parquet(_part(job.place, name, job.number)) for name in ("asked", "unasked")
+        )
+        verdicts = find_ratings(
+            Questions(asked, unasked), job.rows, job.archive / REPLIES, job.settings, judging
+        )
+        verdicts.ratings.write_parquet(_part(job.place, "ratings", job.number))
 
 
 def _parts_of(rows: pl.DataFrame, where: pl.DataFrame) -> dict[str, list[Path]]:
@@ -178,7 +214,7 @@ def _parts_of(rows: pl.DataFrame, where: pl.DataFrame) -> dict[str, list[Path]]:
 
 
 class _mapper:
-    """Maps :func:`_score_chunk` over jobs, here or in processes of its own."""
+    """Maps a function over jobs, here or in processes of their own."""
 
     def __init__(self, workers: int) -> None:
         self._pool = None
@@ -186,23 +222,37 @@ class _mapper:
             # Spawned, not forked: polars' threads do not survive a fork.
             self._pool = ProcessPoolExecutor(workers, get_context("spawn"))
 
-    def __enter__(self) -> Callable[[Sequence[_Job]], Iterator[int]]:
-        return partial(map, _score_chunk) if self._pool is None else partial(
-            self._pool.map, _score_chunk)  # fmt: skip
+    def __enter__(self) -> Callable[[Callable[[_Job], int], Sequence[_Job]], Iterator[int]]:
+        return map if self._pool is None else self._pool.map
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
 
+def _ask_chunk(job: _Job) -> int:
+    with store.reading_only(job.parts):
+        ready = prepare(job.archive, job.rows, job.settings)
+    questions = build_questions(build_structure(ready.tracks, job.settings), job.settings)
+    for name, table in questions._asdict().items():
+        table.write_parquet(_part(job.place, name, job.number), compression="lz4")
+    return len(questions.asked)
+
+
 def _score_chunk(job: _Job) -> int:
     with store.reading_only(job.parts):
         ready = prepare(job.archive, job.rows, job.settings)
     structure = build_structure(ready.tracks, job.settings)
+    verdicts = no_verdicts()
+    if job.settings.judge.mode != "none":
+        verdicts = Verdicts(
+            *(pl.read_parquet(_part(job.place, name, job.number)) for name in Verdicts._fields)
+        )
+        structure = with_ratings(structure, verdicts, job.settings)
     events = observations(structure)
     duration_ms = pl.Series("duration_ms", ready.tracks.duration_ms)
     tables = {
-        "scores": score_structure(structure, job.settings, job.latency_s),
+        "scores": explain(score_structure(structure, job.settings, job.latency_s), verdicts),
         "events": events_frame(structure, with_text=job.with_text),
         "recordings": ready.tracks.recordings.with_columns(duration_ms),
         "statistics": statistics_frame(structure, job.settings),
@@ -248,7 +298,13 @@ def _put_together(
     summary = summarize(scores, metrics, settings.summary, clusters)
     events = _scan(place, "observations").collect()
     summary = add_quantiles(summary, events, settings.summary, sessions)
-    info = run_info(settings, recordings, failures, facts) | health_counts(health, refused)
+    ratings, unasked = _kept(place, "ratings", RATINGS), _kept(place, "unasked", UNASKED)
+    told = ratings.select("rubric", "rubric_version", "status", "attempts").collect()
+    info = (
+        run_info(settings, recordings, failures, {**facts, **judge_facts(told, settings)})
+        | health_counts(health, refused)
+        | judge_info(told, unasked.select(pl.len()).collect().item(), settings)
+    )
     # Of the recordings that the page lists, it also shows reasons and events.
     listed = closest_first(scores, recordings, failures)["recording"].head(_LISTED)
     shown = pl.col("recording").is_in(listed.implode())
@@ -258,9 +314,16 @@ def _put_together(
     tables = ("scores", "events", "recordings", "statistics")
     write_run(
         out, scores, events, summary, recordings, failures, info, metrics, settings, health=health,
-        whole={f"{table}.parquet": partial(_join, place, table) for table in tables},
+        whole={f"{table}.parquet": partial(_join, place, table) for table in tables}
+        | {"ratings.parquet": ratings.sink_parquet},
     )  # fmt: skip
     return Written(summary, failures, metrics, settings, info, health)
+
+
+def _kept(place: Path, table: str, schema: pl.Schema) -> pl.LazyFrame:
+    """A table that only a judge fills."""
+    some = any((place / table).iterdir())
+    return _scan(place, table) if some else schema.to_frame().lazy()
 
 
 def _join(place: Path, table: str, path: Path) -> None:

@@ -13,13 +13,15 @@ from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, wi
 from flexi_score.aggregate.pooled import add_quantiles
 from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError
+from flexi_score.judge.questions import Questions, build_questions
+from flexi_score.judge.rate import REPLIES, Judging, explain, judge_facts, judge_info, rate
 from flexi_score.manifest import Manifest, check_annotations, read_input
 from flexi_score.metrics import profile_metrics, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.metrics.registry import Metric
 from flexi_score.provenance import health_counts, model_facts, run_info
 from flexi_score.report.write import write_run
-from flexi_score.schema import FAILURES, HEALTH
+from flexi_score.schema import FAILURES, HEALTH, RATINGS
 from flexi_score.segment.estimated import estimated_health
 from flexi_score.segment.events import events_frame
 from flexi_score.segment.health import check_health, refusals
@@ -55,6 +57,8 @@ class Run:
         For plots and further metrics.
     health : polars.DataFrame
         Verdicts of the health gate (:data:`flexi_score.schema.HEALTH`), also on what it refused.
+    ratings : polars.DataFrame
+        What the judge was asked and answered (:data:`flexi_score.schema.RATINGS`).
     """
 
     scores: pl.DataFrame
@@ -68,6 +72,7 @@ class Run:
     info: dict[str, Any]
     structure: Structure
     health: pl.DataFrame = field(default_factory=HEALTH.to_frame)
+    ratings: pl.DataFrame = field(default_factory=RATINGS.to_frame)
 
     def _repr_html_(self) -> str:
         return str(self.summary._repr_html_())
@@ -165,6 +170,7 @@ def score(
     retry_failed: bool = False,
     progress: Progress = _quiet,
     with_text: bool = True,
+    judging: Judging | None = None,
 ) -> Run:
     """Score recordings: extract what is missing, build their structure, compute the metrics.
 
@@ -181,6 +187,9 @@ def score(
         As in :func:`extract`.
     with_text : bool
         Whether events carry their words.
+    judging : callable, optional
+        Told how the judge gets on: see :func:`flexi_score.judge.ask.ask`. Its replies are kept in
+        the archive.
 
     Returns
     -------
@@ -190,14 +199,16 @@ def score(
     if not isinstance(source, Manifest) and store.is_archive(source):
         folder = store.open_archive(source)
         rows, failures = store.read_recordings(folder), store.read_failures(folder)
-        return score_rows(folder, rows, failures, settings, source=source, with_text=with_text)
+        return score_rows(
+            folder, rows, failures, settings, source=source, with_text=with_text, judging=judging
+        )
     if archive is None:
         import tempfile
 
         with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
             return score(
                 source, settings=settings, archive=temporary, layout=layout, threads=threads,
-                workers=workers, progress=progress, with_text=with_text,
+                workers=workers, progress=progress, with_text=with_text, judging=judging,
             )  # fmt: skip
     folder, manifest = extract(
         source, archive, settings=settings, layout=layout, threads=threads, workers=workers,
@@ -211,7 +222,10 @@ def score(
         store.read_failures(folder), on="recording", how="inner", maintain_order="left"
     )
     failures = pl.concat([manifest.failures, failed])
-    return score_rows(folder, rows, failures, settings, source=manifest.root, with_text=with_text)
+    return score_rows(
+        folder, rows, failures, settings, source=manifest.root, with_text=with_text,
+        judging=judging,
+    )  # fmt: skip
 
 
 def score_rows(
@@ -222,6 +236,7 @@ def score_rows(
     *,
     source: str | Path = "",
     with_text: bool = True,
+    judging: Judging | None = None,
 ) -> Run:
     """Score archived recordings (no audio, no models)."""
     ready = prepare(folder, rows, settings)
@@ -230,8 +245,22 @@ def score_rows(
         raise InputError(f"{source}: holds no recordings")
     return score_tracks(
         ready.tracks, failures, settings, facts=model_facts(folder, rows), with_text=with_text,
-        health=ready.health, refused=ready.refused,
+        health=ready.health, refused=ready.refused, replies=folder / REPLIES, judging=judging,
     )  # fmt: skip
+
+
+def questions(archive: str | Path, *, settings: Settings | None = None) -> Questions:
+    """What a judge would be asked about the recordings of an archive.
+
+    Returns
+    -------
+    Questions
+        What to ask (:data:`flexi_score.judge.questions.QUESTIONS`), and what cannot be asked
+        (:data:`flexi_score.judge.questions.UNASKED`).
+    """
+    settings, folder = settings or load_settings(), store.open_archive(archive)
+    tracks = prepare(folder, store.read_recordings(folder), settings).tracks
+    return build_questions(build_structure(tracks, settings), settings)
 
 
 class Prepared(NamedTuple):
@@ -271,15 +300,20 @@ def score_tracks(
     with_text: bool = True,
     health: pl.DataFrame | None = None,
     refused: pl.DataFrame | None = None,
+    replies: Path | None = None,
+    judging: Judging | None = None,
 ) -> Run:
     """Score speech and words from any source, already in memory.
 
     ``refused`` (:data:`flexi_score.schema.FAILURES`) are recordings that are not in ``tracks``
-    because the health gate left them out; they appear in the scores as ``excluded``.
+    because the health gate left them out; they appear in the scores as ``excluded``. ``replies`` is
+    the file that keeps what the judge replies.
     """
     structure = build_structure(tracks, settings)
     metrics = profile_metrics(settings.profile)
-    scores = score_structure(structure, settings)
+    structure, verdicts = rate(structure, settings, replies, judging)
+    scores = explain(score_structure(structure, settings), verdicts)
+    facts = {**(facts or {}), **judge_facts(verdicts.ratings, settings)}
     refused = FAILURES.to_frame() if refused is None else refused
     scores = with_failures(scores, refused, metrics, status="excluded")
     scores = with_failures(scores, failures, metrics)
@@ -299,10 +333,12 @@ def score_tracks(
         failures=failures,
         metrics=metrics,
         settings=settings,
-        info=run_info(settings, tracks.recordings, failures, facts or {})
-        | health_counts(health, refused),
+        info=run_info(settings, tracks.recordings, failures, facts)
+        | health_counts(health, refused)
+        | judge_info(verdicts.ratings, len(verdicts.unasked), settings),
         structure=structure,
         health=health,
+        ratings=verdicts.ratings,
     )
 
 
@@ -350,6 +386,7 @@ def write(run: Run, out: str | Path) -> Path:
     write_run(
         folder, run.scores, run.events, run.summary, run.recordings, run.failures, run.info,
         run.metrics, run.settings, statistics=run.statistics, health=run.health,
+        ratings=run.ratings,
     )  # fmt: skip
     return folder
 

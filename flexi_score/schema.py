@@ -134,7 +134,8 @@ SCORES: Final = pl.Schema(
         "reference_ms": pl.Int64,  # the moment the rule looks from (turn end, interruption start)
         "decided_ms": pl.Int64,  # the moment that decided the value (takeover start, stop)
         "margin_s": pl.Float64,  # distance to the nearest threshold that would flip the outcome
-        "source": pl.String,  # annotation | detected | estimated (roles of a one-channel file)
+        # annotation | detected | judge | estimated (roles of a one-channel file)
+        "source": pl.String,
         "weight": pl.Float64,  # of a ratio: how much the value is per (minutes, turns); else null
     }
 )

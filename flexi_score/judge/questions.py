@@ -59,9 +59,7 @@ class Questions(NamedTuple):
     unasked: pl.DataFrame
 
 
-def build_questions(
-    structure: Structure, settings: Settings, latency_s: Mapping[str, float] | None = None
-) -> Questions:
+def build_questions(structure: Structure, settings: Settings) -> Questions:
     """Everything that a judge is to be asked about these recordings.
 
     Parameters
@@ -69,15 +67,13 @@ def build_questions(
     structure : Structure
     settings : Settings
         The profile says what is judged, its settings where.
-    latency_s : mapping, optional
-        As in :func:`flexi_score.metrics.score_structure`.
 
     Returns
     -------
     Questions
         At most one question a recording and metric, by metric and then in the recordings' order.
     """
-    wanted = _wanted(structure, settings, latency_s)
+    wanted = _wanted(structure, settings)
     parts = [_references(structure, settings)]
     for metric in wanted["metric"].unique(maintain_order=True):
         moments = _moments(structure, wanted.filter(pl.col("metric") == metric))
@@ -94,9 +90,7 @@ def with_recordings(structure: Structure, recordings: pl.DataFrame) -> Structure
     return replace(structure, tracks=replace(structure.tracks, recordings=recordings))
 
 
-def _wanted(
-    structure: Structure, settings: Settings, latency_s: Mapping[str, float] | None
-) -> pl.DataFrame:
+def _wanted(structure: Structure, settings: Settings) -> pl.DataFrame:
     """Score rows whose value a rating would be."""
     judged = [metric for metric in profile_metrics(settings.profile) if metric.judged]
     recordings = structure.tracks.recordings
@@ -105,7 +99,7 @@ def _wanted(
         rating=pl.lit(_STAND_IN), scenario=pl.when(some).then("scenario").otherwise(pl.lit(""))
     )
     with without_reasons():
-        scores = score_structure(with_recordings(structure, probe), settings, latency_s or {})
+        scores = score_structure(with_recordings(structure, probe), settings, {})
     return scores.filter(
         pl.col("metric").is_in([metric.name for metric in judged]) & (pl.col("value") == _STAND_IN)
     )

@@ -32,6 +32,7 @@ def write_run(
     statistics: pl.DataFrame | None = None,
     whole: Mapping[str, Callable[[Path], object]] | None = None,
     health: pl.DataFrame | None = None,
+    ratings: pl.DataFrame | None = None,
 ) -> list[Path]:
     """Write the tables (Parquet), the summary (also JSON and Markdown), report.html and run.json.
 
@@ -55,6 +56,8 @@ def write_run(
         of the recordings that the page draws.
     health : polars.DataFrame, optional
         :data:`flexi_score.schema.HEALTH`, for ``health.parquet`` and the summary.
+    ratings : polars.DataFrame, optional
+        :data:`flexi_score.schema.RATINGS`, for ``ratings.parquet``.
 
     Returns
     -------
@@ -109,6 +112,8 @@ def write_run(
         files["statistics.parquet"] = statistics.write_parquet
     if health is not None:
         files["health.parquet"] = health.write_parquet
+    if ratings is not None:
+        files["ratings.parquet"] = ratings.write_parquet
     files.update(whole or {})
     return [write_whole(out / name, write) for name, write in files.items()]
 
