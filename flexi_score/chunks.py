@@ -63,7 +63,10 @@ _TABLES: Final = ("scores", "events", "recordings", "statistics", "health", "obs
 
 @dataclass(frozen=True)
 class Written:
-    """A run of which the tables are on the disk: see :class:`flexi_score.pipeline.Run`."""
+    """A run of which the tables are on the disk: see :class:`flexi_score.pipeline.Run`.
+
+    ``unrated`` are the rows of ``ratings.parquet`` without a rating.
+    """
 
     summary: pl.DataFrame
     failures: pl.DataFrame
@@ -71,6 +74,8 @@ class Written:
     settings: Settings
     info: dict[str, Any]
     health: pl.DataFrame
+    unrated: pl.DataFrame
+    unasked: pl.DataFrame
 
 
 class _Job(NamedTuple):
@@ -298,12 +303,13 @@ def _put_together(
     summary = summarize(scores, metrics, settings.summary, clusters)
     events = _scan(place, "observations").collect()
     summary = add_quantiles(summary, events, settings.summary, sessions)
-    ratings, unasked = _kept(place, "ratings", RATINGS), _kept(place, "unasked", UNASKED)
+    ratings, unasked = _kept(place, "ratings", RATINGS), _kept(place, "unasked", UNASKED).collect()
+    unrated = ratings.filter(pl.col("status").is_in(["missing", "pending", "failed"])).collect()
     told = ratings.select("rubric", "rubric_version", "status", "attempts").collect()
     info = (
         run_info(settings, recordings, failures, {**facts, **judge_facts(told, settings)})
         | health_counts(health, refused)
-        | judge_info(told, unasked.select(pl.len()).collect().item(), settings)
+        | judge_info(told, len(unasked), settings)
     )
     # Of the recordings that the page lists, it also shows reasons and events.
     listed = closest_first(scores, recordings, failures)["recording"].head(_LISTED)
@@ -317,7 +323,7 @@ def _put_together(
         whole={f"{table}.parquet": partial(_join, place, table) for table in tables}
         | {"ratings.parquet": ratings.sink_parquet},
     )  # fmt: skip
-    return Written(summary, failures, metrics, settings, info, health)
+    return Written(summary, failures, metrics, settings, info, health, unrated, unasked)
 
 
 def _kept(place: Path, table: str, schema: pl.Schema) -> pl.LazyFrame:

@@ -13,7 +13,7 @@ from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, wi
 from flexi_score.aggregate.pooled import add_quantiles
 from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError
-from flexi_score.judge.questions import Questions, build_questions
+from flexi_score.judge.questions import UNASKED, Questions, build_questions
 from flexi_score.judge.rate import REPLIES, Judging, explain, judge_facts, judge_info, rate
 from flexi_score.manifest import Manifest, check_annotations, read_input
 from flexi_score.metrics import profile_metrics, score_structure
@@ -59,6 +59,8 @@ class Run:
         Verdicts of the health gate (:data:`flexi_score.schema.HEALTH`), also on what it refused.
     ratings : polars.DataFrame
         What the judge was asked and answered (:data:`flexi_score.schema.RATINGS`).
+    unasked : polars.DataFrame
+        Ratings that could not be asked for (:data:`flexi_score.judge.questions.UNASKED`).
     """
 
     scores: pl.DataFrame
@@ -73,6 +75,7 @@ class Run:
     structure: Structure
     health: pl.DataFrame = field(default_factory=HEALTH.to_frame)
     ratings: pl.DataFrame = field(default_factory=RATINGS.to_frame)
+    unasked: pl.DataFrame = field(default_factory=UNASKED.to_frame)
 
     def _repr_html_(self) -> str:
         return str(self.summary._repr_html_())
@@ -249,8 +252,10 @@ def score_rows(
     )  # fmt: skip
 
 
-def questions(archive: str | Path, *, settings: Settings | None = None) -> Questions:
-    """What a judge would be asked about the recordings of an archive.
+def questions(
+    archive: str | Path, *, settings: Settings | None = None, only: pl.Series | None = None
+) -> Questions:
+    """What a judge would be asked about the recordings of an archive, or ``only`` those of ids.
 
     Returns
     -------
@@ -259,7 +264,10 @@ def questions(archive: str | Path, *, settings: Settings | None = None) -> Quest
         (:data:`flexi_score.judge.questions.UNASKED`).
     """
     settings, folder = settings or load_settings(), store.open_archive(archive)
-    tracks = prepare(folder, store.read_recordings(folder), settings).tracks
+    rows = store.read_recordings(folder)
+    if only is not None:
+        rows = rows.filter(pl.col("recording").is_in(only.implode()))
+    tracks = prepare(folder, rows, settings).tracks
     return build_questions(build_structure(tracks, settings), settings)
 
 
@@ -339,6 +347,7 @@ def score_tracks(
         structure=structure,
         health=health,
         ratings=verdicts.ratings,
+        unasked=verdicts.unasked,
     )
 
 

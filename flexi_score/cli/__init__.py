@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cyclopts import CycloptsError
 
 from flexi_score.cli import (
+    agree,
     check,
     compare,
     export,
@@ -25,8 +26,8 @@ from flexi_score.cli.app import INTERRUPTED, OK, UNUSABLE, app
 from flexi_score.errors import FlexiScoreError
 
 __all__ = [
-    "app", "check", "compare", "export", "info", "main", "merge", "report", "score", "simulate",
-    "sweep", "validate",
+    "agree", "app", "check", "compare", "export", "info", "main", "merge", "report", "score",
+    "simulate", "sweep", "validate",
 ]  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CycloptsError:
         sys.exit(UNUSABLE)
     except KeyboardInterrupt:
-        print("interrupted; what was extracted is kept", file=sys.stderr)
+        print("interrupted; what was extracted, and what the judge replied, is kept", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(OK)

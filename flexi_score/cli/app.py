@@ -1,5 +1,6 @@
 """The application, its exit codes, and the options that verbs share."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
@@ -39,6 +40,13 @@ Mono = Annotated[
     Literal["refuse", "diarize"] | None,
     Parameter(help="One-channel files: refuse them, or estimate who speaks when (diarize)."),
 ]
+Judge = Annotated[
+    Literal["none", "openai", "replay", "openai-batch"] | None,
+    Parameter(
+        help="Ratings: none, openai (asks for what is not kept), replay (kept replies, and ratings "
+        "that came with the recordings), or openai-batch (half the price, within a day)."
+    ),
+]
 Language = Annotated[
     str | None, Parameter(help="Spoken language (ISO 639-1), or auto to detect it.")
 ]
@@ -61,11 +69,12 @@ def chosen_settings(
     language: str | None = None,
     vad: str | None = None,
     mono: str | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Settings of a profile with the changes that were asked for."""
+    """Settings of a profile with the changes that were asked for; ``more`` are named in full."""
     from flexi_score.config import load_settings, parse_assignments
 
-    named = {
+    named = {**(more or {})} | {
         "judge.mode": judge, "extract.asr": asr, "extract.language": language,
         "extract.vad": vad, "extract.mono": mono,
     }  # fmt: skip

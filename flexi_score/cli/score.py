@@ -10,6 +10,7 @@ from flexi_score.cli.app import (
     OK,
     SOME_FAILED,
     Asr,
+    Judge,
     Language,
     Layout,
     Mono,
@@ -39,7 +40,18 @@ def score(
         str, Parameter(help="Definitions: paper, release, fdb-v1 or tau.")
     ] = "paper",
     set_: SetOption = None,
-    judge: Annotated[str | None, Parameter(help="none, or replay (kept ratings).")] = None,
+    judge: Judge = None,
+    base_url: Annotated[
+        str | None, Parameter(help="Server of the judge, if not OpenAI's: any that speaks its API.")
+    ] = None,
+    judge_repeats: Annotated[int | None, Parameter(help="Ask everything so often [1].")] = None,
+    max_cost: Annotated[
+        float | None, Parameter(help="Stop asking before this many US dollars are spent.")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        Parameter(negative="", help="Only say what judging would take; extracts, asks nobody."),
+    ] = False,
     asr: Asr = None,
     language: Language = None,
     vad: Vad = None,
@@ -64,33 +76,70 @@ def score(
         flexi-score score manifest.jsonl --out run --asr none
         flexi-score score calls/ --vad pyannote --mono diarize
         flexi-score score run/archive --set ipu.min_silence_ms=180
+        flexi-score score run/archive --dry-run
+        flexi-score score run/archive --judge openai --max-cost 5
+        flexi-score score run/archive --judge openai --base-url http://localhost:8000/v1
+        flexi-score score run/archive --judge replay
     """
     from flexi_score import archive as store
     from flexi_score import chunks, pipeline
+    from flexi_score.cli.judging import JudgeProgress, check_ready, judge_changes, tell_unrated
 
     changes = [*(set_ or []), *([] if gate else ["health.gate=false"])]
     settings = chosen_settings(
-        profile, changes, judge=judge, asr=asr, language=language, vad=vad, mono=mono
-    )
+        profile, changes, judge=judge or ("openai" if dry_run else None), asr=asr,
+        language=language, vad=vad, mono=mono,
+        more=judge_changes(base_url, judge_repeats, max_cost),
+    )  # fmt: skip
     target = out or Path(f"{source.resolve().stem or 'flexi'}.run")
+    folder = source if store.is_archive(source) else archive or target / "archive"
+    if dry_run:
+        return _dry_run(source, folder, settings, layout, workers, threads, quiet)
+    check_ready(settings, folder)
     if store.is_archive(source) and store.count(source, "recordings") >= chunks.MANY and (
         chunks.can_score_in_chunks(settings)
     ):  # fmt: skip
-        many = chunks.score_in_chunks(source, target, settings=settings, workers=cores())
+        with JudgeProgress(quiet) as asking:
+            many = chunks.score_in_chunks(
+                source, target, settings=settings, workers=cores(), judging=asking.advance
+            )
         _show(many, target)
-        return SOME_FAILED if len(many.failures) else OK
+        unrated = tell_unrated(many.unrated, many.unasked)
+        return SOME_FAILED if unrated or len(many.failures) else OK
     if store.is_archive(source):
-        run = pipeline.score(source, settings=settings)
+        with JudgeProgress(quiet) as asking:
+            run = pipeline.score(source, settings=settings, judging=asking.advance)
     else:
-        with _Progress(source, layout, quiet) as progress:
+        with _Progress(source, layout, quiet) as progress, JudgeProgress(quiet) as asking:
             run = pipeline.score(
-                progress.manifest, settings=settings, archive=archive or target / "archive",
+                progress.manifest, settings=settings, archive=folder,
                 layout=layout, threads=threads, workers=workers, retry_failed=retry_failed,
-                progress=progress.advance,
+                progress=progress.advance, judging=asking.after(progress.stop).advance,
             )  # fmt: skip
     pipeline.write(run, target)
     _show(run, target)
-    return SOME_FAILED if len(run.failures) else OK
+    unrated = tell_unrated(run.ratings, run.unasked)
+    return SOME_FAILED if unrated or len(run.failures) else OK
+
+
+def _dry_run(
+    source: Path, folder: Path, settings: Any, layout: str, workers: int, threads: int, quiet: bool
+) -> int:
+    """Extract what is missing, and say what judging it would take."""
+    from flexi_score import archive as store
+    from flexi_score import pipeline
+    from flexi_score.cli.judging import print_estimate
+
+    wanted = None
+    if not store.is_archive(source):
+        with _Progress(source, layout, quiet) as progress:
+            _, manifest = pipeline.extract(
+                progress.manifest, folder, settings=settings, workers=workers, threads=threads,
+                progress=progress.advance,
+            )  # fmt: skip
+        wanted = manifest.rows["recording"]
+    print_estimate(folder, settings, wanted)
+    return OK
 
 
 def _show(run: Any, target: Path) -> None:
@@ -230,8 +279,12 @@ class _Progress:
         self._bar.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """Make room for another bar."""
         self._bar.stop()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
         for warning in self.manifest.warnings[self._told :]:
             print(warning, file=sys.stderr)
 
