@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
@@ -44,6 +44,9 @@ from flexi_score.report.write import write_run
 from flexi_score.schema import RATINGS, SPEAKERS
 from flexi_score.segment.events import events_frame
 from flexi_score.segment.structure import build_structure
+
+if TYPE_CHECKING:
+    from flexi_score.judge.asking import Progress
 
 #: Recordings scored at a time; a process takes about 1 GB for as many of 20 s.
 CHUNK: Final = 25_000
@@ -197,14 +200,34 @@ def _judge_all(jobs: Sequence[_Job], judging: Judging | None) -> None:
 
     There is one budget, one number of requests under way, and one writer of what is kept.
     """
+    spent = now = 0.0
+
+    def tell(progress: "Progress") -> None:
+        nonlocal now
+        now = progress.cost_usd or 0.0
+        if judging is not None:
+            judging(progress)
+
     for job in jobs:
         asked, unasked = (
             pl.read_parquet(_part(job.place, name, job.number)) for name in ("asked", "unasked")
         )
         verdicts = find_ratings(
-            Questions(asked, unasked), job.rows, job.archive / REPLIES, job.settings, judging
-        )
-        verdicts.ratings.write_parquet(_part(job.place, "ratings", job.number))
+            Questions(asked, unasked), job.rows, job.archive / REPLIES,
+            _within(job.settings, spent), tell,
+        )  # fmt: skip
+        spent, now = spent + now, 0.0
+        for name, table in verdicts._asdict().items():
+            table.write_parquet(_part(job.place, name, job.number))
+
+
+def _within(settings: Settings, spent: float) -> Settings:
+    """The settings with what is left of the money."""
+    limit = settings.judge.max_cost_usd
+    if limit is None:
+        return settings
+    left = settings.judge.model_copy(update={"max_cost_usd": max(limit - spent, 0.0)})
+    return settings.model_copy(update={"judge": left})
 
 
 def _parts_of(rows: pl.DataFrame, where: pl.DataFrame) -> dict[str, list[Path]]:

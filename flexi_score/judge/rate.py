@@ -106,7 +106,11 @@ def find_ratings(
         ratings = ask(asked, store, settings.judge, progress=progress or (lambda _: None))
     if mode == "replay":
         ratings = _with_given(ratings, questions, recordings)
-    return Verdicts(ratings, questions.unasked)
+    rated = ratings.select("recording", "metric").unique()
+    unasked = questions.unasked.join(
+        rated, on=["recording", "metric"], how="anti", maintain_order="left"
+    )
+    return Verdicts(ratings, unasked)
 
 
 def _unanswered(asked: pl.DataFrame, settings: Settings) -> pl.DataFrame:
