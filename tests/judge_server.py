@@ -334,7 +334,11 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
             self._json(200, {"id": name, "object": "file", "deleted": True})
 
         def do_POST(self) -> None:
-            data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            length = int(self.headers.get("Content-Length", 0))
+            data = self.rfile.read(length)
+            if len(data) < length:  # who asked has gone
+                self.close_connection = True
+                return
             if (
                 server.key is not None
                 and self.headers.get("Authorization") != f"Bearer {server.key}"

@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CycloptsError:
         sys.exit(UNUSABLE)
     except KeyboardInterrupt:
-        print("interrupted; what was extracted and what the judge replied is kept", file=sys.stderr)
+        print(
+            "interrupted; what was extracted, and what the judge replied, is kept", file=sys.stderr
+        )
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(OK)

@@ -47,10 +47,11 @@ def ask(
     store : path
         ``judge.sqlite`` of the archive; made where there is none.
     settings : JudgeSettings
+        With mode ``openai-batch``, this is :func:`flexi_score.judge.batch.ask_in_batches`.
     progress : callable
         Called with a :class:`Progress` after every question.
     client : openai.AsyncOpenAI, optional
-        In place of one made from the settings.
+        In place of one made from the settings; for batches an ``openai.OpenAI``.
 
     Returns
     -------
@@ -69,6 +70,10 @@ def ask(
     KeyboardInterrupt
         Interrupted; what was paid for is kept.
     """
+    if settings.mode == "openai-batch":
+        from flexi_score.judge.batch import ask_in_batches
+
+        return ask_in_batches(questions, store, settings, client=client)
     asked = make_requests(questions, settings)
     known = survey(distinct(asked), Path(store), server_of(settings))
     outcomes = known.outcomes

@@ -138,9 +138,14 @@ def ask_in_batches(
             problem = found.problems.get(request.key) or refused.get(request.key, _BUSY)
             status = "pending" if problem == _BUSY else "failed"
             known.outcomes[request.key] = Outcome(status, problem=problem)
-        for state in _states(path, settings):
-            tell(f"batch {state.batch}: {state.state}, {state.done} of {state.total} answered; "
-                 "run the same command again to collect it")  # fmt: skip
+        states = _states(path, settings)
+        for where in states.values():
+            tell(f"{where}; run the same command again to collect it")
+        with Store(path, write=False) as kept:
+            for key, label in kept.waiting(server).items():
+                if key in known.outcomes and label in states:
+                    told = f"waits in {states[label]}; run the same command again"
+                    known.outcomes[key] = Outcome("pending", problem=told)
     return ratings_frame(asked, known.outcomes, settings)
 
 
@@ -344,11 +349,11 @@ def forget(store: Path, batch: str) -> int:
     return waiting
 
 
-def _states(path: Path, settings: JudgeSettings) -> list[BatchState]:
-    """The batches that wait, as last seen."""
+def _states(path: Path, settings: JudgeSettings) -> dict[str, str]:
+    """The batches that wait, as last seen, in words; by label."""
     with Store(path, write=False) as kept:
-        return [
-            BatchState(b.remote or "(being submitted)", b.state,
-                       len(batches.waiting_in(kept, b.label)), int(b.detail or 0))
-            for b in batches.open_batches(kept, server_of(settings))
-        ]  # fmt: skip
+        return {
+            batch.label: f"batch {batch.remote or '(being submitted)'} ({batch.state}, "
+            f"{batch.detail or 0} of {len(batches.waiting_in(kept, batch.label))} answered)"
+            for batch in batches.open_batches(kept, server_of(settings))
+        }

@@ -238,7 +238,7 @@ def api_fault(error: Exception, settings: JudgeSettings, *, of_model: bool = Tru
         return _timeout(settings)
     if isinstance(error, openai.APIStatusError):
         if error.status_code == 404 and not of_model:
-            return Fault("not found", f"404 {_brief(error.message, settings)}", "unscored")
+            return Fault("not found", f"404 {_brief(_words(error), settings)}", "unscored")
         return _status_fault(error, settings)
     if isinstance(error, openai.APIConnectionError):
         cause = error.__cause__ or error
@@ -253,7 +253,7 @@ def _status_fault(error: Any, settings: JudgeSettings) -> Fault:
     """What an answer of status 4xx or 5xx calls for."""
     status = int(error.status_code)
     code = str(error.code or error.type or "")
-    told = f"{status} {_brief(error.message, settings)}"
+    told = f"{status} {_brief(_words(error), settings)}"
     if code in ("insufficient_quota", "billing_hard_limit_reached"):
         return Fault("quota", f"no quota is left ({told}); add credit, then run again", "stop")
     if status in (401, 403, 404):
@@ -268,6 +268,12 @@ def _status_fault(error: Any, settings: JudgeSettings) -> Fault:
         wait = _retry_after(error.response.headers)
         return Fault("server error", told, "again", wait, unreachable=status >= 500)
     return Fault("bad request", told, "unscored")
+
+
+def _words(error: Any) -> object:
+    """What the server itself has said."""
+    said = error.body.get("message") if isinstance(error.body, Mapping) else error.body
+    return said or error.message
 
 
 def _parameter(error: Any) -> str:
