@@ -22,6 +22,7 @@ from flexi_score.errors import InputError, SettingsError
 from flexi_score.metrics import METRICS, profile_metrics, score_structure
 from flexi_score.metrics.registry import Metric, without_reasons
 from flexi_score.report.plots.style import COLOURS
+from flexi_score.schema import SPEAKERS
 from flexi_score.segment.structure import build_structure
 from flexi_score.sweep import (
     combinations,
@@ -30,11 +31,12 @@ from flexi_score.sweep import (
     parse_grid,
     read_list,
     sensitivity,
+    shares,
     sweep,
     write_sweep,
 )
 from flexi_score.sweep.plot import plot_svg
-from flexi_score.sweep.run import DETECTION, STRUCTURE
+from flexi_score.sweep.shares import DETECTION, STRUCTURE
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +74,75 @@ def test_a_sweep_is_scoring_one_by_one(archive: Path, profile: str) -> None:
     assert found["value"].n_unique() > 20
 
 
-def test_processes_share_the_work_and_change_nothing(archive: Path) -> None:
+def test_processes_share_the_work_and_change_nothing(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flexi_score.sweep.run._ENOUGH", 0)
     changes = combinations({
         "ipu.min_silence_ms": [100 + 20 * i for i in range(6)],
         "yield.hold_ms": list(range(200, 710, 30)),
     })  # fmt: skip
     alone, shared = sweep(archive, changes).table, sweep(archive, changes, workers=2).table
     assert_frame_equal(alone, shared, rel_tol=1e-12)
+
+
+def test_what_combinations_share_is_done_once(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Structures are built for each combination of their settings, and scenarios are scored again
+    only where a setting that they read differs."""
+    built, scored = [], []
+    original = shares.scenario_scorers
+
+    def counted(recordings, profile):
+        def count(name, scorer):
+            def score(*args):
+                scored.append(name)
+                return scorer(*args)
+
+            return score
+
+        return [(name, count(name, scorer), rec)
+                for name, scorer, rec in original(recordings, profile)]  # fmt: skip
+
+    def build(tracks, settings):
+        built.append(settings)
+        return build_structure(tracks, settings)
+
+    monkeypatch.setattr(shares, "scenario_scorers", counted)
+    monkeypatch.setattr(shares, "build_structure", build)
+    changes = combinations({"ipu.min_silence_ms": [100, 200], "yield.hold_ms": [200, 400, 800]})
+    told = []
+    monkeypatch.setattr("flexi_score.sweep.run._TELL_S", 0.0)
+    sweep(archive, changes, progress=lambda done, total: told.append((done, total)))
+    assert len(built) == 2
+    assert scored.count("turn_taking") == scored.count("conversation") == 2
+    assert scored.count("user_interrupt") == scored.count("user_backchannel") == 6
+    assert told == [(n, 6) for n in (1, 2, 3, 4, 5, 6, 6)]
+
+
+def test_speech_that_detection_does_not_change_is_scored_once(tmp_path: Path, monkeypatch) -> None:
+    """Segment files stand for detection: its settings then change nothing."""
+    folder = make_archive(tmp_path / "archive", count=14)
+    rows = store.read_recordings(folder)
+    given = [
+        {"key": f"{side}{i}", "segments": [{"start_ms": 500, "end_ms": 900 + 200 * i}]}
+        for i in range(14)
+        for side in SPEAKERS
+    ]
+    store.append(folder, "segments", given)
+    keys = {f"{side}_segments_key": pl.col(f"{side}_key") for side in SPEAKERS}
+    store.append(folder, "recordings", rows.with_columns(**keys))
+    built = []
+    monkeypatch.setattr(
+        shares, "build_structure", lambda *args: built.append(args) or build_structure(*args)
+    )
+    changes = combinations({"speech.threshold": [0.4, 0.6, 0.8]})
+    found = sweep(folder, changes).table
+    assert len(built) == 1
+    each = [found.filter(pl.col("combination") == i).select("value", "n") for i in range(3)]
+    assert each[0].equals(each[1])
+    assert each[0].equals(each[2])
 
 
 def test_every_setting_belongs_to_the_stage_that_reads_it(

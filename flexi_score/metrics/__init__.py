@@ -47,21 +47,30 @@ def score_structure(
         :data:`flexi_score.schema.SCORES`: one row for each recording and metric of its scenario.
         ``value`` is null where ``status`` says that it could not, or need not, be scored.
     """
-    scenario = structure.tracks.recordings["scenario"]
     frames: list[pl.DataFrame] = []
     given = latency_s is not None
     latency_s = latency_s or {}
-    # turn_taking comes first: pause_handling needs its mean latency.
-    for name, scorer in _scorers(settings.profile).items():
-        rec: Ints = np.flatnonzero((scenario == name).to_numpy()).astype(np.int64)
-        if not len(rec):
-            continue
+    for name, scorer, rec in scenario_scorers(structure.tracks.recordings, settings.profile):
         frame = scorer(structure, rec, settings, latency_s)
         if name == "turn_taking" and not given:
             latency_s = mean_latencies(frame, settings.profile)
         frames.append(frame)
     scores = pl.concat(frames) if frames else SCORES.to_frame()
     return mark_estimated(scores, structure.tracks.recordings)
+
+
+def scenario_scorers(recordings: pl.DataFrame, profile: str) -> list[tuple[str, Scorer, Ints]]:
+    """What scores each scenario, and the numbers of its recordings; scenarios without any left out.
+
+    turn_taking comes first: pause_handling needs its mean latency.
+    """
+    scenario = recordings["scenario"]
+    found = []
+    for name, scorer in _scorers(profile).items():
+        rec: Ints = np.flatnonzero((scenario == name).to_numpy()).astype(np.int64)
+        if len(rec):
+            found.append((name, scorer, rec))
+    return found
 
 
 def _scorers(profile: str) -> dict[str, Scorer]:

@@ -119,10 +119,11 @@ def score_rows(
             return pl.Series(name, array.tolist(), dtype=kind)
         return pl.Series(name, array, nan_to_null=True).cast(kind)
 
-    # Made of series, not of expressions: a query has a price, and there are many metrics.
+    # Made of series, not of expressions: a query has a price, and there are many metrics. (That is
+    # also why rows are taken by subscript: `gather` is a query.)
     return pl.DataFrame(
         [
-            *(recordings[name].gather(rows) for name in ("recording", "system", "scenario")),
+            *(recordings[name][rows] for name in ("recording", "system", "scenario")),
             column("metric", metric),
             column("value", np.asarray(value, np.float64)),
             column("status", status),

@@ -106,9 +106,9 @@ def _frame(structure: Structure, tables: list[_Table]) -> pl.DataFrame:
     names = recordings["recording"]
     estimated = names.is_in(estimated_recordings(recordings)["recording"].implode())
     columns = {
-        "recording": names.gather(rec),
-        "speaker": pl.Series(_SPEAKERS, dtype=pl.String).gather(speaker[order]),
-        "kind": pl.Series(EVENT_KINDS, dtype=pl.String).gather(kind[order]),
+        "recording": names[rec],
+        "speaker": pl.Series(_SPEAKERS, dtype=pl.String)[speaker[order]],
+        "kind": pl.Series(EVENT_KINDS, dtype=pl.String)[kind[order]],
         "start_ms": pl.Series(start[order] - origin),
         "end_ms": pl.Series(end[order] - origin),
         "text": text,
@@ -116,7 +116,7 @@ def _frame(structure: Structure, tables: list[_Table]) -> pl.DataFrame:
         "n_ipus": pl.Series(join("n_ipus"), nan_to_null=True),
         "success": pl.Series(join("success"), nan_to_null=True),
         "latency_ms": pl.Series(join("latency_ms"), nan_to_null=True),
-        "estimated": estimated.gather(rec),
+        "estimated": estimated[rec],
     }
     return pl.DataFrame([columns[name].cast(dtype).alias(name) for name, dtype in EVENTS.items()])
 

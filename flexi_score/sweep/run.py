@@ -2,43 +2,38 @@
 
 A stage depends on some groups of settings only: detection on how probabilities become speech,
 structure on what an IPU and a backchannel are, the metrics on all others. Combinations are taken
-in such an order that the expensive stages change least, and what did not change is kept.
+in such an order that the expensive stages change least, and what did not change is kept: see
+:mod:`flexi_score.sweep.shares`.
 """
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import polars as pl
 
 from flexi_score import archive as store
-from flexi_score.aggregate import values_of, with_failures
 from flexi_score.config import Settings, signature
-from flexi_score.errors import InputError
-from flexi_score.metrics import profile_metrics, score_structure
-from flexi_score.metrics.registry import Metric, without_reasons
-from flexi_score.pipeline import Prepared, prepare
+from flexi_score.metrics import profile_metrics
+from flexi_score.metrics.registry import Metric
 from flexi_score.report.write import write_whole
-from flexi_score.segment.structure import build_structure
 from flexi_score.sweep.effects import flips, sensitivity
 from flexi_score.sweep.grid import in_force, resolve
 from flexi_score.sweep.plot import plot_svg
+from flexi_score.sweep.shares import DETECTION, STRUCTURE, Share, score_share
 
-#: Groups of settings that each stage depends on; metrics depend on all but ``summary``.
-DETECTION: Final = ("extract", "health", "speech", "judge")
-STRUCTURE: Final = ("ipu", "backchannel", "takeover")
-
-#: Score rows that are added up in one go.
-_BATCH_ROWS: Final = 400_000
-
-#: Combinations below which further processes take longer to start than they save.
-_FEW: Final = 100
+#: Recordings times combinations of other speech or structure from which on further processes save
+#: more than they cost: each starts, reads the archive and does what combinations share for itself.
+_ENOUGH: Final = 1_000_000
+#: Seconds between two calls of ``progress`` where one process does all.
+_TELL_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,14 +59,6 @@ class Sweep:
     info: dict[str, Any]
 
 
-class _Job(NamedTuple):
-    """A share of the combinations, for one process."""
-
-    archive: str
-    numbers: list[int]
-    settings: list[Settings]
-
-
 def sweep(
     archive: str | Path,
     changes: Sequence[Mapping[str, Any]],
@@ -94,8 +81,9 @@ def sweep(
     base : mapping, optional
         Settings that differ from the profile's in every combination.
     workers : int
-        Processes. With more than one, the calling script must be importable (its work under
-        ``if __name__ == "__main__":``), as always where Python starts processes.
+        Processes, where there is enough for them to do. With more than one, the calling script must
+        be importable (its work under ``if __name__ == "__main__":``), as always where Python starts
+        processes.
     progress : callable, optional
         Called with the number of combinations done, and of all.
 
@@ -114,12 +102,15 @@ def sweep(
     base = dict(base or {})
     settings = resolve(changes, profile, base)
     folder = store.open_archive(archive)
-    order = sorted(range(len(settings)), key=lambda i: (*_texts(settings[i]), i))
-    shares = _shares(order, workers if len(order) > _FEW else 1)
-    jobs = [_Job(str(folder), share, [settings[i] for i in share]) for share in shares]
+    texts = [_texts(one) for one in settings]
+    order = sorted(range(len(settings)), key=lambda i: (*texts[i], i))
+    if len(set(texts)) * store.count(folder, "recordings") < _ENOUGH:
+        workers = 1
+    shares = _shares(order, workers)
+    jobs = [Share(str(folder), share, [settings[i] for i in share]) for share in shares]
     parts: list[pl.DataFrame] = []
     done = 0
-    for part, share in zip(_run(jobs, workers), shares, strict=True):
+    for part, share in zip(_run(jobs, workers, progress), shares, strict=True):
         parts.append(part)
         done += len(share)
         if progress is not None:
@@ -177,19 +168,32 @@ def _texts(settings: Settings) -> tuple[str, str]:
 
 
 def _shares(order: list[int], workers: int) -> list[list[int]]:
-    """Runs of neighbouring combinations, a few for each worker so that none waits for long."""
-    count = 1 if workers <= 1 else min(len(order), 4 * workers)
+    """Runs of neighbouring combinations, two for each worker so that none waits for long.
+
+    Not more: what neighbours have in common is done once a run.
+    """
+    count = 1 if workers <= 1 else min(len(order), 2 * workers)
     size = -(-len(order) // count)
     return [order[i : i + size] for i in range(0, len(order), size)]
 
 
-def _run(jobs: Sequence[_Job], workers: int) -> Iterator[pl.DataFrame]:
+def _run(
+    jobs: Sequence[Share], workers: int, progress: Callable[[int, int], None] | None
+) -> Iterator[pl.DataFrame]:
     if len(jobs) == 1:
-        yield _score_share(jobs[0])
+        told = time.monotonic()
+
+        def tell(done: int) -> None:
+            nonlocal told
+            if progress is not None and time.monotonic() - told > _TELL_S:
+                told = time.monotonic()
+                progress(done, len(jobs[0].numbers))
+
+        yield score_share(jobs[0], tell)
         return
     # Spawned, not forked: polars' threads do not survive a fork.
     with _one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        yield from pool.map(_score_share, jobs)
+        yield from pool.map(score_share, jobs)
 
 
 @contextmanager
@@ -204,40 +208,6 @@ def _one_thread_each() -> Iterator[None]:
             del os.environ["POLARS_MAX_THREADS"]
         else:
             os.environ["POLARS_MAX_THREADS"] = before
-
-
-def _score_share(job: _Job) -> pl.DataFrame:
-    """Values of some combinations: ``combination, system, scenario, metric, value, n``."""
-    folder = Path(job.archive)
-    rows, failed = store.read_recordings(folder), store.read_failures(folder)
-    if not len(rows) and not len(failed):
-        raise InputError(f"{folder}: holds no recordings")
-    metrics = profile_metrics(job.settings[0].profile)
-    found, batch, size = [], [], 0
-    ready: Prepared | None = None
-    detected = built = None
-    with store.remembering(), without_reasons():
-        for number, settings in zip(job.numbers, job.settings, strict=True):
-            key = tuple(getattr(settings, group) for group in DETECTION)
-            if ready is None or key != detected:
-                ready, detected, built = prepare(folder, rows, settings), key, None
-                lost = pl.concat([failed, ready.failures])
-            key = tuple(getattr(settings, group) for group in STRUCTURE)
-            if key != built:
-                structure, built = build_structure(ready.tracks, settings), key
-            scores = score_structure(structure, settings)
-            if len(ready.refused):
-                scores = with_failures(scores, ready.refused, metrics, status="excluded")
-            if len(lost):
-                scores = with_failures(scores, lost, metrics)
-            batch.append(scores.with_columns(combination=pl.lit(number, pl.Int64)))
-            size += len(scores)
-            if size > _BATCH_ROWS:
-                found.append(values_of(pl.concat(batch), metrics, ["combination"]))
-                batch, size = [], 0
-    if batch:
-        found.append(values_of(pl.concat(batch), metrics, ["combination"]))
-    return pl.concat(found)
 
 
 def _ordered(table: pl.DataFrame, metrics: Sequence[Metric], names: list[str]) -> pl.DataFrame:

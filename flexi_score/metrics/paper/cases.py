@@ -5,7 +5,6 @@ there is none. An annotation of the manifest wins over detection.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -41,14 +40,17 @@ class Cases:
     end: Ints
     silent: Bools
 
-    @cached_property
-    def rows(self) -> pl.DataFrame:
-        """Manifest rows of these recordings."""
-        return self.structure.tracks.recordings[self.rec]
+    def column(self, name: str) -> pl.Series:
+        """A column of these recordings' manifest rows."""
+        return self.structure.tracks.recordings[name][self.rec]
+
+    def ratings(self) -> Floats:
+        """Ratings of these recordings, NaN without one."""
+        return np.asarray(self.column("rating").cast(pl.Float64).to_numpy(), np.float64)
 
     def annotated(self, column: str) -> Floats:
         """An annotation in ms as moments on the axis, NaN where the manifest has none."""
-        values = self.rows[column].cast(pl.Float64).to_numpy()  # null becomes NaN
+        values = self.column(column).cast(pl.Float64).to_numpy()  # null becomes NaN
         return np.asarray(values + self.origin, np.float64)
 
     def own_ms(self, at: Floats) -> Floats:
@@ -100,7 +102,7 @@ def prefer(annotated: Floats, detected: Floats) -> tuple[Floats, pl.Series]:
     given = ~np.isnan(annotated)
     value = np.where(given, annotated, detected)
     which = np.where(np.isnan(value), 2, given.astype(np.uint32)).astype(np.uint32)
-    return value, pl.Series(["detected", "annotation", None], dtype=pl.String).gather(which)
+    return value, pl.Series(["detected", "annotation", None], dtype=pl.String)[which]
 
 
 def say(template: str, *values: Floats | Ints) -> pl.Series:
@@ -126,7 +128,7 @@ def choose(*choices: tuple[Bools, pl.Series | str], otherwise: pl.Series | str) 
         which = np.zeros(size, np.uint32)
         for number, (condition, _) in reversed(list(enumerate(choices, 1))):
             which[condition] = number
-        return texts.gather(which)
+        return texts[which]
 
     def column(text: pl.Series | str) -> pl.Series:
         return pl.Series([text]).new_from_index(0, size) if isinstance(text, str) else text

@@ -113,8 +113,8 @@ def _divergence(
     structure, size = cases.structure, len(cases.structure)
     window = settings.model_backchannel.window_ms
     table = pl.DataFrame({"rec": cases.rec}).with_columns(
-        cases.rows["reference_backchannels_ms"].alias("at"),
-        cases.rows["reference_distribution"].alias("share"),
+        cases.column("reference_backchannels_ms").alias("at"),
+        cases.column("reference_distribution").alias("share"),
     )
     annotated = (table["at"].list.len().fill_null(0) > 0).to_numpy()
     points = table.select("rec", "at").explode("at").drop_nulls()

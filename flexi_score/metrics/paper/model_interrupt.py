@@ -68,7 +68,7 @@ def score(
     )  # fmt: skip
     both = took & known
     told = row("lead", np.where(both, lead, np.nan) / 1000, c.statuses(both, silent), reason)
-    rating = cases.rows["rating"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    rating = cases.ratings()
     judged = ~np.isnan(rating)
     eds = row(
         "eds", rating,

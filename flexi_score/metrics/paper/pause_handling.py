@@ -49,7 +49,7 @@ def score(
         cases, start, np.where(usable & timed, latest + c.AT_MOST, np.nan), settings
     )
     window = c.say("[{}, {}] s", cases.own_ms(start), cases.own_ms(latest))
-    systems = cases.rows["system"]
+    systems = cases.column("system")
     reason = c.choose(
         (~paused, "the user never pauses and the manifest has no annotations.pause"),
         (cases.silent, c.SILENT),
@@ -99,7 +99,7 @@ def _mean_latency_ms(cases: c.Cases, settings: Settings, latency_s: Mapping[str,
     given = settings.pause_handling.mean_latency_s
     if given is not None:
         return np.full(len(cases.rec), given * 1000)
-    systems = cases.rows["system"]
+    systems = cases.column("system")
     mean = systems.replace_strict(
         dict(latency_s) or {"": None}, default=None, return_dtype=pl.Float64
     )

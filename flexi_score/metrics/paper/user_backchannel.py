@@ -95,7 +95,7 @@ def score(
                  otherwise=told),
         margin_s=resumed_margin(cases, said, said_end, at, again, settings) / 1000,
     )  # fmt: skip
-    rating = cases.rows["rating"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    rating = cases.ratings()
     judgeable = stopped & ~np.isnan(again)
     judged = judgeable & ~np.isnan(rating)
     coherence = row(
@@ -108,10 +108,11 @@ def score(
 
 def _backchannels(cases: c.Cases) -> tuple[Spans, Bools]:
     """The user's backchannels (annotated, else detected) by start; and which rows annotate."""
-    given = cases.rows["backchannels"].is_not_null().to_numpy()
+    annotated = cases.column("backchannels")
+    given = annotated.is_not_null().to_numpy()
     table = (
         pl.DataFrame({"rec": cases.rec, "origin": cases.origin})
-        .with_columns(cases.rows["backchannels"])
+        .with_columns(annotated)
         .explode("backchannels")
         .drop_nulls("backchannels")
         .unnest("backchannels")

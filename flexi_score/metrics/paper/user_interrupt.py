@@ -104,7 +104,7 @@ def score(
                  otherwise=absent),
         decided_ms=answer_ms,
     )  # fmt: skip
-    rating = cases.rows["rating"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    rating = cases.ratings()
     asked = yielded & answered
     judged = asked & ~np.isnan(rating)
     tss = row(
