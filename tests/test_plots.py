@@ -348,3 +348,27 @@ def test_ids_of_a_figure_begin_with_its_name() -> None:
     found = re.findall(r'id="([^"]*)"', svg)
     assert found
     assert all(name.startswith("a-b-") for name in found)
+
+
+@pytest.mark.parametrize("number", [0, 7, 14, 21])
+def test_every_dot_shows_in_pixels_too(tmp_path, number) -> None:
+    from PIL import Image
+
+    from flexi_score.report.plots.style import dots, new_figure, panel
+
+    at = np.linspace(0.05, 0.95, 20)
+    with drawing():
+        figure = new_figure(100, 100)
+        axes = panel(figure, 0, 0, 100, 100)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        dots(axes, at, at, look(number))
+        save_figure(figure, tmp_path / "x.png", "png", "x")
+    with Image.open(tmp_path / "x.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    wanted = [int(look(number).colour[i : i + 2], 16) for i in (1, 3, 5)]
+    size = len(pixels)
+    for x in at:
+        row, column = round((1 - x) * size), round(x * size)
+        near = pixels[row - 2 : row + 3, column - 2 : column + 3]
+        assert np.abs(near - wanted).sum(axis=-1).min() < 20

@@ -28,6 +28,7 @@ from flexi_score.report.plots.style import (
     SOFT,
     WIDTH,
     bars,
+    dots,
     label,
     look,
     new_figure,
@@ -150,8 +151,7 @@ def _draw_rates(rates: Mapping[str, Floats], systems: Sequence[str]) -> Figure:
         seen = look(systems.index(system))
         values = rates[system][thinned(len(rates[system]), _DOTS)]
         spread = scatter_of(len(values)) * (0.3 if len(values) > 3 else 0.0)
-        axes.scatter(values, place + spread, s=10, marker=seen.marker, color=seen.colour,
-                     alpha=0.6, linewidth=0, clip_on=False, zorder=3)  # fmt: skip
+        dots(axes, values, place + spread, seen, 3.2, 0.6)
         mean = float(np.mean(rates[system]))
         axes.plot([mean, mean], [place - 0.36, place + 0.36], color=INK, linewidth=1.8, zorder=4)
         y = top + _ROW * (place + 0.5) + 3.5

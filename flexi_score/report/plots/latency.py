@@ -34,6 +34,7 @@ from flexi_score.report.plots.style import (
     SOFT,
     WIDTH,
     bars,
+    dots,
     label,
     legend,
     look,
@@ -292,10 +293,7 @@ def _row(
     low = axes.get_xlim()[0]
     few = values[thinned(len(values), MOST_DOTS)]
     spread = scatter_of(len(few)) * (0.28 if len(few) > 3 else 0.0)
-    axes.scatter(
-        np.clip(few, low, high), place + spread, s=9, marker=seen.marker, color=seen.colour,
-        alpha=0.55, linewidth=0, clip_on=False, zorder=3,
-    )  # fmt: skip
+    dots(axes, np.clip(few, low, high), place + spread, seen, 3.2, 0.6)
     p25, p50, p75 = np.clip(np.quantile(values, [0.25, 0.5, 0.75]), low, high)
     axes.plot([p25, p75], [place, place], color=seen.colour, linewidth=7, alpha=0.35, zorder=2)
     if len(values) == 1:

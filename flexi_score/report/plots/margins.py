@@ -20,6 +20,7 @@ from flexi_score.report.plots.kinds import (
     sorted_by_system,
     thinned,
 )
+from flexi_score.report.plots.legend import draw_legend, legend_lines
 from flexi_score.report.plots.style import (
     ERROR,
     FAINT,
@@ -28,6 +29,7 @@ from flexi_score.report.plots.style import (
     SOFT,
     WIDTH,
     bars,
+    dots,
     legend,
     look,
     new_figure,
@@ -64,7 +66,7 @@ def margin_plots(
     ) + left_out(systems)
     return [
         Drawing(
-            "margins", "How close the decisions were", caption, None, (),
+            "margins", "How close the decisions were", caption, None, tuple(systems),
             lambda: _draw(rows, list(systems[:MOST_SYSTEMS]), error),
         )
     ]  # fmt: skip
@@ -97,7 +99,8 @@ def within(values: Mapping[str, Floats], error_s: float) -> tuple[int, int]:
 def _draw(
     rows: Sequence[tuple[Metric, dict[str, Floats]]], systems: Sequence[str], error: float
 ) -> Figure:
-    top, body = 26.0, _ROW * len(rows)
+    several = len(systems) > 1
+    top, body = 26.0 + (14.0 * legend_lines(systems) if several else 0.0), _ROW * len(rows)
     figure = new_figure(top + body + 34)
     axes = panel(figure, _NAMES, top, WIDTH - _NAMES - _NUMBERS, body)
     most = max(float(margin[-1]) for _, values in rows for margin in values.values())
@@ -110,8 +113,10 @@ def _draw(
     end = max(error, LEAST_S)
     bars(axes, [(LEAST_S * 0.85, -0.5, end - LEAST_S * 0.85, len(rows))], ERROR, zorder=0)
     rules(axes, [((end, -0.5), (end, len(rows) - 0.5))], FAINT)
-    legend(figure, ((ERROR, f"within {error * 1000:g} ms"),), _NAMES, 14)
-    write(figure, RIGHT, 14, "within", ha="right", fontsize=SMALL, color=SOFT)
+    legend(figure, ((ERROR, f"within {error * 1000:g} ms"),), _NAMES, top - 12)
+    if several:
+        draw_legend(figure, systems)
+    write(figure, RIGHT, top - 12, "within", ha="right", fontsize=SMALL, color=SOFT)
     shown = {system: number for number, system in enumerate(systems)}
     height = 0.8 / max(1, len(shown))
     for place, (metric, values) in enumerate(rows):
@@ -128,9 +133,7 @@ def _draw(
             few = np.maximum(margin[thinned(len(margin), MOST_DOTS)], LEAST_S)
             middle = place + (shown[system] - (len(shown) - 1) / 2) * height
             spread = scatter_of(len(few)) * height * (0.35 if len(few) > 4 else 0.0)
-            axes.scatter(few, middle + spread, s=10 if len(shown) < 4 else 6, linewidth=0,
-                         marker=seen.marker, color=seen.colour, alpha=0.65, clip_on=False,
-                         zorder=3)  # fmt: skip
+            dots(axes, few, middle + spread, seen, 3.2 if len(shown) < 4 else 2.4, 0.7)
     return figure
 
 

@@ -24,6 +24,7 @@ from flexi_score.report.plots.style import (
     SMALL,
     SOFT,
     WIDTH,
+    dots,
     look,
     new_figure,
     panel,
@@ -172,8 +173,7 @@ def _group(
     for number, cells in points.items():
         seen = look(number)
         rules(axes, [[(a, y), (b, y)] for _, y, a, b in cells if b > a], seen.colour, 1.4)
-        axes.scatter([x for x, *_ in cells], [y for _, y, *_ in cells], s=22, marker=seen.marker,
-                     color=seen.colour, linewidth=0, zorder=3, clip_on=False)  # fmt: skip
+        dots(axes, [x for x, *_ in cells], [y for _, y, *_ in cells], seen, 4.8)
 
 
 def _range(rows: Sequence[Row], systems: Sequence[str]) -> tuple[float, float]:

@@ -10,6 +10,7 @@ import polars as pl
 from flexi_score.metrics.registry import Metric
 from flexi_score.report.plots.kinds import MOST_SYSTEMS, Drawing, left_out
 from flexi_score.report.plots.style import (
+    LEFT,
     ON_DARK,
     ON_LIGHT,
     PERCENT,
@@ -161,7 +162,7 @@ def _draw(
     top = 24.0
     height = top + rows * _ROW + len(blocks) * _HEAD + 26
     figure = new_figure(height)
-    legend(figure, entries, _NAMES, 14)
+    legend(figure, entries, LEFT if len(entries) > 4 else _NAMES, 14)
     body = height - top - 26
     axes = panel(figure, _NAMES, top, width, body)
     axes.set_xlim(0, 1)
