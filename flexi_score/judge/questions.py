@@ -307,11 +307,18 @@ def _references(structure: Structure, settings: Settings) -> Questions:
     wanted = recordings.select((pl.col("scenario") == "model_backchannel") & ~given)
     mask = wanted.to_series().fill_null(False).to_numpy()
     user = _Said(structure, "user", mask, by_ipu=settings.profile == "paper")
-    spoken = user.marks().filter(pl.col("text") != "")
-    # [["So",0.42],["I",0.5]]: lists of two kinds are beyond a column, not beyond its text.
+    spoken = user.marks().filter((pl.col("text") != "") & (pl.col("end_ms") > 0))
+    # [["So",0.420],["I",0.500]]: lists of two kinds are beyond a column, not beyond its text. The
+    # times are written from whole milliseconds, so that they come back as they were sent.
     word = pl.struct(w="text").struct.json_encode().str.slice(5).str.head(-1)
     entry = pl.concat_str(
-        pl.lit("["), word, pl.lit(","), (pl.col("end_ms") / 1000).cast(pl.String), pl.lit("]")
+        pl.lit("["),
+        word,
+        pl.lit(","),
+        pl.col("end_ms") // 1000,
+        pl.lit("."),
+        (pl.col("end_ms") % 1000).cast(pl.String).str.zfill(3),
+        pl.lit("]"),
     )
     joined = (
         spoken.select("rec", entry=entry)
