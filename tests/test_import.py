@@ -1,14 +1,20 @@
 """Transcripts and segments of recognisers and annotation tools, read as words and as speech."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_formats import error_of, segment_rows, word_rows, write
 
+import flexi_score
 from flexi_score.errors import TranscriptError
 from flexi_score.formats import read_segments, read_words
+from flexi_score.formats.layouts import detect_layout
+from flexi_score.manifest import read_input
 
 unhurried = settings(deadline=None)
 
@@ -356,6 +362,73 @@ def test_further_tiers_of_a_lane_belong_to_it(tmp_path):
 def test_two_tiers_of_the_same_name_leave_it_open(tmp_path):
     path = write(tmp_path, "a.TextGrid", grid("user", "User"))
     assert "tiers 'user', 'User', expected one named 'user'" in error_of(segment_rows, path, "user")
+
+
+# Folders of annotation files
+
+
+def files_of(folder, **files):
+    for name, content in files.items():
+        write(folder, name.replace("__", "."), content)
+    return folder
+
+
+RTTM = "SPEAKER r 1 0 1 <NA> <NA> user <NA> <NA>\nSPEAKER r 1 2 1 <NA> <NA> model <NA> <NA>\n"
+
+
+def test_a_folder_of_annotations_is_told_and_read(tmp_path):
+    files_of(
+        tmp_path,
+        a__TextGrid=grid("user", "user words", "model"),
+        b__rttm=RTTM,
+        b__ctm="b user 0 1 hi\nb model 2 1 yes\n",
+        c__user__rttm=RTTM.replace("model", "user"),
+        c__model__rttm=RTTM.replace("user", "model"),
+        c__user__json=[{"start": 0, "end": 1, "word": "hi"}],
+        d__json={"of": "something else"},
+        e__vtt=VTT,
+    )
+    assert detect_layout(tmp_path) == "annotated"
+    manifest = read_input(tmp_path)
+    keys = ["user_speech", "model_speech", "user_words", "model_words"]
+    names = {
+        row["recording"]: [row[key] and Path(row[key]).name for key in keys]
+        for row in manifest.rows.iter_rows(named=True)
+    }
+    assert names == {
+        "a": ["a.TextGrid", "a.TextGrid", "a.TextGrid", None],
+        "b": ["b.rttm", "b.rttm", "b.ctm", "b.ctm"],
+        "c": ["c.user.rttm", "c.model.rttm", "c.user.json", None],
+    }
+    assert "subtitles are left out ('e.vtt')" in manifest.warnings[0]
+    run = flexi_score.score(tmp_path)
+    assert run.events.filter(kind="ipu", recording="b")["text"].to_list() == ["hi", "yes"]
+
+
+def test_annotations_beside_audio_are_used_where_asked_for(tmp_path):
+    for name in ("a.wav", "sub/b.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, np.zeros((8000, 2)), 8000)
+    files_of(tmp_path, a__TextGrid=grid("user", "model"))
+    plain = read_input(tmp_path)
+    assert len(plain.rows) == 2
+    assert plain.rows["user_speech"].is_null().all()
+    assert (
+        "1 annotation files like a.TextGrid are not used; --layout annotated" in plain.warnings[0]
+    )
+    used = read_input(tmp_path, layout="annotated")
+    assert used.rows["recording"].to_list() == ["a"]
+    assert used.rows["audio"].to_list() == [str(tmp_path / "a.wav")]
+    assert used.rows["user_speech"].to_list() == [str(tmp_path / "a.TextGrid")]
+    assert "no annotation file beside sub/b.wav: left out" in used.warnings[0]
+
+
+def test_a_malformed_annotation_costs_its_own_recording(tmp_path):
+    files_of(tmp_path, a__TextGrid="nothing", b__rttm=RTTM)
+    manifest = read_input(tmp_path)
+    assert manifest.rows["recording"].to_list() == ["b"]
+    assert manifest.failures["recording"].to_list() == ["a"]
+    assert "a.TextGrid" in manifest.failures["reason"][0]
 
 
 # Anything at all

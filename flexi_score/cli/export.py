@@ -81,12 +81,12 @@ def formats() -> int:
     from flexi_score.formats import FORMATS
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("format", "files", "read", "written as", "times", "holds"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("format", "files", "read", "--format", "times", "holds"):
+        table.add_column(heading, overflow="fold", no_wrap=heading not in ("files", "holds"))
     for name, known in FORMATS.items():
         cells = (
-            name, " ".join(known.extensions) or ".txt", "yes" if known.words else "no",
-            f"--format {known.export}" if known.export else "no", known.times, known.holds,
+            name, " ".join(known.extensions) or ".txt", "yes" if known.words else "",
+            known.export or "", known.times, known.holds,
         )  # fmt: skip
         table.add_row(*map(Text, cells))
     Console().print(table)

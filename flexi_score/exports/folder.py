@@ -9,9 +9,10 @@ from typing import Any, Final
 from flexi_score.errors import InputError, OutputError
 from flexi_score.exports.lhotse import compressed, lhotse_lines
 from flexi_score.exports.rows import manifest_row
-from flexi_score.exports.source import Recording, Source, load_source
+from flexi_score.exports.source import Source, load_source
 from flexi_score.exports.writers import WRITERS, json_line
 from flexi_score.formats import FORMATS
+from flexi_score.formats.files import brief
 from flexi_score.formats.spelling import nearest
 from flexi_score.pipeline import Run
 from flexi_score.report.write import write_whole
@@ -104,13 +105,13 @@ def export(
     manifest: list[str] = []
     lhotse: list[tuple[str, str]] = []
     silent: dict[str, list[str]] = {}
-    total = len(source.recordings)
+    total, partial = len(source.recordings), 0
     for done, recording in enumerate(source, 1):
         files: dict[str, str] = {}
         for name in (n for n in names if n in WRITERS):
             texts = WRITERS[name](recording, source.created)
             if not texts:
-                silent.setdefault(name, []).append(recording.id)
+                silent.setdefault(name, []).append(brief(recording.id))
             for suffix, text in texts.items():
                 if suffix not in files:
                     files[suffix] = recording.name + suffix
@@ -124,11 +125,16 @@ def export(
             {"recording": recording.id, "name": recording.name, "files": list(files.values())}
         )
         manifest.append(json_line(manifest_row(recording, files)))
-        notes += _partial(recording)
+        partial += recording.partial
         progress(done, total)
     for name, missing in silent.items():
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         notes.append(f"{name}: nothing to write of {missing[0]}{more}")
+    if partial:
+        notes.append(
+            f"words of {partial} recordings are those of short utterances only (--asr needed): "
+            f"{MANIFEST} does not give them as transcripts"
+        )
     if "lhotse" in names:
         for file, column in zip(_LHOTSE, zip(*lhotse, strict=True), strict=False):
             written.append(_write(folder / file, compressed("".join(column))))
@@ -182,15 +188,6 @@ _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
     "jsonl": (".jsonl",),
     "pyannote": (".rttm", ".uem"),
 }
-
-
-def _partial(recording: Recording) -> list[str]:
-    if not recording.partial:
-        return []
-    return [
-        f"{recording.id}: its words are those of short utterances only (--asr needed); "
-        f"{MANIFEST} does not give them as a transcript"
-    ]
 
 
 def _write(path: Path, content: str | bytes) -> Path:

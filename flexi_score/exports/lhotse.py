@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from flexi_score.errors import AudioError
 from flexi_score.exports.source import Recording
 from flexi_score.exports.writers import json_line
+from flexi_score.formats.files import brief
 from flexi_score.schema import SPEAKERS, Speaker
 
 
@@ -64,7 +65,7 @@ def _recordings(recording: Recording) -> tuple[list[dict[str, Any]], dict[Speake
         places = {s: Place(name, int(row[f"{s}_channel"] or 0), 0) for s in SPEAKERS}
         return [_recording(name, sources, audio)], places
     if not row["user_audio"] or not row["model_audio"]:
-        raise AudioError(f"{recording.id}: has no audio")
+        raise AudioError(f"recording {brief(recording.id)} (it has no audio)")
     pair = {s: _probe(row[f"{s}_audio"]) for s in SPEAKERS}
     offsets = {s: int(row[f"{s}_offset_ms"] or 0) for s in SPEAKERS}
     user, model = (pair[s] for s in SPEAKERS)

@@ -68,7 +68,7 @@ _STAMP: Final = r"(\d+:)?\d\d?:\d\d[.,]\d"
 FORMATS: Final[dict[str, Format]] = {
     "JSON": Format(
         (".json",), r"\s*[\[{]", read_json_segments, read_json_words, None,
-        "words, speech: FLEXI, WhisperX, faster-whisper, Whisper, NeMo, SegLST", "as written",
+        "words, speech: FLEXI, WhisperX, faster-whisper, Whisper, NeMo, SegLST", _MS,
     ),
     "JSON Lines": Format(
         (".jsonl", ".ndjson"), r"(?!)", read_json_lines_segments, read_json_lines_words, "jsonl",
@@ -91,7 +91,7 @@ FORMATS: Final[dict[str, Format]] = {
     ),
     "STM": Format(
         (".stm",), rf"\s*\S+[ \t]+\S+[ \t]+\S+[ \t]+{_NUMBER}[ \t]+{_NUMBER}([ \t]|$)",
-        read_stm, read_stm, None, "speech, phrases", "as written",
+        read_stm, read_stm, None, "speech, phrases", _MS,
     ),
     "CSV or TSV": Format(
         (".csv", ".tsv"), r"[^\n]*\bstart\w*\b[^\n]*\bend", read_delimited, read_delimited_words,

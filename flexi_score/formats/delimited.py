@@ -78,6 +78,15 @@ def read_delimited_words(path: Path, speaker: str | None = None) -> list[Timed]:
     return read_delimited(path, speaker, words=True)
 
 
+def has_words(path: Path) -> bool:
+    """Whether a table has words: rows of that kind, or else a column ``word``."""
+    lines = read_text(path, TranscriptError).split("\n")
+    header = [name.strip().lower() for name in re.split("[,;\t]", lines[0])]
+    if "kind" in header:
+        return any(WORD in re.split("[,;\t]", line) for line in lines[1:])
+    return "word" in header
+
+
 def wanted_kind(path: Path, kinds: Collection[str], words: bool) -> str | None:
     """The kind of rows to read of a table whose rows are of these kinds; None: it has none.
 

@@ -53,6 +53,19 @@ def read_eaf(path: Path, speaker: str | None = None, *, words: bool = False) -> 
     raise TranscriptError(f"{path}: found {tiers}, expected {wanted}; rename the tier in ELAN")
 
 
+def tier_names(path: Path) -> list[str]:
+    """Names of all tiers.
+
+    Raises
+    ------
+    TranscriptError
+        Where the file is malformed.
+    """
+    found = _Reader(path)
+    found.read(read_text(path, TranscriptError))
+    return list(found.tiers)
+
+
 def read_eaf_words(path: Path, speaker: str | None = None) -> list[Timed]:
     """As :func:`read_eaf`, words rather than speech."""
     return read_eaf(path, speaker, words=True)

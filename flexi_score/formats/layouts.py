@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from flexi_score.errors import InputError, RowError
+from flexi_score.formats.annotated import annotated, is_annotation
 from flexi_score.formats.benchmarks import (
     fdb,
     find_samples,
@@ -25,6 +26,7 @@ from flexi_score.formats.folders import (
     Sample,
     json_file,
     list_audio,
+    list_files,
     undecodable,
 )
 
@@ -38,7 +40,20 @@ def stereo(folder: Path) -> Found:
         Sample(path.as_posix(), {"id": _id(path), "audio": path.as_posix()}, {})
         for path in list_audio(folder)
     ]
-    return Found(samples, [], [])
+    beside = [
+        name for names in list_files(folder).values() for name in names if is_annotation(name)
+    ]
+    warnings = []
+    if beside:
+        warnings.append(
+            f"{folder}: {len(beside)} annotation files like {beside[0]} are not used; "
+            "--layout annotated reads them as the speech and words of the recordings beside them"
+        )
+    return Found(samples, [], warnings)
+
+
+def _annotations(folder: Path) -> list[str]:
+    return [name for names in list_files(folder).values() for name in names if is_annotation(name)]
 
 
 def calls(folder: Path) -> Found:
@@ -124,6 +139,10 @@ LAYOUTS: Final[dict[str, tuple[Layout, str]]] = {
     "pairs": (pairs, "pairs of mono files: *_user.wav and *_model.wav and the like"),
     "calls": (calls, "two-channel call exports, each with a .json file of metadata beside it"),
     "stereo": (stereo, "two-channel audio files, in subfolders too"),
+    "annotated": (
+        annotated,
+        "TextGrid, ELAN, RTTM, CTM, STM or CSV files, with or without audio of the same name",
+    ),
 }
 
 
@@ -179,6 +198,8 @@ def detect_layout(folder: Path) -> str:
         return "calls"
     if audio:
         return "stereo"
+    if _annotations(folder):
+        return "annotated"
     looked = "".join(f"\n  {name}: {about}" for name, (_, about) in LAYOUTS.items())
     raise InputError(
         f"{folder}: no manifest and no known layout{undecodable(folder)}. Looked for "
