@@ -699,6 +699,38 @@ def test_two_processes_share_the_work_and_pay_once(server: JudgeServer, store: P
     assert server.charged.total() == len(server.calls) == 40
 
 
+MAKERS = """
+import multiprocessing, sys
+from pathlib import Path
+from flexi_score.judge.store import Store
+def make(path, together, told):
+    together.wait()
+    try:
+        with Store(path, write=True) as kept:
+            kept.claim("key", "server", 9)
+        told.put(None)
+    except Exception as error:
+        told.put(str(error))
+fork = multiprocessing.get_context("fork")
+for n in range(40):
+    together, told = fork.Barrier(6), fork.SimpleQueue()
+    arguments = (Path(sys.argv[1]) / f"{n}.sqlite", together, told)
+    makers = [fork.Process(target=make, args=arguments) for _ in range(6)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    found = [told.get() for _ in makers]
+    assert found == [None] * 6, found
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_processes_that_make_the_store_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-c", MAKERS, tmp_path]
+    subprocess.run(arguments, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+
+
 def test_within_a_running_loop(server: JudgeServer, store: Path) -> None:
     import asyncio
 

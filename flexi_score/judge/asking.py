@@ -62,7 +62,7 @@ class Asking:
         self._requests, self._n_kept, self._progress = requests, n_kept, progress
         self._queue = deque(requests)
         self._elsewhere: deque[Request] = deque()  # claimed by other processes
-        self._calls = self._in_a_row = 0
+        self._calls = self._in_a_row = self._unscored = 0
         self._answered = False
         self._spent = 0.0  # what is known
         self._at_risk = 0.0  # what may have been charged for replies that never came
@@ -126,6 +126,7 @@ class Asking:
             finally:
                 self._store.release([request.key], self._server)
             self.outcomes[request.key] = outcome
+            self._unscored += outcome.status != "rated"
             self._tell()
 
     def _look_up(self, request: Request) -> Outcome | None:
@@ -243,14 +244,13 @@ class Asking:
 
     def _tell(self) -> None:
         done, todo = len(self.outcomes), len(self._requests)
-        unscored = sum(outcome.status != "rated" for outcome in self.outcomes.values())
         seconds = (time.monotonic() - self._began) / done * (todo - done)
         self._progress(
             Progress(
                 done=self._n_kept + done,
                 total=self._n_kept + todo,
                 kept=self._n_kept,
-                unscored=unscored,
+                unscored=self._unscored,
                 calls=self._calls,
                 cost_usd=None if self._price is None else self._spent,
                 seconds_left=seconds,

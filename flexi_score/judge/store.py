@@ -132,7 +132,16 @@ class Store:
             raise self._explain(error) from error
 
     def _make(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
+        began = time.monotonic()
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError:
+                # Two processes that make it at once: SQLite does not wait for this by itself.
+                if time.monotonic() - began > _BUSY_S:
+                    raise
+                time.sleep(0.01)
         self._db.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version={_VERSION};COMMIT;")
 
     def close(self) -> None:
