@@ -111,6 +111,7 @@ def test_the_question_is_sent_alone_and_as_it_is(server: JudgeServer, store: Pat
         ({"model": "gpt-4o-2024-11-20"}, False),
         ({"temperature": 0.5}, False),
         ({"temperature": None}, False),
+        ({"reasoning_effort": "none"}, False),
         ({"seed": 1}, False),
         ({"seed": None}, False),
         ({"max_tokens": 100}, False),
@@ -158,7 +159,10 @@ def test_the_signature_names_what_could_change_the_answer_and_no_more() -> None:
     assert "base_url" not in asking
     for name, value in (("concurrency", 3), ("max_cost_usd", 2), ("retries", 1), ("timeout_s", 9)):
         assert named(**{"judge.mode": "openai", f"judge.{name}": value}) == asking
-    for name, value in (("model", "m"), ("temperature", 1), ("seed", 7), ("repeats", 2)):
+    for name, value in (
+        ("model", "m"), ("temperature", 1), ("temperature", None), ("reasoning_effort", "low"),
+        ("seed", 7), ("repeats", 2),
+    ):  # fmt: skip
         assert named(**{"judge.mode": "openai", f"judge.{name}": value}) != asking
         assert named(**{f"judge.{name}": value}) == named()  # no judge, no difference
 
@@ -328,6 +332,9 @@ def test_parameters_that_newer_models_refuse_can_be_left_out(
     chosen = fast(server, temperature=None, seed=None, token_limit="max_completion_tokens")
     ask(frame(tss("a")), store, chosen)
     body = server.calls[0].body
+    assert "reasoning_effort" not in body
+    ask(frame(tss("b")), store, fast(server, reasoning_effort="none"))
+    assert server.calls[1].body["reasoning_effort"] == "none"
     assert not {"temperature", "seed", "max_tokens"} & set(body)
     assert body["max_completion_tokens"] == 1024
 

@@ -10,8 +10,11 @@ from flexi_score.config.fields import Group, choice, number
 #: Settings that can change an answer. The others change when it comes, what it costs, or whether
 #: it comes at all, which shows as an unscored recording.
 ANSWER_SETTINGS: Final = (
-    "model", "base_url", "structured", "temperature", "seed", "repeats", "max_tokens"
+    "model", "base_url", "structured", "temperature", "reasoning_effort", "seed", "repeats",
+    "max_tokens",
 )  # fmt: skip
+#: Those of them that are not named where they are not set.
+OPTIONAL_SETTINGS: Final = ("base_url", "reasoning_effort")
 
 
 def _usd(text: str) -> Any:
@@ -54,6 +57,12 @@ class JudgeSettings(Group):
         le=2,
         description="sampling temperature; null: not sent (models that refuse it)",
         json_schema_extra={"unit": "", "source": "flexi_score"},
+    )
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = choice(
+        None,
+        "how long a reasoning model thinks; null: not sent. OpenAI's take a temperature only with "
+        "none; what they think counts towards max_tokens",
+        "OpenAI",
     )
     seed: int | None = Field(
         0,

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from flexi_score.config.detection import ExtractSettings, SpeechSettings
 from flexi_score.config.fields import Group, choice
 from flexi_score.config.health import HealthSettings
-from flexi_score.config.judge import ANSWER_SETTINGS, JudgeSettings
+from flexi_score.config.judge import ANSWER_SETTINGS, OPTIONAL_SETTINGS, JudgeSettings
 from flexi_score.config.scoring import (
     BackchannelSettings,
     ConversationSettings,
@@ -153,7 +153,8 @@ def _counts(name: str, value: Any, judged: bool) -> bool:
     """Whether a setting can change a number: a warning cannot, nor a limit that is not set."""
     group, _, leaf = name.partition(".")
     if group == "judge" and leaf != "mode":
-        return judged and leaf in ANSWER_SETTINGS and (leaf != "base_url" or value is not None)
+        unset = leaf in OPTIONAL_SETTINGS and value is None
+        return judged and leaf in ANSWER_SETTINGS and not unset
     return group != "health" or ("_warn" not in leaf and value is not None)
 
 

@@ -38,7 +38,8 @@ _KEYS: Final = re.compile(r"sk-[\w*-]{4,}|\S*\*{3,}\S*")
 #: Where the API names a parameter that a model does not take: the setting to change.
 _PARAMETERS: Final[Mapping[str, str]] = {
     "response_format": "judge.structured=object (or none)",
-    "temperature": "judge.temperature=null",
+    "temperature": "judge.temperature=null (or, if it reasons, judge.reasoning_effort=none)",
+    "reasoning_effort": "judge.reasoning_effort=null",
     "seed": "judge.seed=null",
     "max_tokens": "judge.token_limit=max_completion_tokens",
     "max_completion_tokens": "judge.token_limit=max_tokens",

@@ -24,11 +24,12 @@ class Price(NamedTuple):
 _LISTED: Final = "OpenAI's price list, November 2026"
 #: By the beginning of the model's name; the longest that fits holds.
 PRICES: Final[Mapping[str, Price]] = {
-    "gpt-4o-2024-05-13": Price(5.0, 5.0, 15.0, _LISTED),
     "gpt-4o-mini": Price(0.15, 0.075, 0.6, _LISTED),
     "gpt-4o": Price(2.5, 1.25, 10.0, _LISTED),
     "gpt-4.1-mini": Price(0.4, 0.1, 1.6, _LISTED),
     "gpt-4.1": Price(2.0, 0.5, 8.0, _LISTED),
+    "gpt-6-luna": Price(0.1, 0.01, 0.5, _LISTED),
+    "gpt-6-sol": Price(2.0, 0.2, 10.0, _LISTED),
 }
 #: What the Batch API takes of the price.
 BATCH_SHARE: Final = 0.5

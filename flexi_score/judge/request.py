@@ -52,11 +52,11 @@ def make_request(rubric: Rubric, question: str, repeat: int, settings: JudgeSett
     object, and nothing else: transcripts are never part of an instruction.
 
     The key is the SHA-256 of the canonical JSON of: the rubric's name and version, the model, both
-    messages (instructions and full input), the form asked of the reply (schema), temperature, seed,
-    the limit of tokens, and the repeat. Whatever only changes when a reply comes or what it costs
-    (concurrency, retries, prices, the way by a batch) is no part of it. Nor is the server's
-    address: a local server has another port tomorrow. The address is kept beside every reply
-    instead, and asking takes only replies of the server that would be asked.
+    messages (instructions and full input), the form asked of the reply (schema), temperature,
+    reasoning effort, seed, the limit of tokens, and the repeat. Whatever only changes when a reply
+    comes or what it costs (concurrency, retries, prices, the way by a batch) is no part of it. Nor
+    is the server's address: a local server has another port tomorrow. The address is kept beside
+    every reply instead, and asking takes only replies of the server that would be asked.
 
     Parameters
     ----------
@@ -90,6 +90,8 @@ def make_request(rubric: Rubric, question: str, repeat: int, settings: JudgeSett
         body["response_format"] = form
     if settings.temperature is not None:
         body["temperature"] = settings.temperature
+    if settings.reasoning_effort is not None:
+        body["reasoning_effort"] = settings.reasoning_effort
     if settings.seed is not None:
         body["seed"] = settings.seed + repeat
     named = {
