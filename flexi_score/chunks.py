@@ -80,6 +80,12 @@ class Written:
     unrated: pl.DataFrame
     unasked: pl.DataFrame
 
+    def _repr_html_(self) -> str:
+        from flexi_score.report.notebook import run_html
+
+        few = self.settings.summary.few
+        return run_html(self.summary, self.metrics, self.failures, self.info, few)
+
 
 class _Job(NamedTuple):
     """One chunk."""

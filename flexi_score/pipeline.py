@@ -78,7 +78,10 @@ class Run:
     unasked: pl.DataFrame = field(default_factory=UNASKED.to_frame)
 
     def _repr_html_(self) -> str:
-        return str(self.summary._repr_html_())
+        from flexi_score.report.notebook import run_html
+
+        few = self.settings.summary.few
+        return run_html(self.summary, self.metrics, self.failures, self.info, few)
 
 
 def extract(

@@ -27,6 +27,13 @@ class StoredRun:
     settings: Settings
     info: Mapping[str, Any]
 
+    def _repr_html_(self) -> str:
+        from flexi_score.metrics import profile_metrics
+        from flexi_score.report.notebook import run_html
+
+        metrics, few = profile_metrics(self.settings.profile), self.settings.summary.few
+        return run_html(self.summary, metrics, self.failures, self.info, few, self.name)
+
 
 def read_run(path: str | Path) -> StoredRun:
     """Read a run folder.

@@ -88,6 +88,23 @@ class Clips:
     def __len__(self) -> int:
         return len(self.by_name)
 
+    def _repr_html_(self) -> str:
+        from flexi_score.report.notebook import notebook_html
+        from flexi_score.report.tables import Column, Table
+
+        columns = (Column("Clip", numeric=False), Column("Voice", numeric=False), Column("ms"),
+                   Column("Text", numeric=False))  # fmt: skip
+        body = tuple(
+            (clip.name, clip.voice, str(clip.duration_ms), clip.text)
+            for clip in self.by_name.values()
+        )
+        bad = (Column("File", numeric=False), Column("Why", numeric=False))
+        return notebook_html(
+            f"flexi_score: {len(self)} clips", [f"from {self.root}"],
+            [Table("Clips", columns, body)],
+            [Table("Not usable", bad, tuple(self.rejected.items()))],
+        )  # fmt: skip
+
     def __getitem__(self, name: str) -> Clip:
         """A clip by name.
 

@@ -146,6 +146,23 @@ class Mix:
     said: dict[Speaker, str]
     voices: dict[Speaker, str]
 
+    def _repr_html_(self) -> str:
+        from flexi_score.report.notebook import notebook_html
+        from flexi_score.report.tables import Column, Table
+
+        spans = [(side, *span) for side in ("user", "model") for span in getattr(self.facts, side)]
+        columns = (Column("Speaker", numeric=False), Column("start (s)"), Column("end (s)"))
+        body = tuple(
+            (side, f"{start / 1000:.3f}", f"{end / 1000:.3f}")
+            for side, start, end in sorted(spans, key=lambda span: span[1:])
+        )
+        facts = [
+            f"{self.scene.scenario}, {self.scene.system}, {self.facts.duration_ms / 1000:.2f} s",
+            *(f"{side}: {text}" for side, text in self.said.items() if text),
+        ]
+        return notebook_html(f"flexi_score: scene {self.scene.id}", facts,
+                             [Table("True speech", columns, body)])  # fmt: skip
+
 
 _MOMENT = re.compile(
     r"\s*(?:(\w+)\.(start|end|pause)(\d*)\s*)?(?:([+-]?)\s*(\d+(?:\.\d*)?|\.\d+))?\s*", re.ASCII

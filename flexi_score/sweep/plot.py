@@ -40,7 +40,9 @@ _MOST_SYSTEMS: Final = 21
 _MOST_DOTS: Final = 30
 
 
-def plot_svg(table: pl.DataFrame, names: Sequence[str], metrics: Sequence[Metric]) -> str:
+def plot_svg(
+    table: pl.DataFrame, names: Sequence[str], metrics: Sequence[Metric], *, page: bool = False
+) -> str:
     """Each metric (rows) against each setting (columns).
 
     Parameters
@@ -51,6 +53,8 @@ def plot_svg(table: pl.DataFrame, names: Sequence[str], metrics: Sequence[Metric
         Its settings.
     metrics : sequence of Metric
         For labels and units.
+    page : bool
+        For a page that embeds it (:func:`flexi_score.report.plots.svg.svg_text`).
 
     Returns
     -------
@@ -66,7 +70,7 @@ def plot_svg(table: pl.DataFrame, names: Sequence[str], metrics: Sequence[Metric
     )
     with drawing(systems):
         figure = _draw(shown, names, metrics, systems)
-        return svg_text(figure, "sweep", "Sweep of settings", description, page=False)
+        return svg_text(figure, "sweep", "Sweep of settings", description, page=page)
 
 
 def _draw(

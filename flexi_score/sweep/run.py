@@ -58,6 +58,28 @@ class Sweep:
     metrics: tuple[Metric, ...]
     info: dict[str, Any]
 
+    def _repr_html_(self) -> str:
+        from flexi_score.report.notebook import frame_table, notebook_html
+
+        facts = [
+            f"{self.info['combinations']} combinations of {', '.join(self.names)}",
+            f"profile {self.info['profile']}, archive {self.info['archive']}",
+        ]
+        moved = sensitivity(self.table, self.names).filter(pl.col("range") > 0)
+        turned = flips(self.table, self.names, self.metrics)
+        tables = [frame_table("How far each metric moves", moved)]
+        more = [
+            frame_table(
+                "Orders of systems that turn", turned.drop("from_combination", "to_combination")
+            )
+        ]
+        stirred = self.table.join(
+            moved.select("scenario", "metric"), on=["scenario", "metric"], how="semi",
+            maintain_order="left",
+        )  # fmt: skip
+        pictures = [plot_svg(stirred, self.names, self.metrics, page=True)] * bool(len(moved))
+        return notebook_html("flexi_score: sweep", facts, tables, more, pictures)
+
 
 def sweep(
     archive: str | Path,

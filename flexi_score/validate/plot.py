@@ -51,6 +51,8 @@ def validation_svg(
     validation: Validation,
     groups: Sequence[tuple[str, str]],
     title: Callable[[str, str], str],
+    *,
+    page: bool = False,
 ) -> str:
     """The picture, as the text of an SVG file.
 
@@ -61,6 +63,8 @@ def validation_svg(
         Rows; the first 40 are drawn.
     title : callable
         What a group is called.
+    page : bool
+        For a page that embeds it (:func:`flexi_score.report.plots.svg.svg_text`).
     """
     shown = list(groups[:_MOST_ROWS])
     names = [title(*key) for key in shown]
@@ -69,7 +73,7 @@ def validation_svg(
         return svg_text(
             figure, "validation", "Boundary errors and detection error",
             "Left: errors of starts and ends of speech; a line over nine tenths of them, a bar "
-            "over the middle half, a mark at the median. Right: false alarm and miss.", page=False,
+            "over the middle half, a mark at the median. Right: false alarm and miss.", page=page,
         )  # fmt: skip
 
 

@@ -44,6 +44,11 @@ class Plot:
     svg: str
     scenario: str | None
 
+    def _repr_html_(self) -> str:
+        from flexi_score.report.notebook import notebook_html
+
+        return notebook_html(self.title, [self.caption], pictures=[self.svg])
+
 
 def report_plots(
     scores: pl.DataFrame,

@@ -48,6 +48,26 @@ class Drawing:
     texts: tuple[str, ...]
     make: Callable[[], Figure]
 
+    def _repr_html_(self) -> str:
+        from flexi_score.report.notebook import notebook_html
+        from flexi_score.report.plots.style import drawing
+        from flexi_score.report.plots.svg import svg_text
+
+        with drawing(self.texts):
+            picture = svg_text(self.make(), self.name, self.title, self.caption)
+        return notebook_html(self.title, [self.caption], pictures=[picture])
+
+    def _repr_png_(self) -> bytes:
+        import io
+
+        from flexi_score.report.plots.style import drawing
+        from flexi_score.report.plots.svg import DPI
+
+        file = io.BytesIO()
+        with drawing(self.texts):
+            self.make().savefig(file, format="png", dpi=DPI, facecolor="white")
+        return file.getvalue()
+
 
 def systems_of(summary: pl.DataFrame) -> list[str]:
     """Systems in the order of the summary; a system's number gives its look in every plot."""

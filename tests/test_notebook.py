@@ -1,0 +1,150 @@
+"""What results show in a notebook: readable tables, nothing of the user's as markup."""
+
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from factories import Dialogue, tracks_of
+from test_figures import NASTY, made_run
+from test_sweep import make_table
+
+from flexi_score import pipeline
+from flexi_score.aggregate import compare_systems
+from flexi_score.config import Settings
+from flexi_score.metrics import profile_metrics
+from flexi_score.report.notebook import (
+    MOST_ROWS,
+    frame_table,
+    notebook_html,
+    show_comparison,
+    show_summary,
+)
+from flexi_score.report.plots import report_plots, run_drawings
+from flexi_score.report.tables import Column, Table
+from flexi_score.runs import read_run
+from flexi_score.schema import FAILURES
+from flexi_score.simulate import Clips
+from flexi_score.sweep import Sweep
+from flexi_score.validate import read_truth, validate
+
+VOID = {"br", "meta", "path", "use", "rect"}
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        assert not any(name.startswith("on") for name, _ in attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if data.strip():
+            self.text.append(data.strip())
+
+
+def parse(html: str) -> _Page:
+    page = _Page()
+    page.feed(html)
+    page.close()
+    assert page.open == []
+    assert not {"script", "img", "a", "iframe", "link"} & set(page.tags)
+    assert "http:" not in html.replace("http://www.w3.org/2000/svg", "")
+    assert "\u202e" not in html
+    return page
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    return made_run(tmp_path_factory.mktemp("notebook") / "<b>run", NASTY)
+
+
+def test_a_run_shows_the_papers_tables(run_folder) -> None:
+    stored = read_run(run_folder)
+    page = parse(stored._repr_html_())
+    assert "flexi_score: <b>run" in page.text
+    for name in NASTY:
+        assert name.replace("\u202e", " ").strip() in page.text
+    assert "Turn-taking and pause handling" in page.text
+    assert any("21 recordings scored, 0 failed" in text for text in page.text)
+    assert "details" in page.tags
+
+
+def test_a_fresh_run_and_an_empty_one_show_themselves() -> None:
+    one = Dialogue(5000, [(500, 1500)], [(1800, 4000)], row={"scenario": "turn_taking"})
+    run = pipeline.score_tracks(tracks_of([one]), FAILURES.to_frame(), Settings())
+    page = parse(run._repr_html_())
+    assert "0.300\u2020" in page.text
+    empty = pipeline.score_tracks(tracks_of([]), FAILURES.to_frame(), Settings())
+    assert "flexi_score" in parse(empty._repr_html_()).text
+
+
+def test_comparisons_and_summaries_can_be_shown(run_folder) -> None:
+    stored = read_run(run_folder)
+    metrics = profile_metrics("paper")
+    compared = compare_systems(stored.scores, metrics, stored.settings.summary)
+    page = parse(show_comparison(compared, metrics)._repr_html_())
+    assert sum(" against " in text for text in page.text) >= 6
+    assert "Verdict" in page.text
+    assert parse(show_summary(stored.summary, metrics)._repr_html_()).tags.count("table") >= 3
+
+
+def test_plots_show_themselves(run_folder) -> None:
+    stored = read_run(run_folder)
+    metrics = profile_metrics("paper")
+    few = (stored.scores, stored.summary, None, metrics, stored.settings)
+    assert "svg" in parse(report_plots(*few)[0]._repr_html_()).tags
+    drawing = run_drawings(*few)[0]
+    assert "svg" in parse(drawing._repr_html_()).tags
+    assert drawing._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_sweep_shows_what_moves() -> None:
+    table, metrics = make_table(np.arange(12.0).reshape(3, 2, 2))
+    info = {"combinations": 6, "profile": "paper", "archive": "<i>x"}
+    page = parse(Sweep(table, ("x", "y"), tuple(metrics), info)._repr_html_())
+    assert "How far each metric moves" in page.text
+    assert "profile paper, archive <i>x" in page.text
+    assert "svg" in page.tags
+
+
+def test_a_validation_shows_its_errors(tmp_path) -> None:
+    from conftest import write_jsonl
+
+    said = Dialogue(6000, [(500, 1500)], [(1800, 4000)])
+    row = {"id": "r0", "duration_ms": 6000, "user_speech": [[500, 1500]],
+           "model_speech": [[1800, 4000]]}  # fmt: skip
+    run = pipeline.score_tracks(tracks_of([said]), FAILURES.to_frame(), Settings())
+    truth = read_truth(write_jsonl(tmp_path / "truth.jsonl", [row]))
+    page = parse(validate(run, truth)._repr_html_())
+    assert "Detection error (%)" in page.text
+    assert "svg" in page.tags
+
+
+def test_clips_show_what_they_are() -> None:
+    page = parse(Clips({}, {"a<b>.wav": "too short"}, "<root>")._repr_html_())
+    assert "a<b>.wav" in page.text
+    assert "flexi_score: 0 clips" in page.text
+
+
+def test_long_tables_are_bounded() -> None:
+    rows = tuple((str(i),) for i in range(1000))
+    page = parse(notebook_html("t", tables=[Table("long", (Column("n"),), rows)]))
+    assert page.tags.count("td") == MOST_ROWS
+    assert "and 940 rows more" in page.text
+
+
+def test_frames_become_text() -> None:
+    import polars as pl
+
+    frame = pl.DataFrame({"a": [1.0, None, float("nan")], "b": ["x\n", "<", None]})
+    assert frame_table("t", frame).rows == (("1.000", "x"), ("–", "<"), ("–", "–"))
