@@ -120,7 +120,7 @@ def test_a_sweep_shows_what_moves() -> None:
 def test_a_validation_shows_its_errors(tmp_path) -> None:
     from conftest import write_jsonl
 
-    said = Dialogue(6000, [(500, 1500)], [(1800, 4000)])
+    said = Dialogue(6000, [(500, 1500)], [(1800, 4000)], row={"audio": "x.wav"})
     row = {"id": "r0", "duration_ms": 6000, "user_speech": [[500, 1500]],
            "model_speech": [[1800, 4000]]}  # fmt: skip
     run = pipeline.score_tracks(tracks_of([said]), FAILURES.to_frame(), Settings())
