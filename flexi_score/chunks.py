@@ -31,6 +31,7 @@ from flexi_score.judge.rate import (
     find_ratings,
     judge_facts,
     judge_info,
+    judge_notes,
     no_verdicts,
     with_ratings,
 )
@@ -214,17 +215,23 @@ def _judge_all(jobs: Sequence[_Job], judging: Judging | None) -> None:
         if judging is not None:
             judging(progress)
 
-    for job in jobs:
+    # Batches tell their cost when they have ended: what they may cost is one sum over all chunks.
+    whole = jobs and jobs[0].settings.judge.mode == "openai-batch"
+    for share in [jobs] if whole else [[job] for job in jobs]:
         asked, unasked = (
-            pl.read_parquet(_part(job.place, name, job.number)) for name in ("asked", "unasked")
+            pl.concat([pl.read_parquet(_part(job.place, name, job.number)) for job in share])
+            for name in ("asked", "unasked")
         )
         verdicts = find_ratings(
-            Questions(asked, unasked), job.rows, job.archive / REPLIES,
-            _within(job.settings, spent), tell,
+            Questions(asked, unasked), pl.concat([job.rows for job in share]),
+            share[0].archive / REPLIES, _within(share[0].settings, spent), tell,
         )  # fmt: skip
         spent, now = spent + now, 0.0
-        for name, table in verdicts._asdict().items():
-            table.write_parquet(_part(job.place, name, job.number))
+        for job in share:
+            mine = job.rows.select("recording")
+            for name, table in verdicts._asdict().items():
+                own = table.join(mine, on="recording", how="semi", maintain_order="left")
+                own.write_parquet(_part(job.place, name, job.number))
 
 
 def _within(settings: Settings, spent: float) -> Settings:
@@ -334,12 +341,10 @@ def _put_together(
     summary = add_quantiles(summary, events, settings.summary, sessions)
     ratings, unasked = _kept(place, "ratings", RATINGS), _kept(place, "unasked", UNASKED).collect()
     unrated = ratings.filter(pl.col("status").is_in(["missing", "pending", "failed"])).collect()
-    told = ratings.select("rubric", "rubric_version", "status", "attempts").collect()
-    info = (
-        run_info(settings, recordings, failures, {**facts, **judge_facts(told, settings)})
-        | health_counts(health, refused)
-        | judge_info(told, len(unasked), settings)
-    )
+    told = ratings.select(pl.exclude("question", "reply", "reason", "key")).collect()
+    info = run_info(settings, recordings, failures, {**facts, **judge_facts(told, settings)})
+    info |= health_counts(health, refused) | judge_info(told, len(unasked), settings)
+    info["notes"] += judge_notes(info)
     # Of the recordings that the page lists, it also shows reasons and events.
     listed = closest_first(scores, recordings, failures)["recording"].head(_LISTED)
     shown = pl.col("recording").is_in(listed.implode())

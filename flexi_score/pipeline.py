@@ -14,7 +14,15 @@ from flexi_score.aggregate.pooled import add_quantiles
 from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError
 from flexi_score.judge.questions import UNASKED, Questions, build_questions
-from flexi_score.judge.rate import REPLIES, Judging, explain, judge_facts, judge_info, rate
+from flexi_score.judge.rate import (
+    REPLIES,
+    Judging,
+    explain,
+    judge_facts,
+    judge_info,
+    judge_notes,
+    rate,
+)
 from flexi_score.manifest import Manifest, check_annotations, read_input
 from flexi_score.metrics import profile_metrics, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
@@ -335,6 +343,10 @@ def score_tracks(
         sessions = metadata_labels(tracks.recordings, settings.summary.cluster)
     summary = summarize(scores, metrics, settings.summary, clusters)
     summary = add_quantiles(summary, observations(structure), settings.summary, sessions)
+    info = run_info(settings, tracks.recordings, failures, facts)
+    info |= health_counts(health, refused)
+    info |= judge_info(verdicts.ratings, len(verdicts.unasked), settings)
+    info["notes"] += judge_notes(info)
     return Run(
         scores=scores,
         events=events_frame(structure, with_text=with_text),
@@ -344,9 +356,7 @@ def score_tracks(
         failures=failures,
         metrics=metrics,
         settings=settings,
-        info=run_info(settings, tracks.recordings, failures, facts)
-        | health_counts(health, refused)
-        | judge_info(verdicts.ratings, len(verdicts.unasked), settings),
+        info=info,
         structure=structure,
         health=health,
         ratings=verdicts.ratings,

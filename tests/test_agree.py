@@ -18,6 +18,7 @@ from flexi_score.aggregate.agreement import (
     repeat_agreement,
 )
 from flexi_score.aggregate.labels import read_labels, read_ratings
+from flexi_score.cli.agree import _show
 from flexi_score.config import SummarySettings
 from flexi_score.errors import InputError
 from flexi_score.schema import RATINGS
@@ -189,6 +190,18 @@ def test_repeats_are_held_against_each_other() -> None:
     assert row["spread"] == pytest.approx(np.std([1, 3], ddof=1) / 2)
     assert row["alpha"] == pytest.approx(krippendorff_alpha([1, 1, 2, 2], [4, 4, 1, 3]))
     assert not len(repeat_agreement(_ratings([])))
+
+
+def test_the_verb_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = agreement_table(
+        _ratings([("r[b]1", "a", "eds", 4.0), ("r2", "a", "eds", 1.0)]),
+        _labels([("r[b]1", "eds", "ann", 3), ("r2", "eds", "ann", 1)]), FAST,
+    )  # fmt: skip
+    _show(table, 0.95)
+    told = capsys.readouterr().out
+    assert "mean absolute error" in told
+    assert "2 recordings" in told
+    assert "1 rater" in told
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ them what they do anyway. Of several repeats the rating is the mean, and the pos
 theirs: one that two of three mark weighs twice what one that one marks weighs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import polars as pl
 
+from flexi_score.aggregate.agreement import repeat_agreement
 from flexi_score.config import Settings
 from flexi_score.judge.questions import (
     REFERENCE,
@@ -200,7 +201,9 @@ def explain(scores: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     return joined.with_columns(
         # Without reasons (a sweep), there are none to add to.
         reason=pl.when(pl.col("reason").is_not_null()).then(reason),
-        source=pl.when(pl.col("marked") & ~unscored).then(pl.lit("judge")).otherwise("source"),
+        source=pl.when(pl.col("marked") & ~unscored & (pl.col("source") != "estimated"))
+        .then(pl.lit("judge"))
+        .otherwise("source"),
     ).select(scores.columns)
 
 
@@ -272,5 +275,23 @@ def judge_info(ratings: pl.DataFrame, not_asked: int, settings: Settings) -> dic
             "ratings": dict(counts.iter_rows()),
             "attempts": int(ratings["attempts"].sum()),
             "not_asked": not_asked,
+            "repeats": {
+                row.pop("metric"): row for row in repeat_agreement(ratings).iter_rows(named=True)
+            },
         }
     }
+
+
+def judge_notes(info: Mapping[str, Any]) -> list[str]:
+    """Sentences for readers of a summary: how far a judge that was asked again agreed with itself.
+
+    ``info`` is that of :func:`judge_info`.
+    """
+    repeats = info.get("judge", {}).get("repeats", {})
+    return [
+        f"Judge: {metric} of {found['recordings']} recordings asked {found['repeats']} times: "
+        f"mean standard deviation {found['spread']:.2f}, Krippendorff's alpha (ordinal) "
+        + ("not defined (no variation)" if found["alpha"] is None else f"{found['alpha']:.2f}")
+        + "; the mean counts."
+        for metric, found in repeats.items()
+    ]

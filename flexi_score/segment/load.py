@@ -54,7 +54,7 @@ def load_tracks(
     recordings = rows.join(guessed, on="user_key", how="left", maintain_order="left").select(
         *RECORDINGS.names(), estimated_by="detector"
     )
-    if settings.judge.mode == "none":
+    if settings.judge.mode != "replay":
         recordings = recordings.with_columns(pl.lit(None, pl.Float64).alias("rating"))
     tracks = Tracks(
         recordings,
