@@ -80,9 +80,8 @@ def ask(
     if known.to_ask:
         price = price_needed(settings)
         mine = open_client(settings) if client is None else client
-        with Store(Path(store), write=True) as kept:
-            asking = Asking(kept, settings, price, mine, known.to_ask, len(outcomes), progress)
-            _run(lambda: asking.run(close=client is None))
+        asking = Asking(Path(store), settings, price, mine, known.to_ask, len(outcomes), progress)
+        _run(lambda: asking.run(close=client is None))
         outcomes |= asking.outcomes
     return ratings_frame(asked, outcomes, settings)
 

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 from flexi_score.config import JudgeSettings
@@ -14,6 +15,7 @@ from flexi_score.judge.cost import Price, most_usd
 from flexi_score.judge.ratings import WAITING, Outcome, first_of_use
 from flexi_score.judge.request import Request, server_of
 from flexi_score.judge.store import Received, Store, received_from
+from flexi_score.judge.writer import Writer
 
 #: On an interrupt, replies under way are waited for this long, as they are paid for.
 _DRAIN_S: Final = 10.0
@@ -53,11 +55,11 @@ class Asking:
     """The questions that are being asked, and the money spent on them."""
 
     def __init__(
-        self, store: Store, settings: JudgeSettings, price: Price | None, client: Any,
+        self, path: Path, settings: JudgeSettings, price: Price | None, client: Any,
         requests: Sequence[Request], n_kept: int, progress: Callable[[Progress], None],
     ) -> None:  # fmt: skip
         self.outcomes: dict[str, Outcome] = {}
-        self._store, self._settings, self._price, self._client = store, settings, price, client
+        self._path, self._settings, self._price, self._client = path, settings, price, client
         self._server = server_of(settings)
         self._requests, self._n_kept, self._progress = requests, n_kept, progress
         self._queue = deque(requests)
@@ -76,6 +78,8 @@ class Asking:
         """Ask all; on return every request has an outcome."""
         self._wake = asyncio.Event()
         self._settled = asyncio.Condition()
+        self._writer = Writer(self._path)
+        self._reader = Store(self._path, write=False)
         number = min(self._settings.concurrency, len(self._requests))
         workers = [asyncio.create_task(self._work()) for _ in range(number)]
         try:
@@ -92,6 +96,8 @@ class Asking:
             for task in workers:
                 task.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+            self._reader.close()
+            await self._writer.close()
             if close:
                 await self._client.close()
         for request in self._requests:
@@ -117,24 +123,24 @@ class Asking:
             else:
                 request = self._elsewhere.popleft()
                 await self._sleep(_LOOK_S)
-            if not self._store.claim(request.key, self._server, self._lease_s):
+            if not await self._writer.claim(request.key, self._server, self._lease_s):
                 self._elsewhere.append(request)
                 continue
             try:
                 # Another process may have answered it, just before it was claimed.
                 outcome = self._look_up(request) or await self._answer(request)
             finally:
-                self._store.release([request.key], self._server)
+                await self._writer.release(request.key, self._server)
             self.outcomes[request.key] = outcome
             self._unscored += outcome.status != "rated"
             self._tell()
 
     def _look_up(self, request: Request) -> Outcome | None:
-        received = received_from(self._store, [request.key], self._server)
+        received = received_from(self._reader, [request.key], self._server)
         outcome = first_of_use(request, received.get(request.key, []))
         if outcome.status == "rated":
             return outcome
-        waits = self._store.waits(request.key, self._server)
+        waits = self._reader.waits(request.key, self._server)
         return Outcome("pending", problem=WAITING) if waits else None
 
     async def _answer(self, request: Request) -> Outcome:
@@ -156,7 +162,7 @@ class Asking:
             try:
                 result = await ask_once(self._client, request, settings, self._price)
                 if isinstance(result, Received):
-                    self._store.add([result])  # before anything else can go wrong
+                    await self._writer.add(result)  # before anything else can go wrong
             finally:
                 await self._settle(most, result)
             if isinstance(result, Received):
@@ -178,7 +184,7 @@ class Asking:
                 wait = self._backoff(free, result.wait_s)
                 if result.kind == "rate limit":  # it holds for all, not for this question alone
                     self._not_before = max(self._not_before, time.monotonic() + wait)
-            self._store.claim(request.key, self._server, self._lease_s)
+            await self._writer.claim(request.key, self._server, self._lease_s)
             await self._sleep(wait)
 
     def _backoff(self, attempt: int, asked_s: float | None = None) -> float:

@@ -171,16 +171,24 @@ class Store:
 
     def claim(self, key: str, server: str, seconds: float) -> bool:
         """Claim a question, or go on claiming it; whether no other process has."""
-        with self.changing():
-            query = "SELECT host, pid, until FROM claims WHERE key = ? AND server = ?"
-            row = self._db.execute(query, (key, server)).fetchone()
-            if row is not None and not self.is_void(*row):
-                return False
-            self._db.execute(
-                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)",
-                (key, server, self.host, os.getpid(), time.time() + seconds),
-            )
+        with self.changing() as db:
+            return self.claim_within(db, key, server, seconds)
+
+    def claim_within(self, db: sqlite3.Connection, key: str, server: str, seconds: float) -> bool:
+        """:meth:`claim`, within a change."""
+        query = "SELECT host, pid, until FROM claims WHERE key = ? AND server = ?"
+        row = db.execute(query, (key, server)).fetchone()
+        if row is not None and not self.is_void(*row):
+            return False
+        until = time.time() + seconds
+        db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)",
+                   (key, server, self.host, os.getpid(), until))  # fmt: skip
         return True
+
+    def release_within(self, db: sqlite3.Connection, key: str, server: str) -> None:
+        """Give a claim up, within a change."""
+        db.execute("DELETE FROM claims WHERE key = ? AND server = ? AND host = ? AND pid = ?",
+                   (key, server, self.host, os.getpid()))  # fmt: skip
 
     def is_void(self, host: str, pid: int, until: float) -> bool:
         """Whether a claim holds no more, or is our own."""
@@ -197,13 +205,11 @@ class Store:
             return True
         except OSError:
             return False
-        return False
-
-    def release(self, keys: Sequence[str], server: str) -> None:
-        """Give claims up."""
-        query = "DELETE FROM claims WHERE key = ? AND server = ? AND host = ? AND pid = ?"
-        with self.changing():
-            self._db.executemany(query, [(key, server, self.host, os.getpid()) for key in keys])
+        try:  # one that nobody has buried is there, too (Linux)
+            stat = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+        except OSError:
+            return False
+        return stat.rpartition(")")[2].split()[:1] == ["Z"]
 
     def waiting(self, server: str) -> dict[str, str]:
         """Keys that wait in a batch, and the batch's label."""
