@@ -377,6 +377,20 @@ HOSTILE_IDS = (
 )  # fmt: skip
 
 
+def test_recordings_whose_roles_are_estimates_are_scored_without_their_audio(tmp_path):
+    rows = [{"recording": "mono", "system": "s", "metadata": "{}", "audio": "/mono.wav",
+             "user_channel": 0, "model_channel": 1}]  # fmt: skip
+    run = score_tracks(make_tracks([[(0, 900)]], [[(1000, 2500)]], [3000], rows=rows),
+                       FAILURES.to_frame(), load_settings())  # fmt: skip
+    marked = run.recordings.with_columns(estimated_by=pl.lit("a model"))
+    for table, audio in ((run.recordings, "/mono.wav"), (marked, None)):
+        out = tmp_path / str(audio).strip("/")
+        flexi_score.export(replace(run, recordings=table), out, "rttm")
+        (row,) = read_jsonl(out / "manifest.jsonl")
+        assert row.get("audio") == audio
+        assert row.get("duration_s") == (None if audio else 3.0)
+
+
 def test_hostile_ids_and_transcripts_stay_in_their_files(tmp_path):
     n = len(HOSTILE_IDS)
     rows = [{"recording": name, "system": "=s", "metadata": "{}"} for name in HOSTILE_IDS]
@@ -449,6 +463,31 @@ def test_what_is_no_run_is_refused(tmp_path):
         flexi_score.export(tmp_path, tmp_path / "out", "rttm")
 
 
+@pytest.mark.parametrize(
+    ("table", "change", "message"),
+    [
+        ("events", lambda t: t.drop("kind"), "events.parquet, column kind: found no such column"),
+        ("events", lambda t: t.cast({"start_ms": pl.Float64}), "start_ms: found Float64, expected"),
+        ("recordings", lambda t: pl.concat([t, t[:1]]), "a recording is in it twice"),
+        (
+            "scores",
+            lambda t: t.with_columns(recording=pl.lit(None, pl.String)),
+            "names no recording",
+        ),
+    ],
+)
+def test_tables_that_scoring_does_not_write_are_refused(
+    run_folder, tmp_path, table, change, message
+):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    for file in run_folder.glob("*.*"):
+        (bad / file.name).write_bytes(file.read_bytes())
+    change(pl.read_parquet(bad / f"{table}.parquet")).write_parquet(bad / f"{table}.parquet")
+    with pytest.raises(InputError, match=re.escape(message)):
+        flexi_score.export(bad, tmp_path / "out", "rttm")
+
+
 def test_files_that_may_have_been_corrected_are_not_replaced(run_folder, tmp_path):
     made = flexi_score.export(run_folder, tmp_path, "textgrid", recordings=["r1", "r2"])
     assert list(made.names) == ["r1", "r2"]
@@ -487,6 +526,47 @@ def test_words_of_short_utterances_only_are_not_given_as_a_transcript(tmp_path):
 
 
 # Other tools read it
+
+
+@pytest.mark.parametrize("command", ["Save as text file...", "Save as short text file..."])
+def test_praat_itself_reads_and_saves_the_same(tmp_path, command):
+    praat = pytest.importorskip("parselmouth").praat
+    words = [Timed(i * 100, i * 100 + (i % 5 and 150), text) for i, text in enumerate(HOSTILE)]
+    speech = [Timed(0, 1000, 'a "b"'), Timed(1500, 2001)]
+    lanes = [Lane("user", speech), Lane("user words", words), Lane("model", []),
+             Lane("model words", [Timed(5, 5, "x"), Timed(5, 5, "y")])]  # fmt: skip
+    ours, theirs = tmp_path / "ours.TextGrid", tmp_path / "theirs.TextGrid"
+    ours.write_bytes(textgrid_text(lanes, 6000).encode())
+    praat.call(praat.call("Read from file...", str(ours)), command, str(theirs))
+    for speaker in ("user", "model"):
+        for reader in (read_segments, read_words):
+            assert reader(theirs, speaker).equals(reader(ours, speaker))
+        assert read_words(theirs, speaker).height == {"user": len(words), "model": 2}[speaker]
+
+
+def test_a_boundary_moved_in_praat_moves_that_event_alone(run_folder, tmp_path):
+    praat = pytest.importorskip("parselmouth").praat
+    made = flexi_score.export(run_folder, tmp_path, "textgrid", recordings=["r0"])
+    before = flexi_score.score(made.folder).events
+    path = made.folder / "r0.TextGrid"
+    grid = praat.call("Read from file...", str(path))
+    assert praat.call(grid, "Get tier name...", 1) == "user"
+    start = praat.call(grid, "Get start time of interval...", 1, 2)
+    praat.call(grid, "Insert boundary...", 1, start - 0.02)
+    praat.call(grid, "Remove boundary at time...", 1, start)
+    praat.call(grid, "Save as text file...", str(path))
+    after = flexi_score.score(made.folder).events
+
+    def ipus(events):
+        return events.filter(kind="ipu").select("speaker", "start_ms", "end_ms", "text").rows()
+
+    was = ipus(before)
+    place = was.index(next(row for row in was if row[0] == "user"))
+    speaker, begin, end, text = was[place]
+    assert begin == round(start * 1000)
+    assert sorted(ipus(after)) == sorted(
+        [*was[:place], (speaker, begin - 20, end, text), *was[place + 1 :]]
+    )
 
 
 def test_praatio_reads_the_same(exported):

@@ -16,12 +16,15 @@ from flexi_score.formats.files import name_some
 from flexi_score.formats.timed import Timed
 from flexi_score.pipeline import Run
 from flexi_score.runs import StoredRun, read_run
-from flexi_score.schema import EVENTS, SCORES, SPEAKERS, Speaker
+from flexi_score.schema import EVENTS, RECORDINGS, SCORES, SPEAKERS, Speaker, make_schema
 from flexi_score.segment.load import load_words
 from flexi_score.segment.tracks import Words
 
 #: Recordings that are taken apart at a time.
-_BATCH: Final = 500
+_BATCH: Final = 1000
+_KEY: Final = "recording"
+#: What export needs of the table of recordings.
+_RECORDINGS: Final = make_schema({**RECORDINGS, "duration_ms": pl.Int64})
 #: Names of files that are not a recording's.
 _OWN_FILES: Final = ("index", "manifest")
 
@@ -134,34 +137,53 @@ def load_source(
     ArchiveError
         Where the archive that was named is none, or is damaged.
     """
-    if isinstance(run, Run):
-        words, worded = _words_of(run.recordings, run.structure.tracks.user_words,
-                                  run.structure.tracks.model_words)  # fmt: skip
-        notes: list[str] = []
-        wordless = None if any(worded.values()) else "the run has no transcripts"
-        label, failures = "run", run.failures
-        source: Run | StoredRun = run
-    else:
-        source = run if isinstance(run, StoredRun) else read_run(run)
-        label, failures = source.name, source.failures
-        words, worded, notes, wordless = _archived_words(source, archive)
-    table = source.recordings
-    table = table.with_columns(
-        name=pl.Series(safe_names(table["recording"].to_list(), _OWN_FILES), dtype=pl.String)
-    )
+    source = run if isinstance(run, (Run, StoredRun)) else read_run(run)
+    label = source.name if isinstance(source, StoredRun) else "run"
+    _check_columns(source, label)
+    table, notes = source.recordings, []
+    ids = table["recording"].to_list()
+    names = safe_names(ids, _OWN_FILES)
+    table = table.with_columns(name=pl.Series(names, dtype=pl.String))
+    events, scores = source.events.select(EVENTS.names()), source.scores.select(SCORES.names())
     if recordings is not None:
-        known = set(table["recording"])
+        known = set(ids)
         for name in recordings:
             if name not in known:
-                raise InputError(_not_there(name, table, failures))
-        table = table.filter(pl.col("recording").is_in(pl.Series(recordings).implode()))
-    elif len(failures):
-        notes.append(f"{len(failures)} recordings that failed have nothing to export")
-    return Source(
-        label, str(source.info.get("created", "")), table,
-        source.events.select(EVENTS.names()), source.scores.select(SCORES.names()),
-        words, worded, notes, wordless,
-    )  # fmt: skip
+                raise InputError(_not_there(name, table, source.failures))
+        wanted = pl.col("recording").is_in(pl.Series(recordings, dtype=pl.String).implode())
+        table, events, scores = (t.filter(wanted) for t in (table, events, scores))
+    elif failed := len(source.failures):
+        notes.append(f"{failed} recordings that failed have nothing to export")
+    if isinstance(source, StoredRun):
+        words, worded, wordless, more = _archived_words(source, table, archive)
+        notes += more
+    else:
+        tracks = source.structure.tracks
+        words, worded = _words_of(tracks.recordings, tracks.user_words, tracks.model_words)
+        wordless = None if any(worded.values()) else "the run has no transcripts"
+    created = str(source.info.get("created", ""))
+    return Source(label, created, table, events, scores, words, worded, notes, wordless)
+
+
+def _check_columns(source: Run | StoredRun, label: str) -> None:
+    """Raise where a table is not what scoring writes: a run folder is anyone's."""
+    tables = {
+        "events": (source.events, EVENTS),
+        "scores": (source.scores, SCORES),
+        "recordings": (source.recordings, _RECORDINGS),
+    }
+    for name, (table, schema) in tables.items():
+        for column, kind in schema.items():
+            if table.schema.get(column) != kind:
+                found = table.schema.get(column, "no such column")
+                raise InputError(
+                    f"{label}: {name}.parquet, column {column}: found {found}, expected {kind}; "
+                    "score again"
+                )
+        if table[_KEY].null_count():
+            raise InputError(f"{label}: {name}.parquet: a row names no recording; score again")
+    if source.recordings[_KEY].is_duplicated().any():
+        raise InputError(f"{label}: recordings.parquet: a recording is in it twice; score again")
 
 
 def _not_there(name: str, table: pl.DataFrame, failures: pl.DataFrame) -> str:
@@ -186,8 +208,9 @@ _Worded = dict[Speaker, dict[str, bool]]
 
 
 def _archived_words(
-    run: StoredRun, archive: str | Path | None
-) -> tuple[pl.DataFrame, _Worded, list[str], str | None]:
+    run: StoredRun, table: pl.DataFrame, archive: str | Path | None
+) -> tuple[pl.DataFrame, _Worded, str | None, list[str]]:
+    """Words of these recordings, of which they are known, why of none, and what to note."""
     none: _Worded = {s: {} for s in SPEAKERS}
     folder = Path(archive) if archive is not None else run.folder / "archive"
     if archive is None and not store.is_archive(folder):
@@ -195,23 +218,23 @@ def _archived_words(
             f"{run.folder}: has no archive, which holds the words: they are left out; name the "
             "archive that was scored with --archive"
         )
-        return _WORDS.to_frame(), none, [reason], reason
+        return _WORDS.to_frame(), none, reason, [reason]
     folder = store.open_archive(folder)
     rows = store.read_recordings(folder)
-    wanted = run.recordings.select("recording")
+    wanted = table.select("recording")
     rows = wanted.join(rows, on="recording", how="inner", maintain_order="left")
     if archive is not None and not len(rows) and len(wanted):
         raise ArchiveError(f"{folder}: holds none of the recordings of {run.folder}")
     settings: Settings = run.settings
     user, model = (load_words(folder, rows, s, settings) for s in SPEAKERS)
     words, worded = _words_of(rows, user, model)
-    notes, wordless = [], None
+    wordless, notes = None, []
     if lost := len(wanted) - len(rows):
         notes.append(f"{folder}: does not hold {lost} of the recordings; their words are left out")
     if not any(worded.values()) and len(rows):
         wordless = f"{folder}: holds no transcripts (--asr none?), so there are no words"
         notes.append(wordless)
-    return words, worded, notes, wordless
+    return words, worded, wordless, notes
 
 
 def _words_of(recordings: pl.DataFrame, user: Words, model: Words) -> tuple[pl.DataFrame, _Worded]:
