@@ -267,8 +267,35 @@ def remembering() -> Iterator[None]:
         _REMEMBERED.reset(token)
 
 
-def read_rows(archive: Path, table: str, keys: Sequence[str] | pl.Series) -> pl.DataFrame:
+#: Where rows that are read within :func:`keeping` go: table, columns, what was read.
+_KEPT: ContextVar[tuple[str, Sequence[str], list[pl.DataFrame]] | None] = ContextVar(
+    "kept", default=None
+)
+
+
+@contextmanager
+def keeping(table: str, columns: Sequence[str]) -> Iterator[list[pl.DataFrame]]:
+    """Within it, these columns of whatever :func:`read_rows` reads of a table are kept as well.
+
+    For work that knows only afterwards of which rows it needs them: no other part is read.
+    """
+    found: list[pl.DataFrame] = []
+    token = _KEPT.set((table, columns, found))
+    try:
+        yield found
+    finally:
+        _KEPT.reset(token)
+
+
+def read_rows(
+    archive: Path,
+    table: str,
+    keys: Sequence[str] | pl.Series,
+    columns: Sequence[str] | None = None,
+) -> pl.DataFrame:
     """Rows of a table with these keys, one a key; keys it does not hold are absent.
+
+    ``columns`` (``key`` among them) spares reading the others.
 
     Raises
     ------
@@ -277,24 +304,32 @@ def read_rows(archive: Path, table: str, keys: Sequence[str] | pl.Series) -> pl.
     """
     wanted = pl.Series("key", keys, dtype=pl.String).unique().sort()
     remembered = _REMEMBERED.get()
-    if remembered is None:
-        return _read_rows(archive, table, wanted)
+    if remembered is None or columns is not None:
+        return _read_rows(archive, table, wanted, columns)
     asked = (str(archive), table, hash(tuple(wanted)))
     if asked not in remembered:
         remembered[asked] = _read_rows(archive, table, wanted)
     return remembered[asked]
 
 
-def _read_rows(archive: Path, table: str, wanted: pl.Series) -> pl.DataFrame:
+def _read_rows(
+    archive: Path, table: str, wanted: pl.Series, columns: Sequence[str] | None = None
+) -> pl.DataFrame:
     parts = _parts(archive, table)
+    columns = TABLES[table].names() if columns is None else columns
     if not parts or not len(wanted):
-        return TABLES[table].to_frame()
+        return TABLES[table].to_frame().select(columns)
     try:
         # pl.Series.implode: one list to look in, not one a row.
-        found = _scan(parts).filter(pl.col("key").is_in(wanted.implode())).collect()
+        rows = _scan(parts).filter(pl.col("key").is_in(wanted.implode()))
+        found = rows.select(columns).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ArchiveError(_blame(parts, error)) from error
-    return found.unique("key", keep="last", maintain_order=True)
+    found = found.unique("key", keep="last", maintain_order=True)
+    kept = _KEPT.get()
+    if kept is not None and kept[0] == table:
+        kept[2].append(found.select(kept[1]))
+    return found
 
 
 def read_recordings(archive: Path) -> pl.DataFrame:

@@ -40,7 +40,8 @@ from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.metrics.registry import Metric
 from flexi_score.pipeline import prepare
 from flexi_score.provenance import health_counts, model_facts, run_info
-from flexi_score.report.html import closest_first
+from flexi_score.report.html import MAX_TIMELINES
+from flexi_score.report.listing import closest_first
 from flexi_score.report.write import write_run
 from flexi_score.schema import RATINGS, SPEAKERS
 from flexi_score.segment.events import events_frame
@@ -53,13 +54,10 @@ if TYPE_CHECKING:
 CHUNK: Final = 25_000
 #: Recordings from which on the command line works in chunks.
 MANY: Final = 50_000
-#: Recordings that a report lists at most, and whose events it therefore needs.
-_LISTED: Final = 2_000
-
 #: Number of the part that holds the scores of what failed: after those of all chunks.
 _LAST: Final = 999_999
 #: What summaries and the page look at, of manifest rows.
-_OF_RECORDINGS: Final = "^(recording|system|scenario|metadata|estimated_by)$"
+_OF_RECORDINGS: Final = "^(recording|system|scenario|metadata|estimated_by|duration_ms)$"
 
 _TABLES: Final = ("scores", "events", "recordings", "statistics", "health", "observations",
                   "failures", "refused", "asked", "unasked", "ratings")  # fmt: skip
@@ -158,7 +156,7 @@ def score_in_chunks(
             _score_all(folder, rows, settings, Path(place), chunk, workers, with_text, progress,
                        judging)  # fmt: skip
             del rows
-            return _put_together(Path(place), out, failures, settings, facts)
+            return _put_together(folder, Path(place), out, failures, settings, facts)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from error
 
@@ -317,6 +315,7 @@ def _scan(place: Path, table: str) -> pl.LazyFrame:
 
 
 def _put_together(
+    archive: Path,
     place: Path,
     out: Path,
     failures: pl.DataFrame,
@@ -345,15 +344,19 @@ def _put_together(
     info = run_info(settings, recordings, failures, {**facts, **judge_facts(told, settings)})
     info |= health_counts(health, refused) | judge_info(told, len(unasked), settings)
     info["notes"] += judge_notes(info)
-    # Of the recordings that the page lists, it also shows reasons and events.
-    listed = closest_first(scores, recordings, failures)["recording"].head(_LISTED)
+    # Of the recordings that the page draws, it also shows reasons and events.
+    listed = closest_first(scores, recordings, failures)["recording"].head(MAX_TIMELINES)
     shown = pl.col("recording").is_in(listed.implode())
     reasons = _scan(place, "scores").filter(shown).collect()
+    whole = _scan(place, "recordings").filter(shown).collect()
+    more = whole.select("recording", pl.exclude(recordings.columns))
+    recordings = recordings.join(more, on="recording", how="left", maintain_order="left")
     events = _scan(place, "events").filter(shown).collect()
     scores = pl.concat([reasons, scores.filter(~shown)])
     tables = ("scores", "events", "recordings", "statistics")
     write_run(
         out, scores, events, summary, recordings, failures, info, metrics, settings, health=health,
+        archive=archive, ratings=ratings.filter(shown).collect(),
         whole={f"{table}.parquet": partial(_join, place, table) for table in tables}
         | {"ratings.parquet": ratings.sink_parquet},
     )  # fmt: skip

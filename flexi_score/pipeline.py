@@ -69,6 +69,10 @@ class Run:
         What the judge was asked and answered (:data:`flexi_score.schema.RATINGS`).
     unasked : polars.DataFrame
         Ratings that could not be asked for (:data:`flexi_score.judge.questions.UNASKED`).
+    archive : Path or None
+        Where the page takes the times of words from, while it is there.
+    envelopes : polars.DataFrame or None
+        ``key, envelope_cdb`` of the archive's channels, for the page's waveforms.
     """
 
     scores: pl.DataFrame
@@ -84,6 +88,8 @@ class Run:
     health: pl.DataFrame = field(default_factory=HEALTH.to_frame)
     ratings: pl.DataFrame = field(default_factory=RATINGS.to_frame)
     unasked: pl.DataFrame = field(default_factory=UNASKED.to_frame)
+    archive: Path | None = None
+    envelopes: pl.DataFrame | None = None
 
     def _repr_html_(self) -> str:
         from flexi_score.report.notebook import run_html
@@ -253,14 +259,16 @@ def score_rows(
     judging: Judging | None = None,
 ) -> Run:
     """Score archived recordings (no audio, no models)."""
-    ready = prepare(folder, rows, settings)
+    with store.keeping("channels", ["key", "envelope_cdb"]) as envelopes:
+        ready = prepare(folder, rows, settings)
     failures = pl.concat([failures, ready.failures])
     if not len(ready.tracks) and not len(failures):
         raise InputError(f"{source}: holds no recordings")
-    return score_tracks(
+    run = score_tracks(
         ready.tracks, failures, settings, facts=model_facts(folder, rows), with_text=with_text,
         health=ready.health, refused=ready.refused, replies=folder / REPLIES, judging=judging,
     )  # fmt: skip
+    return replace(run, archive=folder, envelopes=envelopes[0] if envelopes else None)
 
 
 def questions(
@@ -409,6 +417,8 @@ def write(run: Run, out: str | Path) -> Path:
         folder, run.scores, run.events, run.summary, run.recordings, run.failures, run.info,
         run.metrics, run.settings, statistics=run.statistics, health=run.health,
         ratings=run.ratings,
+        archive=run.archive if run.archive is not None and run.archive.is_dir() else None,
+        envelopes=run.envelopes,
     )  # fmt: skip
     return folder
 

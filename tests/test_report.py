@@ -1,13 +1,19 @@
 """Tables, terminal, Markdown and HTML of a run, and its files: also on hostile and empty runs."""
 
+import base64
+import io
 import json
 import os
 import re
 from html.parser import HTMLParser
 from io import StringIO
 
+import numpy as np
 import polars as pl
 import pytest
+import soundfile as sf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from rich.console import Console
 
@@ -23,11 +29,13 @@ from flexi_score.report import (
     summary_md,
     write_run,
 )
+from flexi_score.report.kept import encode_envelope
+from flexi_score.report.sound import embed_audio, link_audio
 from flexi_score.report.tables import DASH, FEW, details_table, metric_finder, plain
 from flexi_score.report.timeline import timelines
 from flexi_score.report.timing import timing
 from flexi_score.report.write import write_whole
-from flexi_score.schema import EVENTS, FAILURES, RECORDINGS, SCORES, SUMMARY
+from flexi_score.schema import EVENTS, FAILURES, HEALTH, RATINGS, RECORDINGS, SCORES, SUMMARY
 
 HOSTILE = "<script>alert(1)</script>|`x`\n\x1b[31m\u202e&amp;\"'"
 FILES = {
@@ -342,6 +350,7 @@ def test_html_asks_nothing_of_a_network():
     policy = next(a["content"] for a in parsed.of("meta") if "http-equiv" in a)
     assert "default-src 'none'" in policy
     assert "sha256-" in policy
+    assert "http" not in policy
 
 
 def test_html_policy_lets_its_own_script_run():
@@ -354,67 +363,123 @@ def test_html_policy_lets_its_own_script_run():
     assert f"script-src 'sha256-{digest}'" in page
 
 
-def test_html_draws_each_recording():
+def index_of(page):
+    return json.loads(re.search(r'id="index">(.*?)</script>', page, re.S)[1])
+
+
+def details_of(page):
+    """Each recording's JSON, by its id."""
+    names = index_of(page)["id"]
+    found = re.findall(r'class="detail" data-r="(\d+)">(.*?)</script>', page, re.S)
+    return {names[int(r)]: json.loads(text) for r, text in found}
+
+
+def test_index_lists_each_recording():
+    page = usual().html()
+    index = index_of(page)
+    assert len(index["id"]) == index["total"] == 26  # 24, b0 and the broken one
+    r = index["id"].index("calm-3")
+    assert index["systems"][index["sys"][r]] == "calm"
+    assert index["scenarios"][index["sce"][r]][:2] == ["turn_taking", "Turn-taking"]
+    assert index["margin"][r] == 0.03
+    assert index["states"][r] == 1  # scored
+    broken, silent = index["id"].index("broken"), index["id"].index("b0")
+    assert index["failed"] == {str(broken): "x.wav: not audio"}
+    assert index["states"][broken] == 16
+    assert index["states"][silent] == 2 | 4  # silent, and a metric that is not applicable
+    labels = [m["label"] for m in index["metrics"]]
+    (latency,) = [c for c in index["scores"] if labels[c["m"]] == "Latency" and r in c["r"]]
+    assert latency["v"][latency["r"].index(r)] == pytest.approx(0.73)
+    assert latency["s"] == 0  # all scored
+    assert index["said"][str(r)] == "hello there good day"
+
+
+def test_details_hold_what_is_drawn():
     run = usual()
-    parsed = Page(run.html())
-    cards = [a for a in parsed.of("article") if "recording" in a["class"]]
-    assert len(cards) == 26  # 24, b0 and the broken one
-    assert len(parsed.of("svg", "timeline")) == 24
-    # One more of each than recordings: the legend's.
-    assert len(parsed.of("rect", "backchannel")) == 25
-    assert len([a for a in parsed.of("rect", "interruption") if "won" in a["class"]]) == 25
-    assert len(parsed.of("line", "reference")) == 25
-    by_id = {card["data-id"]: card for card in cards}
-    assert by_id["calm-0"]["data-states"] == "scored"
-    assert by_id["broken"]["data-states"] == "failed"
-    assert "because latency" in by_id["calm-0"]["data-text"]
-    text = " ".join(parsed.texts)
-    assert "user turn ends" in text
-    assert "closest threshold 0.03 s away" in text
-    assert "good day" in text
+    health = pl.DataFrame(
+        [{"recording": "calm-0", "check": "snr", "channel": "user", "value": 3.0, "unit": "dB",
+          "threshold": 20.0, "verdict": "warn", "detail": "3 dB", "remedy": "move closer"}],
+        schema=HEALTH,
+    )  # fmt: skip
+    rating = {"recording": "calm-0", "metric": "tss", "question": '{"query": "why?"}',
+              "reply": "4, for it answers", "value": 4.0, "status": "rated"}  # fmt: skip
+    page = run.html(health=health, ratings=pl.DataFrame([rating], schema=RATINGS))
+    index, detail = index_of(page), details_of(page)["calm-0"]
+    assert detail["d"] == 5000  # the last event ends there
+    kinds = [index["kinds"][k] for k in detail["ev"]["k"]]
+    assert "silence" not in kinds
+    assert kinds.count("ipu") == 2
+    assert detail["ev"]["ok"][kinds.index("interruption")] is True
+    assert [index["metrics"][m]["name"] for m in detail["sc"]["m"]] == [
+        "tor", "latency", "floor_offset", "jir",
+    ]  # fmt: skip
+    assert set(detail["sc"]["f"]) == {2000}
+    assert set(detail["sc"]["t"]) == {2700}
+    assert detail["sc"]["y"][0] == "because tor"
+    assert detail["h"]["remedy"] == ["move closer"]
+    assert detail["j"]["reply"] == ["4, for it answers"]
+    text = " ".join(Page(page).texts)
+    assert "move closer" in text
+    assert "4, for it answers" in text
+    assert "why?" in text
 
 
-def test_timeline_geometry():
-    run = usual()
-    labels = {(m.scenario, m.name): m.label for m in METRICS}
-    line = timelines(run.events, run.scores, ["calm-0"], labels)["calm-0"]
-    assert line.duration_s == 5.0
-    spoken = {(s.kind, s.speaker): (s.left, s.width) for s in line.spans}
-    assert spoken["ipu", "user"] == (0.0, 40.0)
-    assert spoken["ipu", "model"] == (54.0, 26.0)
-    assert spoken["interruption won", "user"] == (70.0, 10.0)
-    reference, decided = line.moments
-    assert (reference.kind, reference.at, reference.label) == ("reference", 40.0, "user turn ends")
-    assert (decided.kind, decided.at) == ("decided", 54.0)
-    assert decided.label == "TOR and 3 more"
-    assert [label for _, label in line.ticks] == ["0 s", "1 s", "2 s", "3 s", "4 s"]
+def test_timelines_stop_where_events_become_too_many():
+    events = [event(f"r{i}", "user", "ipu", k * 1000, k * 1000 + 400) for i in range(3)
+              for k in range(10)]  # fmt: skip
+    names = pl.DataFrame({"recording": ["r0", "r1", "r2"]})
+    drawn = timelines(names, Run(events=events).events, Run().scores, METRICS, most_events=25)
+    assert list(drawn) == ["r0", "r1"]
+    assert len(json.loads(drawn["r1"])["ev"]["a"]) == 10
 
 
-def test_long_recordings_are_thinned_and_lose_nothing_wide():
-    events = [event("long", "user", "ipu", i * 1000, i * 1000 + 400) for i in range(7200)]
-    events.append(event("long", "model", "ipu", 7_200_000, 9_000_000))
-    line = timelines(Run(events=events).events, Run().scores, ["long"], {})["long"]
-    assert line.thinned
-    assert len(line.spans) < 1200
-    (model,) = [s for s in line.spans if s.speaker == "model"]
-    assert (model.left, model.width) == (80.0, 20.0)
+def test_annotations_and_texts_of_the_manifest():
+    row = dict.fromkeys(RECORDINGS.names()) | {
+        "recording": "a", "user_turn_end_ms": 100, "pause_start_ms": 5, "pause_end_ms": 9,
+        "backchannels": [{"start_ms": 1, "end_ms": 2}], "reference_backchannels_ms": [7],
+        "text_query": "what?", "metadata": '{"voice": "x", "n": 3}',
+    }  # fmt: skip
+    table = pl.DataFrame([row], schema=RECORDINGS)
+    found = json.loads(timelines(table, Run().events, Run().scores, METRICS)["a"])
+    assert found["an"] == [["user turn ends", 100, None], ["pause", 5, 9], ["backchannel", 1, 2],
+                           ["a listener would answer", 7, None]]  # fmt: skip
+    assert found["tx"] == [["query", "what?"], ["voice", "x"], ["n", "3"]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-12_000, 500), min_size=1, max_size=6000))
+def test_envelopes_keep_the_loudest(levels):
+    drawn = encode_envelope(np.array(levels, np.int16))
+    data = np.frombuffer(base64.b64decode(drawn["e"]), np.uint8)
+    every = drawn["step"] // 10
+    assert len(data) == -(-len(levels) // every) <= 2400
+    for k in (0, len(data) - 1):
+        loudest = max(levels[k * every : (k + 1) * every]) / 100
+        assert data[k] == round(min(max(1 + loudest / 90, 0), 1) * 255)
 
 
 def test_html_says_what_it_leaves_out():
     run = usual(30)
     page = run.html(max_timelines=5, max_recordings=20)
-    parsed = Page(page)
-    assert len(parsed.of("svg", "timeline")) == 4  # one of the five has no events
-    assert len(parsed.of("article")) == 20
-    text = re.sub(r"\s+", " ", " ".join(parsed.texts))
+    assert len(details_of(page)) == 5
+    assert len(index_of(page)["id"]) == 20
+    text = re.sub(r"\s+", " ", " ".join(Page(page).texts))
     assert "Of 62 recordings 20 are listed" in text
-    assert "Timelines are drawn for 5 of them" in text
+    assert "5 have a timeline" in text
+    assert "--timelines 20" in text
+
+
+def test_every_system_and_scenario_is_among_those_drawn():
+    run = usual(30)
+    drawn = details_of(run.html(max_timelines=3))
+    assert {name.partition("-")[0] for name in drawn} == {"calm", "eager", "b0"}
 
 
 def test_html_shows_hostile_text_as_text():
+    nasty = "</script><script>alert(3)</script><!--<script>\u2028\u202e"
     run = Run(
         [
-            score(HOSTILE, "tor", 1.0, system=HOSTILE, reason=HOSTILE),
+            score(HOSTILE, "tor", 1.0, system=HOSTILE, reason=nasty),
             score(HOSTILE, HOSTILE, 1.0, HOSTILE, HOSTILE, source=HOSTILE),
         ],
         [
@@ -423,14 +488,70 @@ def test_html_shows_hostile_text_as_text():
                 HOSTILE, "user", "ipu", 0, 900, text="</title></svg><img src=x onerror=alert(2)>"
             ),
         ],
-        [failure("</script><script>alert(3)</script>", HOSTILE, HOSTILE, HOSTILE)],
+        [failure(nasty, HOSTILE, HOSTILE, HOSTILE)],
     )
-    run.info |= {"signature": HOSTILE, "profile": HOSTILE, "created": HOSTILE, HOSTILE: HOSTILE}
-    parsed = Page(run.html())
-    assert len(parsed.of("script")) == 1
+    run.info |= {"signature": HOSTILE, "profile": HOSTILE, "created": HOSTILE, HOSTILE: nasty}
+    rating = {"recording": HOSTILE, "metric": HOSTILE, "question": nasty, "reply": nasty,
+              "reason": nasty, "status": nasty}  # fmt: skip
+    health = {"recording": HOSTILE, "check": nasty, "verdict": "refuse", "detail": nasty,
+              "remedy": nasty}  # fmt: skip
+    page = run.html(
+        title=nasty,
+        ratings=pl.DataFrame([rating], schema=RATINGS),
+        health=pl.DataFrame([health], schema=HEALTH),
+    )
+    parsed = Page(page)
+    kinds = [a.get("type") for a in parsed.of("script")]
+    assert kinds == ["application/json"] * 3 + [None]
     assert not parsed.of("img")
     assert not [a for _, a in parsed.tags if any(k.startswith("on") for k in a)]
     assert "<script>alert(1)</script>" in " ".join(parsed.texts)
+    assert "\u2028" not in page
+    assert "\u202e" not in page
+    assert "<!--" not in "".join(re.findall(r"<script.*?</script>", page, re.S))
+
+
+def test_links_to_sound(tmp_path):
+    for name in ("a b#1.wav", "user.wav", "model.wav"):
+        (tmp_path / name).write_bytes(b"")
+    rows = [
+        {"recording": "pair", "user_audio": str(tmp_path / "user.wav"),
+         "model_audio": str(tmp_path / "model.wav"), "model_offset_ms": 250},
+        {"recording": "one", "audio": str(tmp_path / "a b#1.wav")},
+        {"recording": "gone", "audio": str(tmp_path / "gone.wav")},
+        {"recording": "scheme", "audio": "javascript:alert(1)"},
+        {"recording": "none"},
+    ]  # fmt: skip
+    table = pl.DataFrame(rows, schema_overrides=RECORDINGS)
+    links = link_audio(table, tmp_path / "run" / "report.html")
+    assert links == {
+        "pair": [{"src": "./../user.wav", "t": 0}, {"src": "./../model.wav", "t": 250}],
+        "one": [{"src": "./../a%20b%231.wav", "t": 0}],
+    }
+
+
+def test_embedded_sound_is_bounded_and_says_so(tmp_path):
+    rng = np.random.default_rng(0)
+    sf.write(tmp_path / "two.wav", 0.1 * rng.standard_normal((48_000, 2)), 48_000)
+    sf.write(tmp_path / "one.wav", 0.1 * rng.standard_normal(16_000), 16_000)
+    rows = [
+        {"recording": "two", "audio": str(tmp_path / "two.wav")},
+        {"recording": "pair", "user_audio": str(tmp_path / "one.wav"), "model_offset_ms": 500,
+         "model_audio": str(tmp_path / "one.wav")},
+        {"recording": "gone", "audio": str(tmp_path / "gone.wav")},
+    ]  # fmt: skip
+    sounds, problems = embed_audio(rows)
+    assert list(sounds) == ["two", "pair"]
+    assert len(problems) == 1
+    assert problems[0].startswith("gone: ")
+    shape = {}
+    for name, sound in sounds.items():
+        data, rate = sf.read(io.BytesIO(base64.b64decode(sound)), always_2d=True)
+        shape[name] = (round(len(data) / rate, 1), data.shape[1])
+    assert shape == {"two": (1.0, 2), "pair": (1.5, 2)}
+    few, problems = embed_audio(rows[:2], most_bytes=len(sounds["two"]) * 3 // 4)
+    assert list(few) == ["two"]
+    assert "pair: its sound" in problems[0]
 
 
 def test_response_times():
@@ -507,9 +628,11 @@ def test_write_run_round_trip(tmp_path):
 
 def test_a_run_is_written_the_same_twice(tmp_path):
     for name in ("a", "b"):
-        usual().write(tmp_path / name)
+        usual().write(tmp_path / name / "run")
     for file in FILES:
-        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+        assert (tmp_path / "a" / "run" / file).read_bytes() == (
+            tmp_path / "b" / "run" / file
+        ).read_bytes()
 
 
 def test_unwritable_places_are_named(tmp_path):

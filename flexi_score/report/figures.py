@@ -16,8 +16,8 @@ from flexi_score.aggregate import cluster_labels, quantiles
 from flexi_score.config import Settings
 from flexi_score.errors import InputError, SettingsError
 from flexi_score.metrics import profile_metrics
-from flexi_score.report.html import closest_first
 from flexi_score.report.latex import tables_tex
+from flexi_score.report.listing import closest_first
 from flexi_score.report.plots import run_drawings
 from flexi_score.report.plots.kinds import Drawing
 from flexi_score.report.plots.style import drawing

@@ -43,7 +43,7 @@ def health_table(health: pl.DataFrame) -> Table:
         names = ", ".join(plain(name) for name in row["names"])
         more = f" and {row['n'] - _SHOWN} more" if row["n"] > _SHOWN else ""
         body.append(
-            (row["verdict"], _title(row["check"], row["channel"]), str(row["n"]),
+            (plain(row["verdict"]), _title(row["check"], row["channel"]), str(row["n"]),
              amount(row["worst"], row["unit"]), amount(row["threshold"], row["unit"]), names + more)
         )  # fmt: skip
     return Table("Health of the recordings", columns, tuple(body), _remedies(bad))
@@ -119,5 +119,5 @@ def _ranked(health: pl.DataFrame) -> pl.DataFrame:
 
 
 def _title(check: str, channel: str | None = None) -> str:
-    name = check.replace("_", " ")
+    name = plain(check).replace("_", " ")
     return name if channel is None else f"{name} ({channel})"

@@ -1,13 +1,14 @@
 """report.html: one file that opens offline and asks nothing of any network.
 
-Everything that came from outside (ids, transcripts, reasons) is escaped by the template engine,
-and a content security policy in the page lets only the page's own script run.
+Everything that came from outside (ids, transcripts, replies) is escaped by the template engine, or
+is JSON that the page's script shows as text; a content security policy lets only that script run.
 """
 
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from itertools import groupby
 from typing import Any, Final
@@ -16,28 +17,35 @@ import jinja2
 import polars as pl
 from markupsafe import Markup
 
-from flexi_score.config import Settings
+from flexi_score.config import Settings, flatten, load_settings
 from flexi_score.metrics.registry import Metric
+from flexi_score.report.health import health_table
+from flexi_score.report.kept import Kept
+from flexi_score.report.listing import closest_first, index_json
+from flexi_score.report.sections import judged, result_tables, sensitivity, side_by_side
 from flexi_score.report.tables import (
     FEW,
     SCENARIO_TITLES,
-    STATUS_TITLES,
     Column,
-    details_table,
     heading,
-    metric_finder,
-    number,
-    paper_tables,
     plain,
     quantile_table,
     scenario_title,
 )
-from flexi_score.report.timeline import timelines
+from flexi_score.report.timeline import STEERING, clean, names_in, timelines
 from flexi_score.report.timing import timing
 from flexi_score.schema import STATUSES
 
-#: Decisions closer than this to the threshold that would flip them are pointed out.
-CLOSE_S: Final = 0.1
+#: Recordings that a page draws, and lists, unless told otherwise.
+MAX_TIMELINES: Final = 300
+MAX_RECORDINGS: Final = 20_000
+#: Ratings and failures that are shown in full.
+_RATINGS: Final = 200
+_FAILURES: Final = 200
+
+_STEERING: Final = re.compile(STEERING)
+_SCRIPTS: Final = ("core", "table", "view", "draw", "player", "timeline", "detail", "start")
+_STYLES: Final = ("base", "results", "recordings", "detail")
 
 
 def render_html(
@@ -50,9 +58,16 @@ def render_html(
     metrics: Sequence[Metric],
     settings: Settings,
     *,
+    title: str = "",
     quantiles: pl.DataFrame | None = None,
-    max_timelines: int = 200,
-    max_recordings: int = 2000,
+    health: pl.DataFrame | None = None,
+    ratings: pl.DataFrame | None = None,
+    kept: Kept | None = None,
+    links: Mapping[str, Any] | None = None,
+    sounds: Mapping[str, str] | None = None,
+    plots: Sequence[Any] = (),
+    max_timelines: int = MAX_TIMELINES,
+    max_recordings: int = MAX_RECORDINGS,
 ) -> str:
     """The page of a run.
 
@@ -61,12 +76,22 @@ def render_html(
     scores, events, summary, recordings, failures : polars.DataFrame
         The tables of :mod:`flexi_score.schema`.
     run_info : mapping
-        What run.json holds; ``signature``, ``profile`` and ``created`` are shown at the top.
+        What run.json holds; ``signature``, ``profile`` and ``created`` are shown.
     metrics : sequence of Metric
         Of one profile.
     settings : Settings
+    title : str
+        Name of the run.
     quantiles : polars.DataFrame, optional
         :data:`flexi_score.aggregate.QUANTILES`.
+    health, ratings : polars.DataFrame, optional
+        :data:`flexi_score.schema.HEALTH` and :data:`flexi_score.schema.RATINGS`.
+    kept : Kept, optional
+        Words and envelopes (:func:`flexi_score.report.kept.read_kept`).
+    links, sounds : mapping, optional
+        By recording, from :func:`flexi_score.report.sound.link_audio` and ``embed_audio``.
+    plots : sequence of Plot
+        ``title, caption, svg, scenario`` each.
     max_timelines, max_recordings : int
         Recordings drawn, and recordings listed: the closest decisions of each system and scenario
         first. The page says what it leaves out.
@@ -76,53 +101,142 @@ def render_html(
     str
     """
     few = settings.summary.few
-    listed = closest_first(scores, recordings, failures)
-    chosen = listed.head(max_recordings)
-    labels = {(m.scenario, m.name): m.label for m in metrics}
-    drawn = timelines(events, scores, chosen["recording"].head(max_timelines).to_list(), labels)
-    script = _asset("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    every = closest_first(scores, recordings, failures)
+    listed = every.head(max_recordings)
+    drawn = drawn_recordings(listed, recordings, sounds, max_timelines)
+    kept = kept or Kept()
+    details = timelines(
+        drawn, events, scores, metrics, words=kept.words, health=health, ratings=ratings
+    )
+    index = index_json(
+        listed, scores, recordings, failures, metrics, health=health,
+        said=_said(events, details), near_s=settings.summary.boundary_error_s, total=len(every),
+    )  # fmt: skip
+    place = {name: k for k, name in enumerate(listed.sort("order")["recording"].to_list())}
+    paper, further = result_tables(summary, metrics, few)
+    limits, near = sensitivity(scores, metrics, settings.summary.boundary_error_s)
+    script = f'(() => {{\n"use strict";\n{_assets(_SCRIPTS, "js")}\n}})();'
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("flexi_score", "report"),
+        loader=jinja2.PackageLoader("flexi_score", "report/page"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["groupby_run"] = _runs
-    # Our own files, and no user's text: the only strings that are not escaped.
-    return environment.get_template("report.html.j2").render(
-        css=Markup(_asset("report.css")),
+    # Markup: our own files, the plots' SVG, and JSON that cannot end its element.
+    page = environment.get_template("page.html.j2").render(
+        title=plain(title) if title else "Full-duplex report",
+        css=Markup(_css()),
         script=Markup(script),
-        script_hash=digest,
-        tables=paper_tables(summary, metrics, few),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        facts=_facts(every, failures, run_info, settings),
+        first=_read_first(every, scores, summary, failures, health, run_info, settings),
+        paper=paper,
+        further=further,
+        plots=[(p.title, p.caption, Markup(p.svg), p.scenario) for p in plots],
+        timing=None if plots else timing(scores, events, recordings),
+        blocks=side_by_side(summary, metrics, few),
+        statuses=STATUSES,
         spread=None if quantiles is None else quantile_table(quantiles, metrics, few),
-        details=_details(summary, metrics, few),
-        statuses=STATUS_TITLES,
-        timing=timing(scores, events, recordings),
-        recordings=_recordings(chosen, scores, failures, metrics, drawn),
-        systems=_distinct(chosen, "system"),
-        scenarios=[(s, scenario_title(s)) for s in _distinct(chosen, "scenario")],
-        count=len(listed),
-        undrawn=len(chosen) - len(drawn),
-        max_timelines=max_timelines,
-        failures=failures.head(200).to_dicts(),
+        limits=limits,
+        near=near,
+        error=f"{settings.summary.boundary_error_s * 1000:g} ms",
+        health=None if health is None else health_table(health),
+        checked=0 if health is None else health["recording"].n_unique(),
+        judged=judged(ratings, metrics, _RATINGS),
+        index=embedded_json(index),
+        details=[
+            (place[name], embedded_json(_with_sound(name, text, kept, links, sounds)))
+            for name, text in details.items()
+        ],
+        sounds=[(place[name], sound) for name, sound in (sounds or {}).items() if name in place],
+        total=len(every),
+        listed=len(listed),
+        drawn=len(details),
+        silent_reason=None if kept.problem is None else plain(kept.problem),
+        failures=[
+            {k: plain(v) for k, v in row.items()} for row in failures.head(_FAILURES).to_dicts()
+        ],
         failed=len(failures),
-        facts=_facts(listed, failures, run_info, settings),
         signature=plain(run_info.get("signature", "")),
+        changed=_changed(settings),
         notes=[plain(note) for note in run_info.get("notes", ())],
-        run=json.dumps(dict(run_info), indent=2, default=str, ensure_ascii=False),
+        run=_STEERING.sub(" ", _indented(run_info)),
         glossary=[(scenario_title(m.scenario), heading(m), m) for m in metrics],
         confidence=f"{settings.summary.confidence:.0%}",
-        close_s=CLOSE_S,
         few=few,
         few_mark=FEW,
-        plain=plain,
     )
+    return page.lstrip()
 
 
-def _asset(name: str) -> str:
-    return resources.files("flexi_score.report").joinpath(name).read_text("utf-8")
+def _indented(run_info: Mapping[str, Any]) -> str:
+    return json.dumps(dict(run_info), indent=2, default=str, ensure_ascii=False)
+
+
+def drawn_recordings(
+    listed: pl.DataFrame,
+    recordings: pl.DataFrame,
+    sounds: Mapping[str, str] | None,
+    max_timelines: int,
+) -> pl.DataFrame:
+    """Rows of the recordings to draw: those whose sound is in the page, then the closest ones."""
+    chosen = list(sounds or ())
+    names = [*chosen, *listed["recording"].head(max_timelines).to_list()]
+    wanted = pl.DataFrame({"recording": names[: max(max_timelines, len(chosen))]},
+                          schema={"recording": pl.String}).unique(maintain_order=True)  # fmt: skip
+    known = recordings.filter(names_in("recording", wanted["recording"])).unique("recording")
+    return wanted.join(known, on="recording", how="left", maintain_order="left")
+
+
+def embedded_json(text: str) -> Markup:
+    """JSON that can stand inside a script element: nothing in it can end that element."""
+    safe = text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return Markup(safe)
+
+
+def _with_sound(
+    name: str,
+    text: str,
+    kept: Kept,
+    links: Mapping[str, Any] | None,
+    sounds: Mapping[str, str] | None,
+) -> str:
+    """A recording's JSON with its envelope, and where its sound is."""
+    more: dict[str, Any] = {}
+    if name in kept.envelopes:
+        more["env"] = kept.envelopes[name]
+    if sounds and name in sounds:
+        more["au"] = True
+    elif links and name in links:
+        more["au"] = links[name]
+    return f"{text[:-1]},{json.dumps(more)[1:]}" if more else text
+
+
+def _said(events: pl.DataFrame, details: Mapping[str, str]) -> dict[str, str]:
+    """What is said in the recordings that are drawn, to be searched."""
+    wanted = pl.Series(list(details), dtype=pl.String)
+    spoken = events.filter(
+        names_in("recording", wanted) & (pl.col("kind") == "turn") & pl.col("text").is_not_null()
+    )
+    joined = spoken.group_by("recording").agg(clean("text").str.join(" ").str.slice(0, 2000))
+    return dict(joined.iter_rows())
+
+
+def _assets(names: Sequence[str], kind: str) -> str:
+    folder = resources.files("flexi_score.report").joinpath("page")
+    return "\n".join(folder.joinpath(f"{name}.{kind}").read_text("utf-8") for name in names)
+
+
+def _css() -> str:
+    """The styles; the dark colours once for readers whose system is dark, once for the button."""
+    dark = _assets(("dark",), "css")
+    return (
+        f"{_assets(_STYLES, 'css')}\n@media screen and (prefers-color-scheme: dark) "
+        f'{{\n:root:not([data-theme="light"]) {{\n{dark}}}\n}}\n'
+        f'@media screen {{\n:root[data-theme="dark"] {{\n{dark}}}\n}}\n'
+    )
 
 
 def _runs(columns: Sequence[Column]) -> list[tuple[str, int]]:
@@ -134,176 +248,84 @@ def _distinct(frame: pl.DataFrame, column: str) -> list[str]:
     return frame.sort("order")[column].drop_nulls().unique(maintain_order=True).to_list()
 
 
-def closest_first(
-    scores: pl.DataFrame, recordings: pl.DataFrame, failures: pl.DataFrame
-) -> pl.DataFrame:
-    """Every recording once, the closest decisions of each system and scenario first."""
-    keys = ("recording", "system", "scenario")
-    all_of_them = pl.concat(
-        [frame.select(pl.col(key).cast(pl.String) for key in keys)
-         for frame in (recordings, scores, failures)]
-    ).unique("recording", keep="first", maintain_order=True)  # fmt: skip
-    margins = scores.group_by("recording").agg(
-        margin=pl.col("margin_s").cast(pl.Float64).fill_nan(None).abs().min()
-    )
-    return (
-        all_of_them.with_row_index("order")
-        .join(margins, on="recording", how="left", maintain_order="left")
-        .with_columns(
-            turn=pl.col("margin").fill_null(float("inf")).rank("ordinal").over("system", "scenario")
-        )
-        .sort("turn", "order")
-        .drop("turn")
-    )
-
-
-def _recordings(
-    chosen: pl.DataFrame,
-    scores: pl.DataFrame,
-    failures: pl.DataFrame,
-    metrics: Sequence[Metric],
-    drawn: Mapping[str, Any],
-) -> list[dict[str, Any]]:
-    """What the page says of each recording, in the run's order."""
-    known = metric_finder(metrics)
-    wanted = chosen["recording"].implode()
-    of_scores: dict[str, list[dict[str, Any]]] = {}
-    for row in scores.filter(pl.col("recording").is_in(wanted)).iter_rows(named=True):
-        of_scores.setdefault(row["recording"], []).append(row)
-    reasons = {row["recording"]: row["reason"] for row in failures.iter_rows(named=True)}
-    out = []
-    for entry in chosen.sort("order").iter_rows(named=True):
-        name = entry["recording"]
-        rows = [_line(row, known) for row in of_scores.get(name, [])]
-        failure = reasons.get(name)
-        states = list(dict.fromkeys(row["status"] for row in rows))
-        if failure is not None and "failed" not in states:
-            states.append("failed")
-        margin = entry["margin"]
-        spoken = (plain(t) for t in (name, entry["system"], scenario_title(entry["scenario"])))
-        text = [*spoken, *states, *(row["reason"] for row in rows), failure or ""]
-        out.append(
-            {
-                "id": plain(name),
-                "system": plain(entry["system"]),
-                "scenario": entry["scenario"] or "",
-                "title": scenario_title(entry["scenario"]),
-                "order": entry["order"],
-                "margin": margin,
-                "close": margin is not None and margin < CLOSE_S,
-                "states": states,
-                "rules": _rules(rows),
-                "scores": rows,
-                "failure": None if failure is None else plain(failure),
-                "text": " ".join(text).casefold(),
-                "timeline": drawn.get(name),
-            }
-        )
-    return out
-
-
-def _line(row: dict[str, Any], known: Callable[[str, str], Metric | None]) -> dict[str, Any]:
-    metric = known(row["scenario"], row["metric"])
-    unit = "" if metric is None else metric.unit
-    unit = "" if unit in ("0-5", "0-1") else unit  # a range, not a unit
-    value = number(row["value"], metric)
-    if metric is not None and metric.aggregate == "rate" and row["value"] in (0.0, 1.0):
-        value = f"{row['value']:.0f}"
-    return {
-        "label": metric.label if metric is not None else plain(row["metric"]),
-        "name": plain(row["metric"]),
-        "value": value,
-        "unit": unit if row["value"] is not None else "",
-        "status": row["status"] if row["status"] in STATUSES else "failed",
-        "reason": "" if row["reason"] is None else plain(row["reason"]),
-        "margin": row["margin_s"],
-        "source": row["source"] or "",
-    }
-
-
-def _rules(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Each distinct reason once, with the metrics that it decided."""
-    labels: dict[str, list[str]] = {}
-    for row in rows:
-        if row["reason"]:
-            labels.setdefault(row["reason"], []).append(row["label"])
-    return [(", ".join(names), reason) for reason, names in labels.items()]
-
-
-def _details(
-    summary: pl.DataFrame, metrics: Sequence[Metric], few: int
-) -> dict[str, list[dict[str, Any]]]:
-    """The summary's rows by system, each with its cells and where its interval is drawn."""
-    known = metric_finder(metrics)
-    tops = {
-        (row["scenario"], row["metric"]): row
-        for row in summary.group_by("scenario", "metric")
-        .agg(
-            low=pl.min_horizontal("value", "ci_low").min(),
-            high=pl.max_horizontal("value", "ci_high").max(),
-        )
-        .iter_rows(named=True)
-    }
-    cells = details_table(summary, metrics, few).rows
-    out: dict[str, list[dict[str, Any]]] = {}
-    before = None
-    for row, shown in zip(summary.iter_rows(named=True), cells, strict=True):
-        metric = known(row["scenario"], row["metric"])
-        extent = tops[row["scenario"], row["metric"]]
-        low, high = _domain(metric, extent["low"], extent["high"])
-        key = (row["system"], row["scenario"])
-
-        def at(value: float | None, low: float = low, high: float = high) -> float | None:
-            return None if value is None else round(100 * (value - low) / (high - low), 2)
-
-        out.setdefault(plain(row["system"]), []).append(
-            {
-                "scenario": shown[1] if key != before else "",
-                "heading": heading(metric) if metric is not None else shown[2],
-                "name": shown[2],
-                "value": shown[3],
-                "interval": shown[4],
-                "fraction": shown[5],
-                "counts": [(status, row[status]) for status in STATUSES],
-                "at": None
-                if metric is not None and metric.aggregate == "sum"
-                else at(row["value"]),
-                "from": at(row["ci_low"]),
-                "to": at(row["ci_high"]),
-                "zero": at(0.0) if low < 0 < high else None,
-            }
-        )
-        before = key
-    return out
-
-
-def _domain(metric: Metric | None, low: float | None, high: float | None) -> tuple[float, float]:
-    """Axis of a metric's intervals, common to all systems."""
-    if metric is not None and metric.aggregate == "rate":
-        return 0.0, 1.0
-    if metric is not None and metric.unit == "0-5":
-        return 0.0, 5.0
-    bottom, top = min(0.0, low or 0.0), max(0.0, high or 0.0)
-    return (bottom, top) if top > bottom else (0.0, 1.0)
-
-
 def _facts(
-    listed: pl.DataFrame, failures: pl.DataFrame, run_info: Mapping[str, Any], settings: Settings
+    every: pl.DataFrame, failures: pl.DataFrame, run_info: Mapping[str, Any], settings: Settings
 ) -> list[tuple[str, str]]:
     """The few facts at the top of the page."""
-    systems = [plain(s) for s in _distinct(listed, "system")]
-    scenarios = [s for s in _distinct(listed, "scenario") if s in SCENARIO_TITLES]
-    facts = [
-        ("recordings", f"{len(listed):,}"),
-        ("systems" if len(systems) != 1 else "system",
-         f"{len(systems)}" if len(systems) != 1 else systems[0]),
-        ("scenarios" if len(scenarios) != 1 else "scenario", f"{len(scenarios)}"
-         if len(scenarios) != 1 else SCENARIO_TITLES[scenarios[0]]),
-        ("failed", f"{failures['recording'].n_unique():,}"),
-        ("profile", plain(run_info.get("profile", settings.profile))),
-    ]  # fmt: skip
-    if run_info.get("estimated"):
-        facts.append(("estimated roles", f"{run_info['estimated']:,}"))
+    systems = [plain(s) for s in _distinct(every, "system")]
+    scenarios = [s for s in _distinct(every, "scenario") if s in SCENARIO_TITLES]
+    facts = [("recordings", f"{len(every):,}")]
+    facts.append(("system", systems[0]) if len(systems) == 1 else ("systems", f"{len(systems)}"))
+    facts.append(
+        ("scenario", SCENARIO_TITLES[scenarios[0]])
+        if len(scenarios) == 1
+        else ("scenarios", f"{len(scenarios)}")
+    )
+    facts.append(("failed", f"{failures['recording'].n_unique():,}"))
+    facts.append(("profile", plain(run_info.get("profile", settings.profile))))
     if run_info.get("created"):
-        facts.append(("made on", plain(run_info["created"])[:16].replace("T", " ")))
+        facts.append(("scored", f"{plain(run_info['created'])[:16].replace('T', ' ')} UTC"))
     return facts
+
+
+def _read_first(
+    every: pl.DataFrame,
+    scores: pl.DataFrame,
+    summary: pl.DataFrame,
+    failures: pl.DataFrame,
+    health: pl.DataFrame | None,
+    run_info: Mapping[str, Any],
+    settings: Settings,
+) -> list[tuple[str, str, str]]:
+    """What a reader must know before believing a number: looks, text, and where it is told."""
+    found: list[tuple[str, str, str]] = []
+    lost = failures["recording"].n_unique()
+    if lost:
+        text = f"{_many(lost, 'recording')} could not be used; they count as failed."
+        found.append(("bad", text, "failures"))
+    if health is not None:
+        worst = {
+            verdict: health.filter(pl.col("verdict") == verdict)["recording"].n_unique()
+            for verdict in ("refuse", "warn")
+        }
+        if worst["refuse"]:
+            left = "left out" if settings.health.gate else "scored all the same"
+            found.append(("bad", f"The health gate refuses {_many(worst['refuse'], 'recording')}: "
+                          f"{left}.", "health"))  # fmt: skip
+        if worst["warn"]:
+            text = f"{_many(worst['warn'], 'recording')} captured in a way worth a look."
+            found.append(("warn", text, "health"))
+    if run_info.get("estimated"):
+        text = f"Who speaks is an estimate in {_many(run_info['estimated'], 'recording')}."
+        found.append(("warn", text, "run"))
+    if "within_error" in summary.columns:
+        near = scores.filter(
+            pl.col("margin_s").cast(pl.Float64).abs() <= settings.summary.boundary_error_s
+        )["recording"].n_unique()
+        if near:
+            text = (
+                f"{_many(near, 'recording')} {'has' if near == 1 else 'have'} an outcome that a "
+                f"boundary off by {settings.summary.boundary_error_s * 1000:g} ms would flip."
+            )
+            found.append(("warn", text, "sensitivity"))
+    counted = summary.filter(pl.col("value").is_not_null())
+    thin = counted.filter(pl.col("n") < settings.summary.few)
+    if len(thin):
+        share = "Every value rests" if len(thin) == len(counted) else f"{len(thin)} values rest"
+        text = f"{share} on fewer than {settings.summary.few} recordings ({FEW})."
+        found.append(("note", text, "results"))
+    return found
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _changed(settings: Settings) -> list[tuple[str, str, str]]:
+    """Settings that are not the profile's own: name, value, and what it would have been."""
+    usual = flatten(load_settings(settings.profile))
+    return [
+        (name, json.dumps(value), json.dumps(usual.get(name)))
+        for name, value in flatten(settings).items()
+        if value != usual.get(name)
+    ]

@@ -63,7 +63,7 @@ PAPER_TABLES: Final = (
 
 #: Control characters, and those that reorder text around them.
 _QUANTILE: Final = re.compile(r"\.p[0-9.]+$")
-_UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
+UNSEEN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Table:
 
 def plain(text: object) -> str:
     """One line of text that cannot steer a terminal or reorder its neighbours."""
-    return DASH if text is None else _UNSEEN.sub(" ", str(text)).strip() or DASH
+    return DASH if text is None else UNSEEN.sub(" ", str(text)).strip() or DASH
 
 
 def heading(metric: Metric) -> str:

@@ -1,22 +1,29 @@
-"""Two-lane timelines of recordings, as shapes in per cent of the recording's length.
+"""What the page needs to draw a recording: its events, words, scores and annotations, as JSON.
 
-A page draws them at any width: lengths along time are per cent, heights are pixels, and text keeps
-its size. What is longer than a page can show (hours) is thinned to a thousandth of its length.
+The tables of all recordings that are drawn are encoded at once, column by column. In the page a
+recording's JSON stays a piece of text until somebody opens that recording.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 import polars as pl
 
-from flexi_score.report.tables import plain
+from flexi_score.metrics.registry import Metric
+from flexi_score.report.tables import UNSEEN
+from flexi_score.schema import RATINGS, SPEAKERS, STATUSES
 
-#: IPUs beyond which a timeline is thinned and loses its tooltips.
-_MOST: Final = 300
-_STEPS: Final = (100, 200, 500, 1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000,
-                 300_000, 600_000, 1_800_000, 3_600_000, 7_200_000)  # fmt: skip
+#: Codes of events in the page; a ``silence`` is a pause, a gap, or the edge of the recording.
+KINDS: Final = ("ipu", "turn", "pause", "gap", "overlap", "backchannel", "interruption")
+WHO: Final = (*SPEAKERS, "both", "none")
+#: Rows of events of all drawn recordings together: some 20 MB of the page.
+MOST_EVENTS: Final = 300_000
+#: Characters of one text of a judge's question or reply.
+_MOST_TEXT: Final = 8_000
+
+#: Like :data:`flexi_score.report.tables.UNSEEN`, but lines stay lines.
+STEERING: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+"
 
 #: What the reference moment of a scenario is.
 REFERENCES: Final = {
@@ -27,230 +34,198 @@ REFERENCES: Final = {
     "user_backchannel": "backchannel starts",
     "model_backchannel": "user turn ends",
 }
-
-
-@dataclass(frozen=True)
-class Span:
-    """A stretch of time: ``left`` and ``width`` in per cent, a class for its looks, a tooltip."""
-
-    kind: str
-    speaker: str
-    left: float
-    width: float
-    tip: str
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A marked moment; ``label`` is empty where it would collide with its neighbour's."""
-
-    kind: str  # reference | decided
-    at: float
-    label: str
-    tip: str
-    before: bool  # whether the label stands left of the moment
-    roomy: bool  # whether the label needs a wide page
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """What is drawn of one recording."""
-
-    duration_s: float
-    spans: tuple[Span, ...]
-    moments: tuple[Moment, ...]
-    ticks: tuple[tuple[float, str], ...]
-    transcript: tuple[tuple[str, str, str], ...]  # speaker, times, text
-    untold: int  # turns left out of the transcript
-    thinned: bool
+_ANNOTATIONS: Final = (
+    ("user turn ends", "user_turn_end_ms", None),
+    ("pause", "pause_start_ms", "pause_end_ms"),
+    ("interruption", "interrupt_start_ms", "interrupt_end_ms"),
+)
+_TEXTS: Final = (("query", "text_query"), ("context", "text_context"),
+                 ("interruption", "text_interrupt"), ("statement", "text_statement"))  # fmt: skip
 
 
 def timelines(
+    recordings: pl.DataFrame,
     events: pl.DataFrame,
     scores: pl.DataFrame,
-    recordings: Sequence[str],
-    labels: Mapping[tuple[str, str], str],
-    max_turns: int = 40,
-) -> dict[str, Timeline]:
-    """Timelines of the recordings that have any event.
+    metrics: Sequence[Metric],
+    *,
+    words: pl.DataFrame | None = None,
+    health: pl.DataFrame | None = None,
+    ratings: pl.DataFrame | None = None,
+    most_events: int = MOST_EVENTS,
+) -> dict[str, str]:
+    """JSON of each recording.
 
     Parameters
     ----------
+    recordings : polars.DataFrame
+        Those to draw, in order: at least ``recording`` of :data:`flexi_score.schema.RECORDINGS`;
+        annotations, texts, ``metadata`` and ``duration_ms`` where there are such columns.
     events, scores : polars.DataFrame
-        :data:`flexi_score.schema.EVENTS` and :data:`flexi_score.schema.SCORES`.
-    recordings : sequence of str
-        Those to draw.
-    labels : mapping
-        Label of each (scenario, metric).
-    max_turns : int
-        Turns of a transcript that are shown.
+        :data:`flexi_score.schema.EVENTS` and :data:`flexi_score.schema.SCORES`, of any recordings.
+    metrics : sequence of Metric
+        Of one profile; scores name their metric by its place here, or in full.
+    words : polars.DataFrame, optional
+        ``recording, speaker, start_ms, end_ms, text``.
+    health, ratings : polars.DataFrame, optional
+        :data:`flexi_score.schema.HEALTH` and :data:`flexi_score.schema.RATINGS`.
+    most_events : int
+        Recordings past this many rows of events, counted in order, are left out.
+
+    Returns
+    -------
+    dict
+        By recording: ``{"d": duration in ms, "ev": events, "w": words, "sc": scores, "an":
+        annotations, "h": health, "j": ratings, "tx": texts}``, columns of each as lists.
     """
-    wanted = pl.Series(list(recordings), dtype=pl.String).implode()
-    kept = events.filter(pl.col("recording").is_in(wanted)).sort("start_ms", "end_ms")
-    moments = scores.filter(
-        pl.col("recording").is_in(wanted)
-        & (pl.col("reference_ms").is_not_null() | pl.col("decided_ms").is_not_null())
-    )
-    of_scores, of_events = _by_recording(moments), _by_recording(kept)
-    drawn = {}
-    for recording, rows in of_events.items():
-        duration = max(row["end_ms"] for row in rows)
-        if duration > 0:
-            drawn[recording] = _timeline(
-                rows, duration, of_scores.get(recording, []), labels, max_turns
+    names = recordings["recording"]
+    events = _of(events, names)
+    ends = dict(events.group_by("recording").agg(pl.col("end_ms").max()).iter_rows())
+    events = events.filter(pl.col("kind").is_in(KINDS))
+    names = names.filter(_counted(names, events) <= most_events)
+    events = _of(events, names).sort("start_ms", "end_ms")
+    parts = {
+        "ev": _encoded(
+            events.select(
+                "recording",
+                k=_code("kind", KINDS),
+                p=_code("speaker", WHO),
+                a=pl.col("start_ms"),
+                b=pl.col("end_ms"),
+                ok=pl.col("success"),
+                x=pl.when(pl.col("kind") == "ipu").then(clean("text")),
             )
-    return drawn
+        ),
+        "sc": _encoded(_scores(_of(scores, names), metrics)),
+    }
+    if words is not None:
+        parts["w"] = _encoded(
+            _of(words, names)
+            .sort("start_ms", "end_ms")
+            .select(
+                "recording", p=_code("speaker", WHO), a=pl.col("start_ms"), b=pl.col("end_ms"),
+                t=clean("text"),
+            )
+        )  # fmt: skip
+    if health is not None:
+        bad = _of(health, names).filter(pl.col("verdict") != "fine")
+        texts = [clean(name).alias(name) for name in ("check", "channel", "detail", "remedy")]
+        parts["h"] = _encoded(bad.select("recording", "verdict", *texts))
+    if ratings is not None:
+        parts["j"] = _encoded(rating_rows(_of(ratings, names)))
+    out = {}
+    for row in recordings.filter(names_in("recording", names)).iter_rows(named=True):
+        name = row["recording"]
+        duration = row.get("duration_ms") or ends.get(name) or 0
+        rest = {"d": duration, "an": _annotations(row), "tx": _texts(row)}
+        text = [json.dumps(rest, ensure_ascii=False)[1:-1]]
+        text += [f'"{key}":{found[name]}' for key, found in parts.items() if name in found]
+        out[name] = ",".join(text)
+    return {name: f"{{{text}}}" for name, text in out.items()}
 
 
-def _by_recording(table: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Rows of each recording; plain ones, as hundreds of small tables take longer to handle."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in table.iter_rows(named=True):
-        found.setdefault(row["recording"], []).append(row)
+def clean(column: str) -> pl.Expr:
+    """A column of text on one line, without characters that reorder or hide their neighbours."""
+    return pl.col(column).str.replace_all(UNSEEN.pattern, " ")
+
+
+def names_in(column: str, names: pl.Series) -> pl.Expr:
+    """Whether a column holds one of these names."""
+    return pl.col(column).is_in(names.cast(pl.String).implode())
+
+
+def rating_rows(ratings: pl.DataFrame) -> pl.DataFrame:
+    """Ratings as the page shows them: ``recording`` and the texts, bounded, line by line."""
+    absent = [pl.lit(None, kind).alias(name) for name, kind in RATINGS.items()
+              if name not in ratings.columns]  # fmt: skip
+    bounded = [
+        pl.col(name).str.slice(0, _MOST_TEXT).str.replace_all(STEERING, " ").alias(name)
+        for name in ("question", "reply", "reason", "problem")
+    ]
+    return ratings.with_columns(absent).select(
+        "recording",
+        *(clean(name) for name in ("metric", "rubric", "model", "status")),
+        "repeat",
+        "value",
+        *bounded,
+    )
+
+
+def _of(table: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
+    return table.filter(names_in("recording", names))
+
+
+def _counted(names: pl.Series, events: pl.DataFrame) -> pl.Series:
+    """Rows of events of these recordings and all before them."""
+    counts = events.group_by("recording").len()
+    joined = names.to_frame("recording").join(
+        counts, on="recording", how="left", maintain_order="left"
+    )
+    return joined["len"].fill_null(0).cum_sum()
+
+
+def _code(column: str, names: Sequence[str]) -> pl.Expr:
+    codes = {name: number for number, name in enumerate(names)}
+    return pl.col(column).replace_strict(codes, default=len(names) - 1, return_dtype=pl.Int8)
+
+
+def _scores(scores: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
+    place = pl.DataFrame(
+        [(m.scenario, m.name, k) for k, m in enumerate(metrics)],
+        schema={"scenario": pl.String, "metric": pl.String, "m": pl.Int64},
+        orient="row",
+    )
+    known = scores.join(place, on=["scenario", "metric"], how="left", maintain_order="left")
+    general = place.filter(pl.col("scenario") == "conversation").select("metric", general="m")
+    known = known.join(general, on="metric", how="left", maintain_order="left")
+    return known.select(
+        "recording",
+        m=pl.coalesce("m", "general"),
+        n=clean("metric"),
+        v=pl.col("value").cast(pl.Float64).fill_nan(None).round(4),
+        s=_code("status", (*STATUSES,)),
+        y=clean("reason"),
+        f=pl.col("reference_ms"),
+        t=pl.col("decided_ms"),
+        g=pl.col("margin_s").cast(pl.Float64).fill_nan(None).round(4),
+        o=clean("source"),
+    )
+
+
+def _encoded(table: pl.DataFrame) -> dict[str, str]:
+    """JSON of each recording's rows: an object with one list a column."""
+    columns = [name for name in table.columns if name != "recording"]
+    if table.is_empty():
+        return {}
+    lists = table.group_by("recording", maintain_order=True).agg(columns)
+    encoded = lists.select("recording", pl.struct(columns).struct.json_encode().alias("json"))
+    return dict(encoded.iter_rows())
+
+
+def _annotations(row: Mapping[str, Any]) -> list[list[Any]]:
+    """Label, start and end (null: a moment) of what the manifest says of a recording."""
+    found: list[list[Any]] = []
+    for label, start, end in _ANNOTATIONS:
+        if row.get(start) is not None:
+            found.append([label, row[start], row.get(end) if end else None])
+    for span in row.get("backchannels") or ():
+        found.append(["backchannel", span["start_ms"], span["end_ms"]])
+    for moment in row.get("reference_backchannels_ms") or ():
+        found.append(["a listener would answer", moment, None])
     return found
 
 
-def _timeline(
-    events: list[dict[str, Any]],
-    duration: int,
-    scores: list[dict[str, Any]],
-    labels: Mapping[tuple[str, str], str],
-    max_turns: int,
-) -> Timeline:
-    spans: list[Span] = []
-    thinned = sum(row["kind"] == "ipu" for row in events) > _MOST
-    # In drawing order: what lies below first.
-    for kind in ("gap", "overlap", "pause", "ipu", "backchannel", "interruption"):
-        parts: dict[str, list[dict[str, Any]]] = {}
-        for row in events:
-            if row["kind"] == kind:
-                parts.setdefault(str(row["speaker"]), []).append(row)
-        for speaker, part in parts.items():
-            if thinned:
-                spans += _thin(kind, speaker, part, duration)
-            else:
-                spans += [
-                    Span(
-                        kind + _outcome(row),
-                        speaker,
-                        _percent(row["start_ms"], duration),
-                        _percent(row["end_ms"] - row["start_ms"], duration),
-                        _tip(row),
-                    )
-                    for row in part
-                ]
-    turns = [row for row in events if row["kind"] == "turn" and row["text"] is not None]
-    transcript = tuple(
-        (
-            row["speaker"],
-            f"{row['start_ms'] / 1000:.2f}–{row['end_ms'] / 1000:.2f}",
-            _short(row["text"], 400),
-        )
-        for row in turns[:max_turns]
-        if row["text"].strip()
-    )
-    return Timeline(
-        duration / 1000,
-        tuple(spans),
-        (
-            *_moments(scores, "reference_ms", duration, labels),
-            *_moments(scores, "decided_ms", duration, labels),
-        ),
-        _ticks(duration),
-        transcript,
-        max(0, len(turns) - max_turns),
-        thinned,
-    )
+def _texts(row: Mapping[str, Any]) -> list[list[str]]:
+    """What the manifest says in words: texts for the judge, and metadata."""
+    found = [[label, _line(row[key])] for label, key in _TEXTS if row.get(key)]
+    try:
+        more = json.loads(row.get("metadata") or "{}")
+    except ValueError:
+        more = {}
+    pairs = more.items() if isinstance(more, dict) else ()
+    return found + [[_line(key), _line(value)] for key, value in list(pairs)[:50]]
 
 
-def _outcome(row: dict[str, Any]) -> str:
-    return " won" if row["kind"] == "interruption" and row["success"] else ""
-
-
-def _tip(row: dict[str, Any]) -> str:
-    who = row["speaker"] if row["speaker"] in ("user", "model") else ""
-    words = f" “{_short(row['text'], 200)}”" if row["text"] else ""
-    ended = {True: " (took the floor)", False: " (did not take the floor)", None: ""}
-    outcome = ended[row["success"]] if row["kind"] == "interruption" else ""
-    length = (row["end_ms"] - row["start_ms"]) / 1000
-    times = f"{row['start_ms'] / 1000:.2f}–{row['end_ms'] / 1000:.2f} s ({length:.2f} s)"
-    kind = "IPU" if row["kind"] == "ipu" else row["kind"]
-    return f"{who} {kind}{outcome} {times}{words}".strip()
-
-
-def _thin(kind: str, speaker: str, part: list[dict[str, Any]], duration: int) -> list[Span]:
-    """Spans joined where less than a thousandth of the recording lies between them."""
-    start, end = (np.array([row[name] for row in part]) for name in ("start_ms", "end_ms"))
-    reach = np.maximum.accumulate(end)
-    new = np.concatenate([[True], start[1:] - reach[:-1] > duration / 1000])
-    first = start[new]
-    last = reach[np.concatenate([np.flatnonzero(new)[1:] - 1, [len(end) - 1]])]
-    return [
-        Span(kind, speaker, _percent(a, duration), _percent(b - a, duration), "")
-        for a, b in zip(first.tolist(), last.tolist(), strict=True)
-    ]
-
-
-def _moments(
-    scores: list[dict[str, Any]],
-    column: str,
-    duration: int,
-    labels: Mapping[tuple[str, str], str],
-) -> list[Moment]:
-    """One mark a distinct moment, named for the metrics that look at it."""
-    kind = column.removesuffix("_ms")
-    found: dict[int, list[str]] = {}
-    for row in scores:
-        # What was not scored decided nothing.
-        if row[column] is not None and (kind == "reference" or row["value"] is not None):
-            name = labels.get((row["scenario"], row["metric"]), plain(row["metric"]))
-            found.setdefault(row[column], []).append(name)
-    moments: list[Moment] = []
-    free = narrow = 0.0  # where the label before ends, on a wide and on a narrow page
-    for time, names in sorted(found.items()):
-        listed = ", ".join(dict.fromkeys(names))
-        if kind == "reference" and len(found) == 1:
-            label = REFERENCES.get(scores[0]["scenario"], "reference")
-        else:
-            label = listed if len(names) < 4 else f"{names[0]} and {len(names) - 1} more"
-        at = min(max(_percent(time, duration), 0.0), 100.0)
-        before = at > 75
-        wide, phone = (len(label) * per_character + 2 for per_character in (0.75, 2.2))
-        begin, begin_narrow = (at - wide, at - phone) if before else (at, at)
-        fits, roomy = begin >= free, begin_narrow < narrow
-        tip = f"{kind} of {listed}: {time / 1000:.2f} s"
-        moments.append(Moment(kind, at, label if fits else "", tip, before, roomy))
-        if fits:
-            free = at if before else at + wide
-            narrow = narrow if roomy else at if before else at + phone
-    return moments
-
-
-def _ticks(duration: int) -> tuple[tuple[float, str], ...]:
-    step = next((s for s in _STEPS if duration / s <= 8), _STEPS[-1])
-    times = range(0, duration + 1, step)
-    if len(times) > 20:  # a recording of more than a day
-        times = range(0, duration + 1, -(-duration // 8))
-    # The last label must not run over the edge.
-    return tuple((_percent(t, duration), _clock(t, step)) for t in times if t <= 0.97 * duration)
-
-
-def _clock(time: int, step: int) -> str:
-    if step < 1000:
-        return f"{time / 1000:.1f} s"
-    if step < 60_000:
-        return f"{time // 1000} s"
-    return (
-        f"{time // 3_600_000}:{time // 60_000 % 60:02d} h"
-        if step >= 600_000
-        else (f"{time // 60_000} min")
-    )
-
-
-def _percent(time: int | float, duration: int) -> float:
-    return round(100 * time / duration, 3)
-
-
-def _short(text: str, most: int) -> str:
-    text = plain(text)
-    return text if len(text) <= most else text[: most - 1] + "…"
+def _line(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return UNSEEN.sub(" ", text)[:_MOST_TEXT]

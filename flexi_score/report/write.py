@@ -14,8 +14,12 @@ from flexi_score.aggregate import cluster_labels, quantiles, with_failures
 from flexi_score.config import Settings
 from flexi_score.errors import OutputError
 from flexi_score.metrics.registry import Metric
-from flexi_score.report.html import render_html
+from flexi_score.report.html import MAX_TIMELINES, render_html
+from flexi_score.report.kept import read_kept
+from flexi_score.report.listing import closest_first
 from flexi_score.report.markdown import summary_md
+from flexi_score.report.sound import link_audio
+from flexi_score.report.timeline import names_in
 
 
 def write_run(
@@ -33,6 +37,8 @@ def write_run(
     whole: Mapping[str, Callable[[Path], object]] | None = None,
     health: pl.DataFrame | None = None,
     ratings: pl.DataFrame | None = None,
+    archive: Path | None = None,
+    envelopes: pl.DataFrame | None = None,
 ) -> list[Path]:
     """Write the tables (Parquet), the summary (also JSON and Markdown), report.html and run.json.
 
@@ -55,9 +61,13 @@ def write_run(
         What writes a file, by its name, in place of the table given: ``events`` may then be those
         of the recordings that the page draws.
     health : polars.DataFrame, optional
-        :data:`flexi_score.schema.HEALTH`, for ``health.parquet`` and the summary.
+        :data:`flexi_score.schema.HEALTH`, for ``health.parquet``, the summary and the page.
     ratings : polars.DataFrame, optional
-        :data:`flexi_score.schema.RATINGS`, for ``ratings.parquet``.
+        :data:`flexi_score.schema.RATINGS`, for ``ratings.parquet`` and the page.
+    archive : Path, optional
+        Where the page's words come from.
+    envelopes : polars.DataFrame, optional
+        ``key, envelope_cdb`` of channels: without them the page has no waveforms.
 
     Returns
     -------
@@ -74,6 +84,7 @@ def write_run(
     clusters = None if shown.cluster is None else cluster_labels(scores, recordings, shown.cluster)
     spread = quantiles(scores, metrics, shown, clusters)
     signature = str(run_info.get("signature", ""))
+    drawn = closest_first(scores, recordings, failures)["recording"].head(MAX_TIMELINES)
     page = render_html(
         scores,
         events,
@@ -83,7 +94,12 @@ def write_run(
         run_info,
         metrics,
         settings,
+        title=Path(out).resolve().name.removesuffix(".run"),
         quantiles=spread,
+        health=health,
+        ratings=ratings,
+        kept=read_kept(archive, drawn, settings, envelopes, sound=False),
+        links=link_audio(recordings.filter(names_in("recording", drawn)), out / "report.html"),
     )
     text = summary_md(
         summary,
@@ -140,6 +156,17 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return path
+
+
+def write_text(path: Path, content: str) -> Path:
+    """Write a text file whole, or not at all.
+
+    Raises
+    ------
+    OutputError
+        Where that is not possible.
+    """
+    return write_whole(path, _text(content))
 
 
 def _finite(data: Any) -> Any:

@@ -1,0 +1,147 @@
+"""What an archive keeps of the recordings that the page draws: words, and the shape of the sound.
+
+No audio is read: the envelope is the energy of every 10 ms that extraction found.
+"""
+
+import base64
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from flexi_score import archive as store
+from flexi_score.archive import ENVELOPE_MS
+from flexi_score.config import Settings
+from flexi_score.errors import ArchiveError
+from flexi_score.report.timeline import names_in
+from flexi_score.schema import SPEAKERS
+from flexi_score.segment.load import load_words
+
+#: Energy that is drawn as nothing; a byte of an envelope counts up from it to full scale.
+FLOOR_DB: Final = -90.0
+#: Points of one channel's envelope: twice as many as a wide page has pixels.
+_POINTS: Final = 2400
+
+_MISSING: Final = "Waveforms and the times of words are missing"
+_LEFT_OUT: Final = (
+    "With so many recordings waveforms are left out; flexi-score report RUN draws them."
+)
+
+WORDS: Final = pl.Schema(
+    {"recording": pl.String, "speaker": pl.String, "start_ms": pl.Int64, "end_ms": pl.Int64,
+     "text": pl.String}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Words (:data:`WORDS`), and envelopes by recording; ``problem`` says why there are none."""
+
+    words: pl.DataFrame | None = None
+    envelopes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    problem: str | None = None
+
+
+def read_kept(
+    archive: Path | None,
+    recordings: pl.Series,
+    settings: Settings,
+    envelopes: pl.DataFrame | None = None,
+    *,
+    sound: bool = True,
+) -> Kept:
+    """Read from an archive what is drawn of these recordings.
+
+    An archive that is not there, or is damaged, costs the waveforms and the times of words, never
+    the page: ``problem`` then says what happened.
+
+    Parameters
+    ----------
+    archive : Path or None
+    recordings : polars.Series of String
+    settings : Settings
+        Uses ``extract.asr`` (``none`` leaves recognised words out).
+    envelopes : polars.DataFrame, optional
+        ``key, envelope_cdb`` of channels, where they were read before.
+    sound : bool
+        Whether to read envelopes otherwise, which takes as long as the archive is large.
+    """
+    if archive is None:
+        return Kept(problem=f"{_MISSING}: the run has no archive.")
+    try:
+        folder = store.open_archive(archive)
+        rows = store.read_recordings(folder).filter(names_in("recording", recordings))
+        if envelopes is None and sound:
+            keys = pl.concat([rows[f"{s}_key"] for s in SPEAKERS]).drop_nulls()
+            envelopes = store.read_rows(folder, "channels", keys, ["key", "envelope_cdb"])
+        words = _words(folder, rows, settings)
+    except ArchiveError as error:
+        return Kept(problem=f"{_MISSING}: {error}.")
+    if envelopes is None:
+        return Kept(words, problem=_LEFT_OUT)
+    return Kept(words, _encoded(rows, envelopes))
+
+
+def _words(archive: Path, rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    tables = []
+    for speaker in SPEAKERS:
+        words = load_words(archive, rows, speaker, settings)
+        tables.append(
+            pl.DataFrame(
+                {
+                    "recording": rows["recording"].gather(words.rec),
+                    "speaker": pl.Series([speaker], dtype=pl.String).new_from_index(
+                        0, len(words.rec)
+                    ),
+                    "start_ms": words.start_ms,
+                    "end_ms": words.end_ms,
+                    "text": words.text,
+                },
+                schema=WORDS,
+            )
+        )
+    return pl.concat(tables)
+
+
+def _encoded(rows: pl.DataFrame, table: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """``{"user": {"t": first ms, "step": ms, "e": base64}, "model": ...}`` of each recording."""
+    keys = pl.concat([rows[f"{s}_key"] for s in SPEAKERS]).drop_nulls()
+    table = table.filter(names_in("key", keys))
+    flat = table["envelope_cdb"].explode().drop_nulls().to_numpy()
+    sizes = table["envelope_cdb"].list.len().fill_null(0).to_numpy().astype(np.int64)
+    ends = np.cumsum(sizes)
+    where = {key: (end - size, end) for key, size, end in zip(
+        table["key"].to_list(), sizes.tolist(), ends.tolist(), strict=True)}  # fmt: skip
+    found: dict[str, dict[str, Any]] = {}
+    columns = ["recording"]
+    columns += [f"{s}_{name}" for s in SPEAKERS for name in ("key", "offset_ms")]
+    for row in rows.select(columns).iter_rows(named=True):
+        for speaker in SPEAKERS:
+            place = where.get(row[f"{speaker}_key"])
+            if place is not None and place[1] > place[0]:
+                drawn = encode_envelope(flat[place[0] : place[1]])
+                drawn["t"] = row[f"{speaker}_offset_ms"] or 0
+                found.setdefault(row["recording"], {})[speaker] = drawn
+    return found
+
+
+def encode_envelope(envelope_cdb: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """The loudest of every few steps, one byte each, base64.
+
+    Parameters
+    ----------
+    envelope_cdb : ndarray of int16, shape (n,)
+        Energy of every 10 ms, in hundredths of a dB re full scale.
+
+    Returns
+    -------
+    dict
+        ``step`` in ms, and ``e``; a byte b stands for ``FLOOR_DB * (1 - b / 255)`` dB.
+    """
+    every = max(1, -(-len(envelope_cdb) // _POINTS))
+    starts = np.arange(0, len(envelope_cdb), every)
+    loudest = np.maximum.reduceat(envelope_cdb, starts) / 100
+    level = np.rint(np.clip(1 - loudest / FLOOR_DB, 0, 1) * 255).astype(np.uint8)
+    return {"step": every * ENVELOPE_MS, "e": base64.b64encode(level.tobytes()).decode()}
