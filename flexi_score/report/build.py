@@ -12,6 +12,7 @@ from flexi_score.metrics import profile_metrics
 from flexi_score.report.html import MAX_RECORDINGS, MAX_TIMELINES, render_html
 from flexi_score.report.kept import read_kept
 from flexi_score.report.listing import closest_first
+from flexi_score.report.plots import report_plots
 from flexi_score.report.sound import embed_audio, link_audio
 from flexi_score.report.timeline import names_in
 from flexi_score.report.write import write_text
@@ -78,10 +79,15 @@ def build_report(
         None if shown.cluster is None else cluster_labels(run.scores, run.recordings, shown.cluster)
     )
     kept = read_kept(place if archive is not None or place.is_dir() else None, wanted, run.settings)
+    spread = quantiles(run.scores, metrics, shown, clusters)
+    plots = report_plots(
+        run.scores, run.summary, spread, metrics, run.settings, events=run.events,
+        recordings=run.recordings,
+    )  # fmt: skip
     html = render_html(
         run.scores, run.events, run.summary, run.recordings, run.failures, run.info, metrics,
         run.settings, title=run.name.removesuffix(".run"),
-        quantiles=quantiles(run.scores, metrics, shown, clusters),
+        quantiles=spread, plots=plots,
         health=_table(run, "health"), ratings=_table(run, "ratings"),
         kept=kept, links=link_audio(run.recordings.filter(names_in("recording", wanted)), page),
         sounds=sounds, max_timelines=max_timelines, max_recordings=max_recordings,

@@ -22,6 +22,7 @@ from flexi_score.metrics.registry import Metric
 from flexi_score.report.health import health_table
 from flexi_score.report.kept import Kept
 from flexi_score.report.listing import closest_first, index_json
+from flexi_score.report.plots import Plot
 from flexi_score.report.sections import judged, result_tables, sensitivity, side_by_side
 from flexi_score.report.tables import (
     FEW,
@@ -45,6 +46,11 @@ _FAILURES: Final = 200
 
 _STEERING: Final = re.compile(STEERING)
 _SCRIPTS: Final = ("core", "table", "view", "draw", "player", "timeline", "detail", "start")
+#: Where plots stand that are not of the distributions.
+_SECTIONS: Final = {
+    "Systems side by side": "systems",
+    "How close the decisions were": "sensitivity",
+}
 _STYLES: Final = ("base", "results", "recordings", "detail")
 
 
@@ -65,7 +71,7 @@ def render_html(
     kept: Kept | None = None,
     links: Mapping[str, Any] | None = None,
     sounds: Mapping[str, str] | None = None,
-    plots: Sequence[Any] = (),
+    plots: Sequence[Plot] = (),
     max_timelines: int = MAX_TIMELINES,
     max_recordings: int = MAX_RECORDINGS,
 ) -> str:
@@ -91,7 +97,8 @@ def render_html(
     links, sounds : mapping, optional
         By recording, from :func:`flexi_score.report.sound.link_audio` and ``embed_audio``.
     plots : sequence of Plot
-        ``title, caption, svg, scenario`` each.
+        From :func:`flexi_score.report.plots.report_plots`; without any, response times are drawn
+        plainly.
     max_timelines, max_recordings : int
         Recordings drawn, and recordings listed: the closest decisions of each system and scenario
         first. The page says what it leaves out.
@@ -134,7 +141,7 @@ def render_html(
         first=_read_first(every, scores, summary, failures, health, run_info, settings),
         paper=paper,
         further=further,
-        plots=[(p.title, p.caption, Markup(p.svg), p.scenario) for p in plots],
+        plots=_placed(plots),
         timing=None if plots else timing(scores, events, recordings),
         blocks=side_by_side(summary, metrics, few),
         statuses=STATUSES,
@@ -188,6 +195,17 @@ def drawn_recordings(
                           schema={"recording": pl.String}).unique(maintain_order=True)  # fmt: skip
     known = recordings.filter(names_in("recording", wanted["recording"])).unique("recording")
     return wanted.join(known, on="recording", how="left", maintain_order="left")
+
+
+def _placed(plots: Sequence[Plot]) -> dict[str, list[tuple[str, str, Markup]]]:
+    """Plots by the section that they stand in."""
+    sections: dict[str, list[tuple[str, str, Markup]]] = {
+        "systems": [], "distributions": [], "sensitivity": []
+    }  # fmt: skip
+    for plot in plots:
+        section = _SECTIONS.get(plot.title, "distributions")
+        sections[section].append((plot.title, plot.caption, Markup(plot.svg)))
+    return sections
 
 
 def embedded_json(text: str) -> Markup:

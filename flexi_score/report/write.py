@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -18,8 +18,13 @@ from flexi_score.report.html import MAX_TIMELINES, render_html
 from flexi_score.report.kept import read_kept
 from flexi_score.report.listing import closest_first
 from flexi_score.report.markdown import summary_md
+from flexi_score.report.plots import report_plots
 from flexi_score.report.sound import link_audio
 from flexi_score.report.timeline import names_in
+
+#: Recordings up to which a run's page has all plots. They take a second, as long as scoring some
+#: thousands; of larger runs ``flexi-score report`` draws them.
+_PLOTTED: Final = 2_000
 
 
 def write_run(
@@ -85,6 +90,11 @@ def write_run(
     spread = quantiles(scores, metrics, shown, clusters)
     signature = str(run_info.get("signature", ""))
     drawn = closest_first(scores, recordings, failures)["recording"].head(MAX_TIMELINES)
+    plots = []
+    if len(recordings) <= _PLOTTED:
+        plots = report_plots(
+            scores, summary, spread, metrics, settings, events=events, recordings=recordings
+        )
     page = render_html(
         scores,
         events,
@@ -96,6 +106,7 @@ def write_run(
         settings,
         title=Path(out).resolve().name.removesuffix(".run"),
         quantiles=spread,
+        plots=plots,
         health=health,
         ratings=ratings,
         kept=read_kept(archive, drawn, settings, envelopes, sound=False),

@@ -256,7 +256,7 @@ const buildTable = (openRecording) => {
     choice("status", "Status", [any("any status"), ...statusTitles.map((name, k) => option(k, name))
       .filter((_, k) => used & (1 << k))]),
     choice("outcome", "Outcome", [any("any outcome")]),
-    index.margin.some((margin) => margin !== null) ? tick("near", "near a threshold") : null,
+    Array.from(index.margin.keys()).some(isNear) ? tick("near", "near a threshold") : null,
     Object.keys(index.health).length ? tick("health", "health warnings") : null,
     sources.size < count ? tick("drawn", "with a timeline") : null,
     parts.clear = make("button", {type: "button", class: "quiet", text: "Clear", on: {click: () => {
