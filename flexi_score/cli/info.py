@@ -6,6 +6,9 @@ from cyclopts import Parameter
 
 from flexi_score.cli.app import OK, app
 
+#: Columns from which on a table of settings has room for their names.
+_WIDE = 120
+
 
 @app.command
 def doctor() -> int:
@@ -16,16 +19,14 @@ def doctor() -> int:
 
     from flexi_score.extract.doctor import diagnose
 
-    checks = diagnose()
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "what", "found", "what to do"):
-        table.add_column(heading, overflow="fold")
-    for check in checks:
-        mark = "ok" if check.ok else "--"
-        advice = "" if check.ok else check.advice
-        table.add_row(mark, Text(check.name), Text(check.found), Text(advice))
-    console = Console()
-    console.print(table)
+    # Plain lines: paths and commands are for copying, and a table would break them.
+    console = Console(highlight=False, soft_wrap=True)
+    for check in diagnose():
+        said = Text("ok  " if check.ok else "--  ", style="" if check.ok else "yellow")
+        said.append(check.name, style="bold").append(f": {check.found}", style="not bold")
+        console.print(said)
+        if not check.ok and check.advice:
+            console.print(Text(f"      {check.advice}"))
     from flexi_score.formats.layouts import LAYOUTS
 
     layouts = Table(box=None, pad_edge=False)
@@ -105,20 +106,33 @@ def _show_rubric(name: str) -> int:
 @app.command
 def settings(*, profile: Annotated[str, Parameter(help="paper or release")] = "paper") -> int:
     """List every setting: value, unit, meaning, source."""
+    from textwrap import fill
+
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from flexi_score.config import flatten, load_settings, setting_names
 
     values = flatten(load_settings(profile))
     table = Table(box=None, pad_edge=False)
     for heading in ("setting", "value", "unit", "meaning", "source"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "setting")
+    console = Console(highlight=False)
+    wide = console.width >= _WIDE
     for name, field in setting_names().items():
         extra: Any = field.json_schema_extra or {}
-        table.add_row(
-            name, str(values[name]), extra.get("unit", ""), field.description or "",
-            extra.get("source", ""),
-        )  # fmt: skip
-    Console().print(table)
+        unit, source = extra.get("unit", ""), extra.get("source", "")
+        cells = [name, str(values[name]), unit, field.description or "", source]
+        if wide:
+            table.add_row(*map(Text, cells))
+            continue
+        # As a table the names would be broken: they are for copying.
+        console.print(Text(f"{name}={values[name]}", style="bold").append(
+            f"  {unit}".rstrip(), style="not bold"), soft_wrap=True)  # fmt: skip
+        meaning = f"{field.description} [{source}]"
+        console.print(Text(fill(meaning, console.width, initial_indent="    ",
+                                subsequent_indent="    ")))  # fmt: skip
+    if wide:
+        console.print(table)
     return OK

@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -27,6 +28,10 @@ from flexi_score.report.tables import (
 )
 from flexi_score.schema import STATUSES
 
+#: A comparison is set closer on a terminal that is not this wide.
+_COMPARISON_WIDTH = 100
+#: Names up to this long are not broken over lines while other columns can be.
+_WHOLE = 40
 _VERDICTS = {"better": "green", "worse": "red", "differs": "yellow", "undecided": "dim"}
 
 
@@ -70,7 +75,7 @@ def print_summary(
     if summary.is_empty():
         console.print(Text("No metric was scored.", style="bold"))
     for table in paper_tables(summary, metrics, few):
-        console.print(_rich(table))
+        console.print(rich_table(table, console.width))
         for note in table.notes:
             console.print(Text(note, style="dim"))
         console.print()
@@ -92,7 +97,7 @@ def print_table(console: Console, table: Table) -> None:
     """Print a table with its notes; nothing where it has no rows."""
     if not table.rows:
         return
-    console.print(_rich(table))
+    console.print(rich_table(table, console.width))
     for note in table.notes:
         console.print(Text(note, style="dim"))
     console.print()
@@ -113,15 +118,20 @@ def print_comparison(
         Of the intervals.
     """
     known = metric_finder(metrics)
+    narrow = console.width < _COMPARISON_WIDTH
+    gap = "\n" if narrow else " "
+    values = ("Base", "Cand.") if narrow else ("Baseline", "Candidate")
     for (a, b), part in comparison.group_by("baseline", "candidate", maintain_order=True):
         table = RichTable(
             title=Text(f"{plain(b)} against {plain(a)}", style="bold"),
             box=box.SIMPLE_HEAD,
             title_justify="left",
             pad_edge=False,
+            padding=(0, 0, 0, 1) if narrow else (0, 1),
         )
-        table.add_column("Metric", overflow="fold")
-        for name in ("Baseline", "Candidate", f"Effect, {confidence:.0%}", "p (Holm)", "n"):
+        table.add_column("Metric", overflow="fold", min_width=17)
+        effect_title = f"Effect, {confidence:.0%}"
+        for name in (*values, effect_title, "p" if narrow else "p (Holm)", "n"):
             table.add_column(name, justify="right", overflow="fold")
         table.add_column("Verdict", overflow="fold")
         before = None
@@ -136,7 +146,7 @@ def print_comparison(
                 Text(plain(row["metric"])),
                 _mean(row["value_baseline"], metric),
                 _mean(row["value_candidate"], metric),
-                Text(f"{effect} {interval(row, None)}".removesuffix(f" {DASH}")),
+                Text(f"{effect}{gap}{interval(row, None)}".removesuffix(f"{gap}{DASH}")),
                 _p(row["p_holm"]),
                 f"{row['n_pairs']}"
                 if row["test"] == "paired"
@@ -144,11 +154,14 @@ def print_comparison(
                 Text(row["verdict"], style=_VERDICTS.get(row["verdict"], "")),
             )
         console.print(table)
+        holm = "p: after Holm. " if narrow else ""
         by = ", ".join(part["paired_by"].drop_nulls().unique(maintain_order=True))
         paired = f"n: pairs (by {plain(by)}). " if by else ""
         loose = "n + n: not paired. " if (part["test"] == "unpaired").any() else ""
         console.print(
-            Text(f"{paired}{loose}Effect: candidate minus baseline, a recording.", style="dim")
+            Text(
+                f"{holm}{paired}{loose}Effect: candidate minus baseline, a recording.", style="dim"
+            )
         )
         console.print()
 
@@ -170,25 +183,55 @@ def _p(value: float | None) -> str:
     return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
 
 
-def _rich(table: Table) -> RichTable:
+def rich_table(table: Table, width: int = 80) -> RichTable:
+    """A table for a terminal of this width: closer together where it would not fit otherwise."""
+    heads = _headings(table, split=False)
+    if _width(heads, table.rows, between=3) > width:
+        heads = _headings(table, split=True)
+        between = 2
+    else:
+        between = 3
     shown = RichTable(
         title=Text(table.title, style="bold"),
         box=box.SIMPLE_HEAD,
         title_justify="left",
         pad_edge=False,
+        padding=(0, 1) if between == 3 else (0, 0, 0, 1),
     )
-    grouped = any(column.group for column in table.columns)
-    group = ""
-    for column in table.columns:
-        above = column.group if column.group != group else ""
-        group = column.group
-        label = f"{above}\n{column.label}" if grouped else column.label
+    tall = max((len(lines) for lines in heads), default=0)
+    for place, (column, lines) in enumerate(zip(table.columns, heads, strict=True)):
+        longest = max(map(cell_len, [*lines, *(row[place] for row in table.rows)]))
         shown.add_column(
-            Text(label), justify="right" if column.numeric else "left", overflow="fold"
+            Text("\n".join([""] * (tall - len(lines)) + lines)),
+            justify="right" if column.numeric else "left",
+            overflow="fold",
+            # Names are for looking up and copying: other columns give way first.
+            min_width=min(longest, _WHOLE) if place == 0 and not column.numeric else None,
         )
     for row in table.rows:
         shown.add_row(*(Text(cell) for cell in row))
     return shown
+
+
+def _headings(table: Table, *, split: bool) -> list[list[str]]:
+    """Lines of each heading, the group's name above its first column; units on their own line."""
+    heads, group = [], ""
+    for column in table.columns:
+        label, _, unit = column.label.partition(" (")
+        lines = [label, f"({unit}"] if split and unit else [column.label]
+        if column.group and column.group != group:
+            lines = [column.group] + [""] * (split and not unit) + lines
+        group = column.group
+        heads.append(lines)
+    return heads
+
+
+def _width(heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]], between: int) -> int:
+    widths = [
+        max(map(cell_len, [*lines, *(row[place] for row in rows)]))
+        for place, lines in enumerate(heads)
+    ]
+    return sum(widths) + between * (len(widths) - 1) + 2
 
 
 def _details(summary: pl.DataFrame, metrics: Sequence[Metric], few: int) -> RichTable:

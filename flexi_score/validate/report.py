@@ -3,16 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from flexi_score.formats.files import name_some
 from flexi_score.report.markdown import escape, markdown_table
-from flexi_score.report.tables import Table, plain
+from flexi_score.report.tables import plain
+from flexi_score.report.terminal import rich_table
 from flexi_score.report.write import write_whole
 from flexi_score.validate.plot import validation_svg
 from flexi_score.validate.tables import LISTED, group_levels, group_title, validation_tables
@@ -56,27 +54,12 @@ def coverage(validation: Validation) -> list[str]:
 def print_validation(console: Console, validation: Validation) -> None:
     """Print the tables."""
     for table in validation_tables(validation, full=False):
-        console.print(_rich(table))
+        console.print(rich_table(table, console.width))
         for note in table.notes:
             console.print(Text(note, style="dim"))
         console.print()
     for line in coverage(validation):
         console.print(Text(line), soft_wrap=True)
-
-
-def _rich(table: Table) -> RichTable:
-    shown = RichTable(title=Text(table.title, style="bold"), box=box.SIMPLE_HEAD,
-                      title_justify="left", pad_edge=False, padding=(0, 0, 0, 1))  # fmt: skip
-    group = ""
-    for column in table.columns:
-        above = column.group if column.group != group else ""
-        group = column.group
-        label = f"{above}\n{column.label}" if any(c.group for c in table.columns) else column.label
-        justify: Any = "right" if column.numeric else "left"
-        shown.add_column(Text(label), justify=justify, overflow="fold", no_wrap=not shown.columns)
-    for row in table.rows:
-        shown.add_row(*(Text(cell) for cell in row))
-    return shown
 
 
 def validation_md(validation: Validation) -> str:

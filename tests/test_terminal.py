@@ -1,0 +1,88 @@
+"""Tables on a terminal of 80 columns and in a pipe: whole names, no colours, nothing cut."""
+
+import os
+import re
+import subprocess
+import sys
+from io import StringIO
+
+import pytest
+from conftest import ROOT
+from rich.console import Console
+from test_figures import made_run
+
+from flexi_score.config import setting_names
+from flexi_score.report.tables import Column, Table
+from flexi_score.report.terminal import rich_table
+
+NAMES = ["a-system-with-a-long-name-v2", "another-one", "語音模型", "x" * 60]
+
+
+def run_piped(*arguments) -> str:
+    """What the command line writes into a pipe, where nobody says how wide it is."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "FORCE_COLOR")}
+    done = subprocess.run(
+        [sys.executable, "-m", "flexi_score.cli", *map(str, arguments)], capture_output=True,
+        text=True, env=environment | {"PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    return made_run(tmp_path_factory.mktemp("terminal") / "run", NAMES)
+
+
+@pytest.mark.parametrize("verb", ["report", "compare"])
+def test_names_are_whole_in_a_pipe(run_folder, verb) -> None:
+    shown = run_piped(verb, run_folder)
+    for name in NAMES[:3]:
+        assert name in shown
+    assert "…" not in shown
+    names = {"response_latency", "stop_latency", "floor_offset"}
+    assert names <= set(re.findall(r"\w+", shown))
+    titles = [line for line in shown.splitlines() if " against " in line]
+    tables = [line for line in shown.splitlines() if line not in titles and "|" not in line]
+    assert max(map(len, tables)) <= 80
+
+
+def test_settings_can_be_copied_from_a_pipe() -> None:
+    shown = run_piped("settings").splitlines()
+    assert {line.partition("=")[0] for line in shown if not line.startswith(" ")} == set(
+        setting_names()
+    )
+    assert max(map(len, shown)) <= 100
+
+
+def test_paths_and_commands_of_doctor_are_whole() -> None:
+    shown = run_piped("doctor")
+    assert sys.executable in shown
+
+
+def draw(table: Table, width: int) -> list[str]:
+    console = Console(file=StringIO(), width=width)
+    console.print(rich_table(table, width))
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_tables_draw_together_where_there_is_little_room() -> None:
+    columns = (Column("System", numeric=False), Column("TTR (↑)", "User interrupt"),
+               Column("Latency (s, ↓)", "User interrupt"), Column("JIR"),
+               Column("TOR (↓)", "Model backchannel"))  # fmt: skip
+    table = Table("t", columns, (("a", "1.000", "0.500†", "–", "2"),))
+    wide, narrow = draw(table, 100), draw(table, 60)
+    assert any("Latency (s, ↓)" in line for line in wide)
+    assert not any("Latency (s, ↓)" in line for line in narrow)
+    for lines in (wide, narrow):
+        (row,) = [line for line in lines if line.startswith(" a ")]
+        assert row.split() == ["a", "1.000", "0.500†", "–", "2"]
+        assert any("User interrupt" in line and "Model backchannel" in line for line in lines)
+    below = next(line for line in narrow if "(s, ↓)" in line)
+    assert below.split() == ["System", "(↑)", "(s,", "↓)", "JIR", "(↓)"]
+
+
+def test_a_table_without_rows_or_columns_can_be_drawn() -> None:
+    assert draw(Table("t", (Column("a"),), ()), 80)
+    assert draw(Table("t", (), ()), 80)
