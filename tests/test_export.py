@@ -1,6 +1,7 @@
 """Export: every format round-trips, files are safe, and what is corrected goes back in."""
 
 import csv
+import gzip
 import json
 import re
 import xml.etree.ElementTree as ET
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import soundfile
 from conftest import SAMPLES, Cli, read_jsonl, write_jsonl
 from factories import make_tracks
 from hypothesis import given, settings
@@ -375,6 +377,52 @@ HOSTILE_IDS = (
     "\u202egnp.exe", "<script>alert(1)</script>", "=cmd()", "a\nb", "a b", "..", "recordings",
     "\U0001f600", "c:\\x", "~", "-rf", "é", "e\u0301",
 )  # fmt: skip
+
+
+def test_a_run_in_memory_is_written_as_its_folder_is(run_folder, tmp_path):
+    formats = ["textgrid", "jsonl", "ctm"]
+    flexi_score.export(run_folder, tmp_path / "stored", formats)
+    flexi_score.export(flexi_score.score(run_folder / "archive"), tmp_path / "memory", formats)
+    stored, memory = (sorted((tmp_path / name).iterdir()) for name in ("stored", "memory"))
+    assert [path.name for path in stored] == [path.name for path in memory]
+    for ours, theirs in zip(stored, memory, strict=True):
+        if ours.name != "index.json":  # which names the run
+            assert ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.parametrize(("offset", "longer"), [(0, 0), (0, 800), (0.25, 0)])
+def test_lhotse_recordings_of_a_pair_of_files(tmp_path, offset, longer):
+    for name, more in (("u.wav", 0), ("m.wav", longer)):
+        soundfile.write(tmp_path / name, np.zeros(24_000 + more), 8000)
+    row = {"id": "a b", "user_audio": "u.wav", "model_audio": "m.wav", "model_offset": offset}
+    rows = read_input(write_jsonl(tmp_path / "m.jsonl", [row])).rows.to_dicts()
+    tracks = make_tracks([[(0, 1500)]], [[(1600, 2500)]], [3250], rows=rows,
+                         model_words=[[(1650, 2000, "hi")]], user_words=[[]])  # fmt: skip
+    run = score_tracks(tracks, FAILURES.to_frame(), load_settings())
+    out = flexi_score.export(run, tmp_path / "out", ["lhotse", "eaf"]).folder
+
+    def lines(name):
+        with gzip.open(out / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+
+    found = {row["id"]: row for row in lines("recordings")}
+    user, model = lines("supervisions")
+    assert model["custom"]["recording"] == "a b"
+    (word,) = model["alignment"]["word"]
+    if offset or longer:
+        assert list(found) == ["a_b-user", "a_b-model"]
+        assert (user["recording_id"], model["recording_id"]) == tuple(found)
+        assert model["channel"] == 0
+        assert model["start"] == 1.6 - offset
+        assert word[:3] == ["hi", 1.65 - offset, 0.35]
+        assert found["a_b-model"]["num_samples"] == 24_000 + longer
+    else:
+        assert [s["channels"] for s in found["a_b"]["sources"]] == [[0], [1]]
+        assert (user["channel"], model["channel"]) == (0, 1)
+        assert found["a_b"]["duration"] == 3.0
+    # ELAN cannot show a file that starts later than the recording.
+    media = re.findall('MEDIA_URL="([^"]*)"', (out / "a_b.eaf").read_text())
+    assert [Path(url).name for url in media] == ["u.wav"] + ([] if offset else ["m.wav"])
 
 
 def test_recordings_whose_roles_are_estimates_are_scored_without_their_audio(tmp_path):

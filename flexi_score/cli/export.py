@@ -36,16 +36,16 @@ def export(
 ) -> int:
     """Write the recordings of RUN for other tools: events, words, annotations, decided moments.
 
-    Beside the files are index.json (which file is which recording's) and manifest.jsonl: correct a
-    file, then score the folder, and what you corrected replaces what was detected.
+    Beside the files, index.json says which file is which recording's, and manifest.jsonl scores
+    them again: correct a file, then score the folder. Speech and words are read back (tiers user,
+    model, user words, model words; rows of kind ipu and word), all else is worked out anew.
 
     Try:
 
         flexi-score export calls.run --format textgrid --out grids
-        flexi-score export calls.run --format eaf,webvtt --recordings call-17,call-18
-        flexi-score score grids --asr none
-    """  # fmt: skip
-    from flexi_score.cli.app import OK as done
+        flexi-score score grids
+        flexi-score export calls.run --format eaf,webvtt --recordings call-17
+    """
     from flexi_score.exports.folder import EXPORTS
     from flexi_score.exports.folder import export as write_export
     from flexi_score.runs import read_run
@@ -63,7 +63,7 @@ def export(
         print(note, file=sys.stderr)
     print(f"{made.folder}: {len(made.names)} recordings, {len(made.files)} files; "
           "index.json says which is which, manifest.jsonl scores them again")  # fmt: skip
-    return done
+    return OK
 
 
 @app.command
