@@ -120,16 +120,23 @@ class Store:
         self.host = socket.gethostname()
         try:
             self._db = _connect(path, write)
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0 and write:
-                self._make()
-            elif version not in (0, _VERSION):
-                raise ArchiveError(
-                    f"{path}: is of version {version}, this flexi_score reads {_VERSION}; "
-                    "upgrade it"
-                )
+            try:
+                self._check(write)
+            except BaseException:
+                self._db.close()
+                raise
         except (sqlite3.Error, OSError) as error:
             raise self._explain(error) from error
+
+    def _check(self, write: bool) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0 and write:
+            self._make()
+        elif version not in (0, _VERSION):
+            raise ArchiveError(
+                f"{self.path}: is of version {version}, this flexi_score reads {_VERSION}; "
+                "upgrade it"
+            )
 
     def _make(self) -> None:
         began = time.monotonic()
