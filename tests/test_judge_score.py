@@ -446,6 +446,31 @@ def test_chunks_are_judged_as_the_whole(
     assert_frame_equal(ratings.sort(order), whole.ratings.sort(order))
 
 
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_a_batch_is_submitted_left_and_collected(
+    manifest: Path, tmp_path: Path, in_chunks: bool
+) -> None:
+    archive = tmp_path / "archive"
+    score(manifest, "none", archive=archive)
+    with JudgeServer(batch_polls=1) as server:
+
+        def again() -> Any:
+            if not in_chunks:
+                return score(archive, "openai-batch", server)
+            named = {"judge.mode": "openai-batch", "judge.base_url": server.url}
+            settings = load_settings("paper", named | {"extract.asr": "none"})
+            return score_in_chunks(archive, tmp_path / "run", settings=settings, chunk=5)
+
+        first = again()
+        assert first.info["judge"]["ratings"] == {"pending": 11}
+        assert first.summary.filter(pl.col("metric") == "eds")["value"].null_count() == 2
+        for _ in range(3):
+            last = again()
+        assert last.info["judge"]["ratings"] == {"rated": 11}
+        assert len(server.batches) == 1
+        assert last.summary.filter(pl.col("metric") == "eds")["value"].null_count() == 0
+
+
 def test_one_budget_for_all_chunks(manifest: Path, tmp_path: Path, server: JudgeServer) -> None:
     archive = tmp_path / "archive"
     score(manifest, "none", archive=archive)

@@ -273,7 +273,7 @@ def judge_info(ratings: pl.DataFrame, not_asked: int, settings: Settings) -> dic
             "model": settings.judge.model,
             "rubrics": dict(rubrics.sort("rubric").iter_rows()),
             "ratings": dict(counts.iter_rows()),
-            "attempts": int(ratings["attempts"].sum()),
+            "attempts": int(ratings.unique("key")["attempts"].sum()),
             "not_asked": not_asked,
             "repeats": {
                 row.pop("metric"): row for row in repeat_agreement(ratings).iter_rows(named=True)
