@@ -20,9 +20,10 @@ import polars as pl
 from flexi_score import archive as store
 from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, with_failures
 from flexi_score.aggregate.pooled import add_quantiles
+from flexi_score.asked import CHUNK, parts_of, questions_of
 from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError, OutputError
-from flexi_score.judge.questions import UNASKED, Questions, build_questions
+from flexi_score.judge.questions import UNASKED, Questions
 from flexi_score.judge.rate import (
     REPLIES,
     Judging,
@@ -43,15 +44,13 @@ from flexi_score.provenance import health_counts, model_facts, run_info
 from flexi_score.report.html import MAX_TIMELINES
 from flexi_score.report.listing import closest_first
 from flexi_score.report.write import write_run
-from flexi_score.schema import RATINGS, SPEAKERS
+from flexi_score.schema import RATINGS
 from flexi_score.segment.events import events_frame
 from flexi_score.segment.structure import build_structure
 
 if TYPE_CHECKING:
     from flexi_score.judge.asking import Progress
 
-#: Recordings scored at a time; a process takes about 1 GB for as many of 20 s.
-CHUNK: Final = 25_000
 #: Recordings from which on the command line works in chunks.
 MANY: Final = 50_000
 #: Number of the part that holds the scores of what failed: after those of all chunks.
@@ -183,7 +182,7 @@ def _score_all(
             size = len(part) if len(rows) or number else 1
             jobs = [
                 _Job(folder, piece, settings, latency_s, place, number + k, with_text,
-                     _parts_of(piece, where))
+                     parts_of(piece, where))
                 for k, piece in enumerate(part[i : i + chunk] for i in range(0, size, chunk))
             ]  # fmt: skip
             number += len(jobs)
@@ -241,17 +240,6 @@ def _within(settings: Settings, spent: float) -> Settings:
     return settings.model_copy(update={"judge": left})
 
 
-def _parts_of(rows: pl.DataFrame, where: pl.DataFrame) -> dict[str, list[Path]]:
-    """Parts of the archive that hold anything of these recordings: those of a chunk, not all."""
-    names = [f"{side}_{kind}" for side in SPEAKERS for kind in ("key", "words_key", "segments_key")]
-    keys = pl.concat([rows[name].alias("key") for name in names]).drop_nulls().unique()
-    found = where.filter(pl.col("key").is_in(keys.implode())).select("table", "part").unique()
-    parts: dict[str, list[Path]] = {table: [] for table in where["table"].unique()}
-    for table, part in found.sort("part").iter_rows():
-        parts[table].append(Path(part))
-    return parts
-
-
 class _mapper:
     """Maps a function over jobs, here or in processes of their own."""
 
@@ -270,9 +258,7 @@ class _mapper:
 
 
 def _ask_chunk(job: _Job) -> int:
-    with store.reading_only(job.parts):
-        ready = prepare(job.archive, job.rows, job.settings)
-    questions = build_questions(build_structure(ready.tracks, job.settings), job.settings)
+    questions = questions_of(job.archive, job.rows, job.settings, job.parts)
     for name, table in questions._asdict().items():
         table.write_parquet(_part(job.place, name, job.number), compression="lz4")
     return len(questions.asked)

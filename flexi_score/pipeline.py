@@ -13,7 +13,7 @@ from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, wi
 from flexi_score.aggregate.pooled import add_quantiles
 from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError
-from flexi_score.judge.questions import UNASKED, Questions, build_questions
+from flexi_score.judge.questions import UNASKED
 from flexi_score.judge.rate import (
     REPLIES,
     Judging,
@@ -269,25 +269,6 @@ def score_rows(
         health=ready.health, refused=ready.refused, replies=folder / REPLIES, judging=judging,
     )  # fmt: skip
     return replace(run, archive=folder, envelopes=envelopes[0] if envelopes else None)
-
-
-def questions(
-    archive: str | Path, *, settings: Settings | None = None, only: pl.Series | None = None
-) -> Questions:
-    """What a judge would be asked about the recordings of an archive, or ``only`` those of ids.
-
-    Returns
-    -------
-    Questions
-        What to ask (:data:`flexi_score.judge.questions.QUESTIONS`), and what cannot be asked
-        (:data:`flexi_score.judge.questions.UNASKED`).
-    """
-    settings, folder = settings or load_settings(), store.open_archive(archive)
-    rows = store.read_recordings(folder)
-    if only is not None:
-        rows = rows.filter(pl.col("recording").is_in(only.implode()))
-    tracks = prepare(folder, rows, settings).tracks
-    return build_questions(build_structure(tracks, settings), settings)
 
 
 class Prepared(NamedTuple):

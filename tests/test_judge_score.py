@@ -13,6 +13,7 @@ from judge_server import JudgeServer, occasional, scripted
 from polars.testing import assert_frame_equal
 
 import flexi_score
+from flexi_score.asked import find_questions
 from flexi_score.chunks import score_in_chunks
 from flexi_score.cli.judging import check_ready
 from flexi_score.config import load_settings
@@ -432,6 +433,12 @@ def test_chunks_are_judged_as_the_whole(
     archive = tmp_path / "archive"
     whole = score(manifest, "openai", server, archive=archive, judge__repeats=2)
     (archive / REPLIES).unlink()
+    asked = find_questions(archive, settings=whole.settings, chunk=4).asked
+    assert (
+        asked["question"]
+        .sort()
+        .equals(whole.ratings.filter(pl.col("repeat") == 0)["question"].sort())
+    )
     calls = len(server.calls)
     many = score_in_chunks(archive, tmp_path / "many", settings=whole.settings, chunk=4)
     assert len(server.calls) == 2 * calls

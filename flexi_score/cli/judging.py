@@ -104,12 +104,12 @@ def describe(progress: Any) -> str:
 
 def print_estimate(archive: Path, settings: Any, wanted: Any = None) -> None:
     """What judging (these recordings of) an archive would take, on stdout; nobody is asked."""
+    from flexi_score.asked import find_questions
     from flexi_score.judge.ask import estimate
     from flexi_score.judge.rate import REPLIES
     from flexi_score.judge.request import server_of
-    from flexi_score.pipeline import questions
 
-    asked, unasked = questions(archive, settings=settings, only=wanted)
+    asked, unasked = find_questions(archive, settings=settings, only=wanted)
     found = estimate(asked, archive / REPLIES, settings.judge)
     by_metric = asked.group_by("metric", maintain_order=True).len().iter_rows()
     cost = "unknown" if found.cost_usd is None else f"{found.cost_usd:.4f} USD"
