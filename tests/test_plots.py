@@ -21,7 +21,7 @@ from flexi_score.report.plots.latency import offset_values
 from flexi_score.report.plots.margins import margins, within
 from flexi_score.report.plots.outcomes import outcome_counts
 from flexi_score.report.plots.ratings import rating_counts
-from flexi_score.report.plots.style import VARIABLES, drawing, label, look
+from flexi_score.report.plots.style import NAME, VARIABLES, drawing, label, labels, look
 from flexi_score.report.plots.svg import save_figure, svg_text
 from flexi_score.schema import EVENTS, RECORDINGS, SCENARIOS, SCORES, SUMMARY
 
@@ -153,8 +153,8 @@ def check_embeddable(plots) -> None:
 
 def test_names_are_shown_as_they_are(hostile_plots) -> None:
     shown = [text for plot in hostile_plots for text in texts(plot.svg)]
-    for name in HOSTILE:
-        assert label(name, 20) in shown
+    for name in labels(HOSTILE, NAME).values():
+        assert name in shown
     assert not any("\u202e" in text or "\x1b" in text for text in shown)
 
 
@@ -372,3 +372,28 @@ def test_every_dot_shows_in_pixels_too(tmp_path, number) -> None:
         row, column = round((1 - x) * size), round(x * size)
         near = pixels[row - 2 : row + 3, column - 2 : column + 3]
         assert np.abs(near - wanted).sum(axis=-1).min() < 20
+
+
+names_of_any_kind = st.lists(
+    st.one_of(
+        st.text(max_size=40),
+        st.builds("org/model-{:03d}-instruct-{}".format, st.integers(0, 9), st.text("ab")),
+    ),
+    unique_by=lambda text: label(text, 1000), min_size=1, max_size=20,
+)  # fmt: skip
+
+
+@given(names_of_any_kind, st.integers(8, 30))
+def test_short_names_can_be_told_apart(names, most) -> None:
+    short = labels(names, most)
+    assert list(short) == names
+    assert len(set(short.values())) == len(names)
+    assert all(len(text) <= most for text in short.values())
+
+
+def test_short_names_keep_what_differs() -> None:
+    names = [f"vendor/model-{number:02d}-2026-11" for number in range(12)]
+    short = labels(names, 20)
+    for number, name in enumerate(names):
+        assert f"model-{number:02d}-" in short[name]
+    assert labels(["a", "b"], 20) == {"a": "a", "b": "b"}

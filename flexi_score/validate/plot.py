@@ -23,7 +23,7 @@ from flexi_score.report.plots.style import (
     SOFT,
     bars,
     drawing,
-    label,
+    labels,
     legend,
     new_figure,
     panel,
@@ -90,9 +90,10 @@ def _draw(
     ):
         write(figure, x, 16, text, fontweight="bold")
         legend(figure, entries, x, 34, _WIDTH)
+    short = labels(names, 32)
     for place, name in enumerate(names):
         y = _TOP + _ROW * (place + 0.5) + 3.5
-        write(figure, _NAMES - 12, y, label(name, 32), ha="right", fontsize=SMALL + 0.5)
+        write(figure, _NAMES - 12, y, short[name], ha="right", fontsize=SMALL + 0.5)
     boundary = panel(figure, _NAMES, _TOP, _LEFT, body)
     _draw_boundaries(figure, boundary, spread, shown)
     detection = panel(figure, right, _TOP, _RIGHT, body)

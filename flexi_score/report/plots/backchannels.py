@@ -21,6 +21,8 @@ from flexi_score.report.plots.kinds import (
 )
 from flexi_score.report.plots.style import (
     INK,
+    NAME,
+    NAME_SIZE,
     PERCENT,
     QUARTERS,
     RIGHT,
@@ -29,7 +31,7 @@ from flexi_score.report.plots.style import (
     WIDTH,
     bars,
     dots,
-    label,
+    labels,
     look,
     new_figure,
     panel,
@@ -145,6 +147,7 @@ def _draw_rates(rates: Mapping[str, Floats], systems: Sequence[str]) -> Figure:
     ticks = nice_ticks(0, high)
     x_axis(figure, axes, ticks, "per minute")
     rules(axes, [((tick, -0.5), (tick, len(shown) - 0.5)) for tick in ticks])
+    names = labels(shown, NAME)
     for right, text in ((28, "mean"), (0, "n")):
         write(figure, RIGHT - right, top - 5, text, fontsize=SMALL, color=SOFT, ha="right")
     for place, system in enumerate(shown):
@@ -155,7 +158,7 @@ def _draw_rates(rates: Mapping[str, Floats], systems: Sequence[str]) -> Figure:
         mean = float(np.mean(rates[system]))
         axes.plot([mean, mean], [place - 0.36, place + 0.36], color=INK, linewidth=1.8, zorder=4)
         y = top + _ROW * (place + 0.5) + 3.5
-        write(figure, _NAMES - 10, y, label(system, 20), ha="right")
+        write(figure, _NAMES - 10, y, names[system], ha="right", fontsize=NAME_SIZE)
         write(figure, RIGHT - 28, y, f"{mean:.2f}", fontsize=SMALL, ha="right")
         write(figure, RIGHT, y, str(len(rates[system])), fontsize=SMALL, ha="right")
     return figure
@@ -176,6 +179,7 @@ def _draw_positions(
     axes.set_ylim(len(rows), 0)
     x_axis(figure, axes, QUARTERS, "of the user's speech", PERCENT)
     rules(axes, [((0, place), (1, place)) for place in range(1, len(rows))])
+    names = labels([name for name, *_ in rows], NAME)
     edges = np.linspace(0, 1, PARTS + 1)
     for place, (name, values, colour) in enumerate(rows):
         counts, _ = np.histogram(values, edges)
@@ -183,6 +187,6 @@ def _draw_positions(
         boxes = [(x, place + 1, 0.92 / PARTS, -h) for x, h in zip(edges[:-1], tall, strict=True)]
         bars(axes, [box for box in boxes if box[3]], colour)
         y = top + height * (place + 1) - 8
-        write(figure, _NAMES - 10, y, label(name, 20), ha="right")
+        write(figure, _NAMES - 10, y, names[name], ha="right", fontsize=NAME_SIZE)
         write(figure, RIGHT, y, f"n {len(values)}", fontsize=SMALL, color=SOFT, ha="right")
     return figure

@@ -29,13 +29,15 @@ from flexi_score.report.plots.style import (
     INK,
     LEVEL_1,
     LEVEL_2,
+    NAME,
+    NAME_SIZE,
     RIGHT,
     SMALL,
     SOFT,
     WIDTH,
     bars,
     dots,
-    label,
+    labels,
     legend,
     look,
     new_figure,
@@ -272,12 +274,13 @@ def _draw(
         for axes in figure.axes:
             end, start = axes.get_ylim()
             rules(axes, [((0.0, end), (0.0, start))], FAINT)
+    names = labels(shown, NAME)
     for right, text in ((56, "median"), (28, "p90"), (0, "n")):
         write(figure, RIGHT - right, below - 4, text, fontsize=SMALL, color=SOFT, ha="right")
     for place, system in enumerate(shown):
         line = below + _ROW * (place + 0.5) + 3.5
         _row(rows, place, values[system], look(systems.index(system)), medians.get(system), high)
-        write(figure, _NAMES - 10, line, label(system, 20), ha="right")
+        write(figure, _NAMES - 10, line, names[system], ha="right", fontsize=NAME_SIZE)
         count = len(values[system])
         p50, p90 = np.quantile(values[system], [0.5, 0.9]).tolist()
         for right, text in ((56, _seconds(p50)), (28, _seconds(p90)), (0, str(count))):

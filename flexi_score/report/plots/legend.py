@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from flexi_score.report.plots.style import LEFT, SMALL, WIDTH, label, look, text_width, write
+from flexi_score.report.plots.style import LEFT, SMALL, WIDTH, labels, look, text_width, write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,8 +41,7 @@ def draw_legend(
 def _places(systems: Sequence[str], width: float) -> list[tuple[float, int, str]]:
     """Where each name stands, and in which line."""
     places, x, line = [], LEFT, 0
-    for system in systems:
-        name = label(system, 24)
+    for name in labels(systems, 24).values():
         step = 15 + text_width(name, SMALL) * 0.95 + 14
         if x + step > width and x > LEFT:
             x, line = LEFT, line + 1

@@ -63,6 +63,9 @@ _AXES: Final = (
 )
 _NAMES: Final = 212.0
 _STEP: Final = 7.0
+#: Of more systems only the metrics of the paper's tables are drawn, and they stand closer.
+_MANY: Final = 8
+_CLOSE: Final = 4.6
 
 Row = tuple[Metric, dict[str, dict[str, Any]]]
 
@@ -105,9 +108,10 @@ def shown_metrics(summary: pl.DataFrame, metrics: Sequence[Metric]) -> list[Row]
         if row["value"] is not None and row["value"] == row["value"]:
             places.setdefault((scenario, name), {})[system] = row
     units = {unit for units, _, _ in _AXES for unit in units}
+    further = _FURTHER if len(systems_of(summary)) <= _MANY else ()
     return [
         (known[key], places[key])
-        for key in dict.fromkeys([*keys, *_FURTHER])
+        for key in dict.fromkeys([*keys, *further])
         if key in places and key in known and known[key].unit in units
         and known[key].aggregate != "sum"
     ]  # fmt: skip
@@ -115,7 +119,7 @@ def shown_metrics(summary: pl.DataFrame, metrics: Sequence[Metric]) -> list[Row]
 
 def _draw(rows: Sequence[Row], systems: Sequence[str]) -> Figure:
     rows = sorted(rows, key=lambda row: SCENARIOS.index(row[0].scenario))
-    row_height = max(20.0, _STEP * len(systems) + 6)
+    row_height = max(20.0, _step(systems) * len(systems) + 6)
     groups = [
         (title, ends, [row for row in rows if row[0].unit in units]) for units, title, ends in _AXES
     ]
@@ -164,7 +168,7 @@ def _group(
                 axes.plot([band.low] * 2, [place - 0.4, place + 0.4], color=HUMAN, linewidth=2)
         for number, system in enumerate(systems):
             if system in found:
-                shift = (number - (len(systems) - 1) / 2) * _STEP / row_height
+                shift = (number - (len(systems) - 1) / 2) * _step(systems) / row_height
                 row = found[system]
                 ends_of = [
                     row["value"] if row[k] is None else row[k] for k in ("ci_low", "ci_high")
@@ -173,7 +177,17 @@ def _group(
     for number, cells in points.items():
         seen = look(number)
         rules(axes, [[(a, y), (b, y)] for _, y, a, b in cells if b > a], seen.colour, 1.4)
-        dots(axes, [x for x, *_ in cells], [y for _, y, *_ in cells], seen, 4.8)
+        dots(
+            axes,
+            [x for x, *_ in cells],
+            [y for _, y, *_ in cells],
+            seen,
+            4.8 if len(systems) <= _MANY else 3.6,
+        )
+
+
+def _step(systems: Sequence[str]) -> float:
+    return _STEP if len(systems) <= _MANY else _CLOSE
 
 
 def _range(rows: Sequence[Row], systems: Sequence[str]) -> tuple[float, float]:

@@ -11,6 +11,8 @@ from flexi_score.metrics.registry import Metric
 from flexi_score.report.plots.kinds import MOST_SYSTEMS, Drawing, left_out
 from flexi_score.report.plots.style import (
     LEFT,
+    NAME,
+    NAME_SIZE,
     ON_DARK,
     ON_LIGHT,
     PERCENT,
@@ -20,7 +22,7 @@ from flexi_score.report.plots.style import (
     SOFT,
     WIDTH,
     bars,
-    label,
+    labels,
     legend,
     new_figure,
     panel,
@@ -180,6 +182,7 @@ def _draw(
         axes.text((text_width(title) * 1.07 + 8) / width, y + 18, detail, fontsize=SMALL,
                   color=SOFT)  # fmt: skip
         y += _HEAD
+        names = labels(shown, NAME)
         for system in shown:
             found = counts[metric.scenario][system]
             total, left = sum(found.values()), 0.0
@@ -194,7 +197,7 @@ def _draw(
                               color=ink)  # fmt: skip
                 left += share
             at = top + y + 12
-            write(figure, _NAMES - 10, at, label(system, 20), ha="right")
+            write(figure, _NAMES - 10, at, names[system], ha="right", fontsize=NAME_SIZE)
             write(figure, RIGHT, at, f"n {total}", ha="right", fontsize=SMALL, color=SOFT)
             y += _ROW
     for kind, _, fill, _ in OUTCOMES:

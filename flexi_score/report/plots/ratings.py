@@ -17,6 +17,8 @@ from flexi_score.report.plots.kinds import (
     values_by_system,
 )
 from flexi_score.report.plots.style import (
+    NAME,
+    NAME_SIZE,
     ON_DARK,
     ON_LIGHT,
     PERCENT,
@@ -26,7 +28,7 @@ from flexi_score.report.plots.style import (
     SOFT,
     WIDTH,
     bars,
-    label,
+    labels,
     legend,
     new_figure,
     panel,
@@ -100,6 +102,7 @@ def _draw(found: Sequence[tuple[Metric, Mapping[str, Floats]]], systems: Sequenc
         axes.text((text_width(title) * 1.07 + 8) / width, y + 18, metric.label, fontsize=SMALL,
                   color=SOFT)  # fmt: skip
         y += _HEAD
+        names = labels(shown, NAME)
         for system in shown:
             counts, left = rating_counts(values[system]), 0.0
             for number, count in enumerate(counts):
@@ -112,7 +115,7 @@ def _draw(found: Sequence[tuple[Metric, Mapping[str, Floats]]], systems: Sequenc
                               color=_INKS[number])  # fmt: skip
                 left += share
             at = top + y + 12
-            write(figure, _NAMES - 10, at, label(system, 20), ha="right")
+            write(figure, _NAMES - 10, at, names[system], ha="right", fontsize=NAME_SIZE)
             mean = f"{float(np.mean(values[system])):.2f}"
             write(figure, RIGHT - 34, at, mean, ha="right", fontsize=SMALL)
             write(figure, RIGHT, at, str(len(values[system])), ha="right", fontsize=SMALL)

@@ -32,6 +32,9 @@ LEFT: Final = 4.0
 RIGHT: Final = WIDTH - 4
 SIZE: Final = 10.0
 SMALL: Final = 8.5
+#: Of names beside a row, with room for :data:`NAME` letters.
+NAME_SIZE: Final = 9.0
+NAME: Final = 21
 
 INK: Final = "#1c1b1a"
 SOFT: Final = "#66635e"
@@ -140,6 +143,36 @@ def label(text: object, most: int = 22) -> str:
         most = most * 2 // 3
     head = (most - 1) * 2 // 3
     return f"{shown[:head]}…{shown[len(shown) - (most - 1 - head) :]}"
+
+
+def labels(names: Sequence[str], most: int = 22) -> dict[str, str]:
+    """Names cut to a length that can still be told apart.
+
+    Where cutting the middle leaves two alike, what all names share at either end goes first; where
+    that does not help, they are numbered.
+    """
+    short = {name: label(name, most) for name in names}
+    if len(set(short.values())) < len(short):
+        texts = [plain(name) for name in short]
+        head, tail = _shared(texts), _shared([text[::-1] for text in texts])
+        for name in short:
+            text = plain(name)
+            end = max(head, len(text) - tail)
+            room = max(0, most - 2 - (end - head))  # for what the name shares with the others
+            first = max(0, head - room // 2)
+            last = min(len(text), end + room - (head - first))
+            cut = "…" * (first > 0) + text[first:last] + "…" * (last < len(text))
+            short[name] = label(cut, most)
+    if len(set(short.values())) < len(short):
+        short = {name: f"{number} {label(name, most - 3)}" for number, name in enumerate(short, 1)}
+    return short
+
+
+def _shared(texts: Sequence[str]) -> int:
+    """How many letters all texts begin with."""
+    first, last = min(texts), max(texts)
+    return next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b),
+                min(len(first), len(last)))  # fmt: skip
 
 
 def text_width(text: str, size: float = SIZE) -> float:
