@@ -14,13 +14,18 @@ import pytest
 import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_archives import make_archive
 from polars.testing import assert_frame_equal
 from rich.console import Console
 
 from flexi_score.aggregate import compare_systems, quantiles, summarize
+from flexi_score.chunks import score_in_chunks
+from flexi_score.cli import main
 from flexi_score.config import Settings
 from flexi_score.errors import OutputError
 from flexi_score.metrics.registry import Metric
+from flexi_score.pipeline import score as run_score
+from flexi_score.pipeline import write
 from flexi_score.report import (
     paper_tables,
     print_comparison,
@@ -29,6 +34,7 @@ from flexi_score.report import (
     summary_md,
     write_run,
 )
+from flexi_score.report.build import build_report
 from flexi_score.report.kept import encode_envelope
 from flexi_score.report.sound import embed_audio, link_audio
 from flexi_score.report.tables import DASH, FEW, details_table, metric_finder, plain
@@ -552,6 +558,54 @@ def test_embedded_sound_is_bounded_and_says_so(tmp_path):
     few, problems = embed_audio(rows[:2], most_bytes=len(sounds["two"]) * 3 // 4)
     assert list(few) == ["two"]
     assert "pair: its sound" in problems[0]
+
+
+def test_report_verb(cli, tmp_path, capsys):
+    archive = make_archive(tmp_path / "run" / "archive", 14)
+    write(run_score(archive), tmp_path / "run")
+    before = index_of((tmp_path / "run" / "report.html").read_text("utf-8"))
+    out = tmp_path / "more.html"
+    done = cli("report", tmp_path / "run", "--out", out, "--timelines", "3", "--rows", "5")
+    assert done.returncode == 0, done.stderr
+    assert f"{out}: " in done.stdout
+    page = out.read_text("utf-8")
+    assert len(before["id"]) == 15
+    assert len(index_of(page)["id"]) == 5
+    details = details_of(page)
+    assert len(details) == 3
+    assert all(set(one["env"]) == {"user", "model"} for one in details.values())
+    assert all("word" in one["w"]["t"] for one in details.values())
+    for name, code, told in (("r3", 1, "r3: the recording has no audio"), ("x", 2, "'x'")):
+        with pytest.raises(SystemExit) as left:
+            main(["report", str(tmp_path / "run"), "--embed-audio", name, "--out", str(out)])
+        assert left.value.code == code
+        assert told in capsys.readouterr().err
+
+
+def test_a_page_without_its_archive_says_what_is_missing(tmp_path):
+    run = run_score(make_archive(tmp_path / "archive", 7))
+    write(run, tmp_path / "run")  # the archive is elsewhere
+    build_report(tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "Waveforms and the times of words are missing: the run has no archive" in page
+    assert not any("env" in one or "w" in one for one in details_of(page).values())
+    (tmp_path / "archive" / "archive.json").write_text("{")
+    build_report(tmp_path / "run", archive=tmp_path / "archive")
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "are missing: " in page
+    assert "archive.json" in page
+
+
+def test_chunked_runs_draw_words_and_say_that_waveforms_are_left_out(tmp_path):
+    archive = make_archive(tmp_path / "archive", 14)
+    score_in_chunks(archive, tmp_path / "run", chunk=5)
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    details = details_of(page)
+    assert len(details) == 15  # of the lost one, what failed
+    assert sum("w" in one for one in details.values()) == 14
+    assert not any("env" in one for one in details.values())
+    assert "waveforms are left out" in page
+    assert index_of(page)["len"].count(12.0) == 14
 
 
 def test_response_times():

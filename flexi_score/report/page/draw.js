@@ -1,5 +1,5 @@
 // Drawing of a timeline on a canvas: two lanes, what lies between them, marks above and below.
-const ROW = {mark: 17, note: 15, words: 19, lane: 60, between: 17, axis: 18};
+const ROW = {mark: 17, note: 15, words: 19, lane: 60, between: 17, axis: 23};
 
 const decoded = new WeakMap();
 const envelopeOf = (env) => {
@@ -73,9 +73,9 @@ const drawTimeline = (canvas, detail, view, moments, active) => {
     written(shownText, x, middle);
   };
   // Text with a rim of the ground's colour, so that lines do not run through it.
-  const written = (text, x, middle) => {
+  const written = (text, x, middle, rim = c.card) => {
     ctx.lineWidth = 3;
-    ctx.strokeStyle = c.card;
+    ctx.strokeStyle = rim;
     ctx.strokeText(text, x, middle);
     ctx.lineWidth = 1;
     ctx.fillText(text, x, middle);
@@ -179,7 +179,9 @@ const drawTimeline = (canvas, detail, view, moments, active) => {
       const fits = ipu.words.length && ipu.words.every((word) =>
         ctx.measureText(word.t).width <= Math.max(view.x(word.b) - view.x(word.a), 0) + 3);
       if (fits) {
-        for (const word of ipu.words) if (seen(word)) written(word.t, view.x(word.a), middle);
+        for (const word of ipu.words) {
+          if (seen(word)) written(word.t, view.x(word.a), middle, active.includes(word) ? c.mark : c.card);
+        }
         return;
       }
       const next = detail.ipus[p][k + 1];
@@ -236,18 +238,24 @@ const drawTimeline = (canvas, detail, view, moments, active) => {
 const drawWave = (ctx, env, view, top, height, fill, alpha) => {
   const {bytes, top: loudest} = envelopeOf(env);
   const middle = top + height / 2, half = height / 2 - 5;
-  ctx.fillStyle = fill;
-  ctx.globalAlpha = alpha;
-  const width = Math.min(view.x(env.t + bytes.length * env.step), view.width);
-  for (let x = Math.max(0, Math.floor(view.x(env.t))); x < width; x++) {
+  const first = Math.max(0, Math.floor(view.x(env.t)));
+  const last = Math.min(view.x(env.t + bytes.length * env.step), view.width);
+  const pace = 1 / (window.devicePixelRatio || 1);
+  const rises = [];
+  for (let x = first; x < last; x += pace) {
     const from = Math.max(0, Math.floor((view.time(x) - env.t) / env.step));
-    const to = Math.max(from + 1, Math.ceil((view.time(x + 1) - env.t) / env.step));
+    const to = Math.max(from + 1, Math.ceil((view.time(x + pace) - env.t) / env.step));
     let level = 0;
     for (let k = from; k < to && k < bytes.length; k++) level = Math.max(level, bytes[k]);
     // Amplitude relative to the loudest, its small values raised a little; a byte step is 0.35 dB.
-    const rise = Math.max(0.5, half * Math.pow(10, (level - loudest) * (90 / 255) / 20 * 0.7));
-    ctx.fillRect(x, middle - rise, 1, 2 * rise);
+    rises.push(Math.max(0.5, half * Math.pow(10, (level - loudest) * (90 / 255) / 20 * 0.7)));
   }
+  ctx.fillStyle = fill;
+  ctx.globalAlpha = alpha;
+  ctx.beginPath();
+  rises.forEach((rise, k) => ctx.lineTo(first + k * pace, middle - rise));
+  for (let k = rises.length - 1; k >= 0; k--) ctx.lineTo(first + k * pace, middle + rises[k]);
+  ctx.fill();
   ctx.globalAlpha = 1;
 };
 
