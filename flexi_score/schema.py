@@ -182,5 +182,8 @@ RATINGS: Final = make_schema(
         "problem": pl.String,  # why there is no value
         "attempts": pl.Int64,  # requests made for it now; 0 where it was kept
         "key": pl.String,  # of the reply kept in the archive
+        "server": pl.String,  # that replied
+        "answered_by": pl.String,  # the model that it says has answered
+        "fingerprint": pl.String,  # of what that model runs on, in the server's words
     }
 )

@@ -268,6 +268,8 @@ def test_replies_are_kept_as_they_came(server: JudgeServer, store: Path) -> None
     assert json.loads(reply.raw or "")["score"] == ratings["value"].item()
     assert (reply.fingerprint, reply.answered_model) == ("fp_loopback", "gpt-4o-2024-08-06")
     assert (reply.server, reply.source, reply.finish_reason) == (server.url, "openai", "stop")
+    told = ratings.select("server", "answered_by", "fingerprint").row(0)
+    assert told == (server.url, "gpt-4o-2024-08-06", "fp_loopback")
     assert reply.prompt_tokens is not None
     assert reply.prompt_tokens > 100
     assert reply.cost_usd == pytest.approx(

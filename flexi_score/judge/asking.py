@@ -147,7 +147,7 @@ class Asking:
         """Ask until there is an answer, or the attempts are used up."""
         settings = self._settings
         free = paid = attempts = 0
-        problem, reply = "", None
+        problem, reply, received = "", None, None
         while True:
             await self._sleep(self._not_before - time.monotonic())
             most = 0.0 if self._price is None else most_usd(request, self._price, settings)
@@ -155,7 +155,7 @@ class Asking:
                 told = f"{problem}; " if problem else ""
                 verb = "not asked again" if attempts else "not asked"
                 text = f"{told}{verb}: {self._stopped}"
-                return Outcome("failed", reply, problem=text, attempts=attempts)
+                return Outcome("failed", reply, None, text, attempts, received)
             attempts += 1
             self._calls += 1
             result = None
@@ -171,7 +171,7 @@ class Asking:
                 paid += 1
                 if outcome.status == "rated" or paid > settings.retries_invalid:
                     return outcome
-                problem, reply = outcome.problem or "", outcome.reply
+                problem, reply, received = outcome.problem or "", outcome.reply, result
                 wait = self._backoff(paid)
             else:
                 problem = result.message
@@ -180,7 +180,7 @@ class Asking:
                 free += 1
                 if result.next != "again" or free > settings.retries:
                     self._count_unreachable(result)
-                    return Outcome("failed", reply, problem=problem, attempts=attempts)
+                    return Outcome("failed", reply, None, problem, attempts, received)
                 wait = self._backoff(free, result.wait_s)
                 if result.kind == "rate limit":  # it holds for all, not for this question alone
                     self._not_before = max(self._not_before, time.monotonic() + wait)

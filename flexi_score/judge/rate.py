@@ -267,11 +267,13 @@ def judge_info(ratings: pl.DataFrame, not_asked: int, settings: Settings) -> dic
         return {}
     counts = ratings.group_by("status").agg(pl.len()).sort("status")
     rubrics = ratings.drop_nulls("rubric").select("rubric", "rubric_version").unique()
+    answered = ratings.drop_nulls("server").select("server", "answered_by", "fingerprint").unique()
     return {
         "judge": {
             "mode": settings.judge.mode,
             "model": settings.judge.model,
             "rubrics": dict(rubrics.sort("rubric").iter_rows()),
+            "answered": answered.sort(pl.all()).to_dicts(),
             "ratings": dict(counts.iter_rows()),
             "attempts": int(ratings.unique("key")["attempts"].sum()),
             "not_asked": not_asked,

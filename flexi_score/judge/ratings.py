@@ -39,6 +39,7 @@ class Outcome:
     reading: Reading | None = None
     problem: str | None = None
     attempts: int = 0
+    received: Received | None = None  # what the reply came with
 
 
 def make_requests(questions: pl.DataFrame, settings: JudgeSettings) -> list[Asked]:
@@ -97,15 +98,17 @@ def first_of_use(request: Request, received: Sequence[Received]) -> Outcome:
 
     The oldest, so that a later one never changes a score.
     """
-    problem, raw = None, None
+    problem, raw, last = None, None, None
     for reply in received:
         try:
-            return Outcome("rated", reply.raw, read_received(request, reply))
+            return Outcome("rated", reply.raw, read_received(request, reply), received=reply)
         except ReplyError as error:
+            last = reply
             problem, raw = str(error), reply.raw if reply.raw is not None else reply.refusal
     if problem is None:
         return Outcome("missing", problem="no reply is kept; ask with --judge openai")
-    return Outcome("failed", raw, problem=f"the reply is of no use: {problem}")
+    problem = f"the reply is of no use: {problem}"
+    return Outcome("failed", raw, problem=problem, received=last)
 
 
 class Survey(NamedTuple):
@@ -155,7 +158,7 @@ def ratings_frame(
     rows = []
     for row, request in asked:
         outcome = outcomes[request.key]
-        reading = outcome.reading
+        reading, received = outcome.reading, outcome.received
         rows.append(
             {
                 **row,
@@ -169,6 +172,9 @@ def ratings_frame(
                 "problem": outcome.problem,
                 "attempts": outcome.attempts,
                 "key": request.key,
+                "server": None if received is None else received.server,
+                "answered_by": None if received is None else received.answered_model,
+                "fingerprint": None if received is None else received.fingerprint,
             }
         )
     return pl.DataFrame(rows, schema=RATINGS)
