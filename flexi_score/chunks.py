@@ -326,7 +326,7 @@ def _put_together(
     summary = add_quantiles(summary, events, settings.summary, sessions)
     ratings, unasked = _kept(place, "ratings", RATINGS), _kept(place, "unasked", UNASKED).collect()
     unrated = ratings.filter(pl.col("status").is_in(["missing", "pending", "failed"])).collect()
-    told = ratings.select(pl.exclude("question", "reply", "reason", "key")).collect()
+    told = ratings.select(pl.exclude("question", "reply", "reason")).collect()
     info = run_info(settings, recordings, failures, {**facts, **judge_facts(told, settings)})
     info |= health_counts(health, refused) | judge_info(told, len(unasked), settings)
     info["notes"] += judge_notes(info)
