@@ -1,6 +1,7 @@
 """Agreement of raters: published values, slow references, the table, and the verb."""
 
 import itertools
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -182,7 +183,7 @@ def test_repeats_are_held_against_each_other() -> None:
         [("r1", "a", "eds", 4.0), ("r1", "a", "eds", 4.0), ("r2", "a", "eds", 1.0),
          ("r2", "a", "eds", 3.0), ("r3", "a", "eds", 5.0), ("r3", "a", "eds", None),
          ("r1", "a", "tss", 2.0)]
-    )  # fmt: skip
+    ).with_columns(repeat=pl.Series([0, 1, 0, 1, 0, 1, 0], dtype=pl.Int64))  # fmt: skip
     table = repeat_agreement(ratings)
     assert table["metric"].to_list() == ["eds"]
     (row,) = table.to_dicts()
@@ -190,6 +191,19 @@ def test_repeats_are_held_against_each_other() -> None:
     assert row["spread"] == pytest.approx(np.std([1, 3], ddof=1) / 2)
     assert row["alpha"] == pytest.approx(krippendorff_alpha([1, 1, 2, 2], [4, 4, 1, 3]))
     assert not len(repeat_agreement(_ratings([])))
+
+
+def test_marked_words_are_held_against_each_other() -> None:
+    question = json.dumps({"words": [['a "b",1]', 0.5], ["c", 1.0], ["d", 12.345], ["e", 20.0]]})
+    marked = _ratings([("r1", "a", "reference_backchannels", None)] * 3).with_columns(
+        repeat=pl.Series([0, 1, 2]), question=pl.lit(question),
+        positions_s=pl.Series([[0.5, 12.345], [12.345], []]),
+    )  # fmt: skip
+    alone = marked.head(1).with_columns(recording=pl.lit("r2"))
+    (row,) = repeat_agreement(pl.concat([marked, alone])).to_dicts()
+    assert (row["recordings"], row["repeats"], row["spread"]) == (1, 3, None)
+    words, values = [0, 1, 2, 3] * 3, [1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert row["alpha"] == pytest.approx(_slow_alpha(words, [float(v) for v in values], "nominal"))
 
 
 def test_the_verb_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -275,7 +275,9 @@ def test_repeats_give_mean_spread_and_agreement(
     found = run.info["judge"]["repeats"]["eds"]
     assert (found["recordings"], found["repeats"]) == (4, 3)
     assert -1 <= found["alpha"] <= 1
-    assert any("eds of 4 recordings asked 3 times" in note for note in run.info["notes"])
+    notes = " ".join(run.info["notes"])
+    assert "eds of 4 recordings asked 3 times: mean standard deviation" in notes
+    assert "alpha (nominal, word by word)" in notes
     # Positions of all repeats count: one that is marked twice weighs twice.
     marked = run.ratings.filter(pl.col("recording") == "eager_model_backchannel_2")
     every = sorted(at for positions in marked["positions_s"] for at in positions)

@@ -294,6 +294,7 @@ def test_a_grid_and_a_list_multiply() -> None:
         (lambda: sweep("nowhere", [{"extract.beam_size": 2}]), "does not read audio"),
         (lambda: sweep("nowhere", [{"summary.resamples": 200}]), "nothing to sweep"),
         (lambda: sweep("nowhere", [{"speech.threshold": "loud"}]), "speech.threshold"),
+        (lambda: sweep("nowhere", [{"judge.mode": "openai"}]), "asks no judge"),
     ],
 )
 def test_what_cannot_be_swept_is_said(work: Callable[[], object], words: str) -> None:

@@ -28,6 +28,9 @@ Level = Literal["nominal", "ordinal", "interval"]
 #: Cells of one block of resampled weights or of coincidences: 4 million, 32 MB of floats.
 _BLOCK: Final = 1 << 22
 
+#: Metric whose ratings are marked word ends, not numbers.
+MARKED: Final = "reference_backchannels"
+
 #: Label of the rows that take all systems together.
 ALL: Final = "all"
 
@@ -256,22 +259,51 @@ def repeat_agreement(ratings: pl.DataFrame) -> pl.DataFrame:
     polars.DataFrame
         ``metric, recordings, repeats, spread, alpha``, of the recordings with two ratings or more:
         the mean over them of the standard deviation of their ratings, and Krippendorff's alpha
-        (ordinal; null where it is not defined). Empty where nothing was asked twice.
+        (ordinal; null where it is not defined). Of marked positions the alpha is nominal, over the
+        words that could be marked, and there is no spread. Empty where nothing was asked twice.
     """
-    rated = ratings.filter(pl.col("value").is_not_null())
-    often = rated.filter(pl.len().over("recording", "metric") > 1)
+    marks = _marks(ratings)
+    often = pl.concat([_twice(ratings.filter(pl.col("value").is_not_null())), marks])
     spread = (
         often.group_by("metric", "recording", maintain_order=True)
-        .agg(repeats=pl.len(), spread=pl.col("value").std())
+        .agg(repeats=pl.col("repeat").n_unique(), spread=pl.col("value").std())
         .group_by("metric", maintain_order=True)
         .agg(
             recordings=pl.len(),
             repeats=pl.col("repeats").max(),
-            spread=pl.col("spread").mean(),
+            spread=pl.when(pl.col("metric").first() != MARKED).then(pl.col("spread").mean()),
         )
     )
     alphas = [
-        krippendorff_alpha(part["recording"].rank("dense").to_numpy(), part["value"].to_numpy())
+        krippendorff_alpha(
+            part.select(pl.struct("recording", "word").rank("dense")).to_series().to_numpy(),
+            part["value"].to_numpy(),
+            "nominal" if part["metric"][0] == MARKED else "ordinal",
+        )
         for part in often.partition_by("metric", maintain_order=True)
     ]
     return spread.with_columns(alpha=pl.Series(alphas, dtype=pl.Float64).fill_nan(None))
+
+
+def _twice(rated: pl.DataFrame) -> pl.DataFrame:
+    """``recording, metric, repeat, word, value`` of what was rated more than once."""
+    often = rated.filter(pl.len().over("recording", "metric") > 1)
+    return often.select("recording", "metric", "repeat", word=pl.lit(0, pl.Int64), value="value")
+
+
+def _marks(ratings: pl.DataFrame) -> pl.DataFrame:
+    """The same of marked positions: 1 for every word that was marked, 0 for those that were not."""
+    marked = ratings.filter((pl.col("metric") == MARKED) & pl.col("positions_s").is_not_null())
+    often = marked.filter(pl.len().over("recording") > 1)
+    form = pl.Struct({"words": pl.List(pl.List(pl.String))})
+    words = pl.col("question").str.json_decode(form).struct.field("words")
+    ends = words.list.eval(pl.element().list.get(1).cast(pl.Float64))
+    return (
+        often.select("recording", "metric", "repeat", "positions_s", end=ends)
+        .explode("end")
+        .with_columns(word=pl.int_range(pl.len()).over("recording", "repeat"))
+        .select(
+            "recording", "metric", "repeat", "word",
+            value=pl.col("positions_s").list.contains(pl.col("end")).cast(pl.Float64),
+        )
+    )  # fmt: skip

@@ -88,6 +88,8 @@ def metrics(
             console.print(f"[bold]{head}[/bold]  {arrow[metric.direction]}")
             console.print(f"  {metric.definition}", markup=False)
             console.print(f"  source: {metric.source}", markup=False)
+            if metric.judged:
+                console.print(f"  judged: flexi-score metrics --rubric {metric.name}")
             console.print(f"  null: {metric.null_means}\n", markup=False)
     return OK
 

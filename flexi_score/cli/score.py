@@ -154,8 +154,9 @@ def _show(run: Any, target: Path) -> None:
         notes=run.info["notes"],
         health=run.health, boundary_error_s=run.settings.summary.boundary_error_s,
     )  # fmt: skip
-    console.print(f"{target}: summary.md, report.html, scores.parquet, events.parquet, run.json",
-                  markup=False)  # fmt: skip
+    judged = "" if run.settings.judge.mode == "none" else "ratings.parquet, "
+    console.print(f"{target}: summary.md, report.html, scores.parquet, events.parquet, {judged}"
+                  "run.json", markup=False)  # fmt: skip
 
 
 @app.command

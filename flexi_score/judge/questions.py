@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
+from flexi_score.aggregate.agreement import MARKED
 from flexi_score.config import Settings
 from flexi_score.judge.rubrics import load_rubric
 from flexi_score.metrics import profile_metrics, score_structure
@@ -27,7 +28,7 @@ from flexi_score.segment.axis import NEVER
 from flexi_score.segment.tracks import Bools, Floats, Ints
 from flexi_score.segment.types import USER, Structure
 
-REFERENCE: Final = "reference_backchannels"
+REFERENCE: Final = MARKED
 
 #: What is asked. ``question`` is a JSON object.
 QUESTIONS: Final = make_schema(

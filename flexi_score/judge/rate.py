@@ -292,8 +292,10 @@ def judge_notes(info: Mapping[str, Any]) -> list[str]:
     repeats = info.get("judge", {}).get("repeats", {})
     return [
         f"Judge: {metric} of {found['recordings']} recordings asked {found['repeats']} times: "
-        f"mean standard deviation {found['spread']:.2f}, Krippendorff's alpha (ordinal) "
+        + ("" if marked else f"mean standard deviation {found['spread']:.2f}, ")
+        + f"Krippendorff's alpha ({'nominal, word by word' if marked else 'ordinal'}) "
         + ("not defined (no variation)" if found["alpha"] is None else f"{found['alpha']:.2f}")
-        + "; the mean counts."
+        + ("; all positions count." if marked else "; the mean counts.")
         for metric, found in repeats.items()
+        for marked in [metric == REFERENCE]
     ]
