@@ -130,6 +130,87 @@ class SpeechSettings(Group):
     refine_late_ms: int = ms(
         90, "... and an end by at most this", "Silero: its ends' median on clean speech"
     )
+    refine_busy_share: float = number(
+        0.04, "share", "a channel is busy if this much of what is far from speech is loud; then "
+        "boundaries stay near ...", "flexi_score: clean speech 0, a street 0.08 or more", 0, 1,
+    )  # fmt: skip
+    refine_busy_probability: float = number(
+        0.2, "probability", "... where the probability of speech passes this", "flexi_score", 0, 1
+    )
+    refine_busy_lead_ms: int = ms(
+        60, "starts: at most this far before", "flexi_score: 99 % of starts in noise"
+    )
+    refine_busy_lag_ms: int = ms(
+        20, "ends: at most this far after", "flexi_score: 99 % of ends in noise"
+    )
+    refine_busy_late_ms: int = ms(
+        75, "... where noise hides the end: this far before", "flexi_score: median over noises"
+    )
+    background: bool = choice(
+        True, "drop what does not rise clear of voices and noises behind the speaker", "flexi_score"
+    )
+    background_unsure_share: float = number(
+        0.05, "share", "channels with at least so many frames of doubt have a background",
+        "flexi_score: 0.035 at most in 95 % of clean channels", 0, 1,
+    )  # fmt: skip
+    background_unsure_probability: float = number(
+        0.1, "probability", "a frame is in doubt from this on ...", "flexi_score", 0, 1
+    )
+    background_sure_probability: float = number(
+        0.8, "probability", "... and below this", "flexi_score", 0, 1
+    )
+    background_far_ms: int = ms(
+        100, "the background is what is at least this far from frames not in doubt", "flexi_score"
+    )
+    background_least_ms: int = ms(500, "... if there is this much of it", "flexi_score")
+    background_percentile: float = number(
+        90.0, "%", "... up to this percentile of its levels", "flexi_score", 0, 100
+    )
+    background_depth_db: float = number(
+        30.0, "dB", "... and not further below the channel's active level", "flexi_score", 0, 120
+    )
+    background_steady_db: float = number(
+        10.0, "dB", "it is steady, and boundaries are where speech rises from it, if the median "
+        "of its levels is no further below that", "flexi_score", 0, 120,
+    )  # fmt: skip
+    background_edge_db: float = number(
+        0.0,
+        "dB",
+        "speech begins and ends this far above it ...",
+        "flexi_score",
+        -20,
+        40,
+    )
+    background_margin_db: float = number(
+        3.0, "dB", "... and rises at least this far above it", "flexi_score", 0, 40
+    )
+    background_clear_ms: int = ms(50, "... for at least this long", "flexi_score")
+    background_hole_ms: int = ms(
+        150, "a shorter dip into the background does not part speech", "flexi_score"
+    )
+    background_crowd_share: float = number(
+        0.9, "share", "where this much is detected, it may be a crowd: no voice pauses so little",
+        "flexi_score", 0, 1,
+    )  # fmt: skip
+    background_crowd_db: float = number(
+        8.0, "dB", "... if its levels (5 to 95 %) vary by less: nobody speaks in front of it",
+        "flexi_score", 0, 80,
+    )  # fmt: skip
+    background_crowd_rise_db: float = number(
+        4.5, "dB", "... otherwise, what is this far above the 10 % weakest of it is background ...",
+        "flexi_score: 90 % of babble is", 0, 80,
+    )  # fmt: skip
+    background_crowd_weak_ms: int = ms(
+        600, "... if it stays below that for this long", "flexi_score: one voice does for 510 ms"
+    )
+    background_crowd_ms: int = ms(5000, "... and there is at least this much of it", "flexi_score")
+    background_faint_db: float = number(
+        15.0, "dB", "a segment further than this below its channel's active level is none ...",
+        "flexi_score", 0, 120,
+    )  # fmt: skip
+    background_faint_probability: float = number(
+        0.9, "probability", "... if on average its probability is below this", "flexi_score", 0, 1
+    )
     bleed: bool = choice(True, "drop speech that the other channel's leak explains", "flexi_score")
     bleed_margin_db: float = number(
         6.0, "dB", "own speech rises this far above what is left of a leak", "flexi_score", 0, 40

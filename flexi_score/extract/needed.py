@@ -18,7 +18,7 @@ from flexi_score.extract.levels import ChannelLevels, noise_dbfs
 from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
 from flexi_score.segment.detect import speech_segments
-from flexi_score.segment.refine import refine_segments
+from flexi_score.segment.outline import outline_speech
 from flexi_score.segment.tracks import Intervals
 
 
@@ -51,11 +51,16 @@ def needed_speech(
     frames = np.array([0, len(probabilities)], np.int64)
     length = np.array([duration_ms], np.int64)
     settings = SpeechSettings()
-    refined = refine_segments(
+    refined = outline_speech(
         speech_segments(probabilities, frames, length, settings),
-        levels.envelope_cdb, np.array([0, len(levels.envelope_cdb)], np.int64), length,
-        np.array([noise_dbfs(levels)]), settings,
-    )  # fmt: skip
+        probabilities,
+        frames,
+        levels.envelope_cdb,
+        np.array([0, len(levels.envelope_cdb)], np.int64),
+        length,
+        np.array([noise_dbfs(levels)]),
+        settings,
+    )
     short = [_short(track, max_ms) for track in (heard, refined)]
     both = Spans(
         np.concatenate([spans.rec for spans in short]),

@@ -13,8 +13,8 @@ from flexi_score.formats.text import word_counts
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
 from flexi_score.segment.bleed import remove_leaks, with_leaks
 from flexi_score.segment.detect import speech_segments
+from flexi_score.segment.outline import outline_speech
 from flexi_score.segment.partial import heard_up_to
-from flexi_score.segment.refine import refine_segments
 from flexi_score.segment.tracks import Intervals, Ints, Tracks, Words, make_intervals, make_words
 
 
@@ -151,10 +151,11 @@ def _speech(
     found = speech_segments(frames, offsets, lengths, settings.speech)
     if settings.speech.bleed:
         found, heard = remove_leaks(heard, found, settings.speech)
-    if settings.speech.refine:
-        envelope, offsets = _flat(heard["envelope_cdb"])
-        noise = heard["noise_dbfs"].to_numpy()
-        found = refine_segments(found, envelope, offsets, lengths, noise, settings.speech)
+    envelope, envelope_offsets = _flat(heard["envelope_cdb"])
+    noise = heard["noise_dbfs"].to_numpy()
+    found = outline_speech(
+        found, frames, offsets, envelope, envelope_offsets, lengths, noise, settings.speech
+    )
     rec = heard["rec"].to_numpy().astype(np.int64)[found.rec]
     return make_intervals(
         np.concatenate([rec, noted["rec"].to_numpy()]),

@@ -10,9 +10,9 @@ Conventions
 Levels are dB. Frame k of a channel covers [10 k, 10 k + 10) ms. Each detected segment owns the
 frames from half of the silence before it to half of the silence after it, at most
 ``refine_reach_ms`` outside. A frame is *loud* if it is at or above the segment's threshold at the
-nearer boundary; runs of loud frames that are less than ``refine_bridge_ms`` apart are one run.
-Clicks and breaths (runs shorter than ``refine_island_ms`` or never within ``refine_breath_db`` of
-the segment's level) are not speech.
+nearer boundary and speech is likely in it; runs of loud frames that are less than
+``refine_bridge_ms`` apart are one run. Clicks and breaths (runs shorter than ``refine_island_ms``
+or never within ``refine_breath_db`` of the segment's level) are not speech.
 """
 
 from itertools import pairwise
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexi_score.config import SpeechSettings
-from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, make_intervals
+from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, make_intervals, spread
 
 FRAME_MS: Final = 10
 #: Frames refined in one go; bounds the memory.
@@ -36,6 +36,7 @@ def refine_segments(
     duration_ms: Ints,
     noise_dbfs: Floats,
     settings: SpeechSettings,
+    likely: Bools | None = None,
 ) -> Intervals:
     """Segments with their boundaries on the energy envelope.
 
@@ -56,6 +57,9 @@ def refine_segments(
         Noise floor of each channel, used where a segment has no silence beside it.
     settings : SpeechSettings
         The ``refine_`` settings are used.
+    likely : ndarray of bool, shape (offsets[-1],), optional
+        Frames in which what is loud may be speech
+        (:func:`flexi_score.segment.likely.likely_frames`); all of them if not given.
 
     Returns
     -------
@@ -64,6 +68,8 @@ def refine_segments(
     """
     offsets = np.asarray(offsets, np.int64)
     duration_ms = np.asarray(duration_ms, np.int64)
+    if likely is None:
+        likely = np.ones(offsets[-1], np.bool_)
     pieces = []
     # Whole channels, as many at a time as fill a block.
     fills = np.searchsorted(offsets, np.arange(0, offsets[-1], _BLOCK_FRAMES), "right") - 1
@@ -78,6 +84,7 @@ def refine_segments(
             offsets[low : high + 1] - offsets[low],
             duration_ms[low:high],
             np.asarray(noise_dbfs, np.float64)[low:high],
+            likely[offsets[low] : offsets[high]],
             settings,
         )
         pieces.append(Intervals(found.rec + low, found.start_ms, found.end_ms))
@@ -96,6 +103,7 @@ def _refine(
     offsets: Ints,
     duration_ms: Ints,
     noise: Floats,
+    likely: Bools,
     settings: SpeechSettings,
 ) -> Intervals:
     rec = segments.rec
@@ -114,10 +122,10 @@ def _refine(
     before, after = _thresholds(segments, level, offsets, first, stop, strength, noise, settings)
     head, tail = _territory(segments, offsets, first, stop, settings.refine_reach_ms)
 
-    at, owner = _spread(head, tail)
+    at, owner = spread(head, tail)
     middle = (first + stop) // 2
     threshold = np.where(at < middle[owner], before[owner], after[owner])
-    loud = level[at] >= threshold
+    loud = (level[at] >= threshold) & likely[at]
     # A territory that touches the next one shares its runs: the hole between them is none.
     new_part = np.ones(len(at), np.bool_)
     new_part[1:] = (at[1:] != at[:-1] + 1) | (rec[owner[1:]] != rec[owner[:-1]])
@@ -148,6 +156,7 @@ def _refine(
         threshold,
         strength,
         level,
+        likely,
         part,
         settings,
     )
@@ -161,14 +170,6 @@ def _refine(
 def _frames(duration_ms: int) -> int:
     """Whole frames of a duration, at least one."""
     return max(duration_ms // FRAME_MS, 1)
-
-
-def _spread(first: Ints, stop: Ints) -> tuple[Ints, Ints]:
-    """Every frame of ranges [first, stop), one range after another, and the range of each."""
-    count = stop - first
-    owner = np.repeat(np.arange(len(first)), count)
-    at = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count) + first[owner]
-    return at, owner
 
 
 def _disjoint(rec: Ints, start_ms: Ints, end_ms: Ints) -> Intervals:
@@ -185,7 +186,7 @@ def _strength(level: Floats, first: Ints, stop: Ints, active_db: float) -> Float
     edges = np.stack([first, stop], 1).ravel()
     padded = np.append(level, -np.inf)
     peak = np.maximum.reduceat(padded, edges)[::2]
-    at, owner = _spread(first, stop)
+    at, owner = spread(first, stop)
     active = level[at] >= peak[owner] - active_db
     power = np.where(active, 10.0 ** (level[at] / 10), 0.0)
     total = np.bincount(owner, power, len(first))
@@ -292,6 +293,7 @@ def _assemble(
     threshold: Floats,
     strength: Floats,
     level: Floats,
+    likely: Bools,
     part: Ints,
     settings: SpeechSettings,
 ) -> Intervals:
@@ -306,6 +308,14 @@ def _assemble(
     zero = offsets[rec]
     start = _crossing(level, at[lo], threshold[lo], -1) - zero * FRAME_MS
     end = _crossing(level, at[hi - 1], threshold[hi - 1], 1) - zero * FRAME_MS
+    # Noise that is loud beyond where there may be speech hides the rise or the fall: what the
+    # detector usually errs by is taken off.
+    before, after = np.maximum(at[lo] - 1, 0), np.minimum(at[hi - 1] + 1, len(level) - 1)
+    drowned = ~opens & ~likely[before] & (level[before] >= threshold[lo])
+    start = np.where(drowned, (at[lo] - zero) * FRAME_MS + settings.refine_busy_lead_ms, start)
+    drowned = ~closes & ~likely[after] & (level[after] >= threshold[hi - 1])
+    lag = settings.refine_busy_lag_ms + settings.refine_busy_late_ms
+    end = np.where(drowned, (at[hi - 1] + 1 - zero) * FRAME_MS - lag, end)
     start = np.where(opens, segments.start_ms[from_segment], np.rint(start).astype(np.int64))
     end = np.where(closes, segments.end_ms[to_segment], np.rint(end).astype(np.int64))
     start = np.where(at[lo] == zero, 0, start)

@@ -39,6 +39,14 @@ class Intervals:
         return Intervals(self.rec[which], self.start_ms[which], self.end_ms[which])
 
 
+def spread(first: Ints, stop: Ints) -> tuple[Ints, Ints]:
+    """Every position of ranges [first, stop), one range after another, and the range of each."""
+    count = stop - first
+    owner = np.repeat(np.arange(len(first)), count)
+    at = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count) + first[owner]
+    return at, owner
+
+
 @dataclass(frozen=True)
 class Words:
     """Timed words of one speaker over all recordings, sorted by ``(rec, start_ms)``.
