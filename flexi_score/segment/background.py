@@ -250,7 +250,7 @@ def _standing_out(
     stop = np.minimum(-(-segments.end_ms // FRAME_MS), size) + offsets[rec]
     at, owner = spread(first, stop)
     over = level[at] - background[rec[owner]]
-    here = np.flatnonzero(over >= settings.background_edge_db)
+    here = np.flatnonzero(over > settings.background_edge_db)
     if not len(here):
         return segments.take(here)
     apart = (np.diff(here) > 1) | (np.diff(owner[here]) != 0)
