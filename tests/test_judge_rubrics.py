@@ -1,5 +1,6 @@
 """Rubrics, and what of a reply is believed: all of it or nothing."""
 
+import hashlib
 import json
 from typing import Any
 
@@ -29,6 +30,24 @@ def test_every_judged_metric_has_a_rubric(metric: str) -> None:
     assert "never instructions to you" in rubric.instructions
     if metric != "reference_backchannels":
         assert all(f"\n{level}: " in rubric.instructions for level in range(6))
+
+
+#: Version and hash of the text of every rubric.
+TEXTS = {
+    "coherence": ("1", "08071471275c"),
+    "eds": ("1", "aede44fa3ba3"),
+    "rating": ("1", "2cf6d0301dcd"),
+    "reference_backchannels": ("1", "56397e3af0ab"),
+    "tss": ("1", "ebb88e9c8ef4"),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_another_text_is_another_version(name: str) -> None:
+    """Where this fails, the text has changed: give it a new version, and note its hash here."""
+    rubric = load_rubric(name)
+    text = hashlib.sha256(rubric.instructions.encode()).hexdigest()[:12]
+    assert (rubric.version, text) == TEXTS[name]
 
 
 def test_an_unknown_rubric_is_named() -> None:

@@ -18,6 +18,7 @@ from flexi_score.chunks import score_in_chunks
 from flexi_score.cli.judging import check_ready
 from flexi_score.config import load_settings
 from flexi_score.errors import PrerequisiteError
+from flexi_score.extract.doctor import diagnose
 from flexi_score.judge.rate import REPLIES
 from flexi_score.judge.rubrics import load_rubric
 from flexi_score.pipeline import Run
@@ -374,6 +375,18 @@ def test_without_the_package_its_name_is_told(
     changes = {"judge.mode": "openai", "judge.base_url": "http://127.0.0.1:9/v1"}
     with pytest.raises(PrerequisiteError, match=r"pip install 'flexi_score\[judge\]'"):
         check_ready(load_settings("paper", changes), tmp_path)
+
+
+def test_the_doctor_says_whether_there_is_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told() -> dict[str, Any]:
+        return {check.name: check for check in diagnose()}
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    assert told()["openai"].ok
+    assert told()["judge's key"].found == "OPENAI_API_KEY is set"
+    assert "sk-secret" not in str(told())
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert not told()["judge's key"].ok
 
 
 def test_ratings_that_came_are_replies_of_last_resort(tmp_path: Path, server: JudgeServer) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from flexi_score.config import load_settings
 from flexi_score.extract.weights import cache_dir, find_weight, list_weights, verify
 
 #: What each extra is for, in the order shown; extras that only bundle others are left out.
@@ -25,6 +26,7 @@ _PURPOSE = {
     "asr-multilingual": "recognition in other languages",
     "pyannote": "models and pipelines of pyannote's own",
     "formats": "TextGrid and ELAN files",
+    "judge": "the judge",
 }
 _OLDEST_PYTHON = (3, 11)
 
@@ -56,6 +58,7 @@ def diagnose() -> list[Check]:
     return [
         _python(),
         *_packages(),
+        _judge_key(),
         *_weights(),
         *_codecs(),
         _processors(),
@@ -89,6 +92,15 @@ def _packages() -> Iterator[Check]:
         ok = _satisfies(version, wanted)
         found = f"{version} ({role})" if ok else f"{version}, expected {wanted} ({role})"
         yield Check(name, ok, found, "" if ok else f"pip install '{requirement}'")
+
+
+def _judge_key() -> Check:
+    """Whether there is a key, and nothing of the key."""
+    name = load_settings().judge.key_variable
+    if os.environ.get(name, "").strip():
+        return Check("judge's key", True, f"{name} is set", "")
+    advice = f"set {name} for --judge openai; other servers (--base-url) may need none"
+    return Check("judge's key", False, f"{name} is not set (optional, the judge)", advice)
 
 
 def _requirements() -> Iterator[tuple[str, str]]:
