@@ -346,6 +346,12 @@ def test_what_is_missing_is_listed_and_money_is_not_overspent(
     assert missing.returncode == 0, missing.stderr
     assert "judge: not kept: no reply is kept; ask with --judge openai: " in missing.stderr
     assert "calm_model_interrupt_1 eds" in missing.stderr
+    # The release replays by itself: nobody has asked for a list.
+    silent = cli("score", tmp_path / "run" / "archive", "--profile", "release", "--asr", "none",
+                 "--out", tmp_path / "release")  # fmt: skip
+    assert silent.returncode == 0, silent.stderr
+    assert silent.stderr.startswith("judge: ")
+    assert len(silent.stderr.splitlines()) == 1
     scores = pl.read_parquet(tmp_path / "run" / "scores.parquet")
     eds = scores.filter(pl.col("metric") == "eds")
     assert eds["status"].unique().to_list() == ["excluded"]

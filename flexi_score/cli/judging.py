@@ -130,19 +130,27 @@ def print_estimate(archive: Path, settings: Any, wanted: Any = None) -> None:
         print(f"{'not asked':<10} {line}")
 
 
-def tell_unrated(ratings: Any, unasked: Any) -> bool:
-    """Name on stderr what has no rating, and why; return whether any failed."""
+def tell_unrated(ratings: Any, unasked: Any, *, listed: bool) -> bool:
+    """Name on stderr what has no rating, and why; return whether any failed.
+
+    Not ``listed`` (nobody has asked for a judge, it is the profile that replays): in one line.
+    """
     import polars as pl
 
-    for status, title in (
-        ("missing", "not kept"), ("pending", "pending"), ("failed", "not rated"),
+    missing = ratings.filter(pl.col("status") == "missing")
+    if not listed:
+        if number := len(missing) + len(unasked):
+            print(f"judge: {number} ratings are not there: --judge replay lists them, "
+                  "--judge openai asks for them", file=sys.stderr)  # fmt: skip
+        missing, unasked = missing.clear(), unasked.clear()
+    pending, failed = (ratings.filter(pl.col("status") == name) for name in ("pending", "failed"))
+    for table, why, title in (
+        (missing, "problem", "not kept"), (pending, "problem", "pending"),
+        (failed, "problem", "not rated"), (unasked, "reason", "not asked"),
     ):  # fmt: skip
-        some = ratings.filter(pl.col("status") == status)
-        for line in _counted(some, "problem"):
+        for line in _counted(table, why):
             print(f"judge: {title}: {line}", file=sys.stderr)
-    for line in _counted(unasked, "reason"):
-        print(f"judge: not asked: {line}", file=sys.stderr)
-    return bool((ratings["status"] == "failed").any())
+    return bool(len(failed))
 
 
 def _counted(table: Any, why: str) -> list[str]:
@@ -155,6 +163,7 @@ def _counted(table: Any, why: str) -> list[str]:
     lines = []
     for (reason,), part in named.group_by(why, maintain_order=True):
         names = part["name"].head(_NAMED).to_list()
-        more = [f"and {len(part) - _NAMED} more"] if len(part) > _NAMED else []
+        left = len(part) - _NAMED
+        more = [f"and {left} more (scores.parquet names all)"] if left > 0 else []
         lines.append(f"{reason}: {', '.join([*names, *more])}")
     return lines

@@ -104,7 +104,7 @@ def score(
                 source, target, settings=settings, workers=cores(), judging=asking.advance
             )
         _show(many, target)
-        unrated = tell_unrated(many.unrated, many.unasked)
+        unrated = tell_unrated(many.unrated, many.unasked, listed=judge is not None)
         return SOME_FAILED if unrated or len(many.failures) else OK
     if store.is_archive(source):
         with JudgeProgress(quiet) as asking:
@@ -118,7 +118,7 @@ def score(
             )  # fmt: skip
     pipeline.write(run, target)
     _show(run, target)
-    unrated = tell_unrated(run.ratings, run.unasked)
+    unrated = tell_unrated(run.ratings, run.unasked, listed=judge is not None)
     return SOME_FAILED if unrated or len(run.failures) else OK
 
 
