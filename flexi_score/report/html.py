@@ -299,7 +299,7 @@ def _read_first(
     found: list[tuple[str, str, str]] = []
     lost = failures["recording"].n_unique()
     if lost:
-        text = f"{_many(lost, 'recording')} could not be used; they count as failed."
+        text = f"{_many(lost, 'recording')} could not be used; counted as failed."
         found.append(("bad", text, "failures"))
     if health is not None:
         worst = {
@@ -331,7 +331,7 @@ def _read_first(
     if len(thin):
         share = "Every value rests" if len(thin) == len(counted) else f"{len(thin)} values rest"
         text = f"{share} on fewer than {settings.summary.few} recordings ({FEW})."
-        found.append(("note", text, "results"))
+        found.append(("info", text, "results"))
     return found
 
 

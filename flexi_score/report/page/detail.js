@@ -1,5 +1,6 @@
 // A recording, opened: its timeline, the rule behind each score, what was said, and everything else.
 let opened = null;
+const MOST_SCORES = 8;
 const LEGEND = [["ipu", "user speaks", "u"], ["ipu", "model speaks", "m"], ["turn", "turn"],
   ["gap", "gap"], ["overlap", "overlap"], ["pause", "pause"], ["backchannel", "backchannel"],
   ["won", "interruption, takes the floor"], ["lost", "interruption, does not"],
@@ -19,6 +20,7 @@ const scoreList = (r, detail, timeline) => {
     groups.get(key).push(score);
   }
   const list = make("div", {class: "scores"});
+  const rest = make("details", {class: "block"}, make("summary", {}, make("h3", {text: "Further measures"})));
   for (const [why, scores] of groups) {
     const values = make("div", {class: "values"}, ...scores.map((score) => {
       const metric = score.m === null ? null : index.metrics[score.m];
@@ -35,9 +37,11 @@ const scoreList = (r, detail, timeline) => {
       moment(timeline, first.v === null ? null : first.t, "decided at"),
       closest ? make("span", {class: Math.abs(closest.g) <= index.near ? "warned" : "",
         text: `threshold ${Math.abs(closest.g) < 0.1 ? (Math.abs(closest.g) * 1000).toFixed(0) + " ms" : Math.abs(closest.g).toFixed(2) + " s"} away`}) : null,
-      origin ? make("span", {text: origin === "annotation" ? "moment as annotated" : `moment ${origin}`}) : null);
-    list.append(make("div", {class: "score"}, values, why ? make("p", {class: "rule", text: why}) : null, facts));
+      origin && first.f !== null ? make("span", {text: origin === "annotation" ? "moment as annotated" : `moment ${origin}`}) : null);
+    const into = list.childElementCount < MOST_SCORES ? list : rest;
+    into.append(make("div", {class: "score"}, values, why ? make("p", {class: "rule", text: why}) : null, facts));
   }
+  if (rest.childElementCount > 1) list.append(rest);
   return list;
 };
 

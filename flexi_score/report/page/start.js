@@ -14,15 +14,23 @@ const prepareTheme = () => {
 
 const prepareSections = () => {
   const links = new Map([...document.querySelectorAll(".sections a")].map((link) => [link.hash.slice(1), link]));
-  const watch = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (!entry.isIntersecting) continue;
-      for (const link of links.values()) link.removeAttribute("aria-current");
-      const link = links.get(entry.target.id);
-      if (link) link.setAttribute("aria-current", "true");
+  const sections = [...document.querySelectorAll("main > section")].filter((section) => links.has(section.id));
+  let waiting = false;
+  const mark = () => {
+    waiting = false;
+    const above = sections.filter((section) => section.getBoundingClientRect().top < innerHeight * 0.3);
+    const here = above.at(-1) || sections[0];
+    for (const [id, link] of links) {
+      if (here && id === here.id) {
+        if (!link.hasAttribute("aria-current")) link.parentElement.scrollLeft = link.offsetLeft - 60;
+        link.setAttribute("aria-current", "true");
+      } else link.removeAttribute("aria-current");
     }
-  }, {rootMargin: "-64px 0px -70% 0px"});
-  for (const section of document.querySelectorAll("main > section")) watch.observe(section);
+  };
+  addEventListener("scroll", () => {
+    if (!waiting) { waiting = true; requestAnimationFrame(mark); }
+  }, {passive: true});
+  mark();
 };
 
 const openFromAddress = () => {

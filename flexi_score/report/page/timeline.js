@@ -138,8 +138,9 @@ const createTimeline = (r, detail) => {
   const tools = make("div", {class: "transport"}, playing,
     make("span", {class: "time"}, now, make("span", {class: "soft", text: ` / ${clock(detail.duration)} s`})), speed,
     make("span", {class: "space"}),
-    button("−", "Zoom out", () => zoom(1 / 0.6), "Zoom out (−)"), button("+", "Zoom in", () => zoom(0.6), "Zoom in (+)"),
-    button("All", "Show all of it", () => { view.fit(); draw(); }, "Show all of it (0)"));
+    make("span", {class: "zooms"}, button("−", "Zoom out", () => zoom(1 / 0.6), "Zoom out (−)"),
+      button("+", "Zoom in", () => zoom(0.6), "Zoom in (+)"),
+      button("All", "Show all of it", () => { view.fit(); draw(); }, "Show all of it (0)")));
   return {
     tools, stage, readout, problem, player, keys, draw,
     seek: (time) => { player.seek(time); reveal(); },
