@@ -28,7 +28,7 @@ from flexi_score.runs import read_run
 from flexi_score.schema import FAILURES, SCORES
 
 PAPER = profile_metrics("paper")
-NASTY = ["</text><script>x", "$\\frac$", "a/../../b", "\u05d0\u05d1\u202e", "A", "a", "%&#_{}~^\\"]
+NASTY = ["</text><script>x", "$\\frac$/../../b", "\u05d0\u05d1\u202e", "A", "a", "%&#_{}~^\\"]
 
 
 def made_run(folder, names=("one", "two"), seed=0):
@@ -65,8 +65,7 @@ def test_every_plot_and_a_timeline_of_each_scenario_are_written(nasty_figures) -
     assert {"systems.svg", "outcomes.svg", "margins.svg", "tables.tex", "captions.txt"} <= set(
         names
     )
-    # Seven systems in three scenarios.
-    assert sum(name.startswith("timeline_") for name in names) == 21
+    assert sum(name.startswith("timeline_") for name in names) == 3 * len(NASTY)
     for path in written:
         assert path.parent == out
         if path.suffix == ".svg":
@@ -86,11 +85,18 @@ def test_every_plot_and_a_timeline_of_each_scenario_are_written(nasty_figures) -
 def test_the_same_run_gives_the_same_files(nasty_run, nasty_figures, tmp_path) -> None:
     _, written = nasty_figures
     chosen = ["A turn_taking"]
-    again = write_figures(nasty_run, tmp_path, formats=["svg", "pdf", "png"], recordings=chosen)
+    again = write_figures(nasty_run, tmp_path, formats=["svg"], recordings=chosen)
     before = {path.name: path.read_bytes() for path in written}
+    assert [path.name for path in again if path.name.startswith("timeline_")] == [
+        "timeline_A_turn_taking.svg"
+    ]
     for path in again:
-        if path.suffix == ".svg":
-            assert before[path.name] == path.read_bytes()
+        assert path.name == "captions.txt" or before[path.name] == path.read_bytes()
+
+
+def test_every_format_is_written_and_can_be_opened(tmp_path) -> None:
+    run = made_run(tmp_path / "run", ["A"])
+    again = write_figures(run, tmp_path, recordings=["A turn_taking"])
     timelines = [path.name for path in again if path.name.startswith("timeline_")]
     assert timelines == [f"timeline_A_turn_taking.{kind}" for kind in ("svg", "pdf", "png")]
     assert (tmp_path / timelines[1]).read_bytes().startswith(b"%PDF-")
@@ -173,7 +179,7 @@ def test_strips_are_the_recording(duration) -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_timelines_of_any_recording_can_be_drawn(seed) -> None:
     rng = np.random.default_rng(seed)
     one = random_dialogue(

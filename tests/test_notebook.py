@@ -65,17 +65,17 @@ def parse(html: str) -> _Page:
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
-    return made_run(tmp_path_factory.mktemp("notebook") / "<b>run", NASTY)
+    return made_run(tmp_path_factory.mktemp("notebook") / "<b>run", NASTY[:3])
 
 
 def test_a_run_shows_the_papers_tables(run_folder) -> None:
     stored = read_run(run_folder)
     page = parse(stored._repr_html_())
     assert "flexi_score: <b>run" in page.text
-    for name in NASTY:
+    for name in NASTY[:3]:
         assert name.replace("\u202e", " ").strip() in page.text
     assert "Turn-taking and pause handling" in page.text
-    assert any("21 recordings scored, 0 failed" in text for text in page.text)
+    assert any("9 recordings scored, 0 failed" in text for text in page.text)
     assert "details" in page.tags
 
 
@@ -93,7 +93,7 @@ def test_comparisons_and_summaries_can_be_shown(run_folder) -> None:
     metrics = profile_metrics("paper")
     compared = compare_systems(stored.scores, metrics, stored.settings.summary)
     page = parse(show_comparison(compared, metrics)._repr_html_())
-    assert sum(" against " in text for text in page.text) >= 6
+    assert sum(" against " in text for text in page.text) == 3
     assert "Verdict" in page.text
     assert parse(show_summary(stored.summary, metrics)._repr_html_()).tags.count("table") >= 3
 

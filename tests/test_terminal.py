@@ -12,8 +12,10 @@ from rich.console import Console
 from test_figures import made_run
 
 from flexi_score.config import setting_names
+from flexi_score.metrics import profile_metrics
 from flexi_score.report.tables import Column, Table
-from flexi_score.report.terminal import rich_table
+from flexi_score.report.terminal import print_summary, rich_table
+from flexi_score.runs import read_run
 
 NAMES = ["a-system-with-a-long-name-v2", "another-one", "語音模型", "x" * 60]
 
@@ -35,9 +37,16 @@ def run_folder(tmp_path_factory):
     return made_run(tmp_path_factory.mktemp("terminal") / "run", NAMES)
 
 
-@pytest.mark.parametrize("verb", ["report", "compare"])
-def test_names_are_whole_in_a_pipe(run_folder, verb) -> None:
-    shown = run_piped(verb, run_folder)
+def summary_of(run_folder) -> str:
+    run = read_run(run_folder)
+    console = Console(file=StringIO(), width=80)
+    print_summary(console, run.summary, profile_metrics("paper"), run.failures)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("show", [summary_of, lambda run: run_piped("compare", run)])
+def test_names_are_whole_in_a_pipe(run_folder, show) -> None:
+    shown = show(run_folder)
     for name in NAMES[:3]:
         assert name in shown
     assert "…" not in shown

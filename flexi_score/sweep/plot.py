@@ -9,21 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from flexi_score.metrics.registry import Metric
+from flexi_score.report.plots.draw import new_figure, panel, rules, write, x_axis
 from flexi_score.report.plots.legend import draw_legend, legend_lines
-from flexi_score.report.plots.style import (
-    LEFT,
-    SMALL,
-    SOFT,
-    WIDTH,
-    drawing,
-    look,
-    new_figure,
-    panel,
-    rules,
-    text_width,
-    write,
-    x_axis,
-)
+from flexi_score.report.plots.style import LEFT, SMALL, SOFT, WIDTH, drawing, look, text_width
 from flexi_score.report.plots.svg import svg_text
 from flexi_score.sweep.effects import main_effects
 

@@ -14,23 +14,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
-from flexi_score.report.plots.style import (
-    COLOURS,
-    FAINT,
-    INK,
-    RULE,
-    SMALL,
-    SOFT,
-    bars,
-    drawing,
-    labels,
-    legend,
-    new_figure,
-    panel,
-    rules,
-    write,
-    x_axis,
-)
+from flexi_score.report.plots.draw import bars, legend, new_figure, panel, rules, write, x_axis
+from flexi_score.report.plots.style import COLOURS, FAINT, INK, RULE, SMALL, SOFT, drawing, labels
 from flexi_score.report.plots.svg import svg_text
 
 if TYPE_CHECKING:

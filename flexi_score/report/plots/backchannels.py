@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import polars as pl
 
+from flexi_score.report.plots.draw import bars, dots, new_figure, panel, rules, write, x_axis
 from flexi_score.report.plots.kinds import (
     MOST_SYSTEMS,
     Drawing,
@@ -29,15 +30,8 @@ from flexi_score.report.plots.style import (
     SMALL,
     SOFT,
     WIDTH,
-    bars,
-    dots,
     labels,
     look,
-    new_figure,
-    panel,
-    rules,
-    write,
-    x_axis,
 )
 
 if TYPE_CHECKING:

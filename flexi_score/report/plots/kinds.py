@@ -143,7 +143,7 @@ def nice_ticks(low: float, high: float, most: int = 7) -> list[float]:
     """Round numbers from ``low`` to ``high``."""
     step = nice_step(high - low, most)
     first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
-    return [float(round(number * step, 10)) + 0.0 for number in np.arange(first, last + 1)]
+    return [round(float(number) * step, 10) + 0.0 for number in np.arange(first, last + 1)]
 
 
 def by_key(summary: pl.DataFrame) -> Mapping[tuple[str, str, str], dict[str, Any]]:

@@ -10,6 +10,16 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.conversation import HUMAN_REFERENCE
+from flexi_score.report.plots.draw import (
+    bars,
+    dots,
+    legend,
+    new_figure,
+    panel,
+    rules,
+    write,
+    x_axis,
+)
 from flexi_score.report.plots.kinds import (
     MOST_DOTS,
     MOST_SYSTEMS,
@@ -35,16 +45,8 @@ from flexi_score.report.plots.style import (
     SMALL,
     SOFT,
     WIDTH,
-    bars,
-    dots,
     labels,
-    legend,
     look,
-    new_figure,
-    panel,
-    rules,
-    write,
-    x_axis,
 )
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from flexi_score.report.plots.style import LEFT, SMALL, WIDTH, labels, look, text_width, write
+from flexi_score.report.plots.draw import write
+from flexi_score.report.plots.style import LEFT, SMALL, WIDTH, labels, look, text_width
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,6 +10,16 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.registry import Metric
+from flexi_score.report.plots.draw import (
+    bars,
+    dots,
+    legend,
+    new_figure,
+    panel,
+    rules,
+    write,
+    x_axis,
+)
 from flexi_score.report.plots.kinds import (
     MOST_DOTS,
     MOST_SYSTEMS,
@@ -21,23 +31,7 @@ from flexi_score.report.plots.kinds import (
     thinned,
 )
 from flexi_score.report.plots.legend import draw_legend, legend_lines
-from flexi_score.report.plots.style import (
-    ERROR,
-    FAINT,
-    RIGHT,
-    SMALL,
-    SOFT,
-    WIDTH,
-    bars,
-    dots,
-    legend,
-    look,
-    new_figure,
-    panel,
-    rules,
-    write,
-    x_axis,
-)
+from flexi_score.report.plots.style import ERROR, FAINT, RIGHT, SMALL, SOFT, WIDTH, look
 from flexi_score.report.tables import scenario_title
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,6 +10,7 @@ import polars as pl
 
 from flexi_score.metrics.conversation import HUMAN_REFERENCE
 from flexi_score.metrics.registry import Metric
+from flexi_score.report.plots.draw import dots, new_figure, panel, rules, write, x_axis
 from flexi_score.report.plots.kinds import (
     MOST_SYSTEMS,
     Drawing,
@@ -18,20 +20,7 @@ from flexi_score.report.plots.kinds import (
     systems_of,
 )
 from flexi_score.report.plots.legend import draw_legend, legend_lines
-from flexi_score.report.plots.style import (
-    HUMAN,
-    LEFT,
-    SMALL,
-    SOFT,
-    WIDTH,
-    dots,
-    look,
-    new_figure,
-    panel,
-    rules,
-    write,
-    x_axis,
-)
+from flexi_score.report.plots.style import HUMAN, LEFT, SMALL, SOFT, WIDTH, look
 from flexi_score.report.tables import ARROWS, PAPER_TABLES, scenario_title
 from flexi_score.schema import SCENARIOS
 
@@ -105,7 +94,7 @@ def shown_metrics(summary: pl.DataFrame, metrics: Sequence[Metric]) -> list[Row]
         keys = list(known)
     places: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for (system, scenario, name), row in by_key(summary).items():
-        if row["value"] is not None and row["value"] == row["value"]:
+        if _known(row["value"]):
             places.setdefault((scenario, name), {})[system] = row
     units = {unit for units, _, _ in _AXES for unit in units}
     further = _FURTHER if len(systems_of(summary)) <= _MANY else ()
@@ -170,10 +159,8 @@ def _group(
             if system in found:
                 shift = (number - (len(systems) - 1) / 2) * _step(systems) / row_height
                 row = found[system]
-                ends_of = [
-                    row["value"] if row[k] is None else row[k] for k in ("ci_low", "ci_high")
-                ]
-                points.setdefault(number, []).append((row["value"], place + shift, *ends_of))
+                a, b = (row[k] if _known(row[k]) else row["value"] for k in ("ci_low", "ci_high"))
+                points.setdefault(number, []).append((row["value"], place + shift, a, b))
     for number, cells in points.items():
         seen = look(number)
         rules(axes, [[(a, y), (b, y)] for _, y, a, b in cells if b > a], seen.colour, 1.4)
@@ -186,6 +173,10 @@ def _group(
         )
 
 
+def _known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
 def _step(systems: Sequence[str]) -> float:
     return _STEP if len(systems) <= _MANY else _CLOSE
 
@@ -196,7 +187,7 @@ def _range(rows: Sequence[Row], systems: Sequence[str]) -> tuple[float, float]:
         for metric, found in rows
         for system, row in found.items()
         for key in ("value", "ci_low", "ci_high")
-        if row[key] is not None and system in systems
+        if _known(row[key]) and system in systems
     ]
     bands = [HUMAN_REFERENCE[m.name] for m, _ in rows if m.name in HUMAN_REFERENCE]
     values += [end for band in bands for end in (band.low, band.high)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from flexi_score.metrics.registry import Metric
+from flexi_score.report.plots.draw import bars, legend, new_figure, panel, rules, write, x_axis
 from flexi_score.report.plots.kinds import MOST_SYSTEMS, Drawing, left_out
 from flexi_score.report.plots.style import (
     LEFT,
@@ -21,15 +22,8 @@ from flexi_score.report.plots.style import (
     SMALL,
     SOFT,
     WIDTH,
-    bars,
     labels,
-    legend,
-    new_figure,
-    panel,
-    rules,
     text_width,
-    write,
-    x_axis,
 )
 from flexi_score.report.tables import ARROWS, scenario_title
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.metrics.registry import Metric
+from flexi_score.report.plots.draw import bars, legend, new_figure, panel, rules, write, x_axis
 from flexi_score.report.plots.kinds import (
     MOST_SYSTEMS,
     Drawing,
@@ -27,15 +28,8 @@ from flexi_score.report.plots.style import (
     SMALL,
     SOFT,
     WIDTH,
-    bars,
     labels,
-    legend,
-    new_figure,
-    panel,
-    rules,
     text_width,
-    write,
-    x_axis,
 )
 from flexi_score.report.tables import scenario_title
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexi_score.archive import ENVELOPE_MS
+from flexi_score.report.plots.draw import bars, legend, new_figure, panel, rules, write
 from flexi_score.report.plots.kinds import nice_step
 from flexi_score.report.plots.style import (
     BOTH,
@@ -28,14 +29,8 @@ from flexi_score.report.plots.style import (
     SMALL,
     SOFT,
     USER,
-    bars,
     label,
-    legend,
-    new_figure,
-    panel,
-    rules,
     text_width,
-    write,
 )
 from flexi_score.report.tables import plain, scenario_title
 from flexi_score.report.timeline import REFERENCES
