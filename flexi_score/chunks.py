@@ -8,10 +8,9 @@ first, because pause_handling needs the mean latency of all of them.
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -40,6 +39,7 @@ from flexi_score.metrics import mean_latencies, profile_metrics, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.metrics.registry import Metric
 from flexi_score.pipeline import prepare
+from flexi_score.processes import table_workers
 from flexi_score.provenance import health_counts, model_facts, run_info
 from flexi_score.report.html import MAX_TIMELINES
 from flexi_score.report.listing import closest_first
@@ -240,21 +240,14 @@ def _within(settings: Settings, spent: float) -> Settings:
     return settings.model_copy(update={"judge": left})
 
 
-class _mapper:
+@contextmanager
+def _mapper(workers: int) -> Iterator[Callable[[Callable[[_Job], int], list[_Job]], Iterator[int]]]:
     """Maps a function over jobs, here or in processes of their own."""
-
-    def __init__(self, workers: int) -> None:
-        self._pool = None
-        if workers > 1:
-            # Spawned, not forked: polars' threads do not survive a fork.
-            self._pool = ProcessPoolExecutor(workers, get_context("spawn"))
-
-    def __enter__(self) -> Callable[[Callable[[_Job], int], Sequence[_Job]], Iterator[int]]:
-        return map if self._pool is None else self._pool.map
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+    if workers > 1:
+        with table_workers(workers) as pool:
+            yield pool.map
+    else:
+        yield map
 
 
 def _ask_chunk(job: _Job) -> int:

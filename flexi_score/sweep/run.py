@@ -7,13 +7,9 @@ in such an order that the expensive stages change least, and what did not change
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +19,7 @@ from flexi_score import archive as store
 from flexi_score.config import Settings, signature
 from flexi_score.metrics import profile_metrics
 from flexi_score.metrics.registry import Metric
+from flexi_score.processes import table_workers
 from flexi_score.report.write import write_whole
 from flexi_score.sweep.effects import flips, sensitivity
 from flexi_score.sweep.grid import in_force, resolve
@@ -213,23 +210,8 @@ def _run(
 
         yield score_share(jobs[0], tell)
         return
-    # Spawned, not forked: polars' threads do not survive a fork.
-    with _one_thread_each(), ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with table_workers(workers) as pool:
         yield from pool.map(score_share, jobs)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Processes that start within it use one thread of polars: there is one a core already."""
-    before = os.environ.get("POLARS_MAX_THREADS")
-    os.environ["POLARS_MAX_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["POLARS_MAX_THREADS"]
-        else:
-            os.environ["POLARS_MAX_THREADS"] = before
 
 
 def _ordered(table: pl.DataFrame, metrics: Sequence[Metric], names: list[str]) -> pl.DataFrame:
