@@ -18,6 +18,7 @@ import polars as pl
 
 from flexi_score import archive as store
 from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, with_failures
+from flexi_score.aggregate.agreement import MARKED
 from flexi_score.aggregate.pooled import add_quantiles
 from flexi_score.asked import CHUNK, parts_of, questions_of
 from flexi_score.config import Settings, load_settings
@@ -319,7 +320,9 @@ def _put_together(
     summary = add_quantiles(summary, events, settings.summary, sessions)
     ratings, unasked = _kept(place, "ratings", RATINGS), _kept(place, "unasked", UNASKED).collect()
     unrated = ratings.filter(pl.col("status").is_in(["missing", "pending", "failed"])).collect()
-    told = ratings.select(pl.exclude("question", "reply", "reason")).collect()
+    # Of the questions, which are long, only those whose words are counted.
+    asked = pl.when(pl.col("metric") == MARKED).then("question").alias("question")
+    told = ratings.select(pl.exclude("question", "reply", "reason"), asked).collect()
     info = run_info(settings, recordings, failures, {**facts, **judge_facts(told, settings)})
     info |= health_counts(health, refused) | judge_info(told, len(unasked), settings)
     info["notes"] += judge_notes(info)
