@@ -12,6 +12,8 @@ from pathlib import Path
 
 from flexi_score import archive as store
 from flexi_score.errors import ArchiveError, InputError
+from flexi_score.judge.gather import gather_replies, keep_replies
+from flexi_score.judge.store import FILE
 
 
 def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
@@ -27,12 +29,14 @@ def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
     Returns
     -------
     int
-        How many parts were added; those that it had already are not counted.
+        How many parts were added; those that it had already are not counted. What judges have
+        replied is added as well.
 
     Raises
     ------
     InputError
-        If there is nothing to merge, or an archive is to be merged into itself.
+        If there is nothing to merge, an archive is to be merged into itself, or questions of one
+        wait in a batch.
     ArchiveError
         Naming every damaged part; nothing is then merged. Or if nothing can be written.
     """
@@ -46,6 +50,7 @@ def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
     if damaged:
         told = "\n".join(store.explain_damage(part) for part in damaged)
         raise ArchiveError(f"{told}\nnothing was merged")
+    replies = gather_replies(source / FILE for source in sources)
     target = store.open_archive(into, create=True)
     added = 0
     # As in an extraction, artefacts come before the recordings that refer to them.
@@ -53,6 +58,7 @@ def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
         for source in sources:
             for part in sorted((source / table).glob("*.parquet")):
                 added += _add(part, target / table)
+    keep_replies(replies, target / FILE)
     return added
 
 

@@ -17,14 +17,18 @@ from flexi_score.asked import find_questions
 from flexi_score.chunks import score_in_chunks
 from flexi_score.cli.judging import check_ready
 from flexi_score.config import load_settings
-from flexi_score.errors import PrerequisiteError
+from flexi_score.errors import InputError, PrerequisiteError
 from flexi_score.extract.doctor import diagnose
 from flexi_score.judge.rate import REPLIES
 from flexi_score.judge.rubrics import load_rubric
+from flexi_score.judge.store import FILE, Store
+from flexi_score.merge import merge_archives
 from flexi_score.pipeline import Run
 from flexi_score.schema import RATINGS
 
 pytest.importorskip("openai")
+
+assert REPLIES == FILE
 
 JUDGED = ("tss", "eds", "coherence", "jsd")
 HOSTILE = (
@@ -472,6 +476,30 @@ def test_chunks_are_judged_as_the_whole(
     ratings = pl.read_parquet(tmp_path / "many" / "ratings.parquet")
     order = ["recording", "metric", "repeat"]
     assert_frame_equal(ratings.sort(order), whole.ratings.sort(order))
+
+
+def test_merged_archives_have_the_replies_of_all(
+    manifest: Path, tmp_path: Path, server: JudgeServer
+) -> None:
+    rows, whole = read_jsonl(manifest), tmp_path / "whole"
+    for number, name in enumerate(("a", "b")):
+        part = write_jsonl(manifest.with_name(f"{name}.jsonl"), rows[number::2])
+        score(part, "openai", server, archive=tmp_path / name)
+    for _ in range(2):  # the second time, it has everything
+        merge_archives([tmp_path / "a", tmp_path / "b"], whole)
+    merged = score(whole, "replay")
+    assert (merged.ratings["status"] == "rated").all()
+    assert len(merged.ratings) == len(server.calls) == 11
+    with Store(whole / REPLIES, write=False) as kept:
+        assert kept.rows("SELECT count(*) FROM received", []) == [(11,)]
+
+
+def test_archives_whose_questions_wait_are_not_merged(manifest: Path, tmp_path: Path) -> None:
+    with JudgeServer(batch_polls=9) as server:
+        score(manifest, "openai-batch", server, archive=tmp_path / "a")
+    with pytest.raises(InputError, match="11 questions wait in a batch; collect them first"):
+        merge_archives([tmp_path / "a"], tmp_path / "whole")
+    assert not (tmp_path / "whole").exists()
 
 
 @pytest.mark.parametrize("in_chunks", [False, True])
