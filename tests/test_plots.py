@@ -19,7 +19,7 @@ from flexi_score.report.plots.backchannels import positions
 from flexi_score.report.plots.kinds import MOST_STEPS, distribution, nice_ticks, thinned
 from flexi_score.report.plots.latency import offset_values
 from flexi_score.report.plots.margins import margins, within
-from flexi_score.report.plots.outcomes import outcome_counts
+from flexi_score.report.plots.outcomes import OUTCOMES, outcome_counts, outcome_plots
 from flexi_score.report.plots.ratings import rating_counts
 from flexi_score.report.plots.style import NAME, VARIABLES, drawing, label, labels, look
 from flexi_score.report.plots.svg import save_figure, svg_text
@@ -432,3 +432,56 @@ def test_nothing_is_said_where_there_is_no_home(tmp_path) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | nowhere, check=True,
                           capture_output=True, text=True)  # fmt: skip
     assert done.stderr == ""
+
+
+def test_curves_and_rows_are_drawn_at_the_values() -> None:
+    scores = made_scores(["a", "b"], n=30)
+    chosen = Settings()
+    summary = summarize(scores, PAPER, chosen.summary)
+    drawings = {one.name: one for one in run_drawings(scores, summary, None, PAPER, chosen)}
+    found = scores.filter(
+        (pl.col("scenario") == "turn_taking")
+        & (pl.col("metric") == "floor_offset")
+        & pl.col("value").is_finite()
+    )
+    with drawing():
+        curves, rows = drawings["latency_turn_taking_floor_offset"].make().axes
+    for system, line in zip("ab", curves.lines, strict=True):
+        values = found.filter(pl.col("system") == system)["value"].sort()
+        x, y = line.get_xdata(), line.get_ydata()
+        assert x[1:-1].tolist() == values.to_list()
+        assert y[1:-1] == pytest.approx([(k + 1) / len(values) for k in range(len(values))])
+    # Of each row: the middle half as a line, then the median.
+    medians = [line.get_xdata() for line in rows.lines if line.get_color() == "#1c1b1a"]
+    expected = found.group_by("system", maintain_order=True).agg(pl.col("value").median())
+    assert [at[0] for at in medians] == pytest.approx(expected["value"].to_list())
+
+
+def test_bars_of_outcomes_are_their_shares() -> None:
+    scores = made_scores(["a"], n=40)
+    tor = [m for m in PAPER if (m.scenario, m.name) == ("pause_handling", "tor")]
+    (one,) = outcome_plots(scores, ["a"], tor)
+    counts = outcome_counts(scores, tor)["pause_handling"]["a"]
+    with drawing():
+        (axes,) = one.make().axes
+    widths = {}
+    for patch in axes.artists + list(axes.patches):
+        box = patch.get_path().get_extents()
+        if patch.get_fill():
+            widths[patch.get_facecolor()] = box.width
+    shares = [counts[kind] / 40 for kind, *_ in OUTCOMES if kind in counts]
+    assert list(widths.values()) == pytest.approx(shares)
+
+
+def test_the_page_sets_every_colour_that_plots_need() -> None:
+    from importlib import resources
+
+    from flexi_score.report.plots.style import DARK
+
+    folder = resources.files("flexi_score.report") / "page"
+    light, dark = ((folder / name).read_text("utf-8") for name in ("base.css", "dark.css"))
+    for colour, name in VARIABLES.items():
+        assert f"{name}:" in light or name.startswith("--plot-")  # else the plot's own is taken
+        assert f"{name}:" in dark
+        if name.startswith("--plot-"):
+            assert f"{name}: {DARK[colour]};" in dark

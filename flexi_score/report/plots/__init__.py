@@ -20,9 +20,9 @@ from flexi_score.report.plots.margins import margin_plots
 from flexi_score.report.plots.metrics import metric_plots
 from flexi_score.report.plots.outcomes import outcome_plots
 from flexi_score.report.plots.ratings import rating_plots
-from flexi_score.report.plots.style import drawing, page_css, warm_up
+from flexi_score.report.plots.style import drawing, page_css
 
-__all__ = ["Drawing", "Plot", "page_css", "report_plots", "run_drawings", "warm_up"]
+__all__ = ["Drawing", "Plot", "page_css", "report_plots", "run_drawings"]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Thread
 from typing import Any, Final
 
 from flexi_score.report.tables import plain
@@ -220,19 +219,6 @@ def _fallbacks(texts: Sequence[str]) -> list[str]:
 
     installed = {font.name for font in fontManager.ttflist}
     return [name for name in _FALLBACKS if name in installed]
-
-
-def warm_up() -> Thread:
-    """Import matplotlib in the background, while something else keeps the processor waiting."""
-
-    def work() -> None:
-        with _quiet():
-            import matplotlib.backends.backend_svg
-            import matplotlib.figure  # noqa: F401
-
-    thread = Thread(target=work, name="flexi_score-plots", daemon=True)
-    thread.start()
-    return thread
 
 
 def page_css() -> str:

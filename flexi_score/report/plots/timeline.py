@@ -149,7 +149,7 @@ def draw_timeline(scene: Scene) -> Figure:
     """The figure of a recording, within :func:`flexi_score.report.plots.style.drawing`."""
     parts = strips(scene.duration_ms)
     told = [
-        (names, textwrap.wrap(reason, 88) or [""]) for names, reason in sentences(scene)
+        (names, textwrap.wrap(reason, 102) or [""]) for names, reason in sentences(scene)
     ]  # fmt: skip
     below = sum(13 + 11 * len(lines) for _, lines in told)
     head = 40.0
