@@ -4,7 +4,8 @@
 >>> run = flexi_score.score("manifest.jsonl")  # doctest: +SKIP
 >>> run.summary  # doctest: +SKIP
 
-What the command line can do, the library can: :func:`extract`, :func:`score`, :func:`write`.
+What the command line can do, the library can: :func:`extract`, :func:`score`, :func:`write`,
+:func:`build_report`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
     from flexi_score.errors import FlexiScoreError
     from flexi_score.exports import Exported, export, to_pyannote
     from flexi_score.pipeline import Run, check, extract, score, score_tracks, write
+    from flexi_score.report.build import build_report
 
 __all__ = [
     "Exported",
     "FlexiScoreError",
     "Run",
     "Settings",
+    "build_report",
     "check",
     "export",
     "extract",
@@ -34,6 +37,7 @@ _HOMES = {
     "Exported": "flexi_score.exports",
     "export": "flexi_score.exports",
     "to_pyannote": "flexi_score.exports",
+    "build_report": "flexi_score.report.build",
     "FlexiScoreError": "flexi_score.errors",
     "Settings": "flexi_score.config",
     "load_settings": "flexi_score.config",

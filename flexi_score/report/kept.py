@@ -21,8 +21,8 @@ from flexi_score.segment.load import load_words
 
 #: Energy that is drawn as nothing; a byte of an envelope counts up from it to full scale.
 FLOOR_DB: Final = -90.0
-#: Points of one channel's envelope: twice as many as a wide page has pixels.
-_POINTS: Final = 2400
+#: Most points of one channel's envelope: of a minute every 10 ms, of ten minutes every 100 ms.
+_POINTS: Final = 6000
 
 _MISSING: Final = "Waveforms and the times of words are missing"
 _LEFT_OUT: Final = (

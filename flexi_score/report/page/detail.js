@@ -69,6 +69,7 @@ const transcript = (detail, timeline) => {
       make("span", {class: "who", text: index.who[turn.p] + back}), words));
   }
   timeline.words(pairs);
+  list.classList.toggle("many", list.childElementCount > 100);
   return list.childElementCount ? list : make("p", {class: "soft", text: "There are no words."});
 };
 

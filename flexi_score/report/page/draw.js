@@ -32,7 +32,9 @@ const layout = (detail, moments) => {
 
 const colours = () => {
   const style = getComputedStyle(document.documentElement);
-  return new Proxy({}, {get: (_, name) => style.getPropertyValue("--" + name).trim()});
+  const names = ["ink", "soft", "faint", "rule", "card", "lane", "mark", "user", "model", "both", "user-bg",
+    "model-bg", "both-bg", "gap-bg", "user-wave", "model-wave"];
+  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue("--" + name).trim()]));
 };
 
 const STEPS = [50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 30000, 60000, 120000, 300000,
@@ -51,7 +53,8 @@ const drawTimeline = (canvas, detail, view, moments, active) => {
   const c = colours();
   const colour = [c.user, c.model], wave = [c["user-wave"], c["model-wave"]];
   const ground = [c["user-bg"], c["model-bg"]];
-  const font = (size, weight = 400) => `${weight} ${size}px ${getComputedStyle(document.body).fontFamily}`;
+  const family = getComputedStyle(document.body).fontFamily;
+  const font = (size, weight = 400) => `${weight} ${size}px ${family}`;
   ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
   ctx.clearRect(0, 0, width, y.height);
   ctx.textBaseline = "middle";
@@ -131,7 +134,7 @@ const drawTimeline = (canvas, detail, view, moments, active) => {
       ctx.stroke();
       ctx.setLineDash([]);
       ctx.globalAlpha = 1;
-    } else if ((event.k === kindCode.backchannel || event.k === kindCode.interruption) && p < 2) {
+    } else if ((event.k === kindCode.backchannel || event.k === kindCode.interruption) && p < 2 && far - x > 3) {
       const breaks = event.k === kindCode.interruption;
       ctx.strokeStyle = colour[p];
       ctx.lineWidth = breaks ? 2 : 1.5;
@@ -157,6 +160,7 @@ const drawTimeline = (canvas, detail, view, moments, active) => {
   for (const event of detail.events) {
     if (!seen(event) || (event.k !== kindCode.gap && event.k !== kindCode.overlap)) continue;
     const from = Math.max(view.x(event.a), 0), to = Math.min(view.x(event.b), width);
+    if (to - from < 22) continue;
     const name = index.kinds[event.k], long = (event.b - event.a) / 1000;
     const text = [`${name} ${long.toFixed(2)} s`, `${name} ${long.toFixed(2)}`, long.toFixed(2)].find((one) =>
       ctx.measureText(one).width < to - from - 4);
@@ -176,6 +180,8 @@ const drawTimeline = (canvas, detail, view, moments, active) => {
     ctx.fillStyle = colour[p];
     detail.ipus[p].forEach((ipu, k) => {
       if (!seen(ipu) || !ipu.text) return;
+      const next = detail.ipus[p][k + 1];
+      if (next && view.x(next.a) - view.x(ipu.a) < 20) return;
       const fits = ipu.words.length && ipu.words.every((word) =>
         ctx.measureText(word.t).width <= Math.max(view.x(word.b) - view.x(word.a), 0) + 3);
       if (fits) {
@@ -184,7 +190,6 @@ const drawTimeline = (canvas, detail, view, moments, active) => {
         }
         return;
       }
-      const next = detail.ipus[p][k + 1];
       const from = Math.max(view.x(ipu.a), 0);
       clipped(ipu.text, from, Math.min(next ? view.x(next.a) : width, width) - from - 6, middle);
     });

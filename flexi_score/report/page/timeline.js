@@ -1,4 +1,6 @@
 // The timeline of one recording: the canvas, its cursor, its buttons, keys, mouse and touch.
+const LONG = 120000;
+
 const createTimeline = (r, detail) => {
   const view = createView(detail.duration);
   const moments = momentsOf(detail, scenario(r)[2]);
@@ -145,7 +147,12 @@ const createTimeline = (r, detail) => {
     tools, stage, readout, problem, player, keys, draw,
     seek: (time) => { player.seek(time); reveal(); },
     words: (pairs) => { turns = pairs; },
-    start: () => { draw(); follow(0); },
+    // Of a long recording a minute is shown at first, around what decided.
+    start: () => {
+      if (detail.duration > LONG) view.set((moments.length ? moments[0].time : 0) - LONG / 6, LONG / 2);
+      draw();
+      follow(0);
+    },
     close: () => { watch.disconnect(); player.close(); },
   };
 };
