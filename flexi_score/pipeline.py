@@ -202,7 +202,8 @@ def score(
     settings : Settings, optional
         The defaults of profile ``paper`` if not given; see :func:`flexi_score.load_settings`.
     archive : path, optional
-        Where to keep what is extracted; a temporary folder if not given.
+        Where to keep what is extracted, and what a judge replied; a temporary folder if not given,
+        and then both are lost: the next run pays the judge again.
     layout, threads, workers, retry_failed, progress
         As in :func:`extract`.
     with_text : bool

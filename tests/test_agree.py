@@ -154,7 +154,7 @@ def test_the_table_by_metric_and_system() -> None:
 
 def test_intervals_cover_the_truth_and_do_not_depend_on_order() -> None:
     covered = {"kappa": 0, "mae": 0}
-    runs = 60
+    runs = 40
     for seed in range(runs):
         rng = np.random.default_rng(seed)
         truth = rng.integers(0, 6, 120)

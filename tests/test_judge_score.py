@@ -9,13 +9,15 @@ from typing import Any
 import polars as pl
 import pytest
 from conftest import SAMPLES, Cli, read_jsonl, write_jsonl
+from factories import tracks_of
 from judge_server import JudgeServer, occasional, scripted
 from polars.testing import assert_frame_equal
+from test_judge_questions import INTERRUPTED
 
 import flexi_score
 from flexi_score.asked import find_questions
 from flexi_score.chunks import score_in_chunks
-from flexi_score.cli.judging import check_ready
+from flexi_score.cli.judging import check_ready, tell_unrated
 from flexi_score.config import load_settings
 from flexi_score.errors import InputError, PrerequisiteError
 from flexi_score.extract.doctor import diagnose
@@ -24,7 +26,7 @@ from flexi_score.judge.rubrics import load_rubric
 from flexi_score.judge.store import FILE, Store
 from flexi_score.merge import merge_archives
 from flexi_score.pipeline import Run
-from flexi_score.schema import RATINGS
+from flexi_score.schema import FAILURES, RATINGS
 
 pytest.importorskip("openai")
 
@@ -350,12 +352,6 @@ def test_what_is_missing_is_listed_and_money_is_not_overspent(
     assert missing.returncode == 0, missing.stderr
     assert "judge: not kept: no reply is kept; ask with --judge openai: " in missing.stderr
     assert "calm_model_interrupt_1 eds" in missing.stderr
-    # The release replays by itself: nobody has asked for a list.
-    silent = cli("score", tmp_path / "run" / "archive", "--profile", "release", "--asr", "none",
-                 "--out", tmp_path / "release")  # fmt: skip
-    assert silent.returncode == 0, silent.stderr
-    assert silent.stderr.startswith("judge: ")
-    assert len(silent.stderr.splitlines()) == 1
     scores = pl.read_parquet(tmp_path / "run" / "scores.parquet")
     eds = scores.filter(pl.col("metric") == "eds")
     assert eds["status"].unique().to_list() == ["excluded"]
@@ -365,6 +361,16 @@ def test_what_is_missing_is_listed_and_money_is_not_overspent(
         assert poor.returncode == 1, poor.stderr
         assert not server.calls
     assert "judge: not rated: not asked: judge.max_cost_usd" in poor.stderr
+
+
+def test_a_profile_that_replays_by_itself_says_little(
+    manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = score(manifest, "replay", profile="release")
+    assert not tell_unrated(run.ratings, run.unasked, listed=False)
+    told = capsys.readouterr().err
+    assert told == f"judge: {len(run.ratings)} ratings are not there: --judge replay lists them, " \
+        "--judge openai asks for them\n"  # fmt: skip
 
 
 def test_without_a_key_nothing_is_begun(
@@ -423,6 +429,22 @@ def test_ratings_that_came_are_replies_of_last_resort(tmp_path: Path, server: Ju
     asked = score(archive, "openai", server)
     assert eds(asked)["value"] != 2.5
     assert eds(score(archive, "replay"))["value"] == eds(asked)["value"]
+
+
+def test_without_an_archive_it_is_asked_and_not_kept(server: JudgeServer) -> None:
+    tracks = tracks_of([INTERRUPTED])
+    named = {"judge.base_url": server.url}
+    none = FAILURES.to_frame()
+
+    def tss(mode: str) -> Any:
+        settings = load_settings("paper", named | {"judge.mode": mode})
+        run = flexi_score.score_tracks(tracks, none, settings)
+        (row,) = run.scores.filter(pl.col("metric") == "tss").to_dicts()
+        return row
+
+    assert tss("openai")["value"] == tss("openai")["value"] is not None
+    assert len(server.calls) == 2
+    assert "no archive, so no replies are kept" in tss("replay")["reason"]
 
 
 def test_without_words_the_reason_is_told(tmp_path: Path, server: JudgeServer) -> None:

@@ -6,6 +6,7 @@ them what they do anyway. Of several repeats the rating is the mean, and the pos
 theirs: one that two of three mark weighs twice what one that one marks weighs.
 """
 
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -80,7 +81,8 @@ def find_ratings(
         :data:`flexi_score.schema.RECORDINGS`: in replay, a rating that came with a recording stands
         in for a reply that is not kept.
     store : path, optional
-        Where replies are kept; None: nowhere, so there is nothing to replay.
+        Where replies are kept; None: nowhere, so there is nothing to replay, and what is asked is
+        asked again the next time.
     settings : Settings
         ``judge.mode`` says how.
     progress : callable, optional
@@ -96,6 +98,11 @@ def find_ratings(
     if not len(asked):
         ratings = RATINGS.to_frame()
     elif store is None:
+        if mode != "replay":
+            with tempfile.TemporaryDirectory(prefix="flexi_score-") as folder:
+                return find_ratings(
+                    questions, recordings, Path(folder) / REPLIES, settings, progress
+                )
         ratings = _unanswered(asked, settings)
     elif mode == "replay":
         from flexi_score.judge.ask import replay
