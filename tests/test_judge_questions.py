@@ -185,6 +185,10 @@ def test_a_silent_model_is_not_judged() -> None:
                       scenario="model_interrupt")  # fmt: skip
     found = ask([silent])
     assert not len(found.asked)
+    assert not len(found.unasked)
+    assert ask([silent], "release").unasked["reason"].to_list() == [
+        "there is no word of the response"
+    ]
 
 
 HOSTILE = (

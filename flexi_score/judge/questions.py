@@ -96,6 +96,8 @@ def _wanted(structure: Structure, settings: Settings) -> pl.DataFrame:
     judged = [metric for metric in profile_metrics(settings.profile) if metric.judged]
     recordings = structure.tracks.recordings
     some = recordings["scenario"].is_in([metric.scenario for metric in judged])
+    if settings.profile == "paper":  # of a model that never speaks, nothing is to be judged
+        some &= pl.Series(np.bincount(structure.model.ipus.rec, minlength=len(structure)) > 0)
     probe = recordings.with_columns(
         rating=pl.lit(_STAND_IN), scenario=pl.when(some).then("scenario").otherwise(pl.lit(""))
     )
@@ -272,7 +274,7 @@ def _ask(
     needed = [name for name in fields if name not in _OPTIONAL]
     blank = [
         pl.when(pl.col(f"text {name}") == "")
-        .then(pl.coalesce(f"unknown {name}", pl.lit(f"there is no {name} to judge: no word of it")))
+        .then(pl.coalesce(f"unknown {name}", pl.lit(f"there is no word of the {name}")))
         # A text that is there but not whole would be judged for what was not heard.
         .otherwise(f"unknown {name}")
         for name in needed
