@@ -345,6 +345,36 @@ def test_sound_plays_and_the_cursor_follows(browser, run, tmp_path, embedded):
         assert page.locator(".now").inner_text() == stopped
 
 
+def test_two_files_play_together_each_from_its_own_start(browser, run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "pairs")
+    data, rate = sf.read(run / "two voices #1.wav")
+    for side, name in enumerate(SPEECH):
+        sf.write(tmp_path / f"{name}.wav", data[:, side], rate)
+    table = pl.read_parquet(copy / "recordings.parquet").with_columns(
+        audio=pl.lit(None, pl.String), model_offset_ms=pl.lit(400, pl.Int64),
+        **{f"{name}_audio": pl.lit(str(tmp_path / f"{name}.wav")) for name in SPEECH},
+    )  # fmt: skip
+    table.write_parquet(copy / "recordings.parquet")
+    build_report(copy)
+    with opened(browser, copy / "report.html") as page:
+        page.evaluate(
+            """() => {
+              window.sounds = new Set();
+              const play = HTMLMediaElement.prototype.play;
+              HTMLMediaElement.prototype.play = function () {
+                window.sounds.add(this);
+                return play.call(this);
+              };
+            }"""
+        )
+        page.get_by_role("button", name="call-0", exact=True).click()
+        plays(page)
+        at = "[...window.sounds].map((s) => [s.src.split('/').at(-1), s.currentTime])"
+        times = dict(page.evaluate(at))
+        assert set(times) == {"user.wav", "model.wav"}
+        assert times["user.wav"] - times["model.wav"] == pytest.approx(0.4, abs=0.15)
+
+
 def test_sound_that_is_gone_is_told(browser, run, tmp_path):
     file = tmp_path / "alone" / "report.html"
     file.parent.mkdir()

@@ -174,9 +174,6 @@ const drawTimeline = (canvas, detail, view, moments, active) => {
   ctx.font = font(12);
   for (const p of [0, 1]) {
     const middle = words[p] + ROW.words / 2 + (p ? 2 : -1);
-    for (const word of active) {
-      if (word.p === p && seen(word)) box(word, words[p] + (p ? 3 : 1), ROW.words - 4, c.mark);
-    }
     ctx.fillStyle = colour[p];
     detail.ipus[p].forEach((ipu, k) => {
       if (!seen(ipu) || !ipu.text) return;
@@ -186,7 +183,11 @@ const drawTimeline = (canvas, detail, view, moments, active) => {
         ctx.measureText(word.t).width <= Math.max(view.x(word.b) - view.x(word.a), 0) + 3);
       if (fits) {
         for (const word of ipu.words) {
-          if (seen(word)) written(word.t, view.x(word.a), middle, active.includes(word) ? c.mark : c.card);
+          if (!seen(word)) continue;
+          const now = active.includes(word);
+          if (now) box(word, words[p] + (p ? 3 : 1), ROW.words - 4, c.mark);
+          ctx.fillStyle = colour[p];
+          written(word.t, view.x(word.a), middle, now ? c.mark : c.card);
         }
         return;
       }

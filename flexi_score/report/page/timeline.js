@@ -45,6 +45,7 @@ const createTimeline = (r, detail) => {
     const said = spoken(time);
     if (said.length !== active.length || said.some((word, k) => word !== active[k])) {
       active = said;
+      readout.textContent = happening(detail, time);
       for (const [word, element] of turns) element.classList.toggle("said", said.includes(word));
       draw();
     }
