@@ -4,17 +4,21 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from io import StringIO
 
 import pytest
 from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 from test_figures import made_run
 
 from flexi_score.config import setting_names
 from flexi_score.metrics import profile_metrics
 from flexi_score.report.tables import Column, Table
-from flexi_score.report.terminal import print_summary, rich_table
+from flexi_score.report.terminal import print_summary, print_table, rich_table
 from flexi_score.runs import read_run
 
 NAMES = ["a-system-with-a-long-name-v2", "another-one", "語音模型", "x" * 60]
@@ -90,6 +94,51 @@ def test_tables_draw_together_where_there_is_little_room() -> None:
         assert any("User interrupt" in line and "Model backchannel" in line for line in lines)
     below = next(line for line in narrow if "(s, ↓)" in line)
     assert below.split() == ["System", "(↑)", "(s,", "↓)", "JIR", "(↓)"]
+
+
+def test_sentences_follow_where_their_column_has_no_room() -> None:
+    columns = tuple(
+        Column(head, numeric=head == "Value") for head in ("Name", "Check", "Value", "Why")
+    )
+    why = "a telephone's band: nothing above 3.4 kHz"
+    table = Table(
+        "t",
+        columns,
+        (("one", "band", "3750 Hz", why), ("", "level", "-60", ""), ("", "snr", "3", why)),
+    )
+    shown = []
+    for width in (52, 140):
+        console = Console(file=StringIO(), width=width)
+        print_table(console, table)
+        shown.append(console.file.getvalue())
+    assert f"one, band: {why}\none, snr: {why}\n" in shown[0]
+    assert "Why" not in shown[0]
+    assert "Why" in shown[1]
+    assert f"one, band: {why}" not in shown[1]
+
+
+letters = st.text("ab †é語", max_size=30).map(str.strip)
+
+
+@given(
+    st.integers(1, 6).flatmap(
+        lambda n: st.tuples(
+            st.lists(letters, min_size=n, max_size=n),
+            st.lists(st.lists(letters, min_size=n, max_size=n), max_size=4),
+        )
+    ),
+    st.integers(60, 160),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_nothing_of_a_table_is_cut_off(content, width, numeric) -> None:
+    heads, rows = content
+    columns = tuple(Column(head, numeric=numeric and i > 0) for i, head in enumerate(heads))
+    lines = draw(Table("", columns, tuple(map(tuple, rows))), width)
+    assert all(cell_len(line) <= width for line in lines)
+    found = Counter("".join(lines))
+    for letter, count in Counter("".join(map("".join, [heads, *rows]))).items():
+        assert letter == " " or found[letter] == count
 
 
 def test_a_table_without_rows_or_columns_can_be_drawn() -> None:

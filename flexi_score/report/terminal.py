@@ -1,6 +1,7 @@
 """The summary of a run on a terminal."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -32,6 +33,8 @@ from flexi_score.schema import STATUSES
 _COMPARISON_WIDTH = 100
 #: Names up to this long are not broken over lines while other columns can be.
 _WHOLE = 40
+#: A column of sentences needs this much room.
+_SENTENCE = 36
 _VERDICTS = {"better": "green", "worse": "red", "differs": "yellow", "undecided": "dim"}
 
 
@@ -97,7 +100,10 @@ def print_table(console: Console, table: Table) -> None:
     """Print a table with its notes; nothing where it has no rows."""
     if not table.rows:
         return
+    table, told = _with_sentences_below(table, console.width)
     console.print(rich_table(table, console.width))
+    for line in told:
+        console.print(Text(line))
     for note in table.notes:
         console.print(Text(note, style="dim"))
     console.print()
@@ -129,7 +135,7 @@ def print_comparison(
             pad_edge=False,
             padding=(0, 0, 0, 1) if narrow else (0, 1),
         )
-        table.add_column("Metric", overflow="fold", min_width=17)
+        table.add_column("Metric", overflow="fold", no_wrap=True)
         effect_title = f"Effect, {confidence:.0%}"
         for name in (*values, effect_title, "p" if narrow else "p (Holm)", "n"):
             table.add_column(name, justify="right", overflow="fold")
@@ -206,11 +212,29 @@ def rich_table(table: Table, width: int = 80) -> RichTable:
             justify="right" if column.numeric else "left",
             overflow="fold",
             # Names are for looking up and copying: other columns give way first.
-            min_width=min(longest, _WHOLE) if place == 0 and not column.numeric else None,
+            no_wrap=place == 0 and not column.numeric and longest <= min(_WHOLE, width // 2),
         )
     for row in table.rows:
         shown.add_row(*(Text(cell) for cell in row))
     return shown
+
+
+def _with_sentences_below(table: Table, width: int) -> tuple[Table, list[str]]:
+    """Without the last column, if it holds sentences for which there is no room; they follow."""
+    heads = _headings(table, split=True)
+    longest = max(cell_len(row[-1]) for row in table.rows)
+    rest = _width(heads[:-1], [row[:-1] for row in table.rows], between=2)
+    if table.columns[-1].numeric or longest < _SENTENCE or rest + _SENTENCE <= width:
+        return table, []
+    names, lines = "", []
+    for row in table.rows:
+        names = row[0] or names
+        said = [names, *(cell for cell, column in zip(row[1:-1], table.columns[1:-1], strict=True)
+                         if not column.numeric)]  # fmt: skip
+        if row[-1]:
+            lines.append(f"{', '.join(cell for cell in said if cell)}: {row[-1]}")
+    cut = replace(table, columns=table.columns[:-1], rows=tuple(row[:-1] for row in table.rows))
+    return cut, lines
 
 
 def _headings(table: Table, *, split: bool) -> list[list[str]]:
