@@ -51,7 +51,8 @@ HOSTILE = (
     "é\u0301",
 )  # fmt: skip
 texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=8))
-times = st.tuples(st.integers(0, 5000), st.integers(0, 400))
+# Few enough that words often fall on each other.
+times = st.tuples(st.integers(0, 5) | st.integers(0, 5000), st.just(0) | st.integers(0, 400))
 words_of = st.lists(st.tuples(times, texts), max_size=8).map(
     lambda items: [Timed(a, a + n, text) for (a, n), text in items]
 )
@@ -282,6 +283,17 @@ def test_ordinary_ids_are_their_own_names():
     assert safe_names(["turn_taking/12"]) == ["turn_taking_12"]
 
 
+def test_names_that_would_meet_end_in_a_part_of_their_ids_hash():
+    names = safe_names(["a/b", "a_b", "c", "Index"], ("index",))
+    assert names[2] == "c"
+    assert [re.sub("[0-9a-f]{8}$", "#", name) for name in names] == [
+        "a_b-#",
+        "a_b-#",
+        "c",
+        "Index-#",
+    ]
+
+
 @pytest.mark.parametrize("name", ["CON", "nul.txt", "com1", "LPT9"])
 def test_names_of_devices_are_avoided(name):
     assert safe_names([name]) == [f"_{name}"]
@@ -423,6 +435,19 @@ def test_lhotse_recordings_of_a_pair_of_files(tmp_path, offset, longer):
     # ELAN cannot show a file that starts later than the recording.
     media = re.findall('MEDIA_URL="([^"]*)"', (out / "a_b.eaf").read_text())
     assert [Path(url).name for url in media] == ["u.wav"] + ([] if offset else ["m.wav"])
+
+
+def test_a_word_between_two_ipus_is_aligned_with_the_nearer_one(tmp_path):
+    words = [(0, 100, "a"), (1000, 1400, "b"), (1700, 1900, "c"), (2900, 3000, "d")]
+    tracks = make_tracks([[(0, 1000), (2000, 2500)]], [[]], [3000], user_words=[words],
+                         rows=[{"recording": "r", "metadata": "{}"}])  # fmt: skip
+    run = score_tracks(tracks, FAILURES.to_frame(), load_settings())
+    flexi_score.export(run, tmp_path, "lhotse")
+    data = (tmp_path / "supervisions.jsonl.gz").read_bytes()
+    assert data[4:8] == bytes(4)  # no time of writing: the same run gives the same bytes
+    found = [json.loads(line) for line in gzip.decompress(data).splitlines()]
+    aligned = [[item[0] for item in row["alignment"]["word"]] for row in found]
+    assert aligned == [["a", "b"], ["c", "d"]]
 
 
 def test_recordings_whose_roles_are_estimates_are_scored_without_their_audio(tmp_path):

@@ -35,6 +35,11 @@ def test_stm_segments_are_speech_and_phrases(tmp_path):
     assert segment_rows(path, "model") == [(3000, 4250)]
 
 
+def test_gaps_between_segments_of_stm_are_no_speakers(tmp_path):
+    path = write(tmp_path, "a.stm", STM.replace("user", "A").replace("model", "A"))
+    assert len(segment_rows(path, "user")) == 3
+
+
 @pytest.mark.parametrize("column", [0, 1, 2])
 def test_stm_speakers_are_told_by_speaker_channel_or_file(tmp_path, column):
     rows = []
@@ -84,6 +89,14 @@ def test_whisperx_speakers_choose_words_and_speech(tmp_path):
     # What WhisperX could not align has neither times nor a speaker of its own.
     assert word_rows(path, "model") == [(1000, 1400, "hello"), (1400, 1400, "1")]
     assert segment_rows(path, "user") == [(0, 400)]
+
+
+def test_a_word_of_whisperx_belongs_to_its_own_speaker_before_its_segments(tmp_path):
+    items = segments("user", "user", "model")
+    items[1]["words"][0]["speaker"] = "model"
+    path = write(tmp_path, "a.json", {"segments": items})
+    assert [text for *_, text in word_rows(path, "model")] == ["hello", "hello", "2"]
+    assert [text for *_, text in word_rows(path, "user")] == ["hello", "0", "1"]
 
 
 def test_whisperx_with_speakers_of_no_known_name_leaves_them_open(tmp_path):
@@ -231,6 +244,26 @@ def test_json_lines_of_items(tmp_path):
     assert word_rows(write(tmp_path, "b.jsonl", "")) == []
 
 
+EXPORTED = [
+    {"kind": "silence", "speaker": "none", "start_ms": 0, "end_ms": 100, "text": None},
+    {"kind": "ipu", "speaker": "user", "start_ms": 100, "end_ms": 900, "text": "hi"},
+]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_an_exported_table_without_words_has_speech_only(tmp_path, suffix):
+    lines = [json.dumps(row) for row in EXPORTED]
+    if suffix == "csv":
+        rows = [",".join(str(cell or 0) for cell in row.values()) for row in EXPORTED]
+        lines = [",".join(EXPORTED[0]), *rows]
+    path = write(tmp_path, f"a.{suffix}", "\n".join(lines))
+    assert segment_rows(path, "user") == [(100, 900)]
+    assert segment_rows(path, "model") == []
+    assert "has no rows of kind 'word', expected words; give it as speech" in error_of(
+        word_rows, path, "user"
+    )
+
+
 # WebVTT and SubRip
 
 VTT = """WEBVTT - a call
@@ -306,6 +339,7 @@ def test_two_voices_of_one_cue(tmp_path):
         ("a.vtt", "WEBVTT\n\nid\nhi\n", "line 4: found 'hi', expected the times"),
         ("a.vtt", "WEBVTT\n\n00:01 --> 00:02\nhi\n", "line 3: found '00:01 --> 00:02'"),
         ("a.vtt", "WEBVTT\n\n00:61.000 --> 00:62.000\nhi\n", "line 3: found 0:00:61"),
+        ("a.vtt", "WEBVTT\n\n00:60:00.000 --> 01:00:01.000\nhi\n", "line 3: found 00:60:00"),
         ("a.vtt", "WEBVTT\n\n00:03.000 --> 00:02.000\nhi\n", "line 3: ends at 2.000 s, before"),
         (
             "a.vtt",
