@@ -33,7 +33,7 @@ from flexi_score.formats.eaf import eaf_text
 from flexi_score.formats.lanes import Lane, clean
 from flexi_score.formats.rttm import rttm_text
 from flexi_score.formats.subtitles import webvtt_text
-from flexi_score.formats.textgrid import textgrid_text
+from flexi_score.formats.textgrid import read_tiers, textgrid_text
 from flexi_score.formats.timed import Timed
 from flexi_score.manifest import read_input
 from flexi_score.pipeline import score_tracks
@@ -389,6 +389,71 @@ HOSTILE_IDS = (
     "\u202egnp.exe", "<script>alert(1)</script>", "=cmd()", "a\nb", "a b", "..", "recordings",
     "\U0001f600", "c:\\x", "~", "-rf", "é", "e\u0301",
 )  # fmt: skip
+
+
+def test_what_a_recording_is_shown_as(tmp_path):
+    row = {"recording": "r", "scenario": "turn_taking", "metadata": "{}", "user_turn_end_ms": 2000,
+           "pause_start_ms": 700, "pause_end_ms": 1100,
+           "backchannels": [{"start_ms": 3000, "end_ms": 3000}],
+           "reference_backchannels_ms": [5100]}  # fmt: skip
+    tracks = make_tracks(
+        [[(100, 700), (1100, 2000), (3000, 3300), (4800, 6000)]], [[(2500, 5000)]], [6500],
+        rows=[row], user_words=[[(100, 700, "well"), (3000, 3300, "mhm"), (4800, 6000, "but no")]],
+        model_words=[[]],
+    )  # fmt: skip
+    run = score_tracks(tracks, FAILURES.to_frame(), load_settings())
+    flexi_score.export(run, tmp_path, ["textgrid", "jsonl", "audacity"])
+    tiers = {tier.name: tier.entries for tier in read_tiers(tmp_path / "r.TextGrid")}
+    assert tiers == {
+        "user": [(100, 700, "well"), (1100, 2000, "-"), (3000, 3300, "mhm"),
+                 (4800, 6000, "but no")],
+        "user words": [(100, 700, "well"), (3000, 3300, "mhm"), (4800, 6000, "but no")],
+        "model": [(2500, 5000, "-")],
+        "model words": [],
+        "user turns": [(100, 2000, "well"), (4800, 6000, "but no")],
+        "model turns": [(2500, 5000, "turn")],
+        "user pauses": [(700, 1100, "pause")],
+        "model pauses": [],
+        "user backchannels": [(3000, 3300, "mhm")],
+        "model backchannels": [],
+        "user interruptions": [(4800, 6000, "successful: but no")],
+        "model interruptions": [],
+        "gaps": [(2000, 2500, "gap")],
+        "overlaps": [(3000, 3300, "overlap"), (4800, 5000, "overlap")],
+        "silences": [(a, b, "silence") for a, b in
+                     ((0, 100), (700, 1100), (2000, 2500), (6000, 6500))],
+        "annotations": [(700, 1100, "pause")],
+        "annotations (points)": [(2000, 2000, "user_turn_end"), (3000, 3000, "backchannel"),
+                                 (5100, 5100, "reference_backchannel")],
+        "moments (points)": [
+            (2000, 2000, "tor reference; latency reference; floor_offset reference; jir reference"),
+            (2500, 2500, "tor decided; latency decided; floor_offset decided; jir decided"),
+        ],
+    }  # fmt: skip
+    rows = read_jsonl(tmp_path / "r.jsonl")
+    assert [r["start_ms"] for r in rows] == sorted(r["start_ms"] for r in rows)
+    found = [(r["name"], r["start_ms"], r["end_ms"]) for r in rows if r["kind"] == "annotation"]
+    assert found == [
+        ("pause", 700, 1100),
+        ("user_turn_end", 2000, 2000),
+        ("backchannel", 3000, 3000),
+        ("reference_backchannel", 5100, 5100),
+    ]
+    scores = {r["metric"]: r for r in run.scores.iter_rows(named=True)}
+    moments = {r["name"]: r for r in rows if r["kind"] == "moment"}
+    latency = moments["latency decided"]
+    assert (latency["value"], latency["status"], latency["start_ms"]) == (0.5, "scored", 2500)
+    assert latency["text"] == scores["latency"]["reason"]
+    assert len(moments) == 8
+    events = [(r["kind"], r["speaker"], r["start_ms"], r["end_ms"]) for r in rows
+              if r["kind"] not in ("word", "annotation", "moment")]  # fmt: skip
+    assert sorted(events) == sorted(
+        run.events.select("kind", "speaker", "start_ms", "end_ms").rows()
+    )
+    labels = (tmp_path / "r.events.txt").read_text().splitlines()
+    assert "2.000000\t2.000000\tuser_turn_end" in labels
+    assert "4.800000\t6.000000\tuser interruption" in labels
+    assert any(line.startswith("2.500000\t2.500000\ttor decided; ") for line in labels)
 
 
 def test_a_run_in_memory_is_written_as_its_folder_is(run_folder, tmp_path):
