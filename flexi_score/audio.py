@@ -221,14 +221,15 @@ def read_blocks(
 
 
 def content_hash(path: str | Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal.
+    """The sha256 of a file's bytes, in hexadecimal; an empty file has one, too.
 
     Raises
     ------
     AudioError
         If the file cannot be read.
     """
-    _check_file(str(path))
+    # A segment file without a line is a party that never spoke.
+    _check_file(str(path), may_be_empty=True)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -255,7 +256,7 @@ def _open(path: str, wav: WavData | None) -> Any:
         ) from error
 
 
-def _check_file(path: str) -> None:
+def _check_file(path: str, *, may_be_empty: bool = False) -> None:
     file = Path(path)
     try:
         if file.is_dir():
@@ -267,7 +268,7 @@ def _check_file(path: str) -> None:
         if not file.is_file():
             raise AudioError(f"{path}: not a regular file; expected an audio file")
         with open(file, "rb") as handle:
-            if not handle.read(1):
+            if not handle.read(1) and not may_be_empty:
                 raise AudioError(f"{path}: empty file (0 bytes); expected audio. Record it again")
     except (OSError, ValueError) as error:
         raise AudioError(f"{path}: cannot be read ({error}); check name and permissions") from error

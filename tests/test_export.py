@@ -769,7 +769,8 @@ def test_lhotse_reads_the_supervisions(exported):
             assert spans == read_segments(path, speaker).rows()
             words = [item for s in mine for item in s.alignment["word"]]
             found_words = [(round(w.start * 1000), round(w.end * 1000), w.symbol) for w in words]
-            assert found_words == read_words(exported.folder / f"{stem}.ctm", speaker).rows()
+            if mine:  # words are aligned with IPUs
+                assert found_words == read_words(exported.folder / f"{stem}.ctm", speaker).rows()
             assert {s.channel for s in mine} <= {channel}
             assert {s.custom["recording"] for s in mine} <= {name}
 

@@ -439,6 +439,15 @@ def test_a_folder_of_annotations_is_told_and_read(tmp_path):
     assert run.events.filter(kind="ipu", recording="b")["text"].to_list() == ["hi", "yes"]
 
 
+def test_a_party_that_never_speaks_may_have_an_empty_file(tmp_path):
+    for name, text in (("u.rttm", ""), ("m.txt", "1\t2\thello\n")):
+        write(tmp_path, name, text)
+    row = {"id": "r", "user_speech": "u.rttm", "model_speech": "m.txt"}
+    run = flexi_score.score(write(tmp_path, "m.jsonl", json.dumps(row)))
+    assert not len(run.failures)
+    assert run.events.filter(kind="ipu")["speaker"].to_list() == ["model"]
+
+
 def test_annotations_beside_audio_are_used_where_asked_for(tmp_path):
     for name in ("a.wav", "sub/b.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

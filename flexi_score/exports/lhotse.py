@@ -37,7 +37,8 @@ def lhotse_lines(recording: Recording) -> tuple[str, str, str | None]:
     A pair of mono files that start together and are equally long is one recording of two sources;
     any other pair is two recordings, ``NAME-user`` and ``NAME-model``, whose supervisions count
     from their own start. Supervisions are IPUs, ids are the names of files, and ``custom`` of a
-    supervision has the recording's own id (lhotse's recordings have no such place).
+    supervision has the recording's own id (lhotse's recordings have no such place). Words are
+    those of the nearest IPU; of a speaker without any IPU there are no supervisions, nor words.
     """
     try:
         recordings, places = _recordings(recording)

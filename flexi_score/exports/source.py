@@ -70,10 +70,13 @@ class Recording:
 
     def is_known(self, speaker: Speaker) -> bool:
         """Whether anything is known of a speaker; one who is not known is not silent."""
-        given = ("audio", f"{speaker}_audio", f"{speaker}_words", f"{speaker}_speech")
-        return any(self.row.get(name) for name in given) or any(
-            e["speaker"] == speaker for e in self.events
-        )
+        if self.words[speaker] is not None or any(e["speaker"] == speaker for e in self.events):
+            return True
+        given = {s: [self.row[f"{s}_{what}"] for what in ("audio", "words", "speech")]
+                 for s in SPEAKERS}  # fmt: skip
+        # Tracks that were scored in memory name no source at all.
+        named = any(path is not None for paths in given.values() for path in paths)
+        return self.row["audio"] is not None or not named or any(given[speaker])
 
 
 @dataclass(frozen=True)
