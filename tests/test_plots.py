@@ -168,6 +168,7 @@ def test_colours_are_the_pages_own(hostile_plots) -> None:
             for name in re.findall(r"var\((--plot[a-z0-9-]*)", style):
                 assert css.count(f"{name}:") == 2  # light and dark
             assert "font-family" not in style
+            assert "DejaVu" not in style
 
 
 def test_the_same_data_gives_the_same_bytes() -> None:

@@ -27,6 +27,8 @@ _HREF: Final = "{http://www.w3.org/1999/xlink}href"
 #: Narrower than the font that lengths are measured with, so that nothing runs over.
 _FONTS: Final = "Helvetica Neue, Helvetica, Arial, DejaVu Sans, sans-serif"
 _NUMBER: Final = re.compile(r"-?\d+\.\d{3,}")
+#: How matplotlib before 3.11 writes fonts: weight, size and families in one.
+_FONT: Final = re.compile(r"\bfont: (?:(\w+) )?([\d.]+px) ([^;]*)")
 _COLOUR: Final = re.compile("|".join(VARIABLES))
 
 
@@ -108,7 +110,7 @@ def _tidy(element: ElementTree.Element, prefix: str, page: bool) -> None:
     if "clip-path" in element.attrib:
         element.set("clip-path", element.attrib["clip-path"].replace("url(#", f"url(#{prefix}-"))
     if "style" in element.attrib:
-        parts = element.attrib["style"].split("; ")
+        parts = _FONT.sub(_longhand, element.attrib["style"]).split("; ")
         fonts = [] if page else [f"font-family: {_FONTS}"]
         kept = [part for part in parts if not part.startswith("font-family")]
         style = "; ".join(kept + fonts * (len(kept) < len(parts)))
@@ -120,6 +122,11 @@ def _tidy(element: ElementTree.Element, prefix: str, page: bool) -> None:
         element.text = None
     if element.tail is not None:
         element.tail = None
+
+
+def _longhand(found: re.Match[str]) -> str:
+    weight = f"font-weight: {found[1]}; " if found[1] else ""
+    return f"{weight}font-size: {found[2]}; font-family: {found[3]}"
 
 
 def _variable(found: re.Match[str]) -> str:
