@@ -139,7 +139,7 @@ def dots(
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
-    figure = axes.figure
+    figure: Any = axes.figure
     caps = {"o": "round", "s": "projecting"}
     if not len(x):
         return
