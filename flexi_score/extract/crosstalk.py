@@ -21,6 +21,7 @@ from scipy import signal as dsp
 
 from flexi_score.audio import SAMPLE_RATE_HZ
 from flexi_score.extract.leak_filter import (
+    BAND,
     BLOCK,
     CHUNK,
     TAPS,
@@ -43,6 +44,8 @@ MAX_LAG_MS: Final = 1000
 MIN_LAG_MS: Final = -2
 #: A block counts where the source is this far above its quietest blocks.
 ACTIVE_DB: Final = 15.0
+#: ... or, in noise, half as far as the loudest one is, but at least so far.
+LEAST_ACTIVE_DB: Final = 6.0
 #: A leak is one if subtraction takes this much off ...
 FOUND_DB: Final = 1.5
 #: ... in so many blocks, and this share of those in which the source dominates, when tried on
@@ -65,8 +68,13 @@ _MOST: Final = 40  # chunks to estimate from, spread over the recording
 _FOLD: Final = 3  # blocks in a stretch of either half
 _EXACT_ROUNDS: Final = 2
 _PRE_EMPHASIS: Final = 0.95
+#: What undoes it in the spectrum of a block, within the speech band.
+_LEVEL: Final = 1 / np.abs(np.fft.rfft([1, -_PRE_EMPHASIS], BLOCK)[BAND]) ** 2
 _SPAN: Final = 30 * SAMPLE_RATE_HZ  # cleaned in one go
 _ECHOES: Final = 3  # passes round both paths that are undone
+#: ... with at most this gain at any frequency: no path is learned where nothing is said (below
+#: 60 Hz), and a loop above 1 would ring on for ever.
+LOUDEST_LOOP: Final = 0.9
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,7 @@ def _separation(leak: Leak, back: Leak | None) -> tuple[Filter, Filter]:
     from_target = (np.ones(1), 0)
     if back is not None:
         # target - leak * source = own - leak * back * own: undone by the series 1 + g + g^2 ...
-        loop = _chain((leak.taps, leak.delay), (back.taps, back.delay))
+        loop = _bounded(_chain((leak.taps, leak.delay), (back.taps, back.delay)))
         series = power = loop
         for _ in range(_ECHOES - 1):
             power = _chain(power, loop)
@@ -179,6 +187,15 @@ def _separation(leak: Leak, back: Leak | None) -> tuple[Filter, Filter]:
         series = _plus((np.ones(1), 0), series)
         from_source, from_target = _chain(from_source, series), series
     return from_source, from_target
+
+
+def _bounded(loop: Filter) -> Filter:
+    """A filter with its gain held down where it is above ``LOUDEST_LOOP``."""
+    taps, delay = loop
+    size = 1 << int(np.ceil(np.log2(2 * len(taps))))
+    spectrum = np.fft.rfft(taps, size)
+    spectrum *= np.minimum(1, LOUDEST_LOOP / (np.abs(spectrum) + 1e-12))
+    return np.fft.irfft(spectrum, size)[: len(taps)], delay
 
 
 def _chain(a: Filter, b: Filter) -> Filter:
@@ -281,10 +298,12 @@ def _find(pairs: list[tuple[Floats, Floats]], *, rough: bool = False) -> Leak | 
         [((y - c) ** 2).mean(axis=1) for (_, y), c in zip(rows, copy, strict=True)]
     )
     taps = np.concatenate([taps, tail])
-    taken = 10 * np.log10((before + 1e-20) / (left + 1e-20))
+    # Of what is left, the noise is no remainder of the leak; at least half is taken for one.
+    remainder = np.maximum(left - np.quantile(left, 0.05), left / 2)
+    taken = 10 * np.log10((before + 1e-20) / (remainder + 1e-20))
     source = np.concatenate([(x[:, TAPS:] ** 2).mean(axis=1) for x, _ in rows])
     leaked = np.concatenate([(c**2).mean(axis=1) for c in copy])
-    if _contrast_db(leaked, source, used) < CONTRAST_DB:
+    if _contrast_db(copy, rows, used) < CONTRAST_DB:
         return None
     level_db = float(10 * np.log10(leaked[used].sum() / source[used].sum()))
     lag_ms = (delay + int(np.argmax(np.abs(taps)))) * 1000 / SAMPLE_RATE_HZ
@@ -296,8 +315,12 @@ def _find(pairs: list[tuple[Floats, Floats]], *, rough: bool = False) -> Leak | 
     return Leak(level_db, lag_ms, max(depth_db, 0.0), taps, delay)
 
 
-def _contrast_db(leaked: Floats, source: Floats, used: NDArray[np.bool_]) -> float:
+def _contrast_db(
+    copy: list[Floats], rows: list[tuple[Floats, Floats]], used: NDArray[np.bool_]
+) -> float:
     """How much louder the leak is where the source speaks than where it is quietest."""
+    leaked = np.concatenate([_speech_power(c) for c in copy])
+    source = np.concatenate([_speech_power(x[:, TAPS:]) for x, _ in rows])
     rest = leaked[source <= np.quantile(source, 0.1)]
     return float(10 * np.log10((np.median(leaked[used]) + 1e-20) / (np.median(rest) + 1e-20)))
 
@@ -308,10 +331,12 @@ def _dominant(pairs: list[tuple[Floats, Floats]]) -> list[NDArray[np.bool_]]:
     The ratio of the two powers is highest there, whatever their levels: it is the leak's, or
     that of speech to noise.
     """
-    power = [[(s.reshape(-1, BLOCK) ** 2).mean(axis=1) + 1e-13 for s in p] for p in pairs]
+    power = [[_speech_power(s.reshape(-1, BLOCK)) for s in p] for p in pairs]
     x, y = (10 * np.log10(np.concatenate([p[k] for p in power])) for k in (0, 1))
-    active = x >= np.quantile(x, 0.05) + ACTIVE_DB
-    active &= x >= x.max() - 30.0
+    floor, top = np.quantile(x, 0.05), x.max()
+    # In noise the speech stands less high over the quietest blocks.
+    active = x >= floor + np.clip((top - floor) / 2, LEAST_ACTIVE_DB, ACTIVE_DB)
+    active &= x >= top - 30.0
     if not active.any():
         return [np.zeros(len(p[0]), np.bool_) for p in power]
     talking = active | (y >= y.max() - 30.0)
@@ -321,23 +346,30 @@ def _dominant(pairs: list[tuple[Floats, Floats]]) -> list[NDArray[np.bool_]]:
     return list(np.split(used, np.cumsum([len(p[0]) for p in power])[:-1]))
 
 
+def _speech_power(blocks: Floats) -> Floats:
+    """Power of each block within the speech band, with pre-emphasis undone."""
+    spectrum = np.abs(np.fft.rfft(blocks)[:, BAND]) ** 2
+    power: Floats = (spectrum * _LEVEL).sum(axis=1) / BLOCK**2 + 1e-13
+    return power
+
+
 def _lag(pairs: list[tuple[Floats, Floats]], used: list[NDArray[np.bool_]]) -> int | None:
-    """Delay (samples) at which the target is most like the source (generalised
-    cross-correlation with phase transform), where the source dominates."""
+    """Delay (samples) at which the target is most like the source, where the source dominates.
+
+    Generalised cross-correlation with phase transform, block by block: a vowel's few strong lines
+    then count no more than a fricative's many weak ones.
+    """
     early = -MIN_LAG_MS * SAMPLE_RATE_HZ // 1000
     size = 1 << int(np.ceil(np.log2(_LAGS + early + 2 * BLOCK)))
-    cross = np.zeros(size // 2 + 1, np.complex128)
-    spectrum = np.zeros(size // 2 + 1)
+    total = np.zeros(size // 2 + 1, np.complex128)
     for (x, y), blocks in zip(pairs, used, strict=True):
         first = len(y) - CHUNK
         for b in np.flatnonzero(blocks):
             start = first + b * BLOCK
             around = x[start - _LAGS : start + BLOCK + early]
             here = y[start : start + BLOCK]
-            a, c = np.fft.rfft(around, size), np.fft.rfft(here, size)
-            scale = 1 / (np.mean(here**2) + 1e-20)
-            cross += a * np.conj(c) * scale
-            spectrum += np.abs(a) ** 2 * scale
-    whitened = cross / (np.abs(cross) + 1e-3 * np.abs(cross).max() + 1e-30)
-    likeness = np.fft.irfft(whitened, size)[: _LAGS + early]
+            cross = np.fft.rfft(around, size) * np.conj(np.fft.rfft(here, size))
+            height = np.abs(cross)
+            total += cross / (height + 1e-3 * height.max() + 1e-30)
+    likeness = np.fft.irfft(total, size)[: _LAGS + early]
     return _LAGS - int(np.argmax(np.abs(likeness)))

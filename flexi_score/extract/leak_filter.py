@@ -24,7 +24,7 @@ CHUNK: Final = 32 * BLOCK  # 4 s: estimated from so much at a time
 
 _ROUNDS: Final = 3
 #: Bins of a block's spectrum in which a leak shows on every line.
-_BAND: Final = slice(300 * BLOCK // SAMPLE_RATE_HZ, 3400 * BLOCK // SAMPLE_RATE_HZ)
+BAND: Final = slice(300 * BLOCK // SAMPLE_RATE_HZ, 3400 * BLOCK // SAMPLE_RATE_HZ)
 
 
 def frames(x: Floats, y: Floats, delay: int) -> tuple[Floats, Floats]:
@@ -122,6 +122,6 @@ def removed_db(rows: list[tuple[Floats, Floats]], taps: Floats) -> Floats:
     parts = []
     for x, y in rows:
         after = y - filtered(x, taps)
-        powers = [np.abs(np.fft.rfft(b)[:, _BAND]) ** 2 + 1e-16 for b in (y, after)]
+        powers = [np.abs(np.fft.rfft(b)[:, BAND]) ** 2 + 1e-16 for b in (y, after)]
         parts.append(10 * np.log10(powers[0] / powers[1]).mean(axis=1))
     return np.concatenate(parts)
