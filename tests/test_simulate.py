@@ -849,9 +849,17 @@ def test_command_line_makes_recordings(folder: Path, cli: Cli, tmp_path: Path) -
     done = cli("simulate", "random", "6", "--clips", folder, "--out", made, "--condition", "clean",
                "--condition", "bleed:-20+ulaw")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in made.iterdir()) == ["bleed_-20+ulaw", "clean"]
-    truth = [read_jsonl(p / "truth.jsonl") for p in sorted(made.iterdir())]
+    folders = ["bleed_-20+ulaw", "clean"]
+    assert sorted(p.name for p in made.iterdir()) == [*folders, "manifest.jsonl", "truth.jsonl"]
+    truth = [read_jsonl(made / name / "truth.jsonl") for name in folders]
     assert [row["outcome"] for row in truth[0]] == [row["outcome"] for row in truth[1]]
+    # All of them at once are one manifest, whose truth has the same names.
+    rows = read_input(made).rows
+    assert rows["recording"].to_list() == [row["id"] for row in read_jsonl(made / "truth.jsonl")]
+    assert sorted(rows["recording"]) == sorted(
+        f"{name}.{row['id']}" for name, part in zip(folders, truth, strict=True) for row in part
+    )
+    assert all(Path(path).is_file() for path in rows["audio"])
     wrong = cli("simulate", "random", "6", "--clips", folder, "--out", made, "--condition", "blead")
     assert wrong.returncode == 2
     assert "did you mean 'bleed'" in wrong.stderr

@@ -17,7 +17,12 @@ simulate = App(
 app.command(simulate)
 
 Clips = Annotated[Path, Parameter(help="Folder of clips of one voice each (WAV, FLAC, ...).")]
-Out = Annotated[Path, Parameter(help="Folder to write; with several conditions, one in it each.")]
+Out = Annotated[
+    Path,
+    Parameter(
+        help="Folder to write; with several conditions, one in it each, and a manifest of all."
+    ),
+]
 Conditions = Annotated[
     list[str] | None,
     Parameter(
@@ -45,13 +50,24 @@ def scenes(
 ) -> int:
     """Make the recordings of a plan, with manifest and truth.
 
-    A plan is YAML, JSON or JSON Lines; a row is a scene: id, scenario, and the clips that user and
-    model say, each at a moment (0.6, or q.end+0.4) and perhaps cut at one.
+    A plan is YAML, JSON or JSON Lines; a row is a scene:
+
+        - id: answer_1
+          scenario: turn_taking
+          says:
+            - {who: user, name: q, clip: anna/question, at: 0.6}
+            - {who: model, name: r, clip: bob/answer, at: q.end+0.4}
+          annotate: [user_turn_end]
+
+    A clip is called by its path below CLIPS, without extension. A moment is a
+    number of seconds, or a point of another clip and an offset: q.start,
+    q.end+0.4, q.pause1-0.1; a clip with `cut: i.start+0.6` stops there.
 
     Try:
 
         flexi-score simulate scenes plan.yaml --clips clips --out made
-        flexi-score simulate scenes plan.yaml --clips clips --out made --condition echo:-20+ulaw
+        flexi-score simulate scenes plan.yaml --clips clips --out made \\
+            --condition echo:-20+ulaw
     """
     from flexi_score.simulate.plan import read_plan
 
@@ -84,7 +100,10 @@ def random(
         flexi-score simulate random 60 --clips clips --out made
         flexi-score simulate random 60 --clips clips --out made --condition clean \\
             --condition bleed:-20 --condition user.babble:10+ulaw
-        flexi-score simulate random 20 --clips clips --out made --scenario conversation
+        flexi-score score made --out run
+        flexi-score validate run made/truth.jsonl --by name
+        flexi-score simulate random 20 --clips clips --out talk \\
+            --scenario conversation
     """
     from flexi_score.simulate.scenarios import random_scenes
 
@@ -120,13 +139,15 @@ def queries(
 ) -> int:
     """Speak the texts of all six scenarios into user channels, ready to be played to a model.
 
-    OUT/user/ID.wav is what to play, OUT/model/ID.wav where the manifest expects what the model
-    said meanwhile, from the same start. Then: flexi-score score OUT.
+    OUT/user/ID.wav is what to play, OUT/model/ID.wav where the manifest expects
+    what the model said meanwhile, from the same start.
 
     Try:
 
-        flexi-score simulate queries --texts texts --tts 'espeak-ng -w {wav} -f {txt}' --out queries
-        flexi-score simulate queries --texts texts --clips recorded --out queries --limit 20
+        flexi-score simulate queries --texts texts --out queries \\
+            --tts 'espeak-ng -w {wav} -f {txt}'
+        flexi-score simulate queries --texts texts --out queries --clips recorded
+        flexi-score score queries
     """
     from flexi_score.errors import InputError
     from flexi_score.schema import SCENARIOS
@@ -196,15 +217,20 @@ def _write(
     noises: Path | None, quiet: bool,
 ) -> int:  # fmt: skip
     from flexi_score.simulate.channel import parse_condition
-    from flexi_score.simulate.write import write_scenes
+    from flexi_score.simulate.write import write_index, write_scenes
 
     # All are parsed before anything is made: a typing error must not cost the work.
     parsed = [parse_condition(text) for text in condition or ["clean"]]
+    folders = []
     for one in parsed:
         folder = out if len(parsed) == 1 else out / re.sub(r"[^\w.+-]", "_", one.name)
         with _Bar(quiet) as bar:
             write_scenes(made, library, folder, one, seed=seed, noises=noises, progress=bar)
         print(f"{folder}: {len(made)} recordings, manifest.jsonl, truth.jsonl ({one.name})")
+        folders.append(folder)
+    if len(folders) > 1:
+        write_index(out, folders)
+        print(f"{out}: manifest.jsonl, truth.jsonl of all {len(folders) * len(made)} recordings")
     return OK
 
 

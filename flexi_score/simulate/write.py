@@ -94,6 +94,43 @@ def write_scenes(
     return folder
 
 
+def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
+    """One manifest and one truth over folders of :func:`write_scenes`, to be scored as one run.
+
+    Parameters
+    ----------
+    out : path
+        The folder that holds them, where ``manifest.jsonl`` and ``truth.jsonl`` are written.
+    folders : sequence of Path
+        Of one condition each. An id gets the folder's name before it: ``bleed_-20.scene_1``.
+
+    Returns
+    -------
+    Path
+        ``out``.
+
+    Raises
+    ------
+    OutputError
+        Where ``out`` cannot be written.
+    """
+    root = Path(out)
+    try:
+        for name in (MANIFEST, TRUTH):
+            rows = []
+            for folder in folders:
+                for line in (folder / name).read_text("utf-8").splitlines():
+                    row = json.loads(line)
+                    row["id"] = f"{folder.name}.{row['id']}"
+                    for key in row.keys() & {"audio", "user_audio", "model_audio"}:
+                        row[key] = f"{folder.name}/{row[key]}"
+                    rows.append(row)
+            _write_rows(root / name, rows)
+    except OSError as error:
+        raise OutputError(f"{root}: cannot be written ({error})") from error
+    return root
+
+
 def truth_rows(
     made: Sequence[tuple[Scene, Facts, dict[Any, str], dict[str, Any]]],
     mean_latency_s: float | None = None,
