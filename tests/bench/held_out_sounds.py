@@ -172,4 +172,5 @@ def write_sounds(folder: Path, talks: list[Audio], seed: int) -> None:
     for way, name in ((room, "room"), (headset, "headset")):
         for k in range(2):
             taps = way(np.random.default_rng([seed, k, *name.encode()]))
+            taps = np.pad(taps, (0, max(RATE_HZ // 5 - len(taps), 0)))  # a file is not that short
             sf.write(folder / f"{name}_{k}.wav", 0.5 * taps / np.abs(taps).max(), RATE_HZ, "FLOAT")
