@@ -47,6 +47,7 @@ from flexi_score.report.listing import closest_first
 from flexi_score.report.write import write_run
 from flexi_score.schema import RATINGS
 from flexi_score.segment.events import events_frame
+from flexi_score.segment.health import unsure_recordings
 from flexi_score.segment.structure import build_structure
 
 if TYPE_CHECKING:
@@ -315,7 +316,8 @@ def _put_together(
     cluster = settings.summary.cluster
     clusters = None if cluster is None else cluster_labels(scores, recordings, cluster)
     sessions = None if cluster is None else metadata_labels(recordings, cluster)
-    summary = summarize(scores, metrics, settings.summary, clusters)
+    unsure = unsure_recordings(health)
+    summary = summarize(scores, metrics, settings.summary, clusters, unsure=unsure)
     events = _scan(place, "observations").collect()
     summary = add_quantiles(summary, events, settings.summary, sessions)
     ratings, unasked = _kept(place, "ratings", RATINGS), _kept(place, "unasked", UNASKED).collect()

@@ -32,7 +32,7 @@ from flexi_score.report.write import write_run
 from flexi_score.schema import FAILURES, HEALTH, RATINGS
 from flexi_score.segment.estimated import estimated_health
 from flexi_score.segment.events import events_frame
-from flexi_score.segment.health import check_health, refusals
+from flexi_score.segment.health import check_health, refusals, unsure_recordings
 from flexi_score.segment.load import load_tracks
 from flexi_score.segment.structure import build_structure
 from flexi_score.segment.tracks import Tracks, select_tracks
@@ -331,7 +331,8 @@ def score_tracks(
     if settings.summary.cluster is not None:
         clusters = cluster_labels(scores, tracks.recordings, settings.summary.cluster)
         sessions = metadata_labels(tracks.recordings, settings.summary.cluster)
-    summary = summarize(scores, metrics, settings.summary, clusters)
+    unsure = unsure_recordings(health)
+    summary = summarize(scores, metrics, settings.summary, clusters, unsure=unsure)
     summary = add_quantiles(summary, observations(structure), settings.summary, sessions)
     info = run_info(settings, tracks.recordings, failures, facts)
     info |= health_counts(health, refused)

@@ -17,7 +17,7 @@ from flexi_score.extract.crosstalk import find_leaks, remove_leak
 from flexi_score.extract.levels import measure_levels, noise_dbfs
 from flexi_score.extract.signal import open_signals, signal_from_array
 from flexi_score.segment import bleed
-from flexi_score.segment.bleed import explained_frames, own_segments, remove_leaks
+from flexi_score.segment.bleed import doubtful_share, explained_frames, own_segments, remove_leaks
 from flexi_score.segment.detect import speech_segments
 from flexi_score.segment.refine import refine_segments
 from flexi_score.segment.tracks import make_intervals
@@ -243,6 +243,26 @@ def test_what_is_left_of_a_leak_rings_on():
     np.testing.assert_array_equal(both[60:], found)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_the_share_in_doubt_is_that_of_frames(data):
+    masks, cuts = [], []
+    for _ in range(data.draw(st.integers(1, 4))):
+        masks.append(np.array(data.draw(st.lists(st.booleans(), max_size=60)), bool))
+        ends = st.integers(0, len(masks[-1]) * 10)
+        edges = sorted(data.draw(st.lists(ends, max_size=6, unique=True)))
+        cuts.append(list(zip(edges[::2], edges[1::2], strict=False)))
+    offsets = np.concatenate([[0], np.cumsum([len(m) for m in masks])]).astype(np.int64)
+    rows = np.array([(i, a, b) for i, c in enumerate(cuts) for a, b in c], np.int64).reshape(-1, 3)
+    found = doubtful_share(make_intervals(*rows.T), np.concatenate(masks), offsets)
+    for share, mask, segments in zip(found, masks, cuts, strict=True):
+        inside = [f for a, b in segments for f in range(a // 10, -(-b // 10))]
+        if inside:
+            assert share == pytest.approx(sum(mask[f] for f in inside) / len(inside))
+        else:
+            assert np.isnan(share)
+
+
 def test_channels_without_a_leak_stay_as_they_are():
     heard = pl.DataFrame(
         {
@@ -256,7 +276,8 @@ def test_channels_without_a_leak_stay_as_they_are():
     segments = make_intervals(np.array([0, 1]), np.array([0, 32]), np.array([32, 480]))
     same, rows = remove_leaks(heard, segments, DEFAULT)
     assert same is segments
-    assert rows is heard
+    assert rows.drop("leak_doubt").equals(heard)
+    assert rows["leak_doubt"].to_list() == [None, None]
     one = heard.with_columns(
         leak_cdb=pl.Series([None, [-1000] * 50], dtype=pl.List(pl.Int16)),
         depth_db=pl.Series([None, 0.0]),
@@ -264,7 +285,8 @@ def test_channels_without_a_leak_stay_as_they_are():
     left, rows = remove_leaks(one, segments, DEFAULT)
     assert (left.rec.tolist(), left.end_ms.tolist()) == ([0], [32])
     assert rows["envelope_cdb"].to_list() == [[-2000] * 50, [-8000] * 50]
-    assert rows.columns == one.columns
+    assert rows.columns == [*one.columns, "leak_doubt"]
+    assert rows["leak_doubt"].to_list() == [None, None]  # of no own speech nothing is in doubt
 
 
 # Accuracy

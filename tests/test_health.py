@@ -74,6 +74,16 @@ def _bleed(folder: Path) -> Row:
     return _stereo(folder, "bleed", data)
 
 
+def _bleed_left(folder: Path) -> Row:
+    """A loudspeaker in a hall: a tail of 0.6 s, most of it longer than any filter."""
+    data = _sample("eager_model_interrupt_1")
+    t = np.arange(round(0.6 * RATE)) / RATE
+    hall = np.random.default_rng(3).standard_normal(len(t)) * 10 ** (-3 * t / 0.6)
+    hall *= 10 ** (-6 / 20) / np.sqrt(np.sum(hall**2))
+    data[:, 0] += dsp.oaconvolve(data[:, 1], hall)[: len(data)].astype(np.float32)
+    return _stereo(folder, "bleed_left", 0.8 * data)
+
+
 def _clipping(folder: Path) -> Row:
     data = _sample()
     data[:, 0] = np.clip(data[:, 0], -0.15 * np.abs(data[:, 0]).max(),
@@ -188,6 +198,7 @@ DEFECTS: tuple[tuple[Callable[[Path], Row], str, str | None, float, float, str],
     (_copied, "copied", None, 0.999, 1.0, REFUSE),
     (_swapped, "swapped", None, 1.0, 1.0, WARN),
     (_bleed, "bleed", "model", -14.0, -10.0, WARN),
+    (_bleed_left, "bleed_left", "user", 5.0, 100.0, WARN),
     (_clipping, "clipping", "user", 0.001, 0.2, WARN),
     (_low, "level_low", "user", -66.0, -62.0, WARN),
     (_high, "level_high", "model", -5.0, 0.0, WARN),
@@ -243,6 +254,7 @@ def test_each_defect_fires_its_own_check_with_its_number(
 
 #: What else is wrong with a made example, and why.
 ALSO: dict[str, tuple[str, ...]] = {
+    "_bleed_left": ("bleed",),
     "_short": ("truncated",),  # what is cut to a second is cut in mid-speech
     "_drift": ("bleed", "offset", "length"),  # it is measured by a leak
     "_offset": ("bleed",),

@@ -54,6 +54,7 @@ def summarize(
     settings: SummarySettings,
     clusters: pl.Series | None = None,
     failures: pl.DataFrame | None = None,
+    unsure: pl.Series | None = None,
 ) -> pl.DataFrame:
     """Value, numerator, denominator, interval and counts by status of every metric.
 
@@ -71,6 +72,8 @@ def summarize(
     failures : polars.DataFrame, optional
         :data:`flexi_score.schema.FAILURES`; counted as ``failed`` under every metric of their
         scenario (see :func:`with_failures`).
+    unsure : polars.Series, optional
+        Recordings whose boundaries are less sure: ``settings.bleed_error_s`` is their error.
 
     Returns
     -------
@@ -81,17 +84,19 @@ def summarize(
         ``numerator`` and ``denominator`` are the sum of 0/1 and ``n``; for a mean the sum and
         ``n``; for a sum the count and ``n``; for a ratio the sums of value times weight and of
         weights (a weight that is null is 1). ``within_error`` counts the values whose margin is
-        at most ``settings.boundary_error_s``; it is null where none has a margin.
+        at most the error of boundaries (``settings.boundary_error_s``); it is null where none has
+        a margin.
     """
-    rows = _rows(scores, clusters)
+    unsure = pl.Series(dtype=pl.String) if unsure is None else unsure
+    rows = _rows(scores, clusters, unsure)
     if failures is not None:
         lost = with_failures(scores, failures, metrics).slice(len(scores))
-        rows = pl.concat([rows, _rows(lost, None)])
+        rows = pl.concat([rows, _rows(lost, None, unsure)])
     described = describe(rows, metrics)
     table = add_up(described, _KEY)
     low, high = _intervals(table, described, settings, clustered=clusters is not None)
     systems = rows.select("system").unique(maintain_order=True).with_row_index("place")
-    near = _within_error(described, settings.boundary_error_s)
+    near = _within_error(described, settings)
     return (
         table.with_columns(
             ci_low=pl.Series(low, dtype=pl.Float64).fill_nan(None),
@@ -104,8 +109,10 @@ def summarize(
     )
 
 
-def _within_error(rows: pl.DataFrame, error_s: float) -> pl.DataFrame:
-    """How many values of each metric are no further than this from flipping."""
+def _within_error(rows: pl.DataFrame, settings: SummarySettings) -> pl.DataFrame:
+    """How many values of each metric are no further from flipping than boundaries may be off."""
+    widest_s = max(settings.boundary_error_s, settings.bleed_error_s)
+    error_s = pl.when("unsure").then(widest_s).otherwise(settings.boundary_error_s)
     decided = rows.filter(pl.col("value").is_not_null() & pl.col("margin_s").is_not_null())
     return decided.group_by(_KEY).agg(within_error=(pl.col("margin_s").abs() <= error_s).sum())
 
@@ -291,7 +298,9 @@ def cluster_labels(scores: pl.DataFrame, recordings: pl.DataFrame, key: str) -> 
     )
 
 
-def _rows(scores: pl.DataFrame, clusters: pl.Series | None) -> pl.DataFrame:
+def _rows(
+    scores: pl.DataFrame, clusters: pl.Series | None, unsure: pl.Series | None = None
+) -> pl.DataFrame:
     """The columns of scores that are added up, with a cluster (the recording without one)."""
     return scores.select(
         *(pl.col(name).cast(pl.String) for name in (*_KEY, "status")),
@@ -305,6 +314,9 @@ def _rows(scores: pl.DataFrame, clusters: pl.Series | None) -> pl.DataFrame:
         (
             pl.col("recording").cast(pl.String) if clusters is None else clusters.cast(pl.String)
         ).alias("cluster"),
+        unsure=pl.lit(False)
+        if unsure is None or unsure.is_empty()
+        else pl.col("recording").cast(pl.String).is_in(unsure.implode()).fill_null(False),
     )
 
 

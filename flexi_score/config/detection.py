@@ -215,6 +215,10 @@ class SpeechSettings(Group):
     bleed_margin_db: float = number(
         6.0, "dB", "own speech rises this far above what is left of a leak", "flexi_score", 0, 40
     )
+    bleed_clear_db: float = number(
+        18.0, "dB", "... and is beyond doubt this far above that (moves no boundary)",
+        "simulated leaks of -30 to 0 dB: orders their errors best", 0, 60,
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _hysteresis(self) -> "SpeechSettings":

@@ -32,6 +32,14 @@ class HealthSettings(Group):
     swapped_refuse: float | None = limit(None, "", "likewise, and leaves it out")
     bleed_warn_db: float | None = limit(-20.0, "dB", "leak against its source, at or above")
     bleed_refuse_db: float | None = limit(None, "dB", "likewise, and leaves it out")
+    bleed_left_warn_percent: float | None = limit(
+        5.0,
+        "%",
+        "speech less than speech.bleed_clear_db over the line that parts it from a leak, at or "
+        "above",
+        "simulated leaks of -30 to 0 dB: below it 90 % of boundaries are within 25 ms",
+    )
+    bleed_left_refuse_percent: float | None = limit(None, "%", "likewise, and leaves it out")
     clipping_warn: float | None = limit(0.0005, "share", "clipped samples, at or above")
     clipping_refuse: float | None = limit(None, "share", "likewise, and leaves it out")
     level_low_warn_dbfs: float | None = limit(-60.0, "dBFS", "loudest half second, at or below")

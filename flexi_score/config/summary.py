@@ -19,6 +19,14 @@ class SummarySettings(Group):
         0,
         60,
     )
+    bleed_error_s: float = number(
+        0.15,
+        "s",
+        "the same for recordings that the health check bleed_left warns of",
+        "simulated leaks of -30 to 0 dB",
+        0,
+        60,
+    )
     cluster: str | None = choice(
         None, "metadata key whose recordings are resampled together (a session)", "flexi_score"
     )

@@ -246,7 +246,8 @@ def near_note(boundary_error_s: float) -> str:
     """What the column of :func:`near` counts."""
     return (
         f"Near: outcomes that would flip if a boundary were off by {boundary_error_s * 1000:g} ms "
-        "or less, the error with which boundaries are measured (summary.boundary_error_s)."
+        "or less, the error with which boundaries are measured (summary.boundary_error_s; "
+        "summary.bleed_error_s where the health check bleed_left warns)."
     )
 
 

@@ -87,15 +87,16 @@ def remove_leaks(
     segments : Intervals
         Detected in them; ``rec`` is the row's number.
     settings : SpeechSettings
-        bleed_margin_db and min_speech_ms are used.
+        bleed_margin_db, bleed_clear_db and min_speech_ms are used.
 
     Returns
     -------
     segments : Intervals
     heard : polars.DataFrame
-        With ``envelope_cdb`` at the level of the noise where the leak explains it. Channels that
-        nothing leaks into are as they were.
+        With ``envelope_cdb`` at the level of the noise where the leak explains it, and
+        ``leak_doubt`` (:func:`doubtful_share`). Channels that nothing leaks into are as they were.
     """
+    heard = heard.with_columns(leak_doubt=pl.lit(None, pl.Float64))
     leaky = heard["leak_cdb"].is_not_null()
     which = np.flatnonzero(leaky.to_numpy())
     if not len(which):
@@ -104,13 +105,10 @@ def remove_leaks(
     sizes = rows["envelope_cdb"].list.len().cast(pl.Int64).to_numpy()
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     envelope = rows["envelope_cdb"].explode().drop_nulls().to_numpy()
-    explained = explained_frames(
-        envelope,
-        rows["leak_cdb"].explode().drop_nulls().to_numpy(),
-        offsets,
-        rows["depth_db"].to_numpy(),
-        settings.bleed_margin_db,
+    remainder = remainder_cdb(
+        rows["leak_cdb"].explode().drop_nulls().to_numpy(), offsets, rows["depth_db"].to_numpy()
     )
+    explained: NDArray[np.bool_] = envelope < remainder + settings.bleed_margin_db * 100
     number = np.full(len(heard), -1, np.int64)
     number[which] = np.arange(len(which))
     inside = number[segments.rec] >= 0
@@ -122,13 +120,20 @@ def remove_leaks(
         rows["duration_ms"].to_numpy().astype(np.int64),
         settings,
     )
+    clear_db = settings.bleed_margin_db + settings.bleed_clear_db
+    near: NDArray[np.bool_] = envelope < remainder + clear_db * 100
+    doubt = np.full(len(heard), np.nan)
+    doubt[which] = doubtful_share(own, near, offsets)
     masked = mask_envelope(envelope, explained, offsets, rows["noise_dbfs"].to_numpy())
     frames = pl.DataFrame({"row": np.repeat(which, sizes), "masked": masked})
     lists = frames.group_by("row", maintain_order=True).agg("masked")
     heard = (
         heard.with_columns(row=pl.int_range(pl.len()))
         .join(lists, on="row", how="left", maintain_order="left")
-        .with_columns(envelope_cdb=pl.coalesce("masked", "envelope_cdb"))
+        .with_columns(
+            envelope_cdb=pl.coalesce("masked", "envelope_cdb"),
+            leak_doubt=pl.Series(doubt).fill_nan(None),
+        )
         .drop("row", "masked")
     )
     segments = make_intervals(
@@ -146,23 +151,64 @@ def explained_frames(
 
     Parameters
     ----------
-    envelope_cdb, leak_cdb : ndarray of int16, shape (offsets[-1],)
-        Of the channel without the leak, and of the leak that was taken off.
+    envelope_cdb : ndarray of int16, shape (offsets[-1],)
+        Of the channel without the leak.
+    leak_cdb, offsets, depth_db : ndarray
+        As in :func:`remainder_cdb`.
+    margin_db : float
+        A frame less than this above the remainder is explained.
+    """
+    rest = remainder_cdb(leak_cdb, offsets, depth_db)
+    explained: NDArray[np.bool_] = envelope_cdb < rest + margin_db * 100
+    return explained
+
+
+def remainder_cdb(leak_cdb: Centi, offsets: Ints, depth_db: Floats) -> Floats:
+    """What may be left of a leak in each frame, in hundredths of a dB.
+
+    Parameters
+    ----------
+    leak_cdb : ndarray of int16, shape (offsets[-1],)
+        Of the leak that was taken off.
     offsets : ndarray of int64, shape (n + 1,)
         Channel i owns the frames [offsets[i], offsets[i + 1]).
     depth_db : ndarray of float64, shape (n,)
         How far down subtraction brought the leak of each channel.
-    margin_db : float
-        A frame less than this above the remainder is explained.
     """
     sizes = np.diff(offsets)
     rest = leak_cdb - np.repeat(np.round(depth_db * 100), sizes)
     # What is left rings on: a running maximum that falls with time, started anew in each channel.
     slope = DECAY_CDB * (np.arange(len(rest)) - np.repeat(offsets[:-1], sizes))
     step = np.repeat(np.arange(len(sizes)) * 1e9, sizes)
-    rest = np.maximum.accumulate(rest + slope + step) - slope - step
-    explained: NDArray[np.bool_] = envelope_cdb < rest + margin_db * 100
-    return explained
+    ringing: Floats = np.maximum.accumulate(rest + slope + step) - slope - step
+    return ringing
+
+
+def doubtful_share(own: Intervals, near: NDArray[np.bool_], offsets: Ints) -> Floats:
+    """Share of each channel's own speech that does not stand clear of what is left of its leak.
+
+    Parameters
+    ----------
+    own : Intervals
+        From :func:`own_segments`.
+    near : ndarray of bool, shape (offsets[-1],)
+        Frames less than bleed_margin_db and bleed_clear_db above the remainder.
+    offsets : ndarray of int64, shape (n + 1,)
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        NaN where there is no own speech.
+    """
+    size = np.diff(offsets)
+    first = np.minimum(own.start_ms // FRAME_MS, size[own.rec]) + offsets[own.rec]
+    stop = np.minimum(-(-own.end_ms // FRAME_MS), size[own.rec]) + offsets[own.rec]
+    so_far = np.concatenate([[0], np.cumsum(near)])
+    doubtful = np.bincount(own.rec, so_far[stop] - so_far[first], minlength=len(size))
+    spoken = np.bincount(own.rec, stop - first, minlength=len(size)).astype(np.float64)
+    share: Floats = np.full(len(size), np.nan)
+    np.divide(doubtful, spoken, out=share, where=spoken > 0)
+    return share
 
 
 def mask_envelope(

@@ -72,6 +72,13 @@ def find_dead(archive: Path, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFrame
     ).select(pl.col(name).cast(kind) for name, kind in HEALTH.items())  # fmt: skip
 
 
+def unsure_recordings(health: pl.DataFrame) -> pl.Series:
+    """Recordings whose boundaries a leak leaves less sure, for
+    :func:`flexi_score.aggregate.summarize`."""
+    left = (pl.col("check") == "bleed_left") & (pl.col("verdict") != FINE)
+    return health.filter(left)["recording"].unique(maintain_order=True)
+
+
 def refusals(health: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
     """What is refused, and why: :data:`flexi_score.schema.FAILURES` rows of stage ``health``."""
     reasons = (

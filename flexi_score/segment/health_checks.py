@@ -39,6 +39,9 @@ CHECKS: Final = (
           "user_audio and model_audio"),
     Check("bleed", "dB", "above", "the other party is heard in this channel",
           "capture with headphones or echo cancellation; overlaps and boundaries are less certain"),
+    Check("bleed_left", "%", "above", "own speech is hard to tell from the other party's",
+          "capture with headphones or echo cancellation; outcomes of this recording count as near "
+          "within summary.bleed_error_s"),
     Check("silent", "dBFS", "below", "a channel without speech",
           "make sure that this input was not muted or unconnected, then take it as silent"),
     Check("clipping", "share", "above", "samples are clipped",

@@ -23,7 +23,8 @@ def gather_facts(archive: Path, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFr
 
     Columns of a channel begin with ``user_`` or ``model_``; null is not measured.
     """
-    table = tracks.recordings.select("recording").join(
+    doubts = [f"{s}_leak_doubt" for s in SPEAKERS]
+    table = tracks.recordings.select("recording", *doubts).join(
         rows.unique("recording", keep="last"), on="recording", how="left", maintain_order="left"
     )
     keys = pl.concat([table[f"{s}_key"] for s in SPEAKERS]).drop_nulls()
@@ -31,7 +32,7 @@ def gather_facts(archive: Path, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFr
     table = table.with_columns(pair=pl.col("user_key") + "+" + pl.col("model_key"))
     measured = store.read_rows(archive, "health", table["pair"].drop_nulls())
     facts = table.select(
-        "recording", "user_key", "model_key", "pair", "user_offset_ms", "model_offset_ms",
+        "recording", "user_key", "model_key", "pair", "user_offset_ms", "model_offset_ms", *doubts,
         paired=pl.col("user_audio").is_not_null() & pl.col("audio").is_null(),
         span_ms=pl.Series(tracks.duration_ms),
     ).join(measured, left_on="pair", right_on="key", how="left", maintain_order="left")  # fmt: skip
@@ -130,10 +131,13 @@ def _of_pair(table: pl.DataFrame) -> list[pl.DataFrame]:
                               -(pl.col("lag_into_user_ms") - shift))  # fmt: skip
     apart = pl.col("drift_ppm").abs() * pl.col("span_ms") / 1e6
     paired = pl.when("paired")
-    lags = _say("the user leaks into the model's file at a lag of {} ms, the model into the user's "
-                "at {} ms",
-                (pl.col("lag_into_model_ms") + shift, 1),
-                (pl.col("lag_into_user_ms") - shift, 1))  # fmt: skip
+    lags = pl.concat_str(
+        *(pl.when(pl.col(name).is_not_null()).then(_say(text, (pl.col(name) + sign * shift, 1)))
+          for name, text, sign in (
+              ("lag_into_model_ms", "the user is heard in the model's file {} ms late", 1),
+              ("lag_into_user_ms", "the model is heard in the user's file {} ms late", -1))),
+        separator=", ", ignore_nulls=True,
+    )  # fmt: skip
     return [
         _part(table, "length", None, paired.then(ends.abs()),
               _say("the model's file ends {} ms after the user's", (ends, 0))),
@@ -159,8 +163,12 @@ def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
         _part(table, "bleed", speaker, pl.when(~pl.col("copy")).then(c("leak_level_db")),
               _say("the other party leaks in at {} dB, {} ms late, and comes off by {} dB",
                    (c("leak_level_db"), 1), (c("leak_lag_ms"), 1), (c("leak_depth_db"), 1))),
+        _part(table, "bleed_left", speaker, pl.when(~pl.col("copy")).then(100 * c("leak_doubt")),
+              _say("{} % of it stands less than speech.bleed_clear_db above what may be left of "
+                   "that", (100 * c("leak_doubt"), 1))),
         _part(table, "silent", speaker,
-              pl.when(heard & ~c("dead") & (c("speech_ms") == 0)).then(c("active_dbfs")),
+              pl.when(heard & ~pl.col("copy") & ~c("dead") & (c("speech_ms") == 0))
+              .then(c("active_dbfs")),
               _silence(speaker)),
         _part(table, "clipping", speaker, speaks.then(clipped),
               _say("{} % of its samples are at full scale or at one and the same peak of {} dBFS",

@@ -46,14 +46,16 @@ def load_tracks(
     """
     channels = store.read_rows(archive, "channels", _keys(rows, "key"))
     rows, failures = _usable(rows, channels, archive, settings)
-    speech = {s: _speech(archive, rows, channels, s, settings) for s in SPEAKERS}
+    found = {s: _speech(archive, rows, channels, s, settings) for s in SPEAKERS}
+    speech = {s: found[s][0] for s in SPEAKERS}
     words = {s: load_words(archive, rows, s, settings) for s in SPEAKERS}
     for speaker in SPEAKERS:
         speech[speaker] = _speech_of_words(rows, speaker, speech[speaker], words[speaker])
     guessed = channels.filter(pl.col("estimated")).select("detector", user_key="key")
     recordings = rows.join(guessed, on="user_key", how="left", maintain_order="left").select(
-        *RECORDINGS.names(), estimated_by="detector"
-    )
+        *RECORDINGS.names(), estimated_by="detector",
+        **{f"{s}_leak_doubt": found[s][1] for s in SPEAKERS},
+    )  # fmt: skip
     if settings.judge.mode != "replay":
         recordings = recordings.with_columns(pl.lit(None, pl.Float64).alias("rating"))
     tracks = Tracks(
@@ -124,8 +126,11 @@ def _known(speaker: Speaker) -> pl.Expr:
 
 def _speech(
     archive: Path, rows: pl.DataFrame, channels: pl.DataFrame, speaker: Speaker, settings: Settings
-) -> Intervals:
-    """Detected or given speech of one speaker, in the recording's own time."""
+) -> tuple[Intervals, pl.Series]:
+    """Detected or given speech of one speaker, in the recording's own time.
+
+    Also the share of it that a leak leaves in doubt, null where nothing leaks in.
+    """
     n = len(rows)
     given = rows[f"{speaker}_segments_key"]
     files = store.read_rows(archive, "segments", given.drop_nulls())
@@ -157,11 +162,15 @@ def _speech(
         found, frames, offsets, envelope, envelope_offsets, lengths, noise, settings.speech
     )
     rec = heard["rec"].to_numpy().astype(np.int64)[found.rec]
-    return make_intervals(
+    doubt = np.full(n, np.nan)
+    if "leak_doubt" in heard.columns:
+        doubt[heard["rec"].to_numpy()] = heard["leak_doubt"].fill_null(float("nan")).to_numpy()
+    speech = make_intervals(
         np.concatenate([rec, noted["rec"].to_numpy()]),
         np.concatenate([found.start_ms + offset[rec], noted["start_ms"].to_numpy()]),
         np.concatenate([found.end_ms + offset[rec], noted["end_ms"].to_numpy()]),
     )
+    return speech, pl.Series(doubt).fill_nan(None)
 
 
 def _flat(lists: pl.Series) -> tuple[NDArray[Any], Ints]:

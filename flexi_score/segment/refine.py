@@ -15,7 +15,6 @@ nearer boundary and speech is likely in it; runs of loud frames that are less th
 or never within ``refine_breath_db`` of the segment's level) are not speech.
 """
 
-from functools import cache
 from itertools import pairwise
 from typing import Final
 
@@ -81,7 +80,7 @@ def refine_segments(
             continue
         found = _refine(
             Intervals(segments.rec[a:b] - low, segments.start_ms[a:b], segments.end_ms[a:b]),
-            envelope_cdb[offsets[low] : offsets[high]],
+            envelope_cdb[offsets[low] : offsets[high]].astype(np.float64) / 100,
             offsets[low : high + 1] - offsets[low],
             duration_ms[low:high],
             np.asarray(noise_dbfs, np.float64)[low:high],
@@ -100,7 +99,7 @@ def refine_segments(
 
 def _refine(
     segments: Intervals,
-    envelope_cdb: NDArray[np.int16],
+    level: Floats,
     offsets: Ints,
     duration_ms: Ints,
     noise: Floats,
@@ -119,9 +118,8 @@ def _refine(
     if not len(segments):
         return beyond
 
-    level, power = envelope_cdb.astype(np.float64) / 100, _power(envelope_cdb)
-    strength = _strength(level, power, first, stop, settings.refine_active_db)
-    before, after = _thresholds(segments, power, offsets, first, stop, strength, noise, settings)
+    strength = _strength(level, first, stop, settings.refine_active_db)
+    before, after = _thresholds(segments, level, offsets, first, stop, strength, noise, settings)
     head, tail = _territory(segments, offsets, first, stop, settings.refine_reach_ms)
 
     at, owner = spread(head, tail)
@@ -183,31 +181,22 @@ def _disjoint(rec: Ints, start_ms: Ints, end_ms: Ints) -> Intervals:
     return make_intervals(found.rec, start, found.end_ms)
 
 
-@cache
-def _powers() -> Floats:
-    """Power of every level that an envelope can have: looking up costs a tenth of computing."""
-    return np.asarray(10.0 ** (np.arange(-(1 << 15), 1 << 15) / 100 / 10))
-
-
-def _power(envelope_cdb: NDArray[np.int16]) -> Floats:
-    return _powers()[envelope_cdb.astype(np.int64) + (1 << 15)]
-
-
-def _strength(level: Floats, power: Floats, first: Ints, stop: Ints, active_db: float) -> Floats:
+def _strength(level: Floats, first: Ints, stop: Ints, active_db: float) -> Floats:
     """Level of each segment while it is active: its frames within `active_db` of the loudest."""
     edges = np.stack([first, stop], 1).ravel()
     padded = np.append(level, -np.inf)
     peak = np.maximum.reduceat(padded, edges)[::2]
     at, owner = spread(first, stop)
     active = level[at] >= peak[owner] - active_db
-    total = np.bincount(owner, power[at] * active, len(first))
+    power = np.where(active, 10.0 ** (level[at] / 10), 0.0)
+    total = np.bincount(owner, power, len(first))
     mean: Floats = 10.0 * np.log10(total / np.bincount(owner, active, len(first)))
     return mean
 
 
 def _thresholds(
     segments: Intervals,
-    power: Floats,
+    level: Floats,
     offsets: Ints,
     first: Ints,
     stop: Ints,
@@ -224,17 +213,11 @@ def _thresholds(
     reach = _frames(settings.refine_floor_reach_ms)
     gap_from = np.maximum(gap_from, first - reach)
     gap_to = np.minimum(gap_to, stop + reach)
-    frames = _frames(settings.refine_floor_ms)
-    # No running total: it would drown what is quiet, and depend on the channels before it.
-    total = power[: max(len(power) - frames + 1, 0)].copy()
-    for shift in range(1, frames):
-        total += power[shift : shift + len(total)]
-    mean = np.append(total / frames, np.inf)
     thresholds = []
     short = same & (first[1:] - stop[:-1] < _frames(settings.refine_hole_ms))
     holes = (np.append(False, short), np.append(short, False))
     for low, high, hole in zip((gap_from, stop), (first, gap_to), holes, strict=True):
-        floor = _quietest(mean, low, high, noise[rec], frames)
+        floor = _quietest(level, low, high, noise[rec], _frames(settings.refine_floor_ms))
         floor = np.where(hole, np.minimum(floor, noise[rec] + settings.refine_hole_db), floor)
         floor = np.minimum(floor, strength)
         wanted = strength - settings.refine_depth_db
@@ -245,13 +228,17 @@ def _thresholds(
     return thresholds[0], thresholds[1]
 
 
-def _quietest(mean: Floats, low: Ints, high: Ints, otherwise: Floats, frames: int) -> Floats:
-    """Least mean power of so many neighbouring frames in [low, high), dB; `mean` from each on."""
+def _quietest(level: Floats, low: Ints, high: Ints, otherwise: Floats, frames: int) -> Floats:
+    """Least mean power of so many neighbouring frames in [low, high), dB."""
     wide = high - low >= frames
     result = otherwise.copy()
     if wide.any():
+        power = 10.0 ** (level / 10)
+        # No running total: it would drown what is quiet, and depend on the channels before it.
+        parts = [power[i : len(power) - frames + 1 + i] for i in range(frames)]
+        mean = np.sum(parts, axis=0) / frames
         edges = np.stack([low[wide], high[wide] - frames + 1], 1).ravel()
-        result[wide] = 10.0 * np.log10(np.minimum.reduceat(mean, edges)[::2])
+        result[wide] = 10.0 * np.log10(np.minimum.reduceat(np.append(mean, np.inf), edges)[::2])
     return result
 
 
