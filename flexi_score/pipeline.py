@@ -158,6 +158,7 @@ def extract(
     manifest = source if isinstance(source, Manifest) else read_input(source, layout)
     folder = store.open_archive(archive, create=True)
     # The extraction modules are the only heavy imports; scoring an archive never gets here.
+    from flexi_score.extract.ledger import keep_refused
     from flexi_score.extract.run import extract_rows, in_shard
 
     positions = pl.Series(range(len(manifest.rows)), dtype=pl.Int64)
@@ -171,6 +172,8 @@ def extract(
         executor=executor, retry_failed=retry_failed, repair=repair, positions=positions,
         after_write=after_write, progress=progress,
     )  # fmt: skip
+    keep_refused(folder, manifest.failures)
+    after_write()
     if counts.skipped:
         manifest.warnings.append(
             f"{counts.skipped} recordings failed before and nothing has changed since: not tried "

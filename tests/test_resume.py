@@ -1,5 +1,6 @@
 """Extraction that is interrupted, repeated, damaged or shared: the archive ends up the same."""
 
+import json
 import os
 import random
 import resource
@@ -288,3 +289,43 @@ def test_leftovers_of_killed_writers_are_cleared_when_old(tmp_path: Path) -> Non
     Writer(archive)
     assert not old.exists()
     assert new.exists()
+
+
+def test_rows_that_could_not_be_read_are_kept(tmp_path: Path) -> None:
+    """Whoever scores the archive counts what the manifest's own score counted."""
+    good = make_light(tmp_path, 3)
+    broken = {"id": "bad", "user_speech": "0.user.rttm", "scenario": "no_such_scenario"}
+    text = good.read_text("utf-8")
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(text + json.dumps(broken) + "\n", "utf-8")
+    archive = tmp_path / "a"
+    first = pipeline.score(manifest, settings=NO_WORDS, archive=archive)
+    assert first.failures["recording"].to_list() == ["bad"]
+    again = pipeline.score(archive, settings=NO_WORDS)
+    assert again.failures.equals(first.failures)
+    assert again.scores.equals(first.scores)
+    assert again.summary.equals(first.summary)
+
+    before = len(list((archive / "failures").glob("*.parquet")))
+    pipeline.score(manifest, settings=NO_WORDS, archive=archive)
+    assert len(list((archive / "failures").glob("*.parquet"))) == before, "not written twice"
+
+    # Put right, it is a recording like any other.
+    mended = broken | {"scenario": "conversation", "model_speech": "0.model.rttm"}
+    manifest.write_text(text + json.dumps(mended) + "\n", "utf-8")
+    whole = pipeline.score(manifest, settings=NO_WORDS, archive=archive)
+    assert len(whole.failures) == 0
+    assert pipeline.score(archive, settings=NO_WORDS).scores.equals(whole.scores)
+    assert "bad" in whole.scores["recording"].to_list()
+
+
+def test_the_command_names_what_was_refused_once(tmp_path: Path, cli: Cli) -> None:
+    good = make_light(tmp_path, 2)
+    manifest = tmp_path / "m.jsonl"
+    broken = {"id": "bad", "user_speech": "0.user.rttm", "scenario": "no_such_scenario"}
+    manifest.write_text(good.read_text("utf-8") + json.dumps(broken) + "\n", "utf-8")
+    for _ in range(2):
+        done = cli("extract", str(manifest), "--archive", str(tmp_path / "a"), "-q")
+        assert done.returncode == 1
+        assert "2 recordings; 1 failed" in done.stdout
+        assert done.stderr.count("bad: ") == 1

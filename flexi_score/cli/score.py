@@ -211,6 +211,7 @@ def extract(
                 after_write=after_write, progress=progress.advance,
             )  # fmt: skip
         held, failed = store.read_recordings(folder), store.read_failures(folder)
+    failed = failed.join(manifest.failures, on="recording", how="anti", maintain_order="left")
     refused = len(manifest.failures)
     print(f"{archive}: {len(held)} recordings; {len(failed) + refused} failed")
     for row in [*manifest.failures.iter_rows(named=True), *failed.iter_rows(named=True)]:

@@ -202,6 +202,17 @@ def plan_tasks(
     ]
 
 
+def keep_refused(archive: Path, refused: pl.DataFrame) -> None:
+    """Keep the manifest's rows that could not be read (:data:`flexi_score.schema.FAILURES`).
+
+    So whoever scores the archive counts them, too. What it holds already is not written again; a
+    row that is put right counts as any recording, once it is extracted.
+    """
+    attempts = store.read_attempts(archive)
+    news = refused.join(attempts, on=refused.columns, how="anti", nulls_equal=True)
+    store.append(archive, "failures", news)
+
+
 class Writer:
     """Writes outcomes into the archive, in parts of some recordings each."""
 
