@@ -43,8 +43,8 @@ _SPECIAL: Final = {
     "\N{MINUS SIGN}": r"$-$",
 }
 _NEGATIVE: Final = re.compile(r"-[0-9.]")
-#: Tables wider than this many columns are set smaller.
-_WIDE: Final = 9
+#: What is wider than its column is set smaller.
+_FIT: Final = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
 def tables_tex(
@@ -82,10 +82,9 @@ def tables_tex(
 def table_tex(table: Table, name: str) -> list[str]:
     """Lines of one ``table`` environment."""
     columns = "".join("r" if column.numeric else "l" for column in table.columns)
-    wide = len(table.columns) > _WIDE
     lines = [r"\begin{table}[t]", r"\centering", rf"\caption{{{escape(table.title)}}}",
              rf"\label{{{name}}}"]  # fmt: skip
-    lines += [r"\resizebox{\linewidth}{!}{%"] if wide else [r"\small"]
+    lines += [r"\vspace{4pt}", r"\small", _FIT]
     lines += [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule"]
     groups = [(group, len(list(run))) for group, run in groupby(c.group for c in table.columns)]
     if any(group for group, _ in groups):
@@ -98,7 +97,7 @@ def table_tex(table: Table, name: str) -> list[str]:
         lines += [" & ".join(cells) + r" \\", "".join(under)]
     lines += [_line([column.label for column in table.columns]), r"\midrule"]
     lines += [_line(row) for row in table.rows]
-    lines += [r"\bottomrule", r"\end{tabular}%" + ("\n}" if wide else "")]
+    lines += [r"\bottomrule", r"\end{tabular}%", "}"]
     lines += [rf"\par\smallskip\footnotesize {escape(note)}" for note in table.notes]
     return [*lines, r"\end{table}", ""]
 
