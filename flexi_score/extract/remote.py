@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -23,6 +23,8 @@ PATHS = (
     "audio", "user_audio", "model_audio", "user_words", "model_words", "user_speech",
     "model_speech",
 )  # fmt: skip
+#: They have no folders: to make the folder of a part is to make its bucket, which is the user's.
+OBJECT_STORES: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 
 
 def is_url(path: str | Path) -> bool:
@@ -95,7 +97,6 @@ def mirror_archive(url: str) -> Iterator[tuple[Path, Callable[[], None]]]:
                 if name in there or not part.exists():
                     continue
                 try:
-                    system.makedirs(posixpath.join(place, posixpath.dirname(name)), exist_ok=True)
                     _send(system, part, posixpath.join(place, name))
                 except OSError as error:
                     raise ArchiveError(f"{url}/{name}: cannot be sent: {error}") from error
@@ -166,9 +167,12 @@ def _fetch_parts(system: Any, place: str, folder: Path) -> set[str]:
 
 def _send(system: Any, part: Path, place: str) -> None:
     """Send a part; object stores show it whole or not at all, a file system must be helped."""
-    if "file" not in (
-        system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)
-    ):
+    spoken = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
+    if spoken & OBJECT_STORES:
+        system.put_file(str(part), place)
+        return
+    system.makedirs(posixpath.dirname(place), exist_ok=True)
+    if "file" not in spoken:
         system.put_file(str(part), place)
         return
     beside = posixpath.join(posixpath.dirname(place), f".{posixpath.basename(place)}.tmp")
