@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from flexi_score import archive as store
 from flexi_score.config import Settings, load_settings, setting_names
 from flexi_score.errors import InputError
 from flexi_score.schema import SCORES
@@ -74,3 +75,16 @@ def read_run(path: str | Path) -> StoredRun:
         info=info,
         **tables,
     )
+
+
+def archive_of(run: StoredRun, given: str | Path | None = None) -> Path | None:
+    """The archive behind a run: the one given, the one that was scored, or the folder's own.
+
+    None where it is not there any more. ``run.json`` names the one that was scored by its path
+    from the run folder, so that both can be moved together.
+    """
+    if given is not None:
+        return Path(given)
+    named = run.info.get("archive")
+    places = [run.folder / named] if isinstance(named, str) else []
+    return next((p for p in [*places, run.folder / "archive"] if store.is_archive(p)), None)

@@ -7,6 +7,7 @@ import os
 import re
 from html.parser import HTMLParser
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -42,6 +43,7 @@ from flexi_score.report.tables import DASH, FEW, details_table, metric_finder, p
 from flexi_score.report.timeline import timelines
 from flexi_score.report.timing import timing
 from flexi_score.report.write import write_whole
+from flexi_score.runs import archive_of, read_run
 from flexi_score.schema import EVENTS, FAILURES, HEALTH, RATINGS, RECORDINGS, SCORES, SUMMARY
 
 HOSTILE = "<script>alert(1)</script>|`x`\n\x1b[31m\u202e&amp;\"'"
@@ -587,13 +589,14 @@ def test_report_verb(cli, tmp_path, capsys):
 
 def test_a_page_without_its_archive_says_what_is_missing(tmp_path):
     run = run_score(make_archive(tmp_path / "archive", 7))
-    write(run, tmp_path / "run")  # the archive is elsewhere
+    write(run, tmp_path / "run")
+    (tmp_path / "archive").rename(tmp_path / "away")
     flexi_score.build_report(tmp_path / "run")
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert "Waveforms and the times of words are missing: the run has no archive" in page
     assert not any("env" in one or "w" in one for one in details_of(page).values())
-    (tmp_path / "archive" / "archive.json").write_text("{")
-    build_report(tmp_path / "run", archive=tmp_path / "archive")
+    (tmp_path / "away" / "archive.json").write_text("{")
+    build_report(tmp_path / "run", archive=tmp_path / "away")
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert "are missing: " in page
     assert "archive.json" in page
@@ -715,3 +718,15 @@ def test_a_file_is_whole_or_as_it_was(tmp_path):
         write_whole(path, breaks)
     assert path.read_text() == "before"
     assert os.listdir(tmp_path) == ["report.html"]
+
+
+def test_a_run_scored_from_an_archive_elsewhere_finds_it_again(tmp_path) -> None:
+    archive, out = tmp_path / "kept.archive", tmp_path / "runs" / "one"
+    make_archive(archive, 3)
+    flexi_score.write(flexi_score.score(archive), out)
+    run = read_run(out)
+    assert run.info["archive"] == "../../kept.archive"
+    assert archive_of(run) == out / "../../kept.archive"
+    assert archive_of(run, "other") == Path("other")
+    archive.rename(tmp_path / "moved.archive")
+    assert archive_of(run) is None

@@ -15,7 +15,7 @@ from flexi_score.exports.names import safe_names
 from flexi_score.formats.files import name_some
 from flexi_score.formats.timed import Timed
 from flexi_score.pipeline import Run
-from flexi_score.runs import StoredRun, read_run
+from flexi_score.runs import StoredRun, archive_of, read_run
 from flexi_score.schema import EVENTS, RECORDINGS, SCORES, SPEAKERS, Speaker, make_schema
 from flexi_score.segment.load import load_words
 from flexi_score.segment.tracks import Words
@@ -215,8 +215,8 @@ def _archived_words(
 ) -> tuple[pl.DataFrame, _Worded, str | None, list[str]]:
     """Words of these recordings, of which they are known, why of none, and what to note."""
     none: _Worded = {s: {} for s in SPEAKERS}
-    folder = Path(archive) if archive is not None else run.folder / "archive"
-    if archive is None and not store.is_archive(folder):
+    folder = archive_of(run, archive)
+    if folder is None:
         reason = (
             f"{run.folder}: has no archive, which holds the words: they are left out; name the "
             "archive that was scored with --archive"

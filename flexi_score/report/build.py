@@ -16,7 +16,7 @@ from flexi_score.report.plots import report_plots
 from flexi_score.report.sound import embed_audio, link_audio
 from flexi_score.report.timeline import names_in
 from flexi_score.report.write import write_text
-from flexi_score.runs import StoredRun, read_run
+from flexi_score.runs import StoredRun, archive_of, read_run
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,6 @@ def build_report(
     run = read_run(run_folder)
     page = Path(out) if out is not None else run.folder / "report.html"
     metrics = profile_metrics(run.settings.profile)
-    place = Path(archive) if archive is not None else run.folder / "archive"
     listed = closest_first(run.scores, run.recordings, run.failures).head(max_recordings)
     chosen = _chosen(embed, listed["recording"].to_list(), run)
     rows = pl.DataFrame({"recording": chosen}, schema={"recording": pl.String}).join(
@@ -78,7 +77,7 @@ def build_report(
     clusters = (
         None if shown.cluster is None else cluster_labels(run.scores, run.recordings, shown.cluster)
     )
-    kept = read_kept(place if archive is not None or place.is_dir() else None, wanted, run.settings)
+    kept = read_kept(archive_of(run, archive), wanted, run.settings)
     spread = quantiles(run.scores, metrics, shown, clusters)
     plots = report_plots(
         run.scores, run.summary, spread, metrics, run.settings, events=run.events,

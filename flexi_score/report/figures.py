@@ -25,7 +25,7 @@ from flexi_score.report.plots.svg import FORMATS, save_figure
 from flexi_score.report.plots.timeline import Scene, draw_timeline
 from flexi_score.report.tables import scenario_title
 from flexi_score.report.write import write_whole
-from flexi_score.runs import StoredRun, read_run
+from flexi_score.runs import StoredRun, archive_of, read_run
 from flexi_score.schema import SPEAKERS
 from flexi_score.segment.load import load_tracks
 from flexi_score.segment.tracks import Words
@@ -116,10 +116,10 @@ def read_scenes(
     scores = _by_recording(run.scores.filter(wanted).iter_rows(named=True))
     metrics = profile_metrics(run.settings.profile)
     labels = {(m.scenario, m.name): m.label for m in metrics}
-    folder = Path(archive) if archive is not None else run.folder / "archive"
+    folder = archive_of(run, archive)
     words: dict[str, dict[str, Any]] = {}
     envelopes: dict[str, dict[str, Any]] = {}
-    if archive is not None or store.is_archive(folder):
+    if folder is not None:
         words, envelopes = _kept(store.open_archive(folder), names, run.settings)
     return [
         Scene(

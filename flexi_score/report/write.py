@@ -70,7 +70,7 @@ def write_run(
     ratings : polars.DataFrame, optional
         :data:`flexi_score.schema.RATINGS`, for ``ratings.parquet`` and the page.
     archive : Path, optional
-        Where the page's words come from.
+        Where the page's words come from; run.json names it.
     envelopes : polars.DataFrame, optional
         ``key, envelope_cdb`` of channels: without them the page has no waveforms.
 
@@ -89,6 +89,8 @@ def write_run(
     clusters = None if shown.cluster is None else cluster_labels(scores, recordings, shown.cluster)
     spread = quantiles(scores, metrics, shown, clusters)
     signature = str(run_info.get("signature", ""))
+    if archive is not None and archive.is_dir():
+        run_info = {**run_info, "archive": _from(out, archive)}
     drawn = closest_first(scores, recordings, failures)["recording"].head(MAX_TIMELINES)
     plots = []
     if len(recordings) <= _PLOTTED:
@@ -195,3 +197,11 @@ def _json(data: object) -> str:
 
 def _text(content: str) -> Callable[[Path], object]:
     return lambda path: path.write_text(content, encoding="utf-8", newline="\n")
+
+
+def _from(out: Path, archive: Path) -> str:
+    """Path of the archive from the run folder; as it is, where there is none (another drive)."""
+    try:
+        return Path(os.path.relpath(archive, out)).as_posix()
+    except ValueError:
+        return str(archive)
