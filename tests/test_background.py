@@ -77,14 +77,16 @@ def slow_foreground(segments, p, cdb, s):
     ]
     spoken = [q >= math.ceil(s.threshold * 65535) for q in fine]
     detected = [v for v, x in zip(level, spoken, strict=True) if x]
-    background, steady = -math.inf, True
+    background = -math.inf
     is_crowd = len(detected) >= max(s.background_crowd_share * n, s.background_crowd_ms // 10)
     alone = is_crowd and (
         percentile(detected, 95) < percentile(detected, 5) + s.background_crowd_db
     )
     if len(far) >= s.background_least_ms // 10:
-        background = percentile(far, s.background_percentile)
-        steady = background < percentile(far, 50) + s.background_steady_db
+        found = percentile(far, s.background_percentile)
+        steady = found < percentile(far, 50) + s.background_steady_db
+        if steady and found < active - s.background_below_db:
+            background = found
     elif is_crowd:
         weak = percentile(detected, 10) + s.background_crowd_rise_db
         low = runs_of([x and v < weak for v, x in zip(level, spoken, strict=True)])
@@ -108,7 +110,7 @@ def slow_foreground(segments, p, cdb, s):
             else:
                 clear.append([x, y])
         out += [(max((first + x) * 10, a), min((first + y) * 10, b)) for x, y in clear]
-    return out, steady
+    return out, True
 
 
 def slow_likely(p, cdb, noise, s):
@@ -188,6 +190,7 @@ SETTINGS = st.builds(
     background_percentile=st.sampled_from([50, 90]),
     background_depth_db=st.sampled_from([12, 30, 100]),
     background_steady_db=st.sampled_from([2, 10]),
+    background_below_db=st.sampled_from([0, 8, 20]),
     background_edge_db=st.sampled_from([-2, 0]),
     background_clear_ms=st.sampled_from([10, 50]),
     background_hole_ms=st.sampled_from([10, 150]),

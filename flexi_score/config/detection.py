@@ -141,7 +141,7 @@ class SpeechSettings(Group):
         60, "starts: at most this far before", "flexi_score: 99 % of starts in noise"
     )
     refine_busy_lag_ms: int = ms(
-        20, "ends: at most this far after", "flexi_score: 99 % of ends in noise"
+        0, "ends: at most this far after", "flexi_score: 99 % of ends in noise"
     )
     refine_busy_late_ms: int = ms(
         75, "... where noise hides the end: this far before", "flexi_score: median over noises"
@@ -170,9 +170,12 @@ class SpeechSettings(Group):
         30.0, "dB", "... and not further below the channel's active level", "flexi_score", 0, 120
     )
     background_steady_db: float = number(
-        10.0, "dB", "it is steady, and boundaries are where speech rises from it, if the median "
-        "of its levels is no further below that", "flexi_score", 0, 120,
+        10.0, "dB", "... and if the median of its levels is no further below that: what is there "
+        "at times may be speech that is hard to make out", "flexi_score", 0, 120,
     )  # fmt: skip
+    background_below_db: float = number(
+        8.0, "dB", "... nor what is not this far below the active level", "flexi_score", 0, 120
+    )
     background_edge_db: float = number(
         0.0,
         "dB",
@@ -209,7 +212,7 @@ class SpeechSettings(Group):
         "flexi_score", 0, 120,
     )  # fmt: skip
     background_faint_probability: float = number(
-        0.9, "probability", "... if on average its probability is below this", "flexi_score", 0, 1
+        0.8, "probability", "... if on average its probability is below this", "flexi_score", 0, 1
     )
     bleed: bool = choice(True, "drop speech that the other channel's leak explains", "flexi_score")
     bleed_margin_db: float = number(

@@ -80,13 +80,13 @@ def foreground_segments(
     last = np.diff(probability_offsets)[which] - 1
     heard = probability_offsets[which][channel] + np.minimum(heard, last[channel])
     active = _active_level(envelope_cdb[frames], edges, channel)
-    found, steady = background_level(level, probabilities[heard], edges, channel, active, settings)
-    doubtful[which[steady & (found > -np.inf)]] = True
+    found = background_level(level, probabilities[heard], edges, channel, active, settings)
+    doubtful[which[found > -np.inf]] = True
     background = np.full(n, -np.inf)
     background[which] = found
     smooth = np.full(len(envelope_cdb), np.inf)
     smooth[frames] = level
-    inside = background[segments.rec] > -np.inf
+    inside = doubtful[segments.rec]
     cut = _standing_out(segments.take(inside), smooth, offsets, background, settings)
     rest = segments.take(~inside)
     rec = np.concatenate([cut.rec, rest.rec])
@@ -103,7 +103,7 @@ def background_level(
     channel: Ints,
     active: Floats,
     settings: SpeechSettings,
-) -> tuple[Floats, Bools]:
+) -> Floats:
     """Level of the background of channels that may have one.
 
     Parameters
@@ -121,11 +121,9 @@ def background_level(
 
     Returns
     -------
-    background : ndarray of float64, shape (n,)
+    ndarray of float64, shape (n,)
         dB re full scale; -inf where there is none to speak of, +inf where nothing stands out
         from it: a crowd without anybody in front of it.
-    steady : ndarray of bool, shape (n,)
-        Whether it is there most of the time.
     """
     n = len(edges) - 1
     sure = probabilities >= math.ceil(settings.background_sure_probability * _SCALE)
@@ -138,11 +136,14 @@ def background_level(
     percent = np.array([settings.background_percentile, 50.0])
     found, count = _percentiles(level[far], channel[far], n, percent)
     enough = count >= max(settings.background_least_ms // FRAME_MS, 1)
-    steady = ~enough | (found[:, 0] < found[:, 1] + settings.background_steady_db)
+    # What is only there at times, or as loud as speech, may be speech that is hard to make out.
+    usable = found[:, 0] < found[:, 1] + settings.background_steady_db
+    usable &= found[:, 0] < active - settings.background_below_db
     crowd = _crowd_level(level, probabilities, edges, channel, settings)
-    background: Floats = np.where(enough & (crowd < np.inf), found[:, 0], crowd)
+    level_db = np.where(usable, found[:, 0], -np.inf)
+    background: Floats = np.where(enough & (crowd < np.inf), level_db, crowd)
     background[background <= active - settings.background_depth_db] = -np.inf
-    return background, steady
+    return background
 
 
 def _crowd_level(
