@@ -85,7 +85,7 @@ def slow_foreground(segments, p, cdb, s):
     if len(far) >= s.background_least_ms // 10:
         found = percentile(far, s.background_percentile)
         steady = found < percentile(far, 50) + s.background_steady_db
-        if steady and found < active - s.background_below_db:
+        if steady:
             background = found
     elif is_crowd:
         weak = percentile(detected, 10) + s.background_crowd_rise_db
@@ -190,7 +190,6 @@ SETTINGS = st.builds(
     background_percentile=st.sampled_from([50, 90]),
     background_depth_db=st.sampled_from([12, 30, 100]),
     background_steady_db=st.sampled_from([2, 10]),
-    background_below_db=st.sampled_from([0, 8, 20]),
     background_edge_db=st.sampled_from([-2, 0]),
     background_clear_ms=st.sampled_from([10, 50]),
     background_hole_ms=st.sampled_from([10, 150]),

@@ -1,5 +1,6 @@
 """Boundaries on the energy envelope: against a slow reference, and against known truth."""
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from flexi_score.config import SpeechSettings
 from flexi_score.segment import refine
 from flexi_score.segment.detect import speech_segments
+from flexi_score.segment.outline import outline_speech
 from flexi_score.segment.refine import refine_segments
 from flexi_score.segment.tracks import make_intervals
 
@@ -327,6 +329,7 @@ def samples():
         noise = [noise_dbfs(x) for x in levels]
         return found, [x.envelope_cdb for x in levels], [x.duration_ms for x in signals], noise
 
+    extracted.audio = audio
     return speech, extracted
 
 
@@ -384,3 +387,60 @@ def test_boundaries_of_the_samples(samples, change, median, within_15, error):
     assert false + miss <= error
     before, _, _ = accuracy(speech, coarse)
     assert np.median(before) > 3 * np.median(errors)
+
+
+class Noise:
+    """Noise 15 dB below the speech, another stretch of it for every channel."""
+
+    def __init__(self, kind, audio):
+        from flexi_score.errors import InputError
+        from flexi_score.simulate.clips import Clips, active_level, make_clip
+
+        self.kind, self.number, clips = kind, 0, {}
+        # A silent channel has as much noise as the other one.
+        own = [active_level(x) for x in audio]
+        self.levels = [max(x, own[i ^ 1] if x < own[i ^ 1] / 30 else 0) for i, x in enumerate(own)]
+        for i, x in enumerate(audio):
+            with contextlib.suppress(InputError):
+                clips[str(i)] = make_clip(x.astype(np.float64))
+        self.clips = Clips(clips)
+
+    def __call__(self, x):
+        from flexi_score.simulate.clips import seeded
+        from flexi_score.simulate.noise import make_noise
+
+        i, self.number = self.number, self.number + 1
+        rng = seeded(self.kind, i)
+        avoid = frozenset({str(i), str(i ^ 1)})
+        noise = make_noise(self.kind, len(x), rng, clips=self.clips, avoid=avoid)
+        return x + noise * self.levels[i] * 10 ** (-15 / 20)
+
+
+@pytest.mark.parametrize(
+    ("kind", "within_100", "error"),
+    [("babble", 0.85, 7), ("traffic", 0.90, 6), ("ringing", 0.90, 6)],
+)
+def test_boundaries_of_the_samples_in_noise(samples, kind, within_100, error):
+    speech, extracted = samples
+    noise = Noise(kind, extracted.audio)
+    probabilities, envelopes, durations, floors = extracted(noise)
+    frames = np.concatenate([[0], np.cumsum([len(p) for p in probabilities])]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum([len(e) for e in envelopes])]).astype(np.int64)
+    chances, level = np.concatenate(probabilities), np.concatenate(envelopes)
+
+    def accuracy_of(s):
+        raw = speech_segments(chances, frames, np.array(durations), s)
+        found = outline_speech(
+            raw, chances, frames, level, offsets, np.array(durations), np.array(floors), s
+        )
+        spans = [[] for _ in durations]
+        for i, a, b in zip(found.rec, found.start_ms, found.end_ms, strict=True):
+            spans[i].append((int(a), int(b)))
+        return accuracy(speech, spans)
+
+    errors, false, miss = accuracy_of(DEFAULT)
+    assert (errors <= 100).mean() >= within_100
+    assert false + miss <= error
+    believed, more, _ = accuracy_of(SpeechSettings(background=False, refine_busy_share=1))
+    assert (believed <= 100).mean() < (errors <= 100).mean() - 0.1
+    assert more > 2 * false

@@ -170,12 +170,9 @@ class SpeechSettings(Group):
         30.0, "dB", "... and not further below the channel's active level", "flexi_score", 0, 120
     )
     background_steady_db: float = number(
-        10.0, "dB", "... and if the median of its levels is no further below that: what is there "
-        "at times may be speech that is hard to make out", "flexi_score", 0, 120,
+        5.0, "dB", "... and if the median of its levels is no further below that: what is there "
+        "at times may be speech that is hard to make out", "flexi_score: babble 3", 0, 120,
     )  # fmt: skip
-    background_below_db: float = number(
-        8.0, "dB", "... nor what is not this far below the active level", "flexi_score", 0, 120
-    )
     background_edge_db: float = number(
         0.0,
         "dB",

@@ -136,9 +136,8 @@ def background_level(
     percent = np.array([settings.background_percentile, 50.0])
     found, count = _percentiles(level[far], channel[far], n, percent)
     enough = count >= max(settings.background_least_ms // FRAME_MS, 1)
-    # What is only there at times, or as loud as speech, may be speech that is hard to make out.
+    # What is only there at times may be speech that is hard to make out.
     usable = found[:, 0] < found[:, 1] + settings.background_steady_db
-    usable &= found[:, 0] < active - settings.background_below_db
     crowd = _crowd_level(level, probabilities, edges, channel, settings)
     level_db = np.where(usable, found[:, 0], -np.inf)
     background: Floats = np.where(enough & (crowd < np.inf), level_db, crowd)

@@ -89,12 +89,14 @@ def noisy(kind: str) -> Callable[[Audio, int], Audio]:
         from flexi_score.simulate.clips import active_level, seeded
         from flexi_score.simulate.noise import make_noise
 
-        level = max(active_level(channel) for channel in audio)
+        # A silent channel has as much noise as the other one.
+        level = np.array([active_level(channel) for channel in audio])
+        level = np.where(level < level[::-1] / 30, level[::-1], level)
         rows = [
             make_noise(kind, audio.shape[1], seeded(kind, seed, k), clips=voices(seed))
             for k in (0, 1)
         ]
-        loud = audio + np.stack(rows) * level * 10 ** (-15 / 20)
+        loud = audio + np.stack(rows) * level[:, None] * 10 ** (-15 / 20)
         return loud * min(1.0, 0.98 / np.abs(loud).max())
 
     return change
