@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexi_score.config import SpeechSettings
-from flexi_score.segment import refine
+from flexi_score.segment import outline, refine
 from flexi_score.segment.detect import speech_segments
 from flexi_score.segment.outline import outline_speech
 from flexi_score.segment.refine import refine_segments
@@ -444,3 +444,34 @@ def test_boundaries_of_the_samples_in_noise(samples, kind, within_100, error):
     believed, more, _ = accuracy_of(SpeechSettings(background=False, refine_busy_share=1))
     assert (believed <= 100).mean() < (errors <= 100).mean() - 0.1
     assert more > 2 * false
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels are outlined some at a time, in threads; what is found is the same."""
+    rng = np.random.default_rng(5)
+    n, frames = 9, 400
+    sizes = rng.integers(0, frames, n)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    envelope = np.concatenate([
+        np.where(np.arange(k) % 97 < 40, -2500, -6500) + rng.integers(-900, 900, k) for k in sizes
+    ]).astype(np.int16)  # fmt: skip
+    heard = -(-sizes * 10 // 32)
+    places = np.concatenate([[0], np.cumsum(heard)]).astype(np.int64)
+    likely = np.concatenate([
+        np.where(np.arange(k) % 30 < 13, rng.random(k) * 0.5 + 0.5, rng.random(k) * 0.5)
+        for k in heard
+    ])  # fmt: skip
+    probabilities = (likely * 65535).astype(np.uint16)
+    duration = sizes * 10
+    segments = speech_segments(probabilities, places, duration, DEFAULT)
+    assert len(segments) > n
+    whole = outline.outline_speech(
+        segments, probabilities, places, envelope, offsets, duration, np.full(n, -65.0), DEFAULT
+    )
+    monkeypatch.setattr(outline, "BLOCK_FRAMES", 300)
+    parts = outline.outline_speech(
+        segments, probabilities, places, envelope, offsets, duration, np.full(n, -65.0), DEFAULT
+    )
+    assert len(whole)
+    for name in ("rec", "start_ms", "end_ms"):
+        assert getattr(parts, name).tolist() == getattr(whole, name).tolist()

@@ -1,5 +1,10 @@
 """Detected segments to speech: without the background, boundaries on the energy envelope."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,6 +13,9 @@ from flexi_score.segment.background import foreground_segments
 from flexi_score.segment.likely import likely_frames
 from flexi_score.segment.refine import refine_segments
 from flexi_score.segment.tracks import Floats, Intervals, Ints, make_intervals
+
+#: Frames of the envelope that are worked on in one go: few enough to stay near the processor.
+BLOCK_FRAMES: Final = 500_000
 
 
 def outline_speech(
@@ -45,6 +53,51 @@ def outline_speech(
     Intervals
         Disjoint, sorted, inside their channels.
     """
+    blocks = _blocks(offsets)
+    if len(blocks) == 1:
+        return _outline(segments, probabilities, probability_offsets, envelope_cdb, offsets,
+                        duration_ms, noise_dbfs, settings)  # fmt: skip
+
+    def outline(block: tuple[int, int]) -> Intervals:
+        low, high = block
+        a, b = np.searchsorted(segments.rec, block)
+        frames = slice(probability_offsets[low], probability_offsets[high])
+        steps = slice(offsets[low], offsets[high])
+        found = _outline(
+            Intervals(segments.rec[a:b] - low, segments.start_ms[a:b], segments.end_ms[a:b]),
+            probabilities[frames], probability_offsets[low : high + 1] - frames.start,
+            envelope_cdb[steps], offsets[low : high + 1] - steps.start,
+            duration_ms[low:high], noise_dbfs[low:high], settings,
+        )  # fmt: skip
+        return Intervals(found.rec + low, found.start_ms, found.end_ms)
+
+    # numpy leaves the interpreter free while it works on arrays.
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        parts = list(pool.map(outline, blocks))
+    return Intervals(
+        np.concatenate([part.rec for part in parts]),
+        np.concatenate([part.start_ms for part in parts]),
+        np.concatenate([part.end_ms for part in parts]),
+    )
+
+
+def _blocks(offsets: Ints) -> list[tuple[int, int]]:
+    """Channels [low, high) of some ``BLOCK_FRAMES`` each; at least one block."""
+    fills = np.searchsorted(offsets, np.arange(0, offsets[-1], BLOCK_FRAMES), "right") - 1
+    cuts = np.unique(np.concatenate([[0], fills, [len(offsets) - 1]])).tolist()
+    return list(pairwise(cuts)) or [(0, len(offsets) - 1)]
+
+
+def _outline(
+    segments: Intervals,
+    probabilities: NDArray[np.uint16],
+    probability_offsets: Ints,
+    envelope_cdb: NDArray[np.int16],
+    offsets: Ints,
+    duration_ms: Ints,
+    noise_dbfs: Floats,
+    settings: SpeechSettings,
+) -> Intervals:
     doubtful = np.zeros(len(duration_ms), np.bool_)
     if settings.background:
         segments, doubtful = foreground_segments(

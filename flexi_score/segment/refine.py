@@ -15,6 +15,7 @@ nearer boundary and speech is likely in it; runs of loud frames that are less th
 or never within ``refine_breath_db`` of the segment's level) are not speech.
 """
 
+from functools import cache
 from itertools import pairwise
 from typing import Final
 
@@ -80,7 +81,7 @@ def refine_segments(
             continue
         found = _refine(
             Intervals(segments.rec[a:b] - low, segments.start_ms[a:b], segments.end_ms[a:b]),
-            envelope_cdb[offsets[low] : offsets[high]].astype(np.float64) / 100,
+            envelope_cdb[offsets[low] : offsets[high]],
             offsets[low : high + 1] - offsets[low],
             duration_ms[low:high],
             np.asarray(noise_dbfs, np.float64)[low:high],
@@ -99,7 +100,7 @@ def refine_segments(
 
 def _refine(
     segments: Intervals,
-    level: Floats,
+    envelope_cdb: NDArray[np.int16],
     offsets: Ints,
     duration_ms: Ints,
     noise: Floats,
@@ -118,8 +119,9 @@ def _refine(
     if not len(segments):
         return beyond
 
-    strength = _strength(level, first, stop, settings.refine_active_db)
-    before, after = _thresholds(segments, level, offsets, first, stop, strength, noise, settings)
+    level, power = envelope_cdb.astype(np.float64) / 100, _power(envelope_cdb)
+    strength = _strength(level, power, first, stop, settings.refine_active_db)
+    before, after = _thresholds(segments, power, offsets, first, stop, strength, noise, settings)
     head, tail = _territory(segments, offsets, first, stop, settings.refine_reach_ms)
 
     at, owner = spread(head, tail)
@@ -181,22 +183,31 @@ def _disjoint(rec: Ints, start_ms: Ints, end_ms: Ints) -> Intervals:
     return make_intervals(found.rec, start, found.end_ms)
 
 
-def _strength(level: Floats, first: Ints, stop: Ints, active_db: float) -> Floats:
+@cache
+def _powers() -> Floats:
+    """Power of every level that an envelope can have: looking up costs a tenth of computing."""
+    return np.asarray(10.0 ** (np.arange(-(1 << 15), 1 << 15) / 100 / 10))
+
+
+def _power(envelope_cdb: NDArray[np.int16]) -> Floats:
+    return _powers()[envelope_cdb.astype(np.int64) + (1 << 15)]
+
+
+def _strength(level: Floats, power: Floats, first: Ints, stop: Ints, active_db: float) -> Floats:
     """Level of each segment while it is active: its frames within `active_db` of the loudest."""
     edges = np.stack([first, stop], 1).ravel()
     padded = np.append(level, -np.inf)
     peak = np.maximum.reduceat(padded, edges)[::2]
     at, owner = spread(first, stop)
     active = level[at] >= peak[owner] - active_db
-    power = np.where(active, 10.0 ** (level[at] / 10), 0.0)
-    total = np.bincount(owner, power, len(first))
+    total = np.bincount(owner, power[at] * active, len(first))
     mean: Floats = 10.0 * np.log10(total / np.bincount(owner, active, len(first)))
     return mean
 
 
 def _thresholds(
     segments: Intervals,
-    level: Floats,
+    power: Floats,
     offsets: Ints,
     first: Ints,
     stop: Ints,
@@ -213,11 +224,17 @@ def _thresholds(
     reach = _frames(settings.refine_floor_reach_ms)
     gap_from = np.maximum(gap_from, first - reach)
     gap_to = np.minimum(gap_to, stop + reach)
+    frames = _frames(settings.refine_floor_ms)
+    # No running total: it would drown what is quiet, and depend on the channels before it.
+    total = power[: max(len(power) - frames + 1, 0)].copy()
+    for shift in range(1, frames):
+        total += power[shift : shift + len(total)]
+    mean = np.append(total / frames, np.inf)
     thresholds = []
     short = same & (first[1:] - stop[:-1] < _frames(settings.refine_hole_ms))
     holes = (np.append(False, short), np.append(short, False))
     for low, high, hole in zip((gap_from, stop), (first, gap_to), holes, strict=True):
-        floor = _quietest(level, low, high, noise[rec], _frames(settings.refine_floor_ms))
+        floor = _quietest(mean, low, high, noise[rec], frames)
         floor = np.where(hole, np.minimum(floor, noise[rec] + settings.refine_hole_db), floor)
         floor = np.minimum(floor, strength)
         wanted = strength - settings.refine_depth_db
@@ -228,17 +245,13 @@ def _thresholds(
     return thresholds[0], thresholds[1]
 
 
-def _quietest(level: Floats, low: Ints, high: Ints, otherwise: Floats, frames: int) -> Floats:
-    """Least mean power of so many neighbouring frames in [low, high), dB."""
+def _quietest(mean: Floats, low: Ints, high: Ints, otherwise: Floats, frames: int) -> Floats:
+    """Least mean power of so many neighbouring frames in [low, high), dB; `mean` from each on."""
     wide = high - low >= frames
     result = otherwise.copy()
     if wide.any():
-        power = 10.0 ** (level / 10)
-        # No running total: it would drown what is quiet, and depend on the channels before it.
-        parts = [power[i : len(power) - frames + 1 + i] for i in range(frames)]
-        mean = np.sum(parts, axis=0) / frames
         edges = np.stack([low[wide], high[wide] - frames + 1], 1).ravel()
-        result[wide] = 10.0 * np.log10(np.minimum.reduceat(np.append(mean, np.inf), edges)[::2])
+        result[wide] = 10.0 * np.log10(np.minimum.reduceat(mean, edges)[::2])
     return result
 
 
