@@ -33,111 +33,33 @@ from typing import Any, Final
 
 import polars as pl
 
+from flexi_score.archive_tables import (
+    ARCHIVED,
+    ATTEMPTS,
+    CHANNELS,
+    ENVELOPE_MS,
+    FILES,
+    FRAME_MS,
+    HEALTH,
+    LEAKS,
+    LINKS,
+    SEGMENTS,
+    TABLES,
+    WORDS,
+)
 from flexi_score.errors import ArchiveError
-from flexi_score.schema import FAILURES, INTERVAL, RECORDINGS, WORD, make_schema
+from flexi_score.schema import FAILURES, make_schema
+
+__all__ = [  # the tables of archive_tables are reached from here
+    "ARCHIVED", "ATTEMPTS", "CHANNELS", "ENVELOPE_MS", "FILES", "FORMAT", "FRAME_MS", "HEALTH",
+    "LEAKS", "LINKS", "SEGMENTS", "TABLES", "VERSION", "WORDS", "append", "content_key",
+    "count", "damaged_parts", "explain_damage", "is_archive", "keeping", "known_keys",
+    "leak_key", "locate", "open_archive", "read_attempts", "read_columns", "read_failures",
+    "read_recordings", "read_rows", "reading_only", "remembering", "set_aside"
+]  # fmt: skip
 
 FORMAT: Final = "flexi_score archive"
 VERSION: Final = 1
-
-#: Speech probability of every 32 ms frame, as 16-bit fractions of one.
-FRAME_MS: Final = 32
-#: Energy of every 10 ms, in hundredths of a dB re full scale.
-ENVELOPE_MS: Final = 10
-
-CHANNELS: Final = make_schema(
-    {
-        "key": pl.String,
-        "duration_ms": pl.Int64,
-        "probabilities": pl.List(pl.UInt16),
-        "envelope_cdb": pl.List(pl.Int16),
-        "active_dbfs": pl.Float64,
-        "noise_dbfs": pl.Float64,
-        "peak_dbfs": pl.Float64,
-        "gain_db": pl.Float64,
-        "zero_share": pl.Float64,
-        "clipped_share": pl.Float64,
-        "dead": pl.Boolean,
-        "detector": pl.String,
-        "estimated": pl.Boolean,  # one of two voices of a one-channel file; null: no
-        "sample_rate_hz": pl.Int64,
-        "encoding": pl.String,
-    }
-)
-WORDS: Final = make_schema({"key": pl.String, "source": pl.String, "words": pl.List(WORD)})
-#: Which channel is freed of which (:func:`leak_key`), and speech probabilities and envelope
-#: without the leak (:mod:`flexi_score.extract.crosstalk`). All else is null where nothing leaks.
-LEAKS: Final = make_schema(
-    {
-        "key": pl.String,
-        "level_db": pl.Float64,
-        "lag_ms": pl.Float64,
-        "depth_db": pl.Float64,
-        "probabilities": pl.List(pl.UInt16),
-        "envelope_cdb": pl.List(pl.Int16),
-        "leak_cdb": pl.List(pl.Int16),
-        "noise_dbfs": pl.Float64,
-    }
-)
-SEGMENTS: Final = make_schema({"key": pl.String, "segments": pl.List(INTERVAL)})
-#: How a pair of channels was captured (:func:`flexi_score.extract.health.measure_health`); the key
-#: is those of both channels, joined by a plus sign. Null is not measured.
-HEALTH: Final = make_schema(
-    {
-        "key": pl.String,
-        "user_dropouts": pl.Int64,
-        "user_dropout_ms": pl.Float64,
-        "user_flat_share": pl.Float64,
-        "user_band_hz": pl.Float64,
-        "model_dropouts": pl.Int64,
-        "model_dropout_ms": pl.Float64,
-        "model_flat_share": pl.Float64,
-        "model_band_hz": pl.Float64,
-        "copy_r": pl.Float64,
-        "copy_lag_ms": pl.Float64,
-        "copy_gain_db": pl.Float64,
-        "lag_into_model_ms": pl.Float64,
-        "lag_into_user_ms": pl.Float64,
-        "drift_ppm": pl.Float64,
-        "drift_lags": pl.Int64,
-    }
-)
-#: Which artefacts belong to a recording; null where it has none of that kind.
-LINKS: Final = pl.Schema(
-    {
-        "user_key": pl.String,
-        "model_key": pl.String,
-        "user_words_key": pl.String,
-        "model_words_key": pl.String,
-        "user_segments_key": pl.String,
-        "model_segments_key": pl.String,
-        "duration_ms": pl.Int64,
-        "manifest_position": pl.Int64,  # counted from 0
-    }
-)
-ARCHIVED: Final = pl.Schema({**RECORDINGS, **LINKS})
-#: Attempts that failed: a recording is not tried again while ``source_hash`` stays the same.
-ATTEMPTS: Final = make_schema({**FAILURES, "source_hash": pl.String})
-#: Hash of a file that has not been touched since; of use where all but the hash still hold.
-FILES: Final = make_schema(
-    {
-        "path": pl.String,
-        "n_bytes": pl.Int64,
-        "mtime_ns": pl.Int64,
-        "ctime_ns": pl.Int64,
-        "sha256": pl.String,
-    }
-)
-
-TABLES: Final[Mapping[str, pl.Schema]] = {
-    "channels": CHANNELS,
-    "words": WORDS,
-    "segments": SEGMENTS,
-    "leaks": LEAKS,
-    "health": HEALTH,
-    "recordings": ARCHIVED,
-    "failures": ATTEMPTS,
-    "files": FILES,
-}
 
 
 def is_archive(path: str | Path) -> bool:
