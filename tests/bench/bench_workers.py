@@ -1,7 +1,7 @@
 """What a second worker brings: the same recordings extracted by one process and by two, in pairs.
 
-``python tests/bench/bench_workers.py [--pairs 3] [--copies 6] [--words] [AUDIO ...]``. Without AUDIO
-the sample recordings are taken. Every one is extracted several times over, a sample of it
+``python tests/bench/bench_workers.py [--pairs 3] [--copies 6] [--words] [AUDIO ...]``. Without
+AUDIO the samples are taken. Every one is extracted several times over, a sample of it
 changed each time, so that no copy is found in the archive. Every run is a process of its own from
 its start to its end: workers start and load their models within it. Pairs take turns, so that a
 machine that is busy is busy for both.
