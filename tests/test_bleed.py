@@ -271,6 +271,7 @@ def test_channels_without_a_leak_stay_as_they_are():
             "duration_ms": [500, 500],
             "leak_cdb": pl.Series([None, None], dtype=pl.List(pl.Int16)),
             "depth_db": pl.Series([None, None], dtype=pl.Float64),
+            "raw_cdb": pl.Series([None, None], dtype=pl.List(pl.Int16)),
         }
     ).with_columns(pl.col("envelope_cdb").cast(pl.List(pl.Int16)))
     segments = make_intervals(np.array([0, 1]), np.array([0, 32]), np.array([32, 480]))
@@ -281,6 +282,7 @@ def test_channels_without_a_leak_stay_as_they_are():
     one = heard.with_columns(
         leak_cdb=pl.Series([None, [-1000] * 50], dtype=pl.List(pl.Int16)),
         depth_db=pl.Series([None, 0.0]),
+        raw_cdb=pl.Series([None, [-2000] * 50], dtype=pl.List(pl.Int16)),
     )
     left, rows = remove_leaks(one, segments, DEFAULT)
     assert (left.rec.tolist(), left.end_ms.tolist()) == ([0], [32])
@@ -324,6 +326,7 @@ def detect(detector, audio, treat=True):
                 "duration_ms": audio.shape[1] // MS,
                 "leak_cdb": None,
                 "depth_db": None,
+                "raw_cdb": x.envelope_cdb,
             }
             for p, x in zip(found, levels, strict=True)
         ]
@@ -334,7 +337,10 @@ def detect(detector, audio, treat=True):
             )  # fmt: skip
             for row, leak in zip(rows, leaks, strict=True):
                 row |= {k: v for k, v in leak.items() if k in row}
-    lists = {"probabilities": pl.UInt16, "envelope_cdb": pl.Int16, "leak_cdb": pl.Int16}
+    lists = {
+        "probabilities": pl.UInt16, "envelope_cdb": pl.Int16, "leak_cdb": pl.Int16,
+        "raw_cdb": pl.Int16,
+    }  # fmt: skip
     heard = pl.DataFrame(
         {
             k: pl.Series(k, [r[k] if r[k] is None else list(r[k]) for r in rows], pl.List(v))

@@ -53,8 +53,8 @@ def with_leaks(
     Returns
     -------
     polars.DataFrame
-        With ``leak_cdb`` and ``depth_db``, null where nothing leaks in, or where the archive was
-        made before leaks were looked for.
+        With ``leak_cdb``, ``depth_db`` and ``raw_cdb`` (the envelope before), null where nothing
+        leaks in, or where the archive was made before leaks were looked for.
     """
     other = SPEAKERS[1 - SPEAKERS.index(speaker)]
     own_ms, other_ms = (pl.col(f"{s}_offset_ms").fill_null(0) for s in (speaker, other))
@@ -69,7 +69,10 @@ def with_leaks(
     return (
         heard.join(keys, on="rec", how="left", maintain_order="left")
         .join(clean, on="leak", how="left", maintain_order="left")
-        .with_columns(pl.coalesce(f"clean_{n}", n).alias(n) for n in lists)
+        .with_columns(
+            *(pl.coalesce(f"clean_{n}", n).alias(n) for n in lists),
+            raw_cdb=pl.when(pl.col("leak_cdb").is_not_null()).then("envelope_cdb"),
+        )
         .drop("leak", *[f"clean_{n}" for n in lists])
     )
 
@@ -82,8 +85,8 @@ def remove_leaks(
     Parameters
     ----------
     heard : polars.DataFrame
-        One row a channel: ``envelope_cdb``, ``noise_dbfs``, ``duration_ms``, ``leak_cdb`` and
-        ``depth_db`` (null where nothing leaks in).
+        One row a channel: ``envelope_cdb``, ``noise_dbfs``, ``duration_ms``, and ``leak_cdb``,
+        ``depth_db`` and ``raw_cdb`` (null where nothing leaks in).
     segments : Intervals
         Detected in them; ``rec`` is the row's number.
     settings : SpeechSettings
@@ -104,7 +107,10 @@ def remove_leaks(
     rows = heard.filter(leaky)
     sizes = rows["envelope_cdb"].list.len().cast(pl.Int64).to_numpy()
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    envelope = rows["envelope_cdb"].explode().drop_nulls().to_numpy()
+    # What is louder without the leak than with it was made by taking it out.
+    envelope = np.minimum(
+        *(rows[name].explode().drop_nulls().to_numpy() for name in ("envelope_cdb", "raw_cdb"))
+    )
     remainder = remainder_cdb(
         rows["leak_cdb"].explode().drop_nulls().to_numpy(), offsets, rows["depth_db"].to_numpy()
     )
