@@ -128,7 +128,7 @@ class SpeechSettings(Group):
         60, "under such noise a start moves inwards by at most this", "Silero: p90 of its starts"
     )
     refine_late_ms: int = ms(
-        90, "... and an end by at most this", "Silero: its ends' median on clean speech"
+        90, "... and an end by at most this", "Silero: p90 of its ends, roughly"
     )
     refine_busy_share: float = number(
         0.04, "share", "a channel is busy if this much of what is far from speech is loud; then "
@@ -141,7 +141,7 @@ class SpeechSettings(Group):
         60, "starts: at most this far before", "flexi_score: 99 % of starts in noise"
     )
     refine_busy_lag_ms: int = ms(
-        0, "ends: at most this far after", "flexi_score: 99 % of ends in noise"
+        0, "ends: at most this far after", "flexi_score: best of 0 to 60 on noises"
     )
     refine_busy_late_ms: int = ms(
         75, "... where noise hides the end: this far before", "flexi_score: median over noises"
@@ -174,12 +174,7 @@ class SpeechSettings(Group):
         "at times may be speech that is hard to make out", "flexi_score: babble 3", 0, 120,
     )  # fmt: skip
     background_edge_db: float = number(
-        0.0,
-        "dB",
-        "speech begins and ends this far above it ...",
-        "flexi_score",
-        -20,
-        40,
+        0.0, "dB", "speech begins and ends this far above it ...", "flexi_score", -20, 40
     )
     background_margin_db: float = number(
         3.0, "dB", "... and rises at least this far above it", "flexi_score", 0, 40
