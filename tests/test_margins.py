@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from flexi_score.aggregate import summarize
 from flexi_score.config import load_settings
 from flexi_score.metrics import METRICS, profile_metrics, score_structure
+from flexi_score.segment.health import unsure_recordings
+from flexi_score.segment.health_checks import FINE, REFUSE, WARN
 from flexi_score.segment.structure import build_structure
 
 SETTINGS = load_settings("paper", {"pause_handling.mean_latency_s": 0.7})
@@ -204,3 +206,25 @@ def test_the_summary_counts_outcomes_within_the_measurement_error() -> None:
         assert counts["jir"] == near
         assert counts["tor"] == (4 if error_s == 60 else 0)
         assert counts["floor_offset"] is None
+
+
+def test_outcomes_beside_a_leak_are_near_from_further_off() -> None:
+    dialogues = [
+        Dialogue(9000, [(0, 3000)], [(start, 6000)], None, None,
+                 {"scenario": "turn_taking", "recording": name})
+        for name, start in (("leaky", 3100), ("clear", 3100), ("far", 3200))
+    ]  # fmt: skip
+    scores = score_structure(build_structure(tracks_of(dialogues), SETTINGS), SETTINGS)
+    warned = pl.DataFrame(
+        [("leaky", "bleed_left", WARN), ("clear", "bleed_left", FINE), ("clear", "bleed", WARN),
+         ("far", "bleed_left", REFUSE)],
+        schema=["recording", "check", "verdict"], orient="row",
+    )  # fmt: skip
+    unsure = unsure_recordings(warned)
+    assert sorted(unsure) == ["far", "leaky"]
+    metrics = profile_metrics("paper")
+    for names, near in ((None, 0), (unsure, 1)):
+        table = summarize(scores, metrics, SETTINGS.summary, unsure=names)
+        assert table.filter(pl.col("metric") == "jir")["within_error"].to_list() == [near]
+    plain, other = (summarize(scores, metrics, SETTINGS.summary, unsure=u) for u in (None, unsure))
+    assert plain.drop("within_error").equals(other.drop("within_error"))
