@@ -149,3 +149,16 @@ def test_a_killed_extraction_is_finished_by_the_next(tmp_path: Path) -> None:
     resumed = flexi_score.score(manifest, settings=NO_WORDS, archive=tmp_path / "killed")
     assert resumed.events.equals(whole.events)
     assert pl.DataFrame(resumed.scores).equals(whole.scores)
+
+
+def test_a_flipped_bit_that_can_be_read_is_noticed(tmp_path: Path) -> None:
+    """Not every damage makes a part unreadable; its hash tells all the same."""
+    folder = store.open_archive(tmp_path / "a", create=True)
+    for name in ("x", "y"):
+        store.append(folder, "segments", [{"key": name, "segments": []}])
+    store.append(folder, "recordings", [_recording("x")])
+    part = sorted((folder / "segments").glob("*.parquet"))[0]
+    # The same rows, written otherwise: they can be read, and are not what was kept.
+    pl.read_parquet(part).write_parquet(part, compression="lz4")
+    with pytest.raises(ArchiveError, match=f"{part.name}.*--repair"):
+        store.read_rows(folder, "segments", ["y"])
