@@ -67,9 +67,12 @@ def main() -> None:
     program.write_text(PROGRAM)
     paths = sorted(SAMPLES.glob("*.flac"))[: options.recordings]
     manifest = write_jsonl(folder / "m.jsonl", [{"id": p.stem, "audio": str(p)} for p in paths])
-    began = time.monotonic()
-    assert extract(program, manifest, folder / "whole", options).wait() == 0
-    span = time.monotonic() - began
+    spans = []
+    for name in ("whole", "again"):  # the first run is slower, and kills should fall within a run
+        began = time.monotonic()
+        assert extract(program, manifest, folder / name, options).wait() == 0
+        spans.append(time.monotonic() - began)
+    span = min(spans)
     want = contents(folder / "whole")
     scores = pipeline.score(folder / "whole", settings=settings).scores
     print(f"uninterrupted: {span:.1f} s, {options.recordings} recordings")
