@@ -158,8 +158,8 @@ def extract(
     manifest = source if isinstance(source, Manifest) else read_input(source, layout)
     folder = store.open_archive(archive, create=True)
     # The extraction modules are the only heavy imports; scoring an archive never gets here.
-    from flexi_score.extract.ledger import keep_refused
-    from flexi_score.extract.run import extract_rows, in_shard
+    from flexi_score.extraction.ledger import keep_refused
+    from flexi_score.extraction.run import extract_rows, in_shard
 
     positions = pl.Series(range(len(manifest.rows)), dtype=pl.Int64)
     if shard is not None:

@@ -247,3 +247,15 @@ def test_the_readme_names_only_what_exists() -> None:
     assert len(commands) == 2
     assert "score sample_recordings" in commands[0]
     assert "pytest" in commands[1]
+
+
+def test_the_librarys_verbs_stay_functions_whatever_has_been_imported() -> None:
+    code = (
+        "import flexi_score, importlib, pkgutil\n"
+        "for m in pkgutil.iter_modules(flexi_score.__path__):\n"
+        "    importlib.import_module('flexi_score.' + m.name)\n"
+        "import flexi_score.extraction.run\n"
+        "print(all(callable(getattr(flexi_score, n)) for n in flexi_score.__all__))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"

@@ -18,8 +18,8 @@ from scipy import signal as dsp
 from flexi_score import archive as store
 from flexi_score import pipeline
 from flexi_score.config import HealthSettings, load_settings
-from flexi_score.extract.dropouts import ZeroRuns
-from flexi_score.extract.health import leak_lags
+from flexi_score.extraction.dropouts import ZeroRuns
+from flexi_score.extraction.health import leak_lags
 from flexi_score.schema import HEALTH
 from flexi_score.segment.health import judge
 from flexi_score.segment.health_checks import CHECKS, FINE, REFUSE, WARN

@@ -20,7 +20,7 @@ from flexi_score.chunks import score_in_chunks
 from flexi_score.cli.judging import check_ready, tell_unrated
 from flexi_score.config import load_settings
 from flexi_score.errors import InputError, PrerequisiteError
-from flexi_score.extract.doctor import diagnose
+from flexi_score.extraction.doctor import diagnose
 from flexi_score.judge.rate import REPLIES
 from flexi_score.judge.rubrics import load_rubric
 from flexi_score.judge.store import FILE, Store

@@ -22,12 +22,17 @@ from hypothesis import strategies as st
 from flexi_score import archive as store
 from flexi_score.config import ExtractSettings, Settings, SpeechSettings, load_settings
 from flexi_score.errors import PrerequisiteError, SettingsError
-from flexi_score.extract import campplus, diarize, mono, pyannet, voices
-from flexi_score.extract.levels import gain_db, measure_levels
-from flexi_score.extract.pyannote_hub import EMBEDDING, SEGMENTATION, load_pipeline, load_segmenter
-from flexi_score.extract.pyannote_vad import load_pyannote_detector, pyannote_probabilities
-from flexi_score.extract.signal import signal_from_array
-from flexi_score.extract.weights import locate
+from flexi_score.extraction import campplus, diarize, mono, pyannet, voices
+from flexi_score.extraction.levels import gain_db, measure_levels
+from flexi_score.extraction.pyannote_hub import (
+    EMBEDDING,
+    SEGMENTATION,
+    load_pipeline,
+    load_segmenter,
+)
+from flexi_score.extraction.pyannote_vad import load_pyannote_detector, pyannote_probabilities
+from flexi_score.extraction.signal import signal_from_array
+from flexi_score.extraction.weights import locate
 from flexi_score.manifest import read_input
 from flexi_score.segment.detect import speech_segments
 
@@ -364,7 +369,7 @@ def test_a_checkpoint_s_code_is_not_run(tmp_path):
 def test_a_hub_that_refuses_says_so_and_keeps_the_token(tmp_path, token):
     """Offline, as a process of its own: the hub's client reads its environment when imported."""
     code = (
-        "from flexi_score.extract.pyannote_hub import load_segmenter\n"
+        "from flexi_score.extraction.pyannote_hub import load_segmenter\n"
         "try: load_segmenter('nobody/nothing')\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )
@@ -413,7 +418,7 @@ def test_a_model_that_runs_in_pyannote_lands_on_the_same_frames(
 ):
     import torch
 
-    from flexi_score.extract.pyannote_hub import _own_model
+    from flexi_score.extraction.pyannote_hub import _own_model
 
     own = _own_model(locate(SEGMENTATION), "own")
     assert (own.window, own.n_speakers) == (segmenter.window, segmenter.n_speakers)
@@ -451,7 +456,7 @@ def test_a_pipeline_of_pyannote_s_own_by_path(own_pyannote, tmp_path, monkeypatc
 
 @needs_weights
 def test_detection_is_as_good_as_silero_s():
-    from flexi_score.extract.speech import load_detector, speech_probabilities
+    from flexi_score.extraction.speech import load_detector, speech_probabilities
 
     detectors = (load_pyannote_detector(threads=1), load_detector(threads=1))
     plain = SpeechSettings(refine=False, bleed=False)

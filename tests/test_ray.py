@@ -13,7 +13,7 @@ from test_resume import assert_equal, contents
 from flexi_score import archive as store
 from flexi_score import pipeline
 from flexi_score.config import load_settings
-from flexi_score.extract.remote import mirror_archive, read_remote_manifest
+from flexi_score.extraction.remote import mirror_archive, read_remote_manifest
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'flexi_score[ray]'")
 NO_WORDS = load_settings("paper", {"extract.asr": "none"})
@@ -104,7 +104,7 @@ def test_a_recording_that_is_lost_with_two_actors_fails_alone(
     manifest, _ = alone
     rows = read_jsonl(manifest)[:2]
     light = write_jsonl(manifest.parent / "two.jsonl", rows)
-    from flexi_score.extract import ray_executor
+    from flexi_score.extraction import ray_executor
 
     class Fragile(ray_executor._Actor):
         def _attempt(self, number: int, task: Any) -> Any:

@@ -304,9 +304,9 @@ def samples():
     pytest.importorskip("torch", reason="needs the vad extra")
     pytest.importorskip("silero_vad", reason="needs the vad extra")
     from flexi_score.config import ExtractSettings
-    from flexi_score.extract.levels import gain_db, measure_levels, noise_dbfs
-    from flexi_score.extract.signal import open_signals, signal_from_array
-    from flexi_score.extract.speech import load_detector, speech_probabilities
+    from flexi_score.extraction.levels import gain_db, measure_levels, noise_dbfs
+    from flexi_score.extraction.signal import open_signals, signal_from_array
+    from flexi_score.extraction.speech import load_detector, speech_probabilities
 
     truth = {r["id"]: r for r in map(json.loads, (SAMPLES / "truth.jsonl").open())}
     rows = [json.loads(line) for line in (SAMPLES / "manifest.jsonl").open()]

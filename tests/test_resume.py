@@ -18,8 +18,8 @@ from flexi_score import archive as store
 from flexi_score import pipeline
 from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError, InputError, SettingsError
-from flexi_score.extract.ledger import Writer, plan_tasks
-from flexi_score.extract.run import in_shard, parse_shard
+from flexi_score.extraction.ledger import Writer, plan_tasks
+from flexi_score.extraction.run import in_shard, parse_shard
 from flexi_score.merge import merge_archives
 
 NO_WORDS = load_settings("paper", {"extract.asr": "none"})
@@ -118,7 +118,7 @@ def test_a_repeated_extraction_reads_no_file_and_writes_none(
 ) -> None:
     manifest, archive = heard
     before = parts(archive)
-    monkeypatch.setattr("flexi_score.extract.ledger.content_hash", None)
+    monkeypatch.setattr("flexi_score.extraction.ledger.content_hash", None)
     pipeline.extract(manifest, archive, settings=NO_WORDS)
     assert parts(archive) == before
 

@@ -14,7 +14,7 @@ from flexi_score import archive as store
 from flexi_score import pipeline
 from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError
-from flexi_score.extract.remote import mirror_archive, read_remote_manifest
+from flexi_score.extraction.remote import mirror_archive, read_remote_manifest
 
 s3fs = pytest.importorskip("s3fs")
 server = pytest.importorskip("moto.server")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from flexi_score.errors import PrerequisiteError, SettingsError
-from flexi_score.extract import doctor, weights
-from flexi_score.extract.doctor import diagnose
+from flexi_score.extraction import doctor, weights
+from flexi_score.extraction.doctor import diagnose
 
 ROOT = Path(__file__).parents[1]
 
@@ -58,7 +58,7 @@ def parted(tmp_path, monkeypatch):
 
 
 def test_the_detector_loads_the_listed_file():
-    from flexi_score.extract.speech import weights_path
+    from flexi_score.extraction.speech import weights_path
 
     assert weights_path() == weights.locate("silero-vad")
 
@@ -198,7 +198,7 @@ def test_unknown_name():
 
 def test_doctor_covers_every_part_without_importing_models():
     code = (
-        "import sys; from flexi_score.extract.doctor import diagnose; diagnose();"
+        "import sys; from flexi_score.extraction.doctor import diagnose; diagnose();"
         "print([m for m in ('torch', 'faster_whisper', 'ctranslate2') if m in sys.modules])"
     )
     done = subprocess.run(

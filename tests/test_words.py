@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexi_score.errors import PrerequisiteError, SettingsError
-from flexi_score.extract import packing
-from flexi_score.extract.packing import (
+from flexi_score.extraction import packing
+from flexi_score.extraction.packing import (
     BRIDGE_MS,
     LONGEST_RUN_MS,
     PACK_MS,
@@ -26,8 +26,8 @@ from flexi_score.extract.packing import (
     map_words,
     plan_packs,
 )
-from flexi_score.extract.recognizer import load_recognizer
-from flexi_score.extract.words import WORDS, _Heard, _passed_over, recognize
+from flexi_score.extraction.recognizer import load_recognizer
+from flexi_score.extraction.words import WORDS, _Heard, _passed_over, recognize
 
 SAMPLES = Path(__file__).parents[1] / "sample_recordings"
 RATE = 16_000
@@ -450,7 +450,7 @@ def test_without_faster_whisper_the_extra_is_named(monkeypatch):
 
 
 def test_a_path_loads_like_a_name(recognizer, truth):
-    from flexi_score.extract.weights import locate
+    from flexi_score.extraction.weights import locate
 
     folder = load_recognizer(str(locate("tiny.en")), language="en-US", threads=1)
     assert folder.sha256 == recognizer.sha256

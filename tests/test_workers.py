@@ -19,8 +19,8 @@ from flexi_score import pipeline
 from flexi_score.cli.app import chosen_settings
 from flexi_score.config import load_settings
 from flexi_score.errors import SettingsError
-from flexi_score.extract import workers
-from flexi_score.extract.workers import choose_workers
+from flexi_score.extraction import workers
+from flexi_score.extraction.workers import choose_workers
 
 NEEDED = load_settings("paper", {"extract.asr_words": "needed"})
 

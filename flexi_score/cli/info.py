@@ -17,7 +17,7 @@ def doctor() -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from flexi_score.extract.doctor import diagnose
+    from flexi_score.extraction.doctor import diagnose
 
     # Plain lines: paths and commands are for copying, and a table would break them.
     console = Console(highlight=False, soft_wrap=True)
@@ -52,7 +52,7 @@ def models(
 
         flexi-score models --fetch base
     """
-    from flexi_score.extract.weights import main as weights_main
+    from flexi_score.extraction.weights import main as weights_main
 
     return weights_main([*(["--fetch"] if fetch else ["--verify"]), *(names or [])])
 

@@ -223,7 +223,7 @@ def _local(archive: str) -> Any:
     """The folder of an archive, or of its copy where it is at a URL; and what to do on writing."""
     from contextlib import nullcontext
 
-    from flexi_score.extract.remote import is_url, mirror_archive
+    from flexi_score.extraction.remote import is_url, mirror_archive
 
     if is_url(archive):
         return mirror_archive(archive)
@@ -233,7 +233,7 @@ def _local(archive: str) -> Any:
 def _shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    from flexi_score.extract.run import parse_shard
+    from flexi_score.extraction.run import parse_shard
 
     return parse_shard(text)
 
@@ -244,14 +244,14 @@ class _Progress:
     def __init__(
         self, source: str | Path, layout: str, quiet: bool, shard: tuple[int, int] | None = None
     ) -> None:
-        from flexi_score.extract.remote import is_url, read_remote_manifest
+        from flexi_score.extraction.remote import is_url, read_remote_manifest
         from flexi_score.manifest import read_input
 
         remote = is_url(source)
         self.manifest = read_remote_manifest(str(source)) if remote else read_input(source, layout)
         self._rows = self.manifest.rows
         if shard is not None:
-            from flexi_score.extract.run import in_shard
+            from flexi_score.extraction.run import in_shard
 
             self._rows = self._rows.filter(in_shard(self._rows, shard))
         self._quiet = quiet
@@ -265,7 +265,7 @@ class _Progress:
         for warning in self.manifest.warnings:
             print(warning, file=sys.stderr)
         if not self._quiet:
-            from flexi_score.extract.recordings import recordings_seconds
+            from flexi_score.extraction.recordings import recordings_seconds
 
             names = self._rows["recording"].to_list()
             found = recordings_seconds(self._rows)

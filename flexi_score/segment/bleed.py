@@ -1,8 +1,8 @@
 """Speech that the other channel's leak explains, taken out of detected segments.
 
 Extraction subtracts the leak from a channel and detects speech in what is left
-(:mod:`flexi_score.extract.crosstalk`); it keeps the envelope of the leak that it took off and how
-far down that brought it. What is left in a frame may still be leak as long as it does not rise
+(:mod:`flexi_score.extraction.crosstalk`); it keeps the envelope of the leak that it took off and
+how far down that brought it. What is left in a frame may still be leak as long as it does not rise
 clear of that remainder.
 
 Conventions

@@ -3,7 +3,7 @@
     python tests/bench/bench_words.py [--model tiny.en] [--threads 1] [--limit N]
 
 Prints, for one run on this machine: calls of the encoder's window are not counted, wall seconds
-are. ``packed`` is :func:`flexi_score.extract.words.recognize` on given segments (Silero's, found
+are. ``packed`` is :func:`flexi_score.extraction.words.recognize` on given segments (Silero's, found
 beforehand and not timed; ``packed+silero`` adds that time); ``plain`` is Silero's chunk loop and
 ``transcribe`` on every whole channel; ``vad_filter`` lets faster-whisper find the speech itself.
 WER is over all channels, empty references included (words in silence count as insertions);
@@ -21,8 +21,8 @@ import soundfile as sf
 import torch
 from silero_vad import get_speech_timestamps, load_silero_vad
 
-from flexi_score.extract.recognizer import load_recognizer
-from flexi_score.extract.words import recognize
+from flexi_score.extraction.recognizer import load_recognizer
+from flexi_score.extraction.words import recognize
 
 SAMPLES = Path(__file__).parents[2] / "sample_recordings"
 RATE = 16_000

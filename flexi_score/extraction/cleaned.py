@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from flexi_score.archive import leak_key
 from flexi_score.audio import SAMPLE_RATE_HZ
 from flexi_score.config import ExtractSettings, SpeechSettings
-from flexi_score.extract.crosstalk import Leak, find_leaks, remove_leak
-from flexi_score.extract.levels import gain_db, measure_levels, noise_dbfs
-from flexi_score.extract.signal import Signal
+from flexi_score.extraction.crosstalk import Leak, find_leaks, remove_leak
+from flexi_score.extraction.levels import gain_db, measure_levels, noise_dbfs
+from flexi_score.extraction.signal import Signal
 from flexi_score.schema import SPEAKERS, Speaker
 from flexi_score.segment.bleed import explained_frames, own_segments
 from flexi_score.segment.tracks import Intervals
@@ -76,7 +76,7 @@ def clean_channels(
     cleaned : dict
         The channels that something leaks into.
     """
-    from flexi_score.extract.speech import speech_probabilities
+    from flexi_score.extraction.speech import speech_probabilities
 
     model_at = (offsets_ms["model"] - offsets_ms["user"]) * SAMPLE_RATE_HZ // 1000
     starts: dict[Speaker, int] = {"user": model_at, "model": -model_at}

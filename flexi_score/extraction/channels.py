@@ -9,12 +9,12 @@ import polars as pl
 
 from flexi_score.audio import probe
 from flexi_score.config import SpeechSettings
-from flexi_score.extract.cleaned import Cleaned, clean_channels, own_speech
-from flexi_score.extract.extractor import Extractor
-from flexi_score.extract.keys import Row, offsets_ms
-from flexi_score.extract.levels import ChannelLevels, gain_db, measure_levels, noise_dbfs
-from flexi_score.extract.needed import needed_speech
-from flexi_score.extract.signal import Signal
+from flexi_score.extraction.cleaned import Cleaned, clean_channels, own_speech
+from flexi_score.extraction.extractor import Extractor
+from flexi_score.extraction.keys import Row, offsets_ms
+from flexi_score.extraction.levels import ChannelLevels, gain_db, measure_levels, noise_dbfs
+from flexi_score.extraction.needed import needed_speech
+from flexi_score.extraction.signal import Signal
 from flexi_score.schema import SPEAKERS, WORD, Speaker
 from flexi_score.segment.detect import speech_segments
 
@@ -47,7 +47,7 @@ def extract_channels(
     rows : dict of str to list of dict
         By table; added to.
     """
-    from flexi_score.extract.speech import speech_probabilities
+    from flexi_score.extraction.speech import speech_probabilities
 
     levels = {s: measure_levels(signals[s]) for s in SPEAKERS}
     gains = {s: gain_db(levels[s], extractor.settings) for s in SPEAKERS}
@@ -125,7 +125,7 @@ def hear_words(
     list of dict
         :data:`flexi_score.schema.WORD`.
     """
-    from flexi_score.extract.words import recognize
+    from flexi_score.extraction.words import recognize
 
     spans = speech_segments(
         probabilities,

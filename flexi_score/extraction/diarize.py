@@ -1,8 +1,8 @@
 """One channel with two voices in it, parted into two roles: an estimate, and marked as one.
 
 Sliding windows of the segmentation network say when each of a few local speakers talks
-(:mod:`flexi_score.extract.pyannet`); an embedding of what each says alone
-(:mod:`flexi_score.extract.campplus`) tells which local speakers are the same voice. Two voices
+(:mod:`flexi_score.extraction.pyannet`); an embedding of what each says alone
+(:mod:`flexi_score.extraction.campplus`) tells which local speakers are the same voice. Two voices
 are looked for: the embeddings are parted into two groups, the speakers of one window into
 different ones unless they sound the same. Where both talk at once, both have speech. Where only
 one voice is found, the other role is silent.
@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexi_score.errors import PrerequisiteError
-from flexi_score.extract.campplus import FRAME_SAMPLES, Embedder, embed, load_embedder, log_mel
-from flexi_score.extract.pyannet import (
+from flexi_score.extraction.campplus import FRAME_SAMPLES, Embedder, embed, load_embedder, log_mel
+from flexi_score.extraction.pyannet import (
     CENTRE,
     STEP,
     Segmenter,
@@ -29,10 +29,10 @@ from flexi_score.extract.pyannet import (
     slide,
     to_grid,
 )
-from flexi_score.extract.pyannote_hub import EMBEDDING, load_pipeline, load_segmenter
-from flexi_score.extract.signal import Signal
-from flexi_score.extract.voices import match_voices
-from flexi_score.extract.weights import fetch
+from flexi_score.extraction.pyannote_hub import EMBEDDING, load_pipeline, load_segmenter
+from flexi_score.extraction.signal import Signal
+from flexi_score.extraction.voices import match_voices
+from flexi_score.extraction.weights import fetch
 from flexi_score.schema import SPEAKERS, Speaker
 
 Floats = NDArray[np.float32]

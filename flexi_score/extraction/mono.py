@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from flexi_score import archive as store
 from flexi_score.audio import probe
 from flexi_score.config import ExtractSettings
-from flexi_score.extract.diarize import Diarizer, assign_roles, two_voices
-from flexi_score.extract.levels import gain_db, measure_levels, noise_dbfs
-from flexi_score.extract.signal import Signal
+from flexi_score.extraction.diarize import Diarizer, assign_roles, two_voices
+from flexi_score.extraction.levels import gain_db, measure_levels, noise_dbfs
+from flexi_score.extraction.signal import Signal
 from flexi_score.schema import SPEAKERS, Speaker
 
 Quantised = NDArray[np.uint16]

@@ -1,7 +1,7 @@
 """Models and pipelines of pyannote: packaged, by path, or by their name on the hub.
 
 A segmentation model of pyannote's usual architecture runs here in plain torch
-(:mod:`flexi_score.extract.pyannet`). Another architecture, and a whole pipeline, run in
+(:mod:`flexi_score.extraction.pyannet`). Another architecture, and a whole pipeline, run in
 pyannote.audio itself; it unpickles what it loads, so name only models that you trust. Its usage
 reports are switched off: nothing that is scored here leaves the machine.
 
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from flexi_score.audio import SAMPLE_RATE_HZ
 from flexi_score.errors import PrerequisiteError, SettingsError
-from flexi_score.extract.pyannet import CENTRE, STEP, Segmenter, frame_count, load_pyannet
-from flexi_score.extract.weights import fetch
+from flexi_score.extraction.pyannet import CENTRE, STEP, Segmenter, frame_count, load_pyannet
+from flexi_score.extraction.weights import fetch
 
 #: Names in ``models/weights.toml``.
 SEGMENTATION: Final = "pyannote-segmentation-3.0"

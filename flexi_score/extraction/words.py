@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score.extract.packing import (
+from flexi_score.extraction.packing import (
     Ints,
     Pack,
     divide_long,
@@ -27,7 +27,7 @@ from flexi_score.extract.packing import (
     plan_packs,
     speech_between,
 )
-from flexi_score.extract.recognizer import Recognizer
+from flexi_score.extraction.recognizer import Recognizer
 
 Read = Callable[[int, int], NDArray[np.float32]]
 

@@ -34,19 +34,19 @@ def load_extractor(
     recognizer = diarizer = None
     name = "none"
     if detect and settings.mono == "diarize":
-        from flexi_score.extract.diarize import load_diarizer
+        from flexi_score.extraction.diarize import load_diarizer
 
         diarizer = load_diarizer(settings.mono_model, threads or None)
     if detect and settings.vad == "pyannote":
-        from flexi_score.extract.pyannote_vad import load_pyannote_detector
+        from flexi_score.extraction.pyannote_vad import load_pyannote_detector
 
         detector = load_pyannote_detector(settings.vad_model, threads or None)
     elif detect:
-        from flexi_score.extract.speech import load_detector
+        from flexi_score.extraction.speech import load_detector
 
         detector = load_detector(threads or None)
     if recognize:
-        from flexi_score.extract.recognizer import load_recognizer
+        from flexi_score.extraction.recognizer import load_recognizer
 
         recognizer = load_recognizer(
             settings.asr,

@@ -21,11 +21,11 @@ import polars as pl
 from flexi_score import archive as store
 from flexi_score.audio import content_hash
 from flexi_score.errors import AudioError, FlexiScoreError, RecordingError
-from flexi_score.extract.extractor import Extractor
-from flexi_score.extract.keys import Row
-from flexi_score.extract.recordings import Batch, Known, describe_failure, extract_recording
-from flexi_score.extract.remote import PATHS as _PATHS
-from flexi_score.extract.remote import staged
+from flexi_score.extraction.extractor import Extractor
+from flexi_score.extraction.keys import Row
+from flexi_score.extraction.recordings import Batch, Known, describe_failure, extract_recording
+from flexi_score.extraction.remote import PATHS as _PATHS
+from flexi_score.extraction.remote import staged
 from flexi_score.schema import RECORDINGS
 from flexi_score.version import package_version
 

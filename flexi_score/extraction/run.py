@@ -11,9 +11,9 @@ import polars as pl
 from flexi_score import archive as store
 from flexi_score.config import ExtractSettings
 from flexi_score.errors import ArchiveError, SettingsError
-from flexi_score.extract.ledger import Outcome, Task, Writer, plan_tasks
-from flexi_score.extract.recordings import recordings_seconds
-from flexi_score.extract.workers import (
+from flexi_score.extraction.ledger import Outcome, Task, Writer, plan_tasks
+from flexi_score.extraction.recordings import recordings_seconds
+from flexi_score.extraction.workers import (
     Setup,
     attempt_here,
     attempt_in_workers,
@@ -94,7 +94,7 @@ def extract_rows(
 
     try:
         if executor == "ray":
-            from flexi_score.extract.ray_executor import attempt_on_ray
+            from flexi_score.extraction.ray_executor import attempt_on_ray
 
             attempt_on_ray(tasks, setup, workers, take)
         else:

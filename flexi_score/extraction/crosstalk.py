@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import signal as dsp
 
 from flexi_score.audio import SAMPLE_RATE_HZ
-from flexi_score.extract.leak_filter import (
+from flexi_score.extraction.leak_filter import (
     BAND,
     BLOCK,
     CHUNK,
@@ -31,8 +31,8 @@ from flexi_score.extract.leak_filter import (
     least_squares,
     removed_db,
 )
-from flexi_score.extract.levels import measure_levels
-from flexi_score.extract.signal import Signal
+from flexi_score.extraction.levels import measure_levels
+from flexi_score.extraction.signal import Signal
 
 Floats = NDArray[np.float64]
 #: Taps, and how many samples late the first of them is.
@@ -158,7 +158,7 @@ def remove_leak(
         To be closed by the caller.
     leak_cdb : ndarray of int16
         Energy of what was taken off, every 10 ms, in hundredths of a dBFS, as measured by
-        :func:`~flexi_score.extract.levels.measure_levels`.
+        :func:`~flexi_score.extraction.levels.measure_levels`.
     """
     taken = Signal(target.name)
     clean = Signal(target.name, target.counts)

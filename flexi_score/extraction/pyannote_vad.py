@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexi_score.errors import PrerequisiteError
-from flexi_score.extract.pyannet import Segmenter, average, slide, to_grid
-from flexi_score.extract.pyannote_hub import load_segmenter
-from flexi_score.extract.signal import Signal
+from flexi_score.extraction.pyannet import Segmenter, average, slide, to_grid
+from flexi_score.extraction.pyannote_hub import load_segmenter
+from flexi_score.extraction.signal import Signal
 
 Quantised = NDArray[np.uint16]
 
@@ -54,7 +54,7 @@ def load_pyannote_detector(
     Parameters
     ----------
     model : str or None
-        As :func:`flexi_score.extract.pyannote_hub.load_segmenter` takes it.
+        As :func:`flexi_score.extraction.pyannote_hub.load_segmenter` takes it.
     threads : int, optional
         CPU threads of torch in this process; None leaves torch's own choice.
 
@@ -81,8 +81,8 @@ def pyannote_probabilities(
 ) -> list[Quantised]:
     """Probability of speech in every 32 ms of every channel.
 
-    Parameters and result are those of :func:`flexi_score.extract.speech.speech_probabilities`. The
-    network's frames (17 ms) are read off at the middle of each frame of the archive.
+    Parameters and result are those of :func:`flexi_score.extraction.speech.speech_probabilities`.
+    The network's frames (17 ms) are read off at the middle of each frame of the archive.
     """
     return [
         _probabilities(detector.segmenter, signal, float(gain))

@@ -14,7 +14,7 @@ from scipy import fft
 from scipy import signal as dsp
 
 from flexi_score.audio import SAMPLE_RATE_HZ
-from flexi_score.extract.signal import Signal
+from flexi_score.extraction.signal import Signal
 
 Floats = NDArray[np.float64]
 

@@ -23,9 +23,9 @@ from typing import Any, Final
 from flexi_score import errors
 from flexi_score.config import ExtractSettings
 from flexi_score.errors import FlexiScoreError
-from flexi_score.extract.extractor import Extractor, load_extractor
-from flexi_score.extract.ledger import Outcome, Task, attempt, died
-from flexi_score.extract.recordings import read_known
+from flexi_score.extraction.extractor import Extractor, load_extractor
+from flexi_score.extraction.ledger import Outcome, Task, attempt, died
+from flexi_score.extraction.recordings import read_known
 
 #: With less audio than this, starting further processes takes longer than it saves.
 _WORTH_S: Final = 300.0

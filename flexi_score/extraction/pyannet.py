@@ -2,7 +2,7 @@
 
 The network hears up to 10 s at once and says for every 17 ms who of a few *local* speakers talks:
 sinc filters, two convolutions, a bidirectional LSTM, linear layers. Local speakers are numbered
-anew in every window; :mod:`flexi_score.extract.diarize` finds out who is who. Here it is a
+anew in every window; :mod:`flexi_score.extraction.diarize` finds out who is who. Here it is a
 function of the checkpoint's tensors, so plain torch runs it: no torchaudio, no lightning, and no
 pickled class of the checkpoint is ever built (``weights_only``).
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from flexi_score.audio import SAMPLE_RATE_HZ
 from flexi_score.errors import PrerequisiteError
-from flexi_score.extract.signal import Signal
+from flexi_score.extraction.signal import Signal
 
 Floats = NDArray[np.float32]
 
