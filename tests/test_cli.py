@@ -20,8 +20,8 @@ from flexi_score.runs import read_run
 from flexi_score.schema import EVENT_KINDS, EVENTS, SCORES, STATUSES, SUMMARY
 
 VERBS = (
-    "score", "extract", "merge", "check", "compare", "sweep", "validate", "simulate", "export",
-    "formats", "doctor", "models", "metrics", "settings",
+    "score", "extract", "merge", "check", "compare", "agree", "sweep", "validate", "simulate",
+    "report", "export", "formats", "doctor", "models", "metrics", "settings",
 )  # fmt: skip
 
 #: Metric names that other tools rely on.

@@ -1,5 +1,7 @@
 """Extraction that is interrupted, repeated, damaged or shared: the archive ends up the same."""
 
+import hashlib
+import io
 import json
 import os
 import random
@@ -274,7 +276,10 @@ def test_a_part_from_before_a_column_was_thought_of_is_read(tmp_path: Path) -> N
     row = dict.fromkeys(store.ARCHIVED.names()) | {"recording": "x", "system": "s"}
     old = pl.DataFrame([row], schema=store.ARCHIVED).drop("manifest_position")
     (archive / "recordings").mkdir()
-    old.write_parquet(archive / "recordings" / "00000000000000000001-0.parquet")
+    buffer = io.BytesIO()
+    old.write_parquet(buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
+    (archive / "recordings" / f"{1:020d}-{digest}.parquet").write_bytes(buffer.getvalue())
     store.append(archive, "recordings", [row | {"recording": "y", "manifest_position": 0}])
     assert store.read_recordings(archive)["recording"].to_list() == ["y", "x"]
 

@@ -168,7 +168,10 @@ class _Pool:
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             worker.pipe.close()
-            worker.process.terminate()
+            # One that waits ends by itself now, and tidies up; ended by a signal, it would leave
+            # semaphores of its libraries behind, of which Python then warns.
+            if worker.task is not None or not worker.ready:
+                worker.process.terminate()
         for worker in self._workers:
             worker.process.join(5)
             if worker.process.is_alive():
