@@ -123,22 +123,41 @@ def run(*arguments: str) -> tuple[float, float, float]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    code = (
-        "import resource, sys; from flexi_score.cli import main\n"
-        "try: main(sys.argv[1:])\n"
-        "finally:\n"
-        # Two workers, each at most as large as the largest.
-        " most = [resource.getrusage(who).ru_maxrss for who in (0, -1)]\n"
-        " print(most[0] + 2 * most[1], file=sys.stderr)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, check=False,
-                          capture_output=True, text=True)  # fmt: skip
-    took = time.perf_counter() - began
-    if done.returncode != 0:
-        sys.exit(done.stderr)
+    command = [sys.executable, "-m", "flexi_score.cli", *arguments]
+    peak = 0
+    with tempfile.TemporaryFile() as told:
+        running = subprocess.Popen(command, env=environment, stdout=told, stderr=told)
+        while running.poll() is None:
+            peak = max(peak, sum(_held_kb(pid) for pid in _with_children(running.pid)))
+            time.sleep(0.1)
+        took = time.perf_counter() - began
+        told.seek(0)
+        if running.returncode != 0:
+            sys.exit(told.read().decode())
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return took, cpu, int(done.stderr.split()[-1]) / 1e6
+    return took, cpu, peak / 1e6
+
+
+def _with_children(pid: int) -> list[int]:
+    """A process and all below it (Linux)."""
+    below: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = [int(child) for child in file.read_text().split()]
+        except OSError:
+            continue  # it has ended
+        below += [one for child in children for one in _with_children(child)]
+    return [pid, *below]
+
+
+def _held_kb(pid: int) -> int:
+    """Memory of a process, its share of what it shares with others; 0 once it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
 def main() -> None:
