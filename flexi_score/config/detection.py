@@ -212,7 +212,7 @@ class SpeechSettings(Group):
     )
     bleed_clear_db: float = number(
         18.0, "dB", "... and is beyond doubt this far above that (moves no boundary)",
-        "simulated leaks of -30 to 0 dB: orders their errors best", 0, 60,
+        "simulated leaks of -30 to -10 dB: orders their errors best", 0, 60,
     )  # fmt: skip
 
     @model_validator(mode="after")

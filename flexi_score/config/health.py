@@ -37,7 +37,7 @@ class HealthSettings(Group):
         "%",
         "speech less than speech.bleed_clear_db over the line that parts it from a leak, at or "
         "above",
-        "simulated leaks of -30 to 0 dB: below it 90 % of boundaries are within 25 ms",
+        "simulated leaks of -30 to -10 dB: below it 90 % of boundaries are within 25 ms",
     )
     bleed_left_refuse_percent: float | None = limit(None, "%", "likewise, and leaves it out")
     clipping_warn: float | None = limit(0.0005, "share", "clipped samples, at or above")

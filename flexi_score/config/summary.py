@@ -23,7 +23,7 @@ class SummarySettings(Group):
         0.15,
         "s",
         "the same for recordings that the health check bleed_left warns of",
-        "simulated leaks of -30 to 0 dB",
+        "simulated leaks of -30 to -10 dB",
         0,
         60,
     )

@@ -26,11 +26,13 @@ NOISES = ("babble", "siren", "traffic", "barks", "ringing", "hum")
 LEAKS = (("headset", -20, False), ("room", -20, False), ("headset", -10, False),
          ("room", -10, False), ("room", -20, True), ("room", -10, True))  # fmt: skip
 ON, OFF = "true", "false"
+NONE = {"speech.refine": OFF, "speech.bleed": OFF, "speech.background": OFF}
 REMEDIES = {
-    "none": {"speech.refine": OFF, "speech.bleed": OFF},
-    "refinement": {"speech.refine": ON, "speech.bleed": OFF},
-    "bleed removal": {"speech.refine": OFF, "speech.bleed": ON},
-    "both (default)": {},
+    "none": NONE,
+    "refinement": NONE | {"speech.refine": ON},
+    "background": NONE | {"speech.background": ON},
+    "bleed removal": NONE | {"speech.bleed": ON},
+    "all (default)": {},
 }
 NORMALISED = "all but normalisation"
 COLUMNS = ("condition", "remedies", "ends", "FA %", "miss %", "FA + miss %", "median ms", "p90 ms",
