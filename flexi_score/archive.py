@@ -33,6 +33,14 @@ from typing import Any, Final
 
 import polars as pl
 
+from flexi_score.archive_parts import (
+    blame,
+    check_whole,
+    explain_damage,
+    is_whole,
+    set_aside,
+    write_whole,
+)
 from flexi_score.archive_tables import (
     ARCHIVED,
     ATTEMPTS,
@@ -83,7 +91,7 @@ def open_archive(path: str | Path, *, create: bool = False) -> Path:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"format": FORMAT, "version": VERSION}, indent=1)
-            _write_whole(label, text.encode())
+            write_whole(label, text.encode())
         except OSError as error:
             raise ArchiveError(f"{folder}: cannot make an archive here: {error}") from error
         return folder
@@ -134,7 +142,7 @@ def append(archive: Path, table: str, rows: Sequence[Mapping[str, Any]] | pl.Dat
     folder = archive / table
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / f"{_next_stamp(archive):020d}-{digest}.parquet", data)
+        write_whole(folder / f"{_next_stamp(archive):020d}-{digest}.parquet", data)
     except OSError as error:
         raise ArchiveError(
             f"{folder}: cannot add to the archive: {error}; what it holds is whole: make room, "
@@ -156,7 +164,7 @@ def read_columns(archive: Path, table: str, columns: Sequence[str]) -> pl.DataFr
     try:
         return _scan(parts).select(columns).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise ArchiveError(_blame(parts, error)) from error
+        raise ArchiveError(blame(parts, error)) from error
 
 
 def count(archive: str | Path, table: str) -> int:
@@ -246,7 +254,7 @@ def _read_rows(
         rows = _scan(parts).filter(pl.col("key").is_in(wanted.implode()))
         found = rows.select(columns).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise ArchiveError(_blame(parts, error)) from error
+        raise ArchiveError(blame(parts, error)) from error
     found = found.unique("key", keep="last", maintain_order=True)
     kept = _KEPT.get()
     if kept is not None and kept[0] == table:
@@ -296,7 +304,7 @@ def _read_log(archive: Path, table: str) -> pl.DataFrame:
     try:
         rows = _scan(parts, include_file_paths="part").collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise ArchiveError(_blame(parts, error)) from error
+        raise ArchiveError(blame(parts, error)) from error
     names = pl.col("part").str.split("/").list.last()
     return rows.with_columns(names).unique("recording", keep="last", maintain_order=True)
 
@@ -305,27 +313,8 @@ def damaged_parts(archive: Path, tables: Iterable[str] = tuple(TABLES)) -> list[
     """Parts whose bytes do not match the hash in their name."""
     parts = [part for table in tables for part in _parts(archive, table)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashing leaves the interpreter free
-        whole = list(pool.map(_is_whole, parts))
+        whole = list(pool.map(is_whole, parts))
     return [part for part, good in zip(parts, whole, strict=True) if not good]
-
-
-def set_aside(part: Path) -> Path:
-    """Take a damaged part out of the archive: it is renamed to ``*.damaged``."""
-    aside = part.with_name(f"{part.name}.damaged")
-    try:
-        os.replace(part, aside)
-    except OSError as error:
-        raise ArchiveError(f"{part}: is damaged and cannot be moved aside: {error}") from error
-    return aside
-
-
-def explain_damage(part: Path) -> str:
-    """What is wrong with a damaged part, and what to do."""
-    return (
-        f"{part}: is damaged (its bytes do not match the hash in its name); extract the same input "
-        f"into {part.parent.parent} again with --repair, which moves it aside and makes again what "
-        "was in it"
-    )
 
 
 #: Parts that are read within :func:`reading_only`, by table.
@@ -355,7 +344,7 @@ def locate(archive: Path) -> pl.DataFrame:
         try:
             keys = _scan(parts, include_file_paths="part").select("key", "part").collect()
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise ArchiveError(_blame(parts, error)) from error
+            raise ArchiveError(blame(parts, error)) from error
         if table in ("leaks", "health"):
             keys = keys.with_columns(pl.col("key").str.extract("^([^<+]*)"))
         found.append(keys.with_columns(table=pl.lit(table)))
@@ -370,37 +359,8 @@ def _parts(archive: Path, table: str) -> list[Path]:
     return sorted((archive / table).glob("*.parquet"))
 
 
-#: Parts that this process has found whole, with their size and time of change.
-_WHOLE: Final[set[tuple[str, int, int]]] = set()
-
-
-def _check_whole(parts: Sequence[Path]) -> None:
-    """Check parts by their hash before anything is read of them, each once a process.
-
-    A flipped bit need not make a part unreadable. Hashing costs some 0.1 s for what is kept of
-    10 000 recordings with audio.
-    """
-    fresh = {part: (str(part), *_state(part)) for part in parts}
-    fresh = {part: state for part, state in fresh.items() if state not in _WHOLE}
-    if not fresh:
-        return
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # hashing leaves the interpreter free
-        for part, good in zip(fresh, pool.map(_is_whole, fresh), strict=True):
-            if not good:
-                raise ArchiveError(explain_damage(part))
-    _WHOLE.update(fresh.values())
-
-
-def _state(part: Path) -> tuple[int, int]:
-    try:
-        found = part.stat()
-    except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
-
-
 def _scan(parts: Sequence[Path], include_file_paths: str | None = None) -> pl.LazyFrame:
-    _check_whole(parts)
+    check_whole(parts)
     # A part that was written before a column was thought of has nulls there.
     return pl.scan_parquet(
         list(parts), glob=False, include_file_paths=include_file_paths,
@@ -408,45 +368,8 @@ def _scan(parts: Sequence[Path], include_file_paths: str | None = None) -> pl.La
     )  # fmt: skip
 
 
-def _is_whole(part: Path) -> bool:
-    """Whether a part's bytes have the hash that its name carries."""
-    try:
-        with part.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return False
-    return found[:16] == part.stem.split("-")[-1]
-
-
-def _blame(parts: Sequence[Path], error: Exception) -> str:
-    """Which part is damaged."""
-    for part in parts:
-        if not _is_whole(part):
-            return explain_damage(part)
-    return f"{parts[0].parent}: cannot be read: {error}"
-
-
 def _next_stamp(archive: Path) -> int:
     """Now (ns), or right after the newest attempt where the clock has been set back."""
     names = [part.name for table in ("recordings", "failures") for part in _parts(archive, table)]
     newest = max((name.partition("-")[0] for name in names), default="")
     return max(time.time_ns(), int(newest) + 1 if newest.isdigit() else 0)
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write beside the place, flush to the disk, rename into it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # the new name, too, must outlive a power cut
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -9,7 +9,7 @@ import polars as pl
 from flexi_score import archive as store
 from flexi_score.config import Settings, load_settings
 from flexi_score.judge.questions import Questions, build_questions
-from flexi_score.pipeline import prepare
+from flexi_score.prepare import prepare
 from flexi_score.schema import SPEAKERS
 from flexi_score.segment.structure import build_structure
 

@@ -39,7 +39,7 @@ from flexi_score.judge.rate import (
 from flexi_score.metrics import mean_latencies, profile_metrics, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.metrics.registry import Metric
-from flexi_score.pipeline import prepare
+from flexi_score.prepare import prepare
 from flexi_score.processes import table_workers
 from flexi_score.provenance import health_counts, model_facts, run_info
 from flexi_score.report.html import MAX_TIMELINES

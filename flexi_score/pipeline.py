@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 
 from flexi_score import archive as store
@@ -23,19 +22,18 @@ from flexi_score.judge.rate import (
     judge_notes,
     rate,
 )
-from flexi_score.manifest import Manifest, check_annotations, read_input
+from flexi_score.manifest import Manifest, read_input
 from flexi_score.metrics import profile_metrics, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.metrics.registry import Metric
+from flexi_score.prepare import prepare
 from flexi_score.provenance import health_counts, model_facts, run_info
 from flexi_score.report.write import write_run
 from flexi_score.schema import FAILURES, HEALTH, RATINGS
-from flexi_score.segment.estimated import estimated_health
 from flexi_score.segment.events import events_frame
-from flexi_score.segment.health import check_health, refusals, unsure_recordings
-from flexi_score.segment.load import load_tracks
+from flexi_score.segment.health import unsure_recordings
 from flexi_score.segment.structure import build_structure
-from flexi_score.segment.tracks import Tracks, select_tracks
+from flexi_score.segment.tracks import Tracks
 from flexi_score.segment.types import Structure
 
 Progress = Callable[[Mapping[str, Any], float, str | None], None]
@@ -275,34 +273,6 @@ def score_rows(
     return replace(run, archive=folder, envelopes=envelopes[0] if envelopes else None)
 
 
-class Prepared(NamedTuple):
-    """What of an archive can be scored (:func:`prepare`).
-
-    ``failures`` and ``refused`` are :data:`flexi_score.schema.FAILURES`: what cannot be scored, and
-    what the health gate leaves out; ``health`` has its verdicts.
-    """
-
-    tracks: Tracks
-    failures: pl.DataFrame
-    refused: pl.DataFrame
-    health: pl.DataFrame
-
-
-def prepare(folder: Path, rows: pl.DataFrame, settings: Settings) -> Prepared:
-    """Detect the speech of archived recordings, and set aside those that are not to be scored."""
-    rows, misplaced = _annotated_inside(rows)
-    tracks, lost = load_tracks(folder, rows, settings)
-    health = check_health(folder, rows, tracks, settings)
-    health = pl.concat([health, estimated_health(tracks.recordings)])
-    refused = FAILURES.to_frame()
-    if settings.health.gate:
-        refused = refusals(health, tracks.recordings)
-    if len(refused):
-        out = tracks.recordings["recording"].is_in(refused["recording"].implode())
-        tracks = select_tracks(tracks, ~out.to_numpy())
-    return Prepared(tracks, pl.concat([misplaced, lost]), refused, health)
-
-
 def score_tracks(
     tracks: Tracks,
     failures: pl.DataFrame,
@@ -407,15 +377,3 @@ def write(run: Run, out: str | Path) -> Path:
         envelopes=run.envelopes,
     )  # fmt: skip
     return folder
-
-
-def _annotated_inside(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split off the recordings whose annotations lie past their end."""
-    messages = check_annotations(rows, rows["duration_ms"].to_numpy().astype(np.int64))
-    reason = pl.Series("reason", messages, dtype=pl.String)
-    failures = (
-        rows.with_columns(reason, stage=pl.lit("manifest"), error=pl.lit("RowError"))
-        .filter(reason.is_not_null())
-        .select(FAILURES.names())
-    )
-    return rows.filter(reason.is_null()), failures

@@ -23,7 +23,7 @@ from flexi_score.config import Settings
 from flexi_score.errors import InputError
 from flexi_score.metrics import mean_latencies, profile_metrics, scenario_scorers
 from flexi_score.metrics.registry import Metric, without_reasons
-from flexi_score.pipeline import Prepared, prepare
+from flexi_score.prepare import Prepared, prepare
 from flexi_score.schema import SCORES
 from flexi_score.segment.estimated import mark_estimated
 from flexi_score.segment.structure import build_structure

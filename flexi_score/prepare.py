@@ -1,0 +1,55 @@
+"""From an archive to what can be scored: speech detected, captures checked, the rest set aside."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from flexi_score.config import Settings
+from flexi_score.manifest import check_annotations
+from flexi_score.schema import FAILURES
+from flexi_score.segment.estimated import estimated_health
+from flexi_score.segment.health import check_health, refusals
+from flexi_score.segment.load import load_tracks
+from flexi_score.segment.tracks import Tracks, select_tracks
+
+
+class Prepared(NamedTuple):
+    """What of an archive can be scored (:func:`prepare`).
+
+    ``failures`` and ``refused`` are :data:`flexi_score.schema.FAILURES`: what cannot be scored, and
+    what the health gate leaves out; ``health`` has its verdicts.
+    """
+
+    tracks: Tracks
+    failures: pl.DataFrame
+    refused: pl.DataFrame
+    health: pl.DataFrame
+
+
+def prepare(folder: Path, rows: pl.DataFrame, settings: Settings) -> Prepared:
+    """Detect the speech of archived recordings, and set aside those that are not to be scored."""
+    rows, misplaced = _annotated_inside(rows)
+    tracks, lost = load_tracks(folder, rows, settings)
+    health = check_health(folder, rows, tracks, settings)
+    health = pl.concat([health, estimated_health(tracks.recordings)])
+    refused = FAILURES.to_frame()
+    if settings.health.gate:
+        refused = refusals(health, tracks.recordings)
+    if len(refused):
+        out = tracks.recordings["recording"].is_in(refused["recording"].implode())
+        tracks = select_tracks(tracks, ~out.to_numpy())
+    return Prepared(tracks, pl.concat([misplaced, lost]), refused, health)
+
+
+def _annotated_inside(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split off the recordings whose annotations lie past their end."""
+    messages = check_annotations(rows, rows["duration_ms"].to_numpy().astype(np.int64))
+    reason = pl.Series("reason", messages, dtype=pl.String)
+    failures = (
+        rows.with_columns(reason, stage=pl.lit("manifest"), error=pl.lit("RowError"))
+        .filter(reason.is_not_null())
+        .select(FAILURES.names())
+    )
+    return rows.filter(reason.is_null()), failures
