@@ -232,8 +232,20 @@ def test_keyboard_alone(browser, run):
         assert page.evaluate("document.activeElement.textContent") == "call-2"
 
 
-def pixels(page):
-    """Share of the canvas that is drawn in each speaker's colour."""
+def pixels(page, shown=lambda blue, orange: min(blue, orange) > 0.02):
+    """Share of the canvas in each speaker's colour, once it shows what it should.
+
+    It is drawn with the next frame, which may be late on a busy machine.
+    """
+    for _ in range(200):
+        found = _pixels(page)
+        if shown(*found):
+            break
+        page.wait_for_timeout(50)
+    return found
+
+
+def _pixels(page):
     return page.evaluate(
         """() => {
           const canvas = document.querySelector("#detail canvas");
@@ -255,7 +267,6 @@ def pixels(page):
 def test_a_timeline_shows_what_happened(browser, run):
     with opened(browser, run / "report.html") as page:
         page.get_by_role("button", name="call-0", exact=True).click()
-        page.wait_for_timeout(100)
         blue, orange = pixels(page)
         assert 0.02 < blue < orange  # the model speaks longer
         detail = page.locator("#detail")
@@ -284,7 +295,8 @@ def test_click_zoom_and_pan(browser, run):
         for _ in range(4):
             page.get_by_role("button", name="Zoom in").click()
         page.wait_for_timeout(80)
-        assert pixels(page)[1] > before[1]  # the model's speech fills the view
+        after = pixels(page, lambda blue, orange: orange > before[1])
+        assert after[1] > before[1]  # the model's speech fills the view
         page.mouse.move(*middle)
         page.mouse.down()
         page.mouse.move(middle[0] - 200, middle[1], steps=4)
