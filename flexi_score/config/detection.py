@@ -170,8 +170,9 @@ class SpeechSettings(Group):
         30.0, "dB", "... and not further below the channel's active level", "flexi_score", 0, 120
     )
     background_steady_db: float = number(
-        5.0, "dB", "... and if the median of its levels is no further below that: what is there "
-        "at times may be speech that is hard to make out", "flexi_score: babble 3", 0, 120,
+        7.0, "dB", "... and if the median of its levels is no further below that: what is there "
+        "at times may be speech that is hard to make out",
+        "flexi_score: simulated crowds 3, of a few talkers more than 5", 0, 120,
     )  # fmt: skip
     background_edge_db: float = number(
         0.0, "dB", "speech begins and ends this far above it ...", "flexi_score", -20, 40
