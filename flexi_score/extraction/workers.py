@@ -241,15 +241,25 @@ class _Pool:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C goes to the whole group of processes; one started in here never sees it."""
-    if not hasattr(signal, "pthread_sigmask"):
+    """Ctrl-C goes to the whole group of processes; one started in here never sees it.
+
+    Nor does it break in here: a process that is started halfway would complain of it. Blocking the
+    signal is not enough for that, as other threads of ours can still receive it.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not hasattr(signal, "pthread_sigmask") or not main:
         yield
         return
+    came: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler if handler is None else handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _serve(pipe: Connection, setup: Setup, gpu: int | None) -> None:
