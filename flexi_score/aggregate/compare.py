@@ -19,14 +19,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from flexi_score.aggregate.intervals import (
-    Floats,
-    bootstrap_mean,
-    generator,
-    holm,
-    resampled_means,
-)
-from flexi_score.aggregate.permutation import PERMUTATIONS, permutation_p, sign_flip_p
+from flexi_score.aggregate.difference import paired_difference, unpaired_difference
+from flexi_score.aggregate.intervals import holm
+from flexi_score.aggregate.permutation import PERMUTATIONS
 from flexi_score.aggregate.summary import metadata_labels
 from flexi_score.config import SummarySettings
 from flexi_score.errors import SettingsError
@@ -301,9 +296,9 @@ def _compare(
             }
             name = "\x1f".join((a.name, b.name, scenario, metric.name))
             row |= (
-                _unpaired(left, right, name, settings, permutations)
+                unpaired_difference(left, right, name, settings, permutations)
                 if column is None
-                else _paired(left, right, column, name, settings, permutations)
+                else paired_difference(left, right, column, name, settings, permutations)
             )
             rows.append(row)
     table = pl.DataFrame(
@@ -326,77 +321,3 @@ def _compare(
         )
         .select(COMPARISON.names())
     )
-
-
-def _paired(
-    left: pl.DataFrame,
-    right: pl.DataFrame,
-    column: str,
-    name: str,
-    settings: SummarySettings,
-    permutations: int,
-) -> dict[str, object]:
-    """Effect, interval and p over pairs; several recordings of one key are averaged first."""
-    sides = [
-        side.drop_nulls(column)
-        .group_by(column, maintain_order=True)
-        .agg(pl.col("value").mean(), pl.col("cluster").first())
-        for side in (left, right)
-    ]
-    pairs = sides[0].join(sides[1], on=column, how="inner", suffix="_b").sort(column)
-    pairs = pairs.with_columns(
-        d=pl.col("value_b") - pl.col("value"), unit=pl.coalesce("cluster", "cluster_b", column)
-    )
-    d = pairs["d"].to_numpy()
-    low, high = bootstrap_mean(
-        pairs["d"],
-        pl.Series([name]).new_from_index(0, len(pairs)),
-        pairs["unit"],
-        resamples=settings.resamples,
-        seed=settings.seed,
-        confidence=settings.confidence,
-    )
-    flipped = pairs.group_by("unit").agg(pl.col("d").sum()).sort("unit")["d"].to_numpy()
-    return {
-        "n_pairs": len(d),
-        "effect": float(d.mean()) if len(d) else None,
-        "ci_low": float(low[0]) if len(low) else None,
-        "ci_high": float(high[0]) if len(high) else None,
-        "p": sign_flip_p(flipped, generator(settings.seed, f"flip{name}"), permutations),
-    }
-
-
-def _unpaired(
-    left: pl.DataFrame,
-    right: pl.DataFrame,
-    name: str,
-    settings: SummarySettings,
-    permutations: int,
-) -> dict[str, object]:
-    """Difference of the two means, with each side resampled on its own."""
-    units = [
-        side.with_columns(unit=pl.coalesce("cluster", "recording"))
-        .group_by("unit")
-        .agg(total=pl.col("value").sum(), count=pl.len().cast(pl.Float64))
-        .sort("total", "count")
-        for side in (left, right)
-    ]
-    total: tuple[Floats, ...] = tuple(u["total"].to_numpy() for u in units)
-    count: tuple[Floats, ...] = tuple(u["count"].to_numpy() for u in units)
-    low = high = effect = None
-    if all(len(t) for t in total):
-        effect = float(total[1].sum() / count[1].sum() - total[0].sum() / count[0].sum())
-    if all(len(t) >= 2 for t in total):
-        means = [
-            resampled_means(t, c, settings.resamples, generator(settings.seed, f"{i}{name}"))
-            for i, (t, c) in enumerate(zip(total, count, strict=True))
-        ]
-        tail = (1 - settings.confidence) / 2
-        low, high = (float(v) for v in np.quantile(means[1] - means[0], [tail, 1 - tail]))
-    p = permutation_p(
-        (total[0], total[1]),
-        (count[0], count[1]),
-        generator(settings.seed, f"permute{name}"),
-        permutations,
-    )
-    return {"n_pairs": 0, "effect": effect, "ci_low": low, "ci_high": high, "p": p}

@@ -19,7 +19,6 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from flexi_score.errors import PrerequisiteError
 from flexi_score.extraction.campplus import FRAME_SAMPLES, Embedder, embed, load_embedder, log_mel
 from flexi_score.extraction.pyannet import (
     CENTRE,
@@ -29,7 +28,12 @@ from flexi_score.extraction.pyannet import (
     slide,
     to_grid,
 )
-from flexi_score.extraction.pyannote_hub import EMBEDDING, load_pipeline, load_segmenter
+from flexi_score.extraction.pyannote_hub import (
+    EMBEDDING,
+    load_pipeline,
+    load_segmenter,
+    use_torch,
+)
 from flexi_score.extraction.signal import Signal
 from flexi_score.extraction.voices import match_voices
 from flexi_score.extraction.weights import fetch
@@ -287,14 +291,7 @@ def load_diarizer(model: str | None = None, threads: int | None = None) -> Diari
     PrerequisiteError, SettingsError
         Where a package, a model or a token is missing; the message says what to do.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise PrerequisiteError(
-            f"--mono diarize needs {error.name}: pip install 'flexi_score[pyannote]'"
-        ) from error
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_torch("--mono diarize", threads)
     if model is not None:
         name, digest, pipeline = load_pipeline(model)
         return Diarizer(name, digest, pipeline=pipeline)

@@ -37,6 +37,24 @@ _INSTALL: Final = "pip install 'flexi_score[pyannote]'"
 Turns = Iterator[tuple[float, float, str]]
 
 
+def use_torch(option: str, threads: int | None) -> None:
+    """Import torch for an option, and set its threads where a number is given.
+
+    Raises
+    ------
+    PrerequisiteError
+        If torch is missing.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"{option} needs {error.name}: pip install 'flexi_score[pyannote]'"
+        ) from error
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
 def load_segmenter(model: str | None) -> Segmenter:
     """A segmentation network.
 

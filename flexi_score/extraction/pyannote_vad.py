@@ -13,9 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flexi_score.errors import PrerequisiteError
 from flexi_score.extraction.pyannet import Segmenter, average, slide, to_grid
-from flexi_score.extraction.pyannote_hub import load_segmenter
+from flexi_score.extraction.pyannote_hub import load_segmenter, use_torch
 from flexi_score.extraction.signal import Signal
 
 Quantised = NDArray[np.uint16]
@@ -63,14 +62,7 @@ def load_pyannote_detector(
     PrerequisiteError, SettingsError
         Where the model cannot be had; the message says what to do.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise PrerequisiteError(
-            f"--vad pyannote needs {error.name}: pip install 'flexi_score[pyannote]'"
-        ) from error
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_torch("--vad pyannote", threads)
     segmenter = load_segmenter(model)
     shape = repr([_VERSION, _HOP, segmenter.window, segmenter.sha256])
     return PyannoteDetector(segmenter.name, hashlib.sha256(shape.encode()).hexdigest(), segmenter)

@@ -24,7 +24,7 @@ from flexi_score.report.plots.style import drawing
 from flexi_score.report.plots.svg import FORMATS, save_figure
 from flexi_score.report.plots.timeline import Scene, draw_timeline
 from flexi_score.report.tables import scenario_title
-from flexi_score.report.write import write_whole
+from flexi_score.report.write import write_text, write_whole
 from flexi_score.runs import StoredRun, archive_of, read_run
 from flexi_score.schema import SPEAKERS
 from flexi_score.segment.load import load_tracks
@@ -102,7 +102,7 @@ def write_figures(
     captions = "".join(f"{one.name}: {one.title}\n{one.caption}\n\n" for one in drawings)
     tex = tables_tex(stored.summary, metrics, shown.few, str(stored.info.get("signature", "")))
     for name, text in (("captions.txt", captions), ("tables.tex", tex)):
-        written.append(write_whole(folder / name, partial(_put, text)))
+        written.append(write_text(folder / name, text))
     return written
 
 
@@ -167,10 +167,6 @@ def _timeline(scene: Scene, used: set[str]) -> Drawing:
 
 def _save(figure: Any, kind: str, one: Drawing, path: Path) -> None:
     save_figure(figure, path, kind, one.name, one.title, one.caption)
-
-
-def _put(text: str, path: Path) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _by_recording(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

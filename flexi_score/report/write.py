@@ -132,10 +132,10 @@ def write_run(
         "recordings.parquet": recordings.write_parquet,
         "failures.parquet": failures.write_parquet,
         "summary.parquet": summary.write_parquet,
-        "summary.json": _text(_json(summary.to_dicts())),
-        "summary.md": _text(text),
-        "report.html": _text(page),
-        "run.json": _text(_json(dict(run_info))),
+        "summary.json": as_text(_json(summary.to_dicts())),
+        "summary.md": as_text(text),
+        "report.html": as_text(page),
+        "run.json": as_text(_json(dict(run_info))),
     }
     if statistics is not None:
         files["statistics.parquet"] = statistics.write_parquet
@@ -171,6 +171,11 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
+def as_text(content: str) -> Callable[[Path], object]:
+    """What :func:`write_whole` needs to write a text: UTF-8, lines end with a line feed."""
+    return lambda path: path.write_text(content, encoding="utf-8", newline="\n")
+
+
 def write_text(path: Path, content: str) -> Path:
     """Write a text file whole, or not at all.
 
@@ -179,7 +184,7 @@ def write_text(path: Path, content: str) -> Path:
     OutputError
         Where that is not possible.
     """
-    return write_whole(path, _text(content))
+    return write_whole(path, as_text(content))
 
 
 def _finite(data: Any) -> Any:
@@ -193,10 +198,6 @@ def _finite(data: Any) -> Any:
 
 def _json(data: object) -> str:
     return json.dumps(_finite(data), indent=1, default=str, allow_nan=False) + "\n"
-
-
-def _text(content: str) -> Callable[[Path], object]:
-    return lambda path: path.write_text(content, encoding="utf-8", newline="\n")
 
 
 def _from(out: Path, archive: Path) -> str:

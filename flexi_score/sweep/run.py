@@ -20,7 +20,7 @@ from flexi_score.config import Settings, signature
 from flexi_score.metrics import profile_metrics
 from flexi_score.metrics.registry import Metric
 from flexi_score.processes import table_workers
-from flexi_score.report.write import write_whole
+from flexi_score.report.write import write_text, write_whole
 from flexi_score.sweep.effects import flips, sensitivity
 from flexi_score.sweep.grid import in_force, resolve
 from flexi_score.sweep.plot import plot_svg
@@ -168,8 +168,8 @@ def write_sweep(result: Sweep, out: str | Path) -> Path:
     write_whole(folder / "flips.parquet", changed.write_parquet)
     moved = sensitivity(result.table, result.names)
     write_whole(folder / "sensitivity.parquet", moved.write_parquet)
-    write_whole(folder / "sweep.svg", lambda path: path.write_text(picture, "utf-8"))
-    write_whole(folder / "sweep.json", lambda path: path.write_text(facts, "utf-8"))
+    write_text(folder / "sweep.svg", picture)
+    write_text(folder / "sweep.json", facts)
     return folder
 
 

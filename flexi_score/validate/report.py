@@ -11,7 +11,7 @@ from flexi_score.formats.files import name_some
 from flexi_score.report.markdown import escape, markdown_table
 from flexi_score.report.tables import plain
 from flexi_score.report.terminal import rich_table
-from flexi_score.report.write import write_whole
+from flexi_score.report.write import as_text, write_whole
 from flexi_score.validate.plot import validation_svg
 from flexi_score.validate.tables import LISTED, group_levels, group_title, validation_tables
 from flexi_score.validate.validation import Validation
@@ -92,18 +92,15 @@ def write_validation(validation: Validation, out: str | Path) -> list[Path]:
     data = json.dumps(
         {"info": validation.info, "table": validation.table.fill_nan(None).to_dicts()}, indent=1
     )
+    picture = validation_svg(validation, group_levels(validation), group_title)
     files: dict[str, Callable[[Path], object]] = {
         "validation.parquet": validation.table.write_parquet,
-        "validation.json": _text(data + "\n"),
-        "validation.md": _text(validation_md(validation)),
-        "validation.svg": _text(validation_svg(validation, group_levels(validation), group_title)),
+        "validation.json": as_text(data + "\n"),
+        "validation.md": as_text(validation_md(validation)),
+        "validation.svg": as_text(picture),
         "validation_channels.parquet": validation.detection.write_parquet,
         "validation_boundaries.parquet": validation.boundaries.write_parquet,
         "validation_events.parquet": validation.events.write_parquet,
         "validation_outcomes.parquet": validation.outcomes.write_parquet,
     }
     return [write_whole(folder / name, write) for name, write in files.items()]
-
-
-def _text(content: str) -> Callable[[Path], object]:
-    return lambda path: path.write_text(content, encoding="utf-8", newline="\n")

@@ -24,6 +24,7 @@ from flexi_score.report.plots.style import (
     INK,
     NAME,
     NAME_SIZE,
+    NAMES_WIDTH,
     PERCENT,
     QUARTERS,
     RIGHT,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 #: Parts into which the user's turn is divided.
 PARTS: Final = 20
-_NAMES: Final = 132.0
 _NUMBERS: Final = 64.0
 _ROW: Final = 20.0
 _DOTS: Final = 60
@@ -134,7 +134,7 @@ def _draw_rates(rates: Mapping[str, Floats], systems: Sequence[str]) -> Figure:
     shown = [system for system in systems if system in rates][:MOST_SYSTEMS]
     top, body = 18.0, _ROW * len(shown)
     figure = new_figure(top + body + 34)
-    axes = panel(figure, _NAMES, top, WIDTH - _NAMES - _NUMBERS, body)
+    axes = panel(figure, NAMES_WIDTH, top, WIDTH - NAMES_WIDTH - _NUMBERS, body)
     high = max(1.0, max(float(rates[system][-1]) for system in shown)) * 1.04
     axes.set_xlim(0, high)
     axes.set_ylim(len(shown) - 0.5, -0.5)
@@ -152,7 +152,7 @@ def _draw_rates(rates: Mapping[str, Floats], systems: Sequence[str]) -> Figure:
         mean = float(np.mean(rates[system]))
         axes.plot([mean, mean], [place - 0.36, place + 0.36], color=INK, linewidth=1.8, zorder=4)
         y = top + _ROW * (place + 0.5) + 3.5
-        write(figure, _NAMES - 10, y, names[system], ha="right", fontsize=NAME_SIZE)
+        write(figure, NAMES_WIDTH - 10, y, names[system], ha="right", fontsize=NAME_SIZE)
         write(figure, RIGHT - 28, y, f"{mean:.2f}", fontsize=SMALL, ha="right")
         write(figure, RIGHT, y, str(len(rates[system])), fontsize=SMALL, ha="right")
     return figure
@@ -168,7 +168,7 @@ def _draw_positions(
     top, height = 6.0, 34.0
     body = height * len(rows)
     figure = new_figure(top + body + 34)
-    axes = panel(figure, _NAMES, top, WIDTH - _NAMES - _NUMBERS, body)
+    axes = panel(figure, NAMES_WIDTH, top, WIDTH - NAMES_WIDTH - _NUMBERS, body)
     axes.set_xlim(0, 1)
     axes.set_ylim(len(rows), 0)
     x_axis(figure, axes, QUARTERS, "of the user's speech", PERCENT)
@@ -181,6 +181,6 @@ def _draw_positions(
         boxes = [(x, place + 1, 0.92 / PARTS, -h) for x, h in zip(edges[:-1], tall, strict=True)]
         bars(axes, [box for box in boxes if box[3]], colour)
         y = top + height * (place + 1) - 8
-        write(figure, _NAMES - 10, y, names[name], ha="right", fontsize=NAME_SIZE)
+        write(figure, NAMES_WIDTH - 10, y, names[name], ha="right", fontsize=NAME_SIZE)
         write(figure, RIGHT, y, f"n {len(values)}", fontsize=SMALL, color=SOFT, ha="right")
     return figure

@@ -41,6 +41,7 @@ from flexi_score.report.plots.style import (
     LEVEL_2,
     NAME,
     NAME_SIZE,
+    NAMES_WIDTH,
     RIGHT,
     SMALL,
     SOFT,
@@ -89,7 +90,6 @@ _RESPONSES: Final = (
     ("user_interrupt", "response_latency"),
 )  # fmt: skip
 
-_NAMES: Final = 132.0
 _NUMBERS: Final = 104.0
 _ROW: Final = 22.0
 _CURVES: Final = 128.0
@@ -245,11 +245,11 @@ def _draw(
     below = top + curves + (8.0 if curves else 0.0)
     height = below + _ROW * len(shown) + 34
     figure = new_figure(height)
-    width = WIDTH - _NAMES - _NUMBERS
+    width = WIDTH - NAMES_WIDTH - _NUMBERS
     low, high = axis_range({system: values[system] for system in shown})
     ticks = nice_ticks(low, high)
     if curves:
-        above = panel(figure, _NAMES, top, width, curves)
+        above = panel(figure, NAMES_WIDTH, top, width, curves)
         above.set_xlim(low, high)
         above.set_ylim(0, 1.02)
         shares = (0, 0.25, 0.5, 0.75, 1)
@@ -265,7 +265,7 @@ def _draw(
                        linestyle=seen.dashes)  # fmt: skip
         if human:
             _bands(above, settings, low, high)
-    rows = panel(figure, _NAMES, below, width, _ROW * len(shown))
+    rows = panel(figure, NAMES_WIDTH, below, width, _ROW * len(shown))
     rows.set_xlim(low, high)
     rows.set_ylim(len(shown) - 0.5, -0.5)
     x_axis(figure, rows, ticks, "seconds")
@@ -282,7 +282,7 @@ def _draw(
     for place, system in enumerate(shown):
         line = below + _ROW * (place + 0.5) + 3.5
         _row(rows, place, values[system], look(systems.index(system)), medians.get(system), high)
-        write(figure, _NAMES - 10, line, names[system], ha="right", fontsize=NAME_SIZE)
+        write(figure, NAMES_WIDTH - 10, line, names[system], ha="right", fontsize=NAME_SIZE)
         count = len(values[system])
         p50, p90 = np.quantile(values[system], [0.5, 0.9]).tolist()
         for right, text in ((56, _seconds(p50)), (28, _seconds(p90)), (0, str(count))):
@@ -329,9 +329,9 @@ def _bracket(figure: Figure, axes: Axes, low: float, high: float, width: float) 
     reference = HUMAN_REFERENCE["model_floor_offset"]
     whole_width, whole_height = figure.get_size_inches() * 72
     ends = [
-        (_NAMES + (min(value, high) - low) * width / (high - low)) / whole_width
+        (NAMES_WIDTH + (min(value, high) - low) * width / (high - low)) / whole_width
         for value in (reference.low, reference.high)
     ]
     y = 1 - 25 / whole_height
     figure.add_artist(Line2D(ends, [y, y], color=HUMAN, linewidth=3.5))
-    legend(figure, ((HUMAN, "people"), (LEVEL_1, "level 1"), (LEVEL_2, "level 2")), _NAMES, 13)
+    legend(figure, ((HUMAN, "people"), (LEVEL_1, "level 1"), (LEVEL_2, "level 2")), NAMES_WIDTH, 13)

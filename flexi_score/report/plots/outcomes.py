@@ -8,22 +8,18 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from flexi_score.metrics.registry import Metric
-from flexi_score.report.plots.draw import bars, legend, new_figure, panel, rules, write, x_axis
+from flexi_score.report.plots.draw import legend, new_figure, write
 from flexi_score.report.plots.kinds import MOST_SYSTEMS, Drawing, left_out
+from flexi_score.report.plots.shares import Block, body_height, draw_shares
 from flexi_score.report.plots.style import (
     LEFT,
-    NAME,
-    NAME_SIZE,
+    NAMES_WIDTH,
     ON_DARK,
     ON_LIGHT,
-    PERCENT,
-    QUARTERS,
     RIGHT,
     SMALL,
     SOFT,
     WIDTH,
-    labels,
-    text_width,
 )
 from flexi_score.report.tables import ARROWS, scenario_title
 
@@ -48,10 +44,7 @@ _SAYS: Final = {
     ("user_backchannel", "ttr"): "yields to a backchannel",
     ("model_backchannel", "tor"): "takes over from the user",
 }
-_NAMES: Final = 132.0
 _COUNT: Final = 34.0
-_ROW: Final = 18.0
-_HEAD: Final = 26.0
 #: With more systems each scenario has a figure of its own.
 _TOGETHER: Final = 8
 
@@ -147,54 +140,27 @@ def _draw(
     counts: Mapping[str, Mapping[str, Mapping[str, int]]],
     systems: Sequence[str],
 ) -> Figure:
-    blocks = [
-        (metric, [s for s in systems if s in counts[metric.scenario]][:MOST_SYSTEMS])
-        for metric in metrics
-    ]
     used = {kind for block in counts.values() for one in block.values() for kind in one}
     entries = [(fill, name) for kind, name, fill, _ in OUTCOMES if kind in used]
-    width = WIDTH - _NAMES - _COUNT
-    rows = sum(len(shown) for _, shown in blocks)
+    blocks = [_block(metric, counts[metric.scenario], systems) for metric in metrics]
     top = 24.0
-    height = top + rows * _ROW + len(blocks) * _HEAD + 26
-    figure = new_figure(height)
-    legend(figure, entries, LEFT if len(entries) > 4 else _NAMES, 14)
-    body = height - top - 26
-    axes = panel(figure, _NAMES, top, width, body)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(body, 0)
-    x_axis(figure, axes, QUARTERS, labels=PERCENT)
-    rules(axes, [[(x, 0), (x, body)] for x in QUARTERS])
-    fills: dict[str, list[tuple[float, float, float, float]]] = {}
-    y = 0.0
-    for metric, shown in blocks:
-        says = _SAYS.get((metric.scenario, metric.name), "")
-        arrow = ARROWS[metric.direction]
-        detail = f"{metric.label} {arrow}".strip() + (f": {says}" if says else "")
-        title = scenario_title(metric.scenario)
-        axes.text(0, y + 18, title, fontweight="bold")
-        axes.text((text_width(title) * 1.07 + 8) / width, y + 18, detail, fontsize=SMALL,
-                  color=SOFT)  # fmt: skip
-        y += _HEAD
-        names = labels(shown, NAME)
-        for system in shown:
-            found = counts[metric.scenario][system]
-            total, left = sum(found.values()), 0.0
-            for kind, _, _, ink in OUTCOMES:
-                share = found.get(kind, 0) / total
-                if not share:
-                    continue
-                fills.setdefault(kind, []).append((left, y + 2, share, 13))
-                text = str(found[kind])
-                if text_width(text, SMALL) + 4 < share * width:
-                    axes.text(left + share / 2, y + 12, text, ha="center", fontsize=SMALL,
-                              color=ink)  # fmt: skip
-                left += share
-            at = top + y + 12
-            write(figure, _NAMES - 10, at, names[system], ha="right", fontsize=NAME_SIZE)
-            write(figure, RIGHT, at, f"n {total}", ha="right", fontsize=SMALL, color=SOFT)
-            y += _ROW
-    for kind, _, fill, _ in OUTCOMES:
-        if kind in fills:
-            bars(axes, fills[kind], fill)
+    figure = new_figure(top + body_height(blocks) + 26)
+    legend(figure, entries, LEFT if len(entries) > 4 else NAMES_WIDTH, 14)
+
+    def beside(number: int, system: str, at: float) -> None:
+        total = sum(blocks[number].rows[system])
+        write(figure, RIGHT, at, f"n {total}", ha="right", fontsize=SMALL, color=SOFT)
+
+    parts = [(fill, ink) for *_, fill, ink in OUTCOMES]
+    draw_shares(figure, blocks, parts, top, WIDTH - NAMES_WIDTH - _COUNT, beside)
     return figure
+
+
+def _block(
+    metric: Metric, counts: Mapping[str, Mapping[str, int]], systems: Sequence[str]
+) -> Block:
+    says = _SAYS.get((metric.scenario, metric.name), "")
+    detail = f"{metric.label} {ARROWS[metric.direction]}".strip() + (f": {says}" if says else "")
+    shown = [system for system in systems if system in counts][:MOST_SYSTEMS]
+    rows = {system: [counts[system].get(kind, 0) for kind, *_ in OUTCOMES] for system in shown}
+    return Block(scenario_title(metric.scenario), detail, rows)

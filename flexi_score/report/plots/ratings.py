@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.metrics.registry import Metric
-from flexi_score.report.plots.draw import bars, legend, new_figure, panel, rules, write, x_axis
+from flexi_score.report.plots.draw import legend, new_figure, write
 from flexi_score.report.plots.kinds import (
     MOST_SYSTEMS,
     Drawing,
@@ -17,19 +17,15 @@ from flexi_score.report.plots.kinds import (
     left_out,
     values_by_system,
 )
+from flexi_score.report.plots.shares import Block, body_height, draw_shares
 from flexi_score.report.plots.style import (
-    NAME,
-    NAME_SIZE,
+    NAMES_WIDTH,
     ON_DARK,
     ON_LIGHT,
-    PERCENT,
-    QUARTERS,
     RIGHT,
     SMALL,
     SOFT,
     WIDTH,
-    labels,
-    text_width,
 )
 from flexi_score.report.tables import scenario_title
 
@@ -39,10 +35,7 @@ if TYPE_CHECKING:
 #: Fills of 0 to 5: cividis, which keeps its order in grey and for all kinds of sight.
 FILLS: Final = ("#00336f", "#39486b", "#5f6071", "#8a8879", "#bcae6c", "#f2d84b")
 _INKS: Final = (ON_DARK, ON_DARK, ON_DARK, ON_LIGHT, ON_LIGHT, ON_LIGHT)
-_NAMES: Final = 132.0
 _NUMBERS: Final = 74.0
-_ROW: Final = 18.0
-_HEAD: Final = 26.0
 
 
 def rating_plots(
@@ -74,47 +67,27 @@ def rating_counts(values: Floats) -> list[int]:
 
 def _draw(found: Sequence[tuple[Metric, Mapping[str, Floats]]], systems: Sequence[str]) -> Figure:
     blocks = [
-        (metric, values, [s for s in systems if s in values][:MOST_SYSTEMS])
+        Block(
+            scenario_title(metric.scenario), metric.label,
+            {s: rating_counts(values[s]) for s in _shown(systems, values)},
+        )
         for metric, values in found
-    ]
-    width = WIDTH - _NAMES - _NUMBERS
+    ]  # fmt: skip
     top = 20.0
-    body = sum(len(shown) * _ROW + _HEAD for *_, shown in blocks)
-    figure = new_figure(top + body + 26)
-    legend(figure, list(zip(FILLS, "012345", strict=True)), _NAMES, 14)
+    figure = new_figure(top + body_height(blocks) + 26)
+    legend(figure, list(zip(FILLS, "012345", strict=True)), NAMES_WIDTH, 14)
     write(figure, RIGHT - 34, 14, "mean", ha="right", fontsize=SMALL, color=SOFT)
     write(figure, RIGHT, 14, "n", ha="right", fontsize=SMALL, color=SOFT)
-    axes = panel(figure, _NAMES, top, width, body)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(body, 0)
-    x_axis(figure, axes, QUARTERS, labels=PERCENT)
-    fills: list[list[tuple[float, float, float, float]]] = [[] for _ in FILLS]
-    y = 0.0
-    for metric, values, shown in blocks:
-        title = scenario_title(metric.scenario)
-        axes.text(0, y + 18, title, fontweight="bold")
-        axes.text((text_width(title) * 1.07 + 8) / width, y + 18, metric.label, fontsize=SMALL,
-                  color=SOFT)  # fmt: skip
-        y += _HEAD
-        names = labels(shown, NAME)
-        for system in shown:
-            counts, left = rating_counts(values[system]), 0.0
-            for number, count in enumerate(counts):
-                share = count / len(values[system])
-                if not count:
-                    continue
-                fills[number].append((left, y + 2, share, 13))
-                if text_width(str(count), SMALL) + 4 < share * width:
-                    axes.text(left + share / 2, y + 12, str(count), ha="center", fontsize=SMALL,
-                              color=_INKS[number])  # fmt: skip
-                left += share
-            at = top + y + 12
-            write(figure, _NAMES - 10, at, names[system], ha="right", fontsize=NAME_SIZE)
-            mean = f"{float(np.mean(values[system])):.2f}"
-            write(figure, RIGHT - 34, at, mean, ha="right", fontsize=SMALL)
-            write(figure, RIGHT, at, str(len(values[system])), ha="right", fontsize=SMALL)
-            y += _ROW
-    for boxes, fill in zip(fills, FILLS, strict=True):
-        bars(axes, boxes, fill)
-    rules(axes, [[(x, 0), (x, body)] for x in QUARTERS])
+
+    def beside(number: int, system: str, at: float) -> None:
+        values = found[number][1][system]
+        write(figure, RIGHT - 34, at, f"{float(np.mean(values)):.2f}", ha="right", fontsize=SMALL)
+        write(figure, RIGHT, at, str(len(values)), ha="right", fontsize=SMALL)
+
+    parts = list(zip(FILLS, _INKS, strict=True))
+    draw_shares(figure, blocks, parts, top, WIDTH - NAMES_WIDTH - _NUMBERS, beside)
     return figure
+
+
+def _shown(systems: Sequence[str], values: Mapping[str, Floats]) -> list[str]:
+    return [system for system in systems if system in values][:MOST_SYSTEMS]

@@ -26,6 +26,8 @@ SIZE: Final = 10.0
 SMALL: Final = 8.5
 #: Of names beside a row, with room for :data:`NAME` letters.
 NAME_SIZE: Final = 9.0
+#: Where the names of systems end and their rows begin, in most plots.
+NAMES_WIDTH: Final = 132.0
 NAME: Final = 21
 
 INK: Final = "#1c1b1a"
