@@ -15,10 +15,9 @@ from flexi_score.report.tables import (
     DASH,
     Column,
     Table,
+    comparison_cells,
     details_table,
-    interval,
     metric_finder,
-    number,
     paper_tables,
     plain,
     scenario_title,
@@ -183,19 +182,10 @@ def show_comparison(
     for (a, b), part in comparison.group_by("baseline", "candidate", maintain_order=True):
         body = []
         for row in part.iter_rows(named=True):
-            metric = known(row["scenario"], row["metric"])
-            if metric is not None and metric.aggregate == "sum":
-                metric = None  # counts are compared a recording: their means are not whole numbers
-            effect = DASH if row["effect"] is None else f"{row['effect']:+.3f}"
-            paired = row["test"] == "paired"
+            cells = comparison_cells(row, known(row["scenario"], row["metric"]))
             body.append(
                 (
-                    scenario_title(row["scenario"]), plain(row["metric"]),
-                    number(row["value_baseline"], metric), number(row["value_candidate"], metric),
-                    f"{effect} {interval(row, None)}".removesuffix(f" {DASH}"),
-                    DASH if row["p_holm"] is None else f"{row['p_holm']:.4f}",
-                    str(row["n_pairs"]) if paired
-                    else f"{row['n_baseline']} + {row['n_candidate']}",
+                    scenario_title(row["scenario"]), plain(row["metric"]), *cells,
                     plain(row["verdict"]),
                 )
             )  # fmt: skip

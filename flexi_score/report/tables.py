@@ -128,6 +128,26 @@ def number(value: float | None, metric: Metric | None) -> str:
     return text.lstrip("-") if float(text) == 0 else text
 
 
+def comparison_cells(
+    row: dict[str, Any], metric: Metric | None, gap: str = " "
+) -> tuple[str, str, str, str, str]:
+    """A row of a comparison: both values, effect and interval (``gap`` between), p, n.
+
+    Counts are compared a recording, so that their means are not whole numbers.
+    """
+    shown = None if metric is not None and metric.aggregate == "sum" else metric
+    effect = DASH if row["effect"] is None else f"{row['effect']:+.3f}"
+    p = row["p_holm"]
+    return (
+        number(row["value_baseline"], shown),
+        number(row["value_candidate"], shown),
+        f"{effect}{gap}{interval(row, None)}".removesuffix(f"{gap}{DASH}"),
+        DASH if p is None else f"{p:.4f}" if p >= 0.0001 else "<0.0001",
+        str(row["n_pairs"]) if row["test"] == "paired"
+        else f"{row['n_baseline']} + {row['n_candidate']}",
+    )  # fmt: skip
+
+
 def paper_tables(summary: pl.DataFrame, metrics: Sequence[Metric], few: int = 10) -> list[Table]:
     """Tables 2 to 4 of the paper, systems as rows, and one of what the paper does not show.
 

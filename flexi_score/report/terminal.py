@@ -14,10 +14,10 @@ from rich.text import Text
 from flexi_score.metrics.registry import Metric
 from flexi_score.report.health import health_table
 from flexi_score.report.tables import (
-    DASH,
     FEW,
     STATUS_TITLES,
     Table,
+    comparison_cells,
     fraction,
     interval,
     metric_finder,
@@ -142,21 +142,14 @@ def print_comparison(
         table.add_column("Verdict", overflow="fold")
         before = None
         for row in part.iter_rows(named=True):
-            metric = known(row["scenario"], row["metric"])
-            effect = DASH if row["effect"] is None else f"{row['effect']:+.3f}"
+            cells = comparison_cells(row, known(row["scenario"], row["metric"]), gap)
             if row["scenario"] != before:
                 table.add_section()
                 table.add_row(Text(scenario_title(row["scenario"]), style="bold"))
             before = row["scenario"]
             table.add_row(
                 Text(plain(row["metric"])),
-                _mean(row["value_baseline"], metric),
-                _mean(row["value_candidate"], metric),
-                Text(f"{effect}{gap}{interval(row, None)}".removesuffix(f"{gap}{DASH}")),
-                _p(row["p_holm"]),
-                f"{row['n_pairs']}"
-                if row["test"] == "paired"
-                else f"{row['n_baseline']} + {row['n_candidate']}",
+                *map(Text, cells),
                 Text(row["verdict"], style=_VERDICTS.get(row["verdict"], "")),
             )
         console.print(table)
@@ -170,23 +163,6 @@ def print_comparison(
             )
         )
         console.print()
-
-
-def _mean(value: float | None, metric: Metric | None) -> str:
-    return (
-        f"{value:.3f}" if value is not None and metric is None else number(value, _no_sum(metric))
-    )
-
-
-def _no_sum(metric: Metric | None) -> Metric | None:
-    """Counts are compared a recording: their means are not whole numbers."""
-    return None if metric is not None and metric.aggregate == "sum" else metric
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return DASH
-    return f"{value:.4f}" if value >= 0.0001 else "<0.0001"
 
 
 def rich_table(table: Table, width: int = 80) -> RichTable:
