@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from flexi_score.config import Settings, load_settings
     from flexi_score.errors import FlexiScoreError
     from flexi_score.exports import Exported, export, to_pyannote
-    from flexi_score.pipeline import Run, check, extract, score, score_tracks, write
     from flexi_score.report.build import build_report
+    from flexi_score.scoring.pipeline import Run, check, extract, score, score_tracks, write
 
 __all__ = [
     "Exported",
@@ -41,12 +41,12 @@ _HOMES = {
     "FlexiScoreError": "flexi_score.errors",
     "Settings": "flexi_score.config",
     "load_settings": "flexi_score.config",
-    "Run": "flexi_score.pipeline",
-    "check": "flexi_score.pipeline",
-    "extract": "flexi_score.pipeline",
-    "score": "flexi_score.pipeline",
-    "score_tracks": "flexi_score.pipeline",
-    "write": "flexi_score.pipeline",
+    "Run": "flexi_score.scoring.pipeline",
+    "check": "flexi_score.scoring.pipeline",
+    "extract": "flexi_score.scoring.pipeline",
+    "score": "flexi_score.scoring.pipeline",
+    "score_tracks": "flexi_score.scoring.pipeline",
+    "write": "flexi_score.scoring.pipeline",
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, SAMPLES, write_jsonl
 
 import flexi_score
-from flexi_score import archive as store
+from flexi_score.archive import store
 from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import correlate
 
-from flexi_score.audio import SAMPLE_RATE_HZ, content_hash, decode_blocks, probe, read_blocks
+from flexi_score.audio.decode import SAMPLE_RATE_HZ, content_hash, decode_blocks, probe, read_blocks
+from flexi_score.audio.signal import SampleCounts, Signal, open_signals, signal_from_array
 from flexi_score.errors import AudioError
-from flexi_score.extraction.signal import SampleCounts, Signal, open_signals, signal_from_array
 
 RATES = [8000, 11025, 12345, 16000, 22050, 24000, 32000, 44100, 48000, 96000, 192000]
 FORMATS = [

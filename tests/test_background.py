@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexi_score.config import SpeechSettings
-from flexi_score.segment.background import foreground_segments
-from flexi_score.segment.detect import speech_segments
-from flexi_score.segment.likely import likely_frames
-from flexi_score.segment.outline import outline_speech
 from flexi_score.segment.tracks import make_intervals
+from flexi_score.speech.background import foreground_segments
+from flexi_score.speech.hysteresis import speech_segments
+from flexi_score.speech.likely import likely_frames
+from flexi_score.speech.outline import outline_speech
 
 DEFAULT = SpeechSettings()
 

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal as dsp
 
+from flexi_score.audio.levels import measure_levels, noise_dbfs
+from flexi_score.audio.signal import open_signals, signal_from_array
 from flexi_score.config import ExtractSettings, SpeechSettings
 from flexi_score.extraction.cleaned import clean_channels
-from flexi_score.extraction.crosstalk import find_leaks, remove_leak
-from flexi_score.extraction.levels import measure_levels, noise_dbfs
-from flexi_score.extraction.signal import open_signals, signal_from_array
-from flexi_score.segment import bleed
-from flexi_score.segment.bleed import doubtful_share, explained_frames, own_segments, remove_leaks
-from flexi_score.segment.detect import speech_segments
-from flexi_score.segment.refine import refine_segments
 from flexi_score.segment.tracks import make_intervals
+from flexi_score.speech import bleed
+from flexi_score.speech.bleed import doubtful_share, explained_frames, own_segments, remove_leaks
+from flexi_score.speech.crosstalk import find_leaks, remove_leak
+from flexi_score.speech.hysteresis import speech_segments
+from flexi_score.speech.refine import refine_segments
 
 SAMPLES = Path(__file__).parents[1] / "sample_recordings"
 CALLS = Path(__file__).parents[1].parent / "shared" / "data" / "real_calls"
@@ -298,14 +298,14 @@ def test_channels_without_a_leak_stay_as_they_are():
 def detector():
     pytest.importorskip("torch", reason="needs the vad extra")
     pytest.importorskip("silero_vad", reason="needs the vad extra")
-    from flexi_score.extraction.speech import load_detector
+    from flexi_score.extraction.probabilities import load_detector
 
     return load_detector(threads=1)
 
 
 def detect(detector, audio, treat=True):
     """Speech of both channels, by the parts that extraction and scoring are made of."""
-    from flexi_score.extraction.speech import speech_probabilities
+    from flexi_score.extraction.probabilities import speech_probabilities
 
     with ExitStack() as opened:
         signals = dict(

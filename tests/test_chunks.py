@@ -9,12 +9,12 @@ from made_archives import make_archive
 from polars.testing import assert_frame_equal
 
 import flexi_score
-from flexi_score import archive as store
 from flexi_score.aggregate import bootstrap_mean, bootstrap_ratio, intervals, pooled
 from flexi_score.aggregate.pooled import clustered_quantiles
-from flexi_score.chunks import score_in_chunks
+from flexi_score.archive import store
 from flexi_score.config import SummarySettings, load_settings
 from flexi_score.errors import ArchiveError, InputError
+from flexi_score.scoring.chunks import score_in_chunks
 
 KEYS = {
     "scores": ["recording", "metric"],

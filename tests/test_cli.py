@@ -16,8 +16,8 @@ from conftest import ROOT, SAMPLES, SHARED_DATA, Cli, write_jsonl
 
 from flexi_score.config import setting_names
 from flexi_score.metrics import METRICS, profile_metrics
-from flexi_score.runs import read_run
 from flexi_score.schema import EVENT_KINDS, EVENTS, SCORES, STATUSES, SUMMARY
+from flexi_score.scoring.runs import read_run
 
 VERBS = (
     "score", "extract", "merge", "check", "compare", "agree", "sweep", "validate", "simulate",

@@ -36,8 +36,8 @@ from flexi_score.formats.subtitles import webvtt_text
 from flexi_score.formats.textgrid import read_tiers, textgrid_text
 from flexi_score.formats.timed import Timed
 from flexi_score.manifest import read_input
-from flexi_score.pipeline import score_tracks
 from flexi_score.schema import FAILURES
+from flexi_score.scoring.pipeline import score_tracks
 
 unhurried = settings(deadline=None, max_examples=40)
 ASR_NONE = load_settings("paper", {"extract.asr": "none"})

@@ -14,7 +14,6 @@ from factories import Dialogue, random_dialogue, tracks_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexi_score import pipeline
 from flexi_score.aggregate import summarize
 from flexi_score.config import Settings
 from flexi_score.errors import InputError, SettingsError
@@ -24,8 +23,9 @@ from flexi_score.report.latex import escape, tables_tex
 from flexi_score.report.plots.style import drawing
 from flexi_score.report.plots.svg import svg_text
 from flexi_score.report.plots.timeline import Scene, draw_timeline, moments, sentences, strips
-from flexi_score.runs import read_run
 from flexi_score.schema import FAILURES, SCORES
+from flexi_score.scoring import pipeline
+from flexi_score.scoring.runs import read_run
 
 PAPER = profile_metrics("paper")
 NASTY = ["</text><script>x", "$\\frac$/../../b", "\u05d0\u05d1\u202e", "A", "a", "%&#_{}~^\\"]

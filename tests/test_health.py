@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal as dsp
 
-from flexi_score import archive as store
-from flexi_score import pipeline
+from flexi_score.archive import store
+from flexi_score.audio.dropouts import ZeroRuns
+from flexi_score.capture.audio_measures import leak_lags
+from flexi_score.capture.checks import CHECKS, FINE, REFUSE, WARN
+from flexi_score.capture.gate import judge
 from flexi_score.config import HealthSettings, load_settings
-from flexi_score.extraction.dropouts import ZeroRuns
-from flexi_score.extraction.health import leak_lags
 from flexi_score.schema import HEALTH
-from flexi_score.segment.health import judge
-from flexi_score.segment.health_checks import CHECKS, FINE, REFUSE, WARN
+from flexi_score.scoring import pipeline
 from flexi_score.segment.tracks import select_tracks
 
 RATE = 16_000
@@ -479,7 +479,7 @@ def test_lags_are_not_claimed_where_nothing_leaks() -> None:
 
 def test_selected_tracks_score_as_if_alone(made: tuple[Path, Path]) -> None:
     from flexi_score.metrics import score_structure
-    from flexi_score.segment.load import load_tracks
+    from flexi_score.scoring.load import load_tracks
     from flexi_score.segment.structure import build_structure
 
     rows = store.read_recordings(made[1])

@@ -15,9 +15,9 @@ from judge_server import JudgeServer, scripted
 from test_judge_client import KEY, fast, frame, many, row, tss, without_attempts
 
 from flexi_score.errors import PrerequisiteError
-from flexi_score.judge import batch as judge_batch
 from flexi_score.judge.ask import ask, estimate, replay
-from flexi_score.judge.batch import ask_in_batches, collect, forget
+from flexi_score.judge.batch import run as judge_batch
+from flexi_score.judge.batch.run import ask_in_batches, collect, forget
 from flexi_score.judge.store import Store
 
 pytest.importorskip("openai")
@@ -290,7 +290,9 @@ import json, os, signal, sys
 from pathlib import Path
 import polars as pl
 from flexi_score.config import JudgeSettings
-from flexi_score.judge import batch, batches, batch_api
+from flexi_score.judge.batch import api as batch_api
+from flexi_score.judge.batch import run as batch
+from flexi_score.judge.batch import store as batches
 point = sys.argv[4]
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

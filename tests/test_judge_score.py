@@ -15,8 +15,6 @@ from polars.testing import assert_frame_equal
 from test_judge_questions import INTERRUPTED
 
 import flexi_score
-from flexi_score.asked import find_questions
-from flexi_score.chunks import score_in_chunks
 from flexi_score.cli.judging import check_ready, tell_unrated
 from flexi_score.config import load_settings
 from flexi_score.errors import InputError, PrerequisiteError
@@ -24,9 +22,11 @@ from flexi_score.extraction.doctor import diagnose
 from flexi_score.judge.rate import REPLIES
 from flexi_score.judge.rubrics import load_rubric
 from flexi_score.judge.store import FILE, Store
-from flexi_score.merge import merge_archives
-from flexi_score.pipeline import Run
 from flexi_score.schema import FAILURES, RATINGS
+from flexi_score.scoring.asked import find_questions
+from flexi_score.scoring.chunks import score_in_chunks
+from flexi_score.scoring.merge import merge_archives
+from flexi_score.scoring.pipeline import Run
 
 pytest.importorskip("openai")
 

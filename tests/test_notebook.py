@@ -8,7 +8,6 @@ from factories import Dialogue, tracks_of
 from test_figures import NASTY, made_run
 from test_sweep import make_table
 
-from flexi_score import pipeline
 from flexi_score.aggregate import compare_systems
 from flexi_score.config import Settings
 from flexi_score.metrics import profile_metrics
@@ -21,8 +20,9 @@ from flexi_score.report.notebook import (
 )
 from flexi_score.report.plots import report_plots, run_drawings
 from flexi_score.report.tables import Column, Table
-from flexi_score.runs import read_run
 from flexi_score.schema import FAILURES
+from flexi_score.scoring import pipeline
+from flexi_score.scoring.runs import read_run
 from flexi_score.simulate import Clips
 from flexi_score.sweep import Sweep
 from flexi_score.validate import read_truth, validate

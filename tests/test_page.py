@@ -14,11 +14,11 @@ import polars as pl
 import pytest
 import soundfile as sf
 
-from flexi_score import archive as store
-from flexi_score.archive import ARCHIVED, ENVELOPE_MS, FRAME_MS
-from flexi_score.pipeline import score, write
+from flexi_score.archive import store
+from flexi_score.archive.store import ARCHIVED, ENVELOPE_MS, FRAME_MS
 from flexi_score.report.build import build_report
 from flexi_score.schema import HEALTH, RATINGS
+from flexi_score.scoring.pipeline import score, write
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

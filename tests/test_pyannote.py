@@ -19,11 +19,12 @@ from conftest import ROOT, SAMPLES, read_jsonl, write_jsonl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexi_score import archive as store
+from flexi_score.archive import store
+from flexi_score.audio.levels import gain_db, measure_levels
+from flexi_score.audio.signal import signal_from_array
 from flexi_score.config import ExtractSettings, Settings, SpeechSettings, load_settings
 from flexi_score.errors import PrerequisiteError, SettingsError
 from flexi_score.extraction import campplus, diarize, mono, pyannet, voices
-from flexi_score.extraction.levels import gain_db, measure_levels
 from flexi_score.extraction.pyannote_hub import (
     EMBEDDING,
     SEGMENTATION,
@@ -31,10 +32,9 @@ from flexi_score.extraction.pyannote_hub import (
     load_segmenter,
 )
 from flexi_score.extraction.pyannote_vad import load_pyannote_detector, pyannote_probabilities
-from flexi_score.extraction.signal import signal_from_array
 from flexi_score.extraction.weights import locate
 from flexi_score.manifest import read_input
-from flexi_score.segment.detect import speech_segments
+from flexi_score.speech.hysteresis import speech_segments
 
 needs_weights = pytest.mark.skipif(
     locate(SEGMENTATION) is None or locate(EMBEDDING) is None,
@@ -456,7 +456,7 @@ def test_a_pipeline_of_pyannote_s_own_by_path(own_pyannote, tmp_path, monkeypatc
 
 @needs_weights
 def test_detection_is_as_good_as_silero_s():
-    from flexi_score.extraction.speech import load_detector, speech_probabilities
+    from flexi_score.extraction.probabilities import load_detector, speech_probabilities
 
     detectors = (load_pyannote_detector(threads=1), load_detector(threads=1))
     plain = SpeechSettings(refine=False, bleed=False)

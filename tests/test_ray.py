@@ -10,10 +10,10 @@ import pytest
 from conftest import SAMPLES, read_jsonl, write_jsonl
 from test_resume import assert_equal, contents
 
-from flexi_score import archive as store
-from flexi_score import pipeline
+from flexi_score.archive import store
 from flexi_score.config import load_settings
 from flexi_score.extraction.remote import mirror_archive, read_remote_manifest
+from flexi_score.scoring import pipeline
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'flexi_score[ray]'")
 NO_WORDS = load_settings("paper", {"extract.asr": "none"})

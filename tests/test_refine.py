@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexi_score.config import SpeechSettings
-from flexi_score.segment import outline, refine
-from flexi_score.segment.detect import speech_segments
-from flexi_score.segment.outline import outline_speech
-from flexi_score.segment.refine import refine_segments
 from flexi_score.segment.tracks import make_intervals
+from flexi_score.speech import outline, refine
+from flexi_score.speech.hysteresis import speech_segments
+from flexi_score.speech.outline import outline_speech
+from flexi_score.speech.refine import refine_segments
 
 SAMPLES = Path(__file__).parents[1] / "sample_recordings"
 DEFAULT = SpeechSettings()
@@ -303,10 +303,10 @@ def samples():
     """Probabilities, envelope and truth of both channels of the sample recordings."""
     pytest.importorskip("torch", reason="needs the vad extra")
     pytest.importorskip("silero_vad", reason="needs the vad extra")
+    from flexi_score.audio.levels import gain_db, measure_levels, noise_dbfs
+    from flexi_score.audio.signal import open_signals, signal_from_array
     from flexi_score.config import ExtractSettings
-    from flexi_score.extraction.levels import gain_db, measure_levels, noise_dbfs
-    from flexi_score.extraction.signal import open_signals, signal_from_array
-    from flexi_score.extraction.speech import load_detector, speech_probabilities
+    from flexi_score.extraction.probabilities import load_detector, speech_probabilities
 
     truth = {r["id"]: r for r in map(json.loads, (SAMPLES / "truth.jsonl").open())}
     rows = [json.loads(line) for line in (SAMPLES / "manifest.jsonl").open()]

@@ -21,13 +21,10 @@ from rich.console import Console
 
 import flexi_score
 from flexi_score.aggregate import compare_systems, quantiles, summarize
-from flexi_score.chunks import score_in_chunks
 from flexi_score.cli import main
 from flexi_score.config import Settings
 from flexi_score.errors import OutputError
 from flexi_score.metrics.registry import Metric
-from flexi_score.pipeline import score as run_score
-from flexi_score.pipeline import write
 from flexi_score.report import (
     paper_tables,
     print_comparison,
@@ -43,8 +40,11 @@ from flexi_score.report.tables import DASH, FEW, details_table, metric_finder, p
 from flexi_score.report.timeline import timelines
 from flexi_score.report.timing import timing
 from flexi_score.report.write import write_whole
-from flexi_score.runs import archive_of, read_run
 from flexi_score.schema import EVENTS, FAILURES, HEALTH, RATINGS, RECORDINGS, SCORES, SUMMARY
+from flexi_score.scoring.chunks import score_in_chunks
+from flexi_score.scoring.pipeline import score as run_score
+from flexi_score.scoring.pipeline import write
+from flexi_score.scoring.runs import archive_of, read_run
 
 HOSTILE = "<script>alert(1)</script>|`x`\n\x1b[31m\u202e&amp;\"'"
 FILES = {

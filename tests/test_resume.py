@@ -16,13 +16,13 @@ import polars as pl
 import pytest
 from conftest import ROOT, SAMPLES, Cli, write_jsonl
 
-from flexi_score import archive as store
-from flexi_score import pipeline
+from flexi_score.archive import store
 from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError, InputError, SettingsError
 from flexi_score.extraction.ledger import Writer, plan_tasks
 from flexi_score.extraction.run import in_shard, parse_shard
-from flexi_score.merge import merge_archives
+from flexi_score.scoring import pipeline
+from flexi_score.scoring.merge import merge_archives
 
 NO_WORDS = load_settings("paper", {"extract.asr": "none"})
 GOOD = SAMPLES / "eager_turn_taking_2.flac"

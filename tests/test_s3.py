@@ -10,11 +10,11 @@ import pytest
 from conftest import ROOT, SAMPLES, write_jsonl
 from test_resume import contents, make_light
 
-from flexi_score import archive as store
-from flexi_score import pipeline
+from flexi_score.archive import store
 from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError
 from flexi_score.extraction.remote import mirror_archive, read_remote_manifest
+from flexi_score.scoring import pipeline
 
 s3fs = pytest.importorskip("s3fs")
 server = pytest.importorskip("moto.server")

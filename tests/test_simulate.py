@@ -21,8 +21,8 @@ from scipy import signal
 from flexi_score.config import load_settings
 from flexi_score.errors import InputError, PrerequisiteError
 from flexi_score.manifest import read_input
-from flexi_score.pipeline import score_tracks
 from flexi_score.schema import FAILURES, SCENARIOS
+from flexi_score.scoring.pipeline import score_tracks
 from flexi_score.simulate import (
     CLEAN,
     Clip,

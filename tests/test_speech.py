@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from flexi_score.audio.levels import gain_db, measure_levels
+from flexi_score.audio.signal import Signal, open_signals, signal_from_array
 from flexi_score.config import ExtractSettings, SpeechSettings
 from flexi_score.errors import PrerequisiteError
-from flexi_score.extraction.levels import gain_db, measure_levels
-from flexi_score.extraction.signal import Signal, open_signals, signal_from_array
-from flexi_score.segment.detect import speech_segments
+from flexi_score.speech.hysteresis import speech_segments
 
 CALLS = Path(__file__).parents[1].parent / "shared" / "data" / "real_calls"
 SILERO = SpeechSettings(
@@ -62,7 +62,7 @@ def test_dc_and_rumble_are_not_energy():
 
 def test_envelope_is_independent_of_the_block_it_was_read_in():
     noise = np.random.default_rng(0).standard_normal(16000 * 70 + 37) * 0.1
-    from flexi_score.extraction import levels as module
+    from flexi_score.audio import levels as module
 
     whole = level(noise).envelope_cdb
     assert len(whole) == 7001
@@ -226,7 +226,7 @@ def test_speech_does_not_run_on_into_the_next_channel():
 def detector():
     pytest.importorskip("torch", reason="needs the vad extra")
     pytest.importorskip("silero_vad", reason="needs the vad extra")
-    from flexi_score.extraction.speech import load_detector
+    from flexi_score.extraction.probabilities import load_detector
 
     return load_detector(threads=1)
 
@@ -246,7 +246,7 @@ def calls() -> list[np.ndarray]:
 
 
 def probabilities(detector, channels, gains=None):
-    from flexi_score.extraction.speech import speech_probabilities
+    from flexi_score.extraction.probabilities import speech_probabilities
 
     signals = [signal_from_array(c) for c in channels]
     found = speech_probabilities(detector, signals, gains or [0.0] * len(signals))
@@ -307,7 +307,7 @@ def test_company_does_not_matter(detector, calls):
 
 
 def test_blocks_carry_state_and_context(detector, calls, monkeypatch):
-    from flexi_score.extraction import speech
+    from flexi_score.extraction import probabilities as speech
 
     expected = probabilities(detector, calls[:3])
     monkeypatch.setattr(speech, "_BLOCK_FRAMES", 48)
@@ -332,7 +332,7 @@ def test_channels_of_no_samples(detector):
 
 
 def test_detector_says_where_its_weights_are_from(detector):
-    from flexi_score.extraction.speech import weights_path
+    from flexi_score.extraction.probabilities import weights_path
 
     assert detector.version.startswith("silero-6")
     assert len(detector.sha256) == 64
@@ -340,7 +340,7 @@ def test_detector_says_where_its_weights_are_from(detector):
 
 
 def test_other_weights_are_refused(detector, tmp_path):
-    from flexi_score.extraction import speech
+    from flexi_score.extraction import probabilities as speech
 
     data = speech.weights_path().read_bytes()
     cut, other = tmp_path / "cut.onnx", tmp_path / "other.onnx"
@@ -353,7 +353,7 @@ def test_other_weights_are_refused(detector, tmp_path):
 
 
 def test_a_missing_package_is_a_missing_prerequisite(monkeypatch):
-    from flexi_score.extraction import speech
+    from flexi_score.extraction import probabilities as speech
 
     monkeypatch.setattr(speech.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(PrerequisiteError, match=r"needs silero-vad: .*flexi_score\[vad\]"):
@@ -362,7 +362,7 @@ def test_a_missing_package_is_a_missing_prerequisite(monkeypatch):
 
 def test_signal_is_read_in_bounded_pieces(detector):
     """Memory is bounded by the block, whatever the length of the recording."""
-    from flexi_score.extraction.speech import speech_probabilities
+    from flexi_score.extraction.probabilities import speech_probabilities
 
     largest = 0
 

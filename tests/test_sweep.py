@@ -15,14 +15,14 @@ from made_archives import make_archive
 from polars.testing import assert_frame_equal
 
 import flexi_score
-from flexi_score import archive as store
-from flexi_score import pipeline
+from flexi_score.archive import store
 from flexi_score.config import load_settings, setting_names
 from flexi_score.errors import InputError, SettingsError
 from flexi_score.metrics import METRICS, profile_metrics, score_structure
 from flexi_score.metrics.registry import Metric, without_reasons
 from flexi_score.report.plots.style import COLOURS
 from flexi_score.schema import SPEAKERS
+from flexi_score.scoring import pipeline
 from flexi_score.segment.structure import build_structure
 from flexi_score.sweep import (
     combinations,

@@ -19,7 +19,7 @@ from flexi_score.config import setting_names
 from flexi_score.metrics import profile_metrics
 from flexi_score.report.tables import Column, Table
 from flexi_score.report.terminal import print_summary, print_table, rich_table
-from flexi_score.runs import read_run
+from flexi_score.scoring.runs import read_run
 
 NAMES = ["a-system-with-a-long-name-v2", "another-one", "語音模型", "x" * 60]
 

@@ -20,8 +20,8 @@ from flexi_score.cli import main
 from flexi_score.config import load_settings
 from flexi_score.errors import InputError, SettingsError, TranscriptError
 from flexi_score.formats import read_segments, read_words
-from flexi_score.pipeline import Run, score_tracks
 from flexi_score.schema import EVENT_KINDS, FAILURES, SCENARIOS
+from flexi_score.scoring.pipeline import Run, score_tracks
 from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
 from flexi_score.validate import Truth, Validation, read_truth, validate

@@ -58,7 +58,7 @@ def parted(tmp_path, monkeypatch):
 
 
 def test_the_detector_loads_the_listed_file():
-    from flexi_score.extraction.speech import weights_path
+    from flexi_score.extraction.probabilities import weights_path
 
     assert weights_path() == weights.locate("silero-vad")
 

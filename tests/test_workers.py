@@ -14,13 +14,13 @@ import pytest
 from conftest import ROOT, SAMPLES, write_jsonl
 from test_resume import assert_equal, make_light, make_manifest
 
-from flexi_score import archive as store
-from flexi_score import pipeline
+from flexi_score.archive import store
 from flexi_score.cli.app import chosen_settings
 from flexi_score.config import load_settings
 from flexi_score.errors import SettingsError
 from flexi_score.extraction import workers
 from flexi_score.extraction.workers import choose_workers
+from flexi_score.scoring import pipeline
 
 NEEDED = load_settings("paper", {"extract.asr_words": "needed"})
 

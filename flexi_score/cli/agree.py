@@ -35,7 +35,7 @@ def agree(
     """
     from flexi_score.aggregate.agreement import agreement_table
     from flexi_score.aggregate.labels import read_labels, read_ratings
-    from flexi_score.runs import read_run
+    from flexi_score.scoring.runs import read_run
 
     stored = read_run(run)
     ratings, human = read_ratings(run), read_labels(labels)

@@ -48,13 +48,13 @@ def check(
     """
     from rich.console import Console
 
-    from flexi_score import archive as store
-    from flexi_score import pipeline
+    from flexi_score.archive import store
     from flexi_score.cli.score import _Progress
     from flexi_score.report.health import count_verdicts, recordings_table
     from flexi_score.report.tables import plain
     from flexi_score.report.terminal import print_table
     from flexi_score.report.write import write_whole
+    from flexi_score.scoring import pipeline
 
     stored = store.is_archive(source)
     heard = asr or (None if stored or archive is not None else "none")

@@ -48,7 +48,7 @@ def compare(
     from flexi_score.aggregate import check_gates, compare_runs, compare_systems, parse_gate
     from flexi_score.metrics import profile_metrics
     from flexi_score.report.terminal import print_comparison
-    from flexi_score.runs import read_run
+    from flexi_score.scoring.runs import read_run
 
     console = Console(highlight=False)
     first, *others = [read_run(path) for path in runs]

@@ -48,7 +48,7 @@ def export(
     """
     from flexi_score.exports.folder import EXPORTS
     from flexi_score.exports.folder import export as write_export
-    from flexi_score.runs import read_run
+    from flexi_score.scoring.runs import read_run
 
     stored = read_run(run)
     known = set(stored.recordings["recording"])

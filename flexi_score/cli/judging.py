@@ -104,10 +104,10 @@ def describe(progress: Any) -> str:
 
 def print_estimate(archive: Path, settings: Any, wanted: Any = None) -> None:
     """What judging (these recordings of) an archive would take, on stdout; nobody is asked."""
-    from flexi_score.asked import find_questions
     from flexi_score.judge.ask import estimate
     from flexi_score.judge.rate import REPLIES
     from flexi_score.judge.request import server_of
+    from flexi_score.scoring.asked import find_questions
 
     asked, unasked = find_questions(archive, settings=settings, only=wanted)
     found = estimate(asked, archive / REPLIES, settings.judge)

@@ -23,8 +23,8 @@ def merge(
 
         flexi-score merge part1.archive part2.archive --into calls.archive
     """
-    from flexi_score import archive as store
-    from flexi_score.merge import merge_archives
+    from flexi_score.archive import store
+    from flexi_score.scoring.merge import merge_archives
 
     added = merge_archives(archives, into)
     held, failed = store.read_recordings(into), store.read_failures(into)

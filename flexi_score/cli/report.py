@@ -60,7 +60,7 @@ def report(
     """
     if figures is not None:
         from flexi_score.report.figures import write_figures
-        from flexi_score.runs import read_run
+        from flexi_score.scoring.runs import read_run
 
         stored = read_run(run)
         known = set(stored.recordings["recording"])

@@ -81,9 +81,9 @@ def score(
         flexi-score score run/archive --judge openai --base-url http://localhost:8000/v1
         flexi-score score run/archive --judge replay
     """
-    from flexi_score import archive as store
-    from flexi_score import chunks, pipeline
+    from flexi_score.archive import store
     from flexi_score.cli.judging import JudgeProgress, check_ready, judge_changes, tell_unrated
+    from flexi_score.scoring import chunks, pipeline
 
     changes = [*(set_ or []), *([] if gate else ["health.gate=false"])]
     settings = chosen_settings(
@@ -126,9 +126,9 @@ def _dry_run(
     source: Path, folder: Path, settings: Any, layout: str, workers: int, threads: int, quiet: bool
 ) -> int:
     """Extract what is missing, and say what judging it would take."""
-    from flexi_score import archive as store
-    from flexi_score import pipeline
+    from flexi_score.archive import store
     from flexi_score.cli.judging import print_estimate
+    from flexi_score.scoring import pipeline
 
     wanted = None
     if not store.is_archive(source):
@@ -197,8 +197,8 @@ def extract(
     """
     from contextlib import ExitStack
 
-    from flexi_score import archive as store
-    from flexi_score import pipeline
+    from flexi_score.archive import store
+    from flexi_score.scoring import pipeline
 
     settings = chosen_settings("paper", set_, asr=asr, language=language, vad=vad, mono=mono)
     part = _shard(shard)

@@ -62,10 +62,10 @@ def validate(
     """
     from rich.console import Console
 
-    from flexi_score import archive as store
-    from flexi_score import pipeline
+    from flexi_score.archive import store
     from flexi_score.errors import SettingsError
-    from flexi_score.runs import read_run
+    from flexi_score.scoring import pipeline
+    from flexi_score.scoring.runs import read_run
     from flexi_score.validate import read_truth
     from flexi_score.validate import validate as compare
     from flexi_score.validate.report import print_validation, write_validation
@@ -116,8 +116,8 @@ def _speech(run: Any, archive: Path) -> Any:
     """Speech of a stored run before it was made into IPUs, from its archive."""
     import polars as pl
 
-    from flexi_score import archive as store
-    from flexi_score.segment.load import load_tracks
+    from flexi_score.archive import store
+    from flexi_score.scoring.load import load_tracks
 
     folder = store.open_archive(archive)
     rows = store.read_recordings(folder)

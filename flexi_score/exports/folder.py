@@ -14,9 +14,9 @@ from flexi_score.exports.writers import WRITERS, json_line
 from flexi_score.formats import FORMATS
 from flexi_score.formats.files import brief
 from flexi_score.formats.spelling import nearest
-from flexi_score.pipeline import Run
 from flexi_score.report.write import write_whole
-from flexi_score.runs import StoredRun
+from flexi_score.scoring.pipeline import Run
+from flexi_score.scoring.runs import StoredRun
 
 #: Names of all formats that can be written.
 EXPORTS: Final = tuple(known.export for known in FORMATS.values() if known.export)

@@ -83,7 +83,7 @@ def _recordings(recording: Recording) -> tuple[list[dict[str, Any]], dict[Speake
 
 
 def _probe(path: str) -> _Audio:
-    from flexi_score.audio import probe
+    from flexi_score.audio.decode import probe
 
     info = probe(path)
     if info.n_frames is None:

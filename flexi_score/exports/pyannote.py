@@ -6,9 +6,9 @@ from typing import Any
 
 from flexi_score.errors import PrerequisiteError
 from flexi_score.exports.source import load_source
-from flexi_score.pipeline import Run
-from flexi_score.runs import StoredRun
 from flexi_score.schema import SPEAKERS
+from flexi_score.scoring.pipeline import Run
+from flexi_score.scoring.runs import StoredRun
 
 
 def to_pyannote(

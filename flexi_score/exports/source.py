@@ -8,16 +8,16 @@ from typing import Any, Final
 
 import polars as pl
 
-from flexi_score import archive as store
+from flexi_score.archive import store
 from flexi_score.config import Settings
 from flexi_score.errors import ArchiveError, InputError
 from flexi_score.exports.names import safe_names
 from flexi_score.formats.files import name_some
 from flexi_score.formats.timed import Timed
-from flexi_score.pipeline import Run
-from flexi_score.runs import StoredRun, archive_of, read_run
 from flexi_score.schema import EVENTS, RECORDINGS, SCORES, SPEAKERS, Speaker, make_schema
-from flexi_score.segment.load import load_words
+from flexi_score.scoring.load import load_words
+from flexi_score.scoring.pipeline import Run
+from flexi_score.scoring.runs import StoredRun, archive_of, read_run
 from flexi_score.segment.tracks import Words
 
 #: Recordings that are taken apart at a time.

@@ -7,16 +7,16 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flexi_score.audio import probe
+from flexi_score.audio.decode import probe
+from flexi_score.audio.levels import ChannelLevels, gain_db, measure_levels, noise_dbfs
+from flexi_score.audio.signal import Signal
 from flexi_score.config import SpeechSettings
 from flexi_score.extraction.cleaned import Cleaned, clean_channels, own_speech
 from flexi_score.extraction.extractor import Extractor
 from flexi_score.extraction.keys import Row, offsets_ms
-from flexi_score.extraction.levels import ChannelLevels, gain_db, measure_levels, noise_dbfs
 from flexi_score.extraction.needed import needed_speech
-from flexi_score.extraction.signal import Signal
 from flexi_score.schema import SPEAKERS, WORD, Speaker
-from flexi_score.segment.detect import speech_segments
+from flexi_score.speech.hysteresis import speech_segments
 
 #: Recognition hears all that this finds, whatever the scoring thresholds will be: the words of an
 #: archive must not depend on settings that can be changed later.
@@ -47,7 +47,7 @@ def extract_channels(
     rows : dict of str to list of dict
         By table; added to.
     """
-    from flexi_score.extraction.speech import speech_probabilities
+    from flexi_score.extraction.probabilities import speech_probabilities
 
     levels = {s: measure_levels(signals[s]) for s in SPEAKERS}
     gains = {s: gain_db(levels[s], extractor.settings) for s in SPEAKERS}

@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score.archive import leak_key
-from flexi_score.audio import SAMPLE_RATE_HZ
+from flexi_score.archive.store import leak_key
+from flexi_score.audio.decode import SAMPLE_RATE_HZ
+from flexi_score.audio.levels import gain_db, measure_levels, noise_dbfs
+from flexi_score.audio.signal import Signal
 from flexi_score.config import ExtractSettings, SpeechSettings
-from flexi_score.extraction.crosstalk import Leak, find_leaks, remove_leak
-from flexi_score.extraction.levels import gain_db, measure_levels, noise_dbfs
-from flexi_score.extraction.signal import Signal
 from flexi_score.schema import SPEAKERS, Speaker
-from flexi_score.segment.bleed import explained_frames, own_segments
 from flexi_score.segment.tracks import Intervals
+from flexi_score.speech.bleed import explained_frames, own_segments
+from flexi_score.speech.crosstalk import Leak, find_leaks, remove_leak
 
 OTHER: Mapping[Speaker, Speaker] = {"user": "model", "model": "user"}
 
@@ -72,11 +72,12 @@ def clean_channels(
     Returns
     -------
     rows : list of dict
-        :data:`flexi_score.archive.LEAKS`, one for each channel; without lists where nothing leaks.
+        :data:`flexi_score.archive.store.LEAKS`, one for each channel; without lists where
+        nothing leaks.
     cleaned : dict
         The channels that something leaks into.
     """
-    from flexi_score.extraction.speech import speech_probabilities
+    from flexi_score.extraction.probabilities import speech_probabilities
 
     model_at = (offsets_ms["model"] - offsets_ms["user"]) * SAMPLE_RATE_HZ // 1000
     starts: dict[Speaker, int] = {"user": model_at, "model": -model_at}

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from flexi_score.audio.signal import Signal
 from flexi_score.extraction.campplus import FRAME_SAMPLES, Embedder, embed, load_embedder, log_mel
 from flexi_score.extraction.pyannet import (
     CENTRE,
@@ -34,7 +35,6 @@ from flexi_score.extraction.pyannote_hub import (
     load_segmenter,
     use_torch,
 )
-from flexi_score.extraction.signal import Signal
 from flexi_score.extraction.voices import match_voices
 from flexi_score.extraction.weights import fetch
 from flexi_score.schema import SPEAKERS, Speaker

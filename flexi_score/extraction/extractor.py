@@ -42,7 +42,7 @@ def load_extractor(
 
         detector = load_pyannote_detector(settings.vad_model, threads or None)
     elif detect:
-        from flexi_score.extraction.speech import load_detector
+        from flexi_score.extraction.probabilities import load_detector
 
         detector = load_detector(threads or None)
     if recognize:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flexi_score import archive as store
-from flexi_score.audio import content_hash
+from flexi_score.archive import store
+from flexi_score.audio.decode import content_hash
 from flexi_score.extraction.extractor import Extractor
 from flexi_score.schema import SPEAKERS, Speaker
 

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from flexi_score import archive as store
-from flexi_score.audio import content_hash
+from flexi_score.archive import store
+from flexi_score.audio.decode import content_hash
 from flexi_score.errors import AudioError, FlexiScoreError, RecordingError
 from flexi_score.extraction.extractor import Extractor
 from flexi_score.extraction.keys import Row

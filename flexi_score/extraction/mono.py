@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score import archive as store
-from flexi_score.audio import probe
+from flexi_score.archive import store
+from flexi_score.audio.decode import probe
+from flexi_score.audio.levels import gain_db, measure_levels, noise_dbfs
+from flexi_score.audio.signal import Signal
 from flexi_score.config import ExtractSettings
 from flexi_score.extraction.diarize import Diarizer, assign_roles, two_voices
-from flexi_score.extraction.levels import gain_db, measure_levels, noise_dbfs
-from flexi_score.extraction.signal import Signal
 from flexi_score.schema import SPEAKERS, Speaker
 
 Quantised = NDArray[np.uint16]
@@ -64,7 +64,7 @@ def mono_channels(
     Returns
     -------
     rows : dict of Speaker to dict
-        :data:`flexi_score.archive.CHANNELS`, without key.
+        :data:`flexi_score.archive.store.CHANNELS`, without key.
     probabilities : dict of Speaker to ndarray of uint16
         Of speech every 32 ms.
     gain : float

@@ -13,13 +13,13 @@ those of the default settings, and stretches that are short to the detector alon
 import numpy as np
 from numpy.typing import NDArray
 
+from flexi_score.audio.levels import ChannelLevels, noise_dbfs
 from flexi_score.config import IpuSettings, SpeechSettings
-from flexi_score.extraction.levels import ChannelLevels, noise_dbfs
 from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
-from flexi_score.segment.detect import speech_segments
-from flexi_score.segment.outline import outline_speech
 from flexi_score.segment.tracks import Intervals
+from flexi_score.speech.hysteresis import speech_segments
+from flexi_score.speech.outline import outline_speech
 
 
 def needed_speech(

@@ -23,9 +23,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flexi_score.audio import SAMPLE_RATE_HZ
+from flexi_score.audio.decode import SAMPLE_RATE_HZ
+from flexi_score.audio.signal import Signal
 from flexi_score.errors import PrerequisiteError
-from flexi_score.extraction.signal import Signal
 
 Floats = NDArray[np.float32]
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flexi_score.audio import SAMPLE_RATE_HZ
+from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.errors import PrerequisiteError, SettingsError
 from flexi_score.extraction.pyannet import CENTRE, STEP, Segmenter, frame_count, load_pyannet
 from flexi_score.extraction.weights import fetch

@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from flexi_score.audio.signal import Signal
 from flexi_score.extraction.pyannet import Segmenter, average, slide, to_grid
 from flexi_score.extraction.pyannote_hub import load_segmenter, use_torch
-from flexi_score.extraction.signal import Signal
 
 Quantised = NDArray[np.uint16]
 
@@ -73,7 +73,8 @@ def pyannote_probabilities(
 ) -> list[Quantised]:
     """Probability of speech in every 32 ms of every channel.
 
-    Parameters and result are those of :func:`flexi_score.extraction.speech.speech_probabilities`.
+    Parameters and result are those of
+    :func:`flexi_score.extraction.probabilities.speech_probabilities`.
     The network's frames (17 ms) are read off at the middle of each frame of the archive.
     """
     return [

@@ -8,14 +8,14 @@ from typing import Any, Final
 
 import polars as pl
 
-from flexi_score import archive as store
-from flexi_score.audio import probe
+from flexi_score.archive import store
+from flexi_score.audio.decode import probe
+from flexi_score.audio.signal import Signal, open_signals
+from flexi_score.capture.audio_measures import measure_health
 from flexi_score.errors import RecordingError
 from flexi_score.extraction.channels import extract_channels, hear_words
 from flexi_score.extraction.extractor import Extractor
-from flexi_score.extraction.health import measure_health
 from flexi_score.extraction.keys import Row, channel_key, hash_of, leak_keys, words_key
-from flexi_score.extraction.signal import Signal, open_signals
 from flexi_score.formats import read_segments, read_words
 from flexi_score.schema import SPEAKERS, Speaker
 
@@ -76,7 +76,7 @@ def extract_recording(row: Row, extractor: Extractor, known: Known, batch: Batch
     Returns
     -------
     dict
-        Its links (:data:`flexi_score.archive.LINKS`).
+        Its links (:data:`flexi_score.archive.store.LINKS`).
 
     Raises
     ------
@@ -175,8 +175,8 @@ def _extract_mono(
     hashes: dict[str, str],
 ) -> int:
     """Both roles from one channel, as an estimate; fills in the links, returns the length (ms)."""
+    from flexi_score.audio.signal import open_mono
     from flexi_score.extraction.mono import mono_channels, mono_key
-    from flexi_score.extraction.signal import open_mono
 
     path, found = row["audio"], hash_of(row["audio"], hashes)
     keys = {s: mono_key(found, s, extractor.diarizer, extractor.settings) for s in SPEAKERS}

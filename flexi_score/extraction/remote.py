@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from flexi_score import archive as store
+from flexi_score.archive import store
 from flexi_score.errors import ArchiveError, AudioError, InputError, PrerequisiteError
 from flexi_score.manifest import MANIFEST_NAMES, Manifest, read_input
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from flexi_score import archive as store
+from flexi_score.archive import store
 from flexi_score.config import ExtractSettings
 from flexi_score.errors import ArchiveError, SettingsError
 from flexi_score.extraction.ledger import Outcome, Task, Writer, plan_tasks

@@ -47,7 +47,7 @@ def ask(
     store : path
         ``judge.sqlite`` of the archive; made where there is none.
     settings : JudgeSettings
-        With mode ``openai-batch``, this is :func:`flexi_score.judge.batch.ask_in_batches`.
+        With mode ``openai-batch``, this is :func:`flexi_score.judge.batch.run.ask_in_batches`.
     progress : callable
         Called with a :class:`Progress` after every question.
     client : openai.AsyncOpenAI, optional
@@ -71,7 +71,7 @@ def ask(
         Interrupted; what was paid for is kept.
     """
     if settings.mode == "openai-batch":
-        from flexi_score.judge.batch import ask_in_batches
+        from flexi_score.judge.batch.run import ask_in_batches
 
         return ask_in_batches(questions, store, settings, client=client)
     asked = make_requests(questions, settings)

@@ -16,7 +16,7 @@ from flexi_score.report.plots import report_plots
 from flexi_score.report.sound import embed_audio, link_audio
 from flexi_score.report.timeline import names_in
 from flexi_score.report.write import write_text
-from flexi_score.runs import StoredRun, archive_of, read_run
+from flexi_score.scoring.runs import StoredRun, archive_of, read_run
 
 
 @dataclass(frozen=True)

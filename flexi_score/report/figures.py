@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flexi_score import archive as store
 from flexi_score.aggregate import cluster_labels, quantiles
+from flexi_score.archive import store
 from flexi_score.config import Settings
 from flexi_score.errors import InputError, SettingsError
 from flexi_score.metrics import profile_metrics
@@ -25,9 +25,9 @@ from flexi_score.report.plots.svg import FORMATS, save_figure
 from flexi_score.report.plots.timeline import Scene, draw_timeline
 from flexi_score.report.tables import scenario_title
 from flexi_score.report.write import write_text, write_whole
-from flexi_score.runs import StoredRun, archive_of, read_run
 from flexi_score.schema import SPEAKERS
-from flexi_score.segment.load import load_tracks
+from flexi_score.scoring.load import load_tracks
+from flexi_score.scoring.runs import StoredRun, archive_of, read_run
 from flexi_score.segment.tracks import Words
 
 #: Timelines drawn where nobody says which: one of each system and scenario, of at most so many.

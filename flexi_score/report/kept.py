@@ -11,13 +11,13 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flexi_score import archive as store
-from flexi_score.archive import ENVELOPE_MS
+from flexi_score.archive import store
+from flexi_score.archive.store import ENVELOPE_MS
 from flexi_score.config import Settings
 from flexi_score.errors import ArchiveError
 from flexi_score.report.timeline import names_in
 from flexi_score.schema import SPEAKERS
-from flexi_score.segment.load import load_words
+from flexi_score.scoring.load import load_words
 
 #: Energy that is drawn as nothing; a byte of an envelope counts up from it to full scale.
 FLOOR_DB: Final = -90.0

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score.audio import SAMPLE_RATE_HZ, read_blocks
+from flexi_score.audio.decode import SAMPLE_RATE_HZ, read_blocks
 from flexi_score.errors import AudioError
 from flexi_score.schema import SPEAKERS
 

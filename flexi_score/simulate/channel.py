@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from scipy import signal as dsp
 
-from flexi_score.audio import SAMPLE_RATE_HZ as RATE
+from flexi_score.audio.decode import SAMPLE_RATE_HZ as RATE
 from flexi_score.errors import InputError
 from flexi_score.formats.spelling import nearest
 from flexi_score.schema import SPEAKERS

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flexi_score.audio import SAMPLE_RATE_HZ, probe, read_blocks
+from flexi_score.audio.decode import SAMPLE_RATE_HZ, probe, read_blocks
 from flexi_score.errors import AudioError, InputError
 from flexi_score.formats.files import AUDIO_EXTENSIONS, name_some
 from flexi_score.formats.spelling import nearest

@@ -8,7 +8,7 @@ import soundfile as sf
 import soxr
 from scipy import signal
 
-from flexi_score.audio import SAMPLE_RATE_HZ as RATE
+from flexi_score.audio.decode import SAMPLE_RATE_HZ as RATE
 from flexi_score.errors import InputError, PrerequisiteError
 from flexi_score.formats.spelling import nearest
 from flexi_score.simulate.clips import Signal

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from flexi_score.audio import SAMPLE_RATE_HZ as RATE
+from flexi_score.audio.decode import SAMPLE_RATE_HZ as RATE
 from flexi_score.errors import InputError
 from flexi_score.formats.files import AUDIO_EXTENSIONS
 from flexi_score.formats.spelling import nearest

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import soundfile as sf
 
-from flexi_score.audio import SAMPLE_RATE_HZ
+from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.errors import InputError, OutputError
 from flexi_score.simulate.clips import Clips, Signal
 from flexi_score.simulate.scene import Annotation, Mix, Moment, Say, Scene, mix_scene

@@ -15,12 +15,12 @@ from typing import Any, Final
 
 import polars as pl
 
-from flexi_score import archive as store
+from flexi_score.archive import store
 from flexi_score.config import Settings, signature
 from flexi_score.metrics import profile_metrics
 from flexi_score.metrics.registry import Metric
-from flexi_score.processes import table_workers
 from flexi_score.report.write import write_text, write_whole
+from flexi_score.scoring.processes import table_workers
 from flexi_score.sweep.effects import flips, sensitivity
 from flexi_score.sweep.grid import in_force, resolve
 from flexi_score.sweep.plot import plot_svg

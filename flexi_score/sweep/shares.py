@@ -17,14 +17,14 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 import polars as pl
 
-from flexi_score import archive as store
 from flexi_score.aggregate import values_of, with_failures
+from flexi_score.archive import store
 from flexi_score.config import Settings
 from flexi_score.errors import InputError
 from flexi_score.metrics import mean_latencies, profile_metrics, scenario_scorers
 from flexi_score.metrics.registry import Metric, without_reasons
-from flexi_score.prepare import Prepared, prepare
 from flexi_score.schema import SCORES
+from flexi_score.scoring.prepare import Prepared, prepare
 from flexi_score.segment.estimated import mark_estimated
 from flexi_score.segment.structure import build_structure
 from flexi_score.segment.types import Structure

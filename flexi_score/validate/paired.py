@@ -31,7 +31,7 @@ MOST_LEVELS = 50
 
 
 class Scored(Protocol):
-    """What is looked at of a run: a :class:`flexi_score.pipeline.Run` or a stored one."""
+    """What is looked at of a run: a :class:`flexi_score.scoring.pipeline.Run` or a stored one."""
 
     @property
     def scores(self) -> pl.DataFrame: ...

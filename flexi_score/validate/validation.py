@@ -86,7 +86,7 @@ def validate(
 
     Parameters
     ----------
-    run : flexi_score.pipeline.Run or flexi_score.runs.StoredRun
+    run : flexi_score.scoring.pipeline.Run or flexi_score.scoring.runs.StoredRun
     truth : Truth
         From :func:`flexi_score.validate.read_truth`.
     by : sequence of str, optional

@@ -186,10 +186,10 @@ def compare(pairs: list[tuple[Spans, Spans]]) -> str:
 
 def main() -> None:
     """Print the table."""
-    from flexi_score import archive as store
+    from flexi_score.archive import store
     from flexi_score.config import load_settings
-    from flexi_score.pipeline import extract
-    from flexi_score.segment.load import load_tracks
+    from flexi_score.scoring.load import load_tracks
+    from flexi_score.scoring.pipeline import extract
 
     rows = manifest()
     truth = {t["id"]: t for t in map(json.loads, (SAMPLES / "truth.jsonl").open())}

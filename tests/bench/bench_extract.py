@@ -53,10 +53,10 @@ def write_speech(path: Path, duration_s: float, rate_hz: int = RATE_HZ, skip: in
 
 def extract_speech(paths: Sequence[Path], detector: object, batch: int = 16) -> int:
     """Decode, measure, detect, as extraction does; returns the number of frames."""
+    from flexi_score.audio.levels import gain_db, measure_levels
+    from flexi_score.audio.signal import open_signals
     from flexi_score.config import ExtractSettings
-    from flexi_score.extraction.levels import gain_db, measure_levels
-    from flexi_score.extraction.signal import open_signals
-    from flexi_score.extraction.speech import speech_probabilities
+    from flexi_score.extraction.probabilities import speech_probabilities
 
     n = 0
     for first in range(0, len(paths), batch):
@@ -107,9 +107,9 @@ def compare(sets: dict[str, list[Path]]) -> None:
     import torch
     from silero_vad import load_silero_vad
 
-    from flexi_score.extraction.levels import measure_levels
-    from flexi_score.extraction.signal import open_signals
-    from flexi_score.extraction.speech import load_detector, speech_probabilities
+    from flexi_score.audio.levels import measure_levels
+    from flexi_score.audio.signal import open_signals
+    from flexi_score.extraction.probabilities import load_detector, speech_probabilities
 
     print("seconds of two-channel audio per second of wall time | of CPU time (best of 2)")
     print(f"{'files':<26}{'threads':>8}{'ours':>14}{'Silero loop':>14}{'ratio':>14}")
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        from flexi_score.extraction.speech import load_detector
+        from flexi_score.extraction.probabilities import load_detector
 
         extract_speech(given.audio, load_detector(2))
         unit = 1 if sys.platform == "darwin" else 1024

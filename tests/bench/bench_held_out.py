@@ -62,8 +62,8 @@ def conditions(sounds: Path) -> dict[str, Any]:
 
 def measure(archive: Path, truth: Any, changes: dict[str, str]) -> list[str]:
     """Cells of a row, from the condition's extent to the events' recall."""
-    from flexi_score import pipeline
     from flexi_score.config import load_settings
+    from flexi_score.scoring import pipeline
     from flexi_score.validate import validate
 
     settings = load_settings("paper", {"extract.asr": "none", "health.gate": OFF, **changes})
@@ -90,7 +90,7 @@ def main() -> None:
     from held_out_sounds import write_sounds
 
     from flexi_score.config import load_settings
-    from flexi_score.pipeline import extract
+    from flexi_score.scoring.pipeline import extract
     from flexi_score.simulate import make_condition, random_scenes, read_clips, write_scenes
     from flexi_score.validate import read_truth
 

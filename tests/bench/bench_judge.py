@@ -31,7 +31,7 @@ from test_judge_client import FAULTS, PROGRAM, fast, frame, row, tss  # noqa: E4
 from flexi_score.config import JudgeSettings  # noqa: E402
 from flexi_score.errors import FlexiScoreError  # noqa: E402
 from flexi_score.judge.ask import ask, estimate, replay  # noqa: E402
-from flexi_score.judge.batch import ask_in_batches  # noqa: E402
+from flexi_score.judge.batch.run import ask_in_batches  # noqa: E402
 
 FREE = ("429", "429_after:0.05", "500", "503", "drop", "drop_mid", "html")
 SPOILED = ("refusal", "truncated", "invalid_json", "wrong_keys", "out_of_range", "empty_choices")

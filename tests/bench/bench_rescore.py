@@ -24,8 +24,8 @@ import polars as pl
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from flexi_score import archive as store  # noqa: E402
-from flexi_score.archive import ARCHIVED, ENVELOPE_MS, FRAME_MS  # noqa: E402
+from flexi_score.archive import store  # noqa: E402
+from flexi_score.archive.store import ARCHIVED, ENVELOPE_MS, FRAME_MS  # noqa: E402
 from flexi_score.schema import SCENARIOS  # noqa: E402
 
 IPUS = 10

@@ -25,7 +25,7 @@ def main() -> None:
     from conftest import write_jsonl
     from test_health import DEFECTS, SETTINGS, dead_model, silent_model
 
-    from flexi_score import pipeline
+    from flexi_score.scoring import pipeline
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

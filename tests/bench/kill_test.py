@@ -23,9 +23,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from conftest import SAMPLES, write_jsonl  # noqa: E402
 from test_resume import contents  # noqa: E402
 
-from flexi_score import archive as store  # noqa: E402
-from flexi_score import pipeline  # noqa: E402
+from flexi_score.archive import store  # noqa: E402
 from flexi_score.config import load_settings  # noqa: E402
+from flexi_score.scoring import pipeline  # noqa: E402
 
 #: The command line, with every recording written as soon as it is done.
 PROGRAM = (

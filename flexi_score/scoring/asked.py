@@ -6,11 +6,11 @@ from typing import Final
 
 import polars as pl
 
-from flexi_score import archive as store
+from flexi_score.archive import store
 from flexi_score.config import Settings, load_settings
 from flexi_score.judge.questions import Questions, build_questions
-from flexi_score.prepare import prepare
 from flexi_score.schema import SPEAKERS
+from flexi_score.scoring.prepare import prepare
 from flexi_score.segment.structure import build_structure
 
 #: Recordings taken at a time; a process takes about 1 GB for as many of 20 s.

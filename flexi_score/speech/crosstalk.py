@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal as dsp
 
-from flexi_score.audio import SAMPLE_RATE_HZ
-from flexi_score.extraction.leak_filter import (
+from flexi_score.audio.decode import SAMPLE_RATE_HZ
+from flexi_score.audio.levels import measure_levels
+from flexi_score.audio.signal import Signal
+from flexi_score.speech.leak_filter import (
     BAND,
     BLOCK,
     CHUNK,
@@ -31,8 +33,6 @@ from flexi_score.extraction.leak_filter import (
     least_squares,
     removed_db,
 )
-from flexi_score.extraction.levels import measure_levels
-from flexi_score.extraction.signal import Signal
 
 Floats = NDArray[np.float64]
 #: Taps, and how many samples late the first of them is.
@@ -158,7 +158,7 @@ def remove_leak(
         To be closed by the caller.
     leak_cdb : ndarray of int16
         Energy of what was taken off, every 10 ms, in hundredths of a dBFS, as measured by
-        :func:`~flexi_score.extraction.levels.measure_levels`.
+        :func:`~flexi_score.audio.levels.measure_levels`.
     """
     taken = Signal(target.name)
     clean = Signal(target.name, target.counts)

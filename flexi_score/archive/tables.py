@@ -1,4 +1,4 @@
-"""What the tables of an archive hold (:mod:`flexi_score.archive`): schemas, units, keys."""
+"""What the tables of an archive hold (:mod:`flexi_score.archive.store`): schemas, units, keys."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -33,7 +33,7 @@ CHANNELS: Final = make_schema(
 )
 WORDS: Final = make_schema({"key": pl.String, "source": pl.String, "words": pl.List(WORD)})
 #: Which channel is freed of which (:func:`leak_key`), and speech probabilities and envelope
-#: without the leak (:mod:`flexi_score.extraction.crosstalk`). All else is null where nothing leaks.
+#: without the leak (:mod:`flexi_score.speech.crosstalk`). All else is null where nothing leaks.
 LEAKS: Final = make_schema(
     {
         "key": pl.String,
@@ -47,8 +47,9 @@ LEAKS: Final = make_schema(
     }
 )
 SEGMENTS: Final = make_schema({"key": pl.String, "segments": pl.List(INTERVAL)})
-#: How a pair of channels was captured (:func:`flexi_score.extraction.health.measure_health`); the
-#: key is those of both channels, joined by a plus sign. Null is not measured.
+#: How a pair of channels was captured, as
+#: :func:`flexi_score.capture.audio_measures.measure_health` returns it. The key is those of both
+#: channels, joined by a plus sign. Null is not measured.
 HEALTH: Final = make_schema(
     {
         "key": pl.String,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from flexi_score.audio import SAMPLE_RATE_HZ
+from flexi_score.audio.decode import SAMPLE_RATE_HZ
 
 Floats = NDArray[np.float64]
 

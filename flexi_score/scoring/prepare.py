@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from flexi_score.capture.gate import check_health, refusals
 from flexi_score.config import Settings
 from flexi_score.manifest import check_annotations
 from flexi_score.schema import FAILURES
+from flexi_score.scoring.load import load_tracks
 from flexi_score.segment.estimated import estimated_health
-from flexi_score.segment.health import check_health, refusals
-from flexi_score.segment.load import load_tracks
 from flexi_score.segment.tracks import Tracks, select_tracks
 
 

@@ -24,11 +24,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flexi_score.audio import SAMPLE_RATE_HZ
+from flexi_score.audio.decode import SAMPLE_RATE_HZ
+from flexi_score.audio.signal import Signal
 from flexi_score.errors import PrerequisiteError
 from flexi_score.extraction.onnx_weights import read_onnx_weights
 from flexi_score.extraction.pyannote_vad import PyannoteDetector, pyannote_probabilities
-from flexi_score.extraction.signal import Signal
 
 Quantised = NDArray[np.uint16]
 
@@ -150,7 +150,7 @@ def speech_probabilities(
     signals : sequence of Signal
         One a channel.
     gains_db : sequence of float
-        Gain for each before detection (:func:`flexi_score.extraction.levels.gain_db`).
+        Gain for each before detection (:func:`flexi_score.audio.levels.gain_db`).
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Speech that the other channel's leak explains, taken out of detected segments.
 
 Extraction subtracts the leak from a channel and detects speech in what is left
-(:mod:`flexi_score.extraction.crosstalk`); it keeps the envelope of the leak that it took off and
+(:mod:`flexi_score.speech.crosstalk`); it keeps the envelope of the leak that it took off and
 how far down that brought it. What is left in a frame may still be leak as long as it does not rise
 clear of that remainder.
 
@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score import archive as store
+from flexi_score.archive import store
 from flexi_score.config import SpeechSettings
 from flexi_score.schema import SPEAKERS, Speaker
 from flexi_score.segment.tracks import Floats, Intervals, Ints, make_intervals
@@ -47,7 +47,7 @@ def with_leaks(
         One row a channel: ``rec`` (row number in `rows`), ``probabilities``, ``envelope_cdb``,
         ``noise_dbfs``.
     rows : polars.DataFrame
-        :data:`flexi_score.archive.ARCHIVED`.
+        :data:`flexi_score.archive.store.ARCHIVED`.
     speaker : {"user", "model"}
 
     Returns

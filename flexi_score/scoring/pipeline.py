@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import polars as pl
 
-from flexi_score import archive as store
 from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, with_failures
 from flexi_score.aggregate.pooled import add_quantiles
+from flexi_score.archive import store
+from flexi_score.capture.gate import unsure_recordings
 from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError
 from flexi_score.judge.questions import UNASKED
@@ -26,12 +27,11 @@ from flexi_score.manifest import Manifest, read_input
 from flexi_score.metrics import profile_metrics, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.metrics.registry import Metric
-from flexi_score.prepare import prepare
-from flexi_score.provenance import health_counts, model_facts, run_info
 from flexi_score.report.write import write_run
 from flexi_score.schema import FAILURES, HEALTH, RATINGS
+from flexi_score.scoring.prepare import prepare
+from flexi_score.scoring.provenance import health_counts, model_facts, run_info
 from flexi_score.segment.events import events_frame
-from flexi_score.segment.health import unsure_recordings
 from flexi_score.segment.structure import build_structure
 from flexi_score.segment.tracks import Tracks
 from flexi_score.segment.types import Structure

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from flexi_score import archive as store
+from flexi_score.archive import store
 from flexi_score.config import Settings, load_settings, setting_names
 from flexi_score.errors import InputError
 from flexi_score.schema import SCORES

@@ -24,8 +24,8 @@ from typing import Any, Final
 import polars as pl
 
 from flexi_score.config import JudgeSettings
-from flexi_score.judge import batches
-from flexi_score.judge.batch_api import (
+from flexi_score.judge.batch import store as batches
+from flexi_score.judge.batch.api import (
     ENDPOINT,
     NotDone,
     create,
@@ -34,7 +34,7 @@ from flexi_score.judge.batch_api import (
     retrieve,
     upload,
 )
-from flexi_score.judge.batch_results import AGAIN, Results, how_it_ended, read_lines, settle
+from flexi_score.judge.batch.results import AGAIN, Results, how_it_ended, read_lines, settle
 from flexi_score.judge.client import open_batch_client
 from flexi_score.judge.cost import most_usd, price_needed, price_of
 from flexi_score.judge.ratings import Outcome, distinct, make_requests, ratings_frame, survey

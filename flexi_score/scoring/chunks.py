@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import polars as pl
 
-from flexi_score import archive as store
 from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, with_failures
 from flexi_score.aggregate.agreement import MARKED
 from flexi_score.aggregate.pooled import add_quantiles
-from flexi_score.asked import CHUNK, parts_of, questions_of
+from flexi_score.archive import store
+from flexi_score.capture.gate import unsure_recordings
 from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError, OutputError
 from flexi_score.judge.questions import UNASKED, Questions
@@ -39,15 +39,15 @@ from flexi_score.judge.rate import (
 from flexi_score.metrics import mean_latencies, profile_metrics, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.metrics.registry import Metric
-from flexi_score.prepare import prepare
-from flexi_score.processes import table_workers
-from flexi_score.provenance import health_counts, model_facts, run_info
 from flexi_score.report.html import MAX_TIMELINES
 from flexi_score.report.listing import closest_first
 from flexi_score.report.write import write_run
 from flexi_score.schema import RATINGS
+from flexi_score.scoring.asked import CHUNK, parts_of, questions_of
+from flexi_score.scoring.prepare import prepare
+from flexi_score.scoring.processes import table_workers
+from flexi_score.scoring.provenance import health_counts, model_facts, run_info
 from flexi_score.segment.events import events_frame
-from flexi_score.segment.health import unsure_recordings
 from flexi_score.segment.structure import build_structure
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ _TABLES: Final = ("scores", "events", "recordings", "statistics", "health", "obs
 
 @dataclass(frozen=True)
 class Written:
-    """A run of which the tables are on the disk: see :class:`flexi_score.pipeline.Run`.
+    """A run of which the tables are on the disk: see :class:`flexi_score.scoring.pipeline.Run`.
 
     ``unrated`` are the rows of ``ratings.parquet`` without a rating.
     """

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from flexi_score.audio import SAMPLE_RATE_HZ, AudioInfo, Samples, decode_blocks, probe
-from flexi_score.audio import resample_blocks as resample
+from flexi_score.audio.decode import SAMPLE_RATE_HZ, AudioInfo, Samples, decode_blocks, probe
+from flexi_score.audio.decode import resample_blocks as resample
+from flexi_score.audio.dropouts import ZeroRuns
 from flexi_score.errors import AudioError, OutputError
-from flexi_score.extraction.dropouts import ZeroRuns
 from flexi_score.schema import SPEAKERS, Speaker
 
 #: A signal up to this size (four minutes) stays in memory.

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal as dsp
 
-from flexi_score.audio import SAMPLE_RATE_HZ
+from flexi_score.audio.decode import SAMPLE_RATE_HZ
+from flexi_score.audio.signal import Signal
 from flexi_score.config import ExtractSettings
-from flexi_score.extraction.signal import Signal
 
 FRAME_MS: Final = 10
 FLOOR_DB: Final = -120.0

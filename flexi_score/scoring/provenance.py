@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flexi_score import archive as store
+from flexi_score.archive import store
 from flexi_score.config import Settings, flatten, signature
 from flexi_score.segment.estimated import estimated_note, estimated_recordings
 from flexi_score.version import package_version

@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from flexi_score import archive as store
+from flexi_score.archive import store
+from flexi_score.capture.checks import CHECKS
+from flexi_score.capture.swapped import swap_evidence
 from flexi_score.config import HealthSettings
 from flexi_score.schema import SPEAKERS
-from flexi_score.segment.health_checks import CHECKS
-from flexi_score.segment.swapped import swap_evidence
 from flexi_score.segment.tracks import Intervals, Tracks
 
 #: What is sounding in a channel without speech rises this far above its own floor.
@@ -67,7 +67,7 @@ def some_columns(
 
 
 def _leak_key(target: str, source: str) -> pl.Expr:
-    """:func:`flexi_score.archive.leak_key`, for every row."""
+    """:func:`flexi_score.archive.store.leak_key`, for every row."""
     later = pl.col(f"{source}_offset_ms").fill_null(0) - pl.col(f"{target}_offset_ms").fill_null(0)
     return pl.format("{}<{}@{}", f"{target}_key", f"{source}_key", later)
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexi_score.config import SpeechSettings
-from flexi_score.segment.background import foreground_segments
-from flexi_score.segment.likely import likely_frames
-from flexi_score.segment.refine import refine_segments
 from flexi_score.segment.tracks import Floats, Intervals, Ints, make_intervals
+from flexi_score.speech.background import foreground_segments
+from flexi_score.speech.likely import likely_frames
+from flexi_score.speech.refine import refine_segments
 
 #: Frames of the envelope that are worked on in one go: few enough to stay near the processor.
 BLOCK_FRAMES: Final = 500_000
@@ -33,7 +33,7 @@ def outline_speech(
     Parameters
     ----------
     segments : Intervals
-        From :func:`flexi_score.segment.detect.speech_segments`; ``rec`` is the channel's number.
+        From :func:`flexi_score.speech.hysteresis.speech_segments`; ``rec`` is the channel's number.
     probabilities : ndarray of uint16, shape (probability_offsets[-1],)
         p = q / 65535, a frame every 32 ms, channel after channel.
     probability_offsets : ndarray of int64, shape (n + 1,)

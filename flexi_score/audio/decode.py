@@ -17,7 +17,7 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
-from flexi_score.audio_faults import (
+from flexi_score.audio.faults import (
     WavData,
     check_complete,
     looks_like_text,

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexi_score.config import SpeechSettings
-from flexi_score.segment.detect import FRAME_MS as DETECTION_MS
 from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, spread
+from flexi_score.speech.hysteresis import FRAME_MS as DETECTION_MS
 
 FRAME_MS: Final = 10
 #: Frames that a level is smoothed over: a syllable is longer, a pitch period shorter.

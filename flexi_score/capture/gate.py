@@ -11,10 +11,10 @@ from typing import Final
 
 import polars as pl
 
+from flexi_score.capture.checks import CHECKS, FINE, REFUSE, WARN
+from flexi_score.capture.measures import gather_facts, measure, some_columns
 from flexi_score.config import HealthSettings, Settings
 from flexi_score.schema import FAILURES, HEALTH, SPEAKERS
-from flexi_score.segment.health_checks import CHECKS, FINE, REFUSE, WARN
-from flexi_score.segment.health_measures import gather_facts, measure, some_columns
 from flexi_score.segment.tracks import Tracks
 
 _SETTINGS: Final = {
@@ -34,9 +34,10 @@ def check_health(
     ----------
     archive : Path
     rows : polars.DataFrame
-        :data:`flexi_score.archive.ARCHIVED` rows; those that are not in ``tracks`` are ignored.
+        :data:`flexi_score.archive.store.ARCHIVED` rows; those that are not in ``tracks`` are
+        ignored.
     tracks : Tracks
-        Of these rows, from :func:`~flexi_score.segment.load.load_tracks`.
+        Of these rows, from :func:`~flexi_score.scoring.load.load_tracks`.
     settings : Settings
         Uses ``health``.
 

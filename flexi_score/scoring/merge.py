@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from flexi_score import archive as store
+from flexi_score.archive import store
 from flexi_score.errors import ArchiveError, InputError
 from flexi_score.judge.gather import gather_replies, keep_replies
 from flexi_score.judge.store import FILE

@@ -33,7 +33,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from flexi_score.archive_parts import (
+from flexi_score.archive.parts import (
     blame,
     check_whole,
     explain_damage,
@@ -41,7 +41,7 @@ from flexi_score.archive_parts import (
     set_aside,
     write_whole,
 )
-from flexi_score.archive_tables import (
+from flexi_score.archive.tables import (
     ARCHIVED,
     ATTEMPTS,
     CHANNELS,

@@ -60,7 +60,7 @@ def refine_segments(
         The ``refine_`` settings are used.
     likely : ndarray of bool, shape (offsets[-1],), optional
         Frames in which what is loud may be speech
-        (:func:`flexi_score.segment.likely.likely_frames`); all of them if not given.
+        (:func:`flexi_score.speech.likely.likely_frames`); all of them if not given.
 
     Returns
     -------

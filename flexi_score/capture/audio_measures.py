@@ -1,6 +1,6 @@
 """What the audio of a recording says about how it was captured: numbers, no verdicts.
 
-Verdicts are made when a recording is scored (:mod:`flexi_score.segment.health`), from these
+Verdicts are made when a recording is scored (:mod:`flexi_score.capture.gate`), from these
 numbers and those of the channels, so a threshold can be changed on an archive. Everything here is
 measured on at most 160 s, spread over the recording; dropouts alone are counted over all of it.
 """
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import fft
 from scipy import signal as dsp
 
-from flexi_score.audio import SAMPLE_RATE_HZ
-from flexi_score.extraction.signal import Signal
+from flexi_score.audio.decode import SAMPLE_RATE_HZ
+from flexi_score.audio.signal import Signal
 
 Floats = NDArray[np.float64]
 
@@ -62,8 +62,8 @@ def measure_health(
     Returns
     -------
     dict
-        :data:`flexi_score.archive.HEALTH`. None where a number cannot be measured: no sound, or,
-        for lags and drift, no leak to measure them by.
+        :data:`flexi_score.archive.store.HEALTH`. None where a number cannot be measured:
+        no sound, or, for lags and drift, no leak to measure them by.
     """
     starts, chunks = _chunks(user, model)
     row: dict[str, Any] = {"key": f"{user_key}+{model_key}"}

@@ -7,15 +7,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score import archive as store
+from flexi_score.archive import store
 from flexi_score.config import Settings
 from flexi_score.formats.text import word_counts
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
-from flexi_score.segment.bleed import remove_leaks, with_leaks
-from flexi_score.segment.detect import speech_segments
-from flexi_score.segment.outline import outline_speech
 from flexi_score.segment.partial import heard_up_to
 from flexi_score.segment.tracks import Intervals, Ints, Tracks, Words, make_intervals, make_words
+from flexi_score.speech.bleed import remove_leaks, with_leaks
+from flexi_score.speech.hysteresis import speech_segments
+from flexi_score.speech.outline import outline_speech
 
 
 def load_tracks(
@@ -27,7 +27,7 @@ def load_tracks(
     ----------
     archive : Path
     rows : polars.DataFrame
-        :data:`flexi_score.archive.ARCHIVED` rows, as ``read_recordings`` returns them.
+        :data:`flexi_score.archive.store.ARCHIVED` rows, as ``read_recordings`` returns them.
     settings : Settings
         Uses ``speech``, ``health`` and ``extract.asr`` (``none`` leaves recognised words out).
 

@@ -1,0 +1,1 @@
+"""The archive: what extraction measured, stored permanently, so that scoring needs no audio."""

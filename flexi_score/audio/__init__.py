@@ -1,0 +1,1 @@
+"""Recordings to samples: decoding, faults of containers, levels, dropouts."""

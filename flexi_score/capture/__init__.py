@@ -1,0 +1,1 @@
+"""Was a recording captured well? Measures, checks, the gate, swapped channels."""

@@ -1,0 +1,1 @@
+"""The engine: recordings in, a run out."""

@@ -1,0 +1,1 @@
+"""Speech probabilities to speech intervals: hysteresis, boundaries, crosstalk."""
