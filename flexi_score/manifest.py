@@ -14,13 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flexi_score.errors import InputError, ManifestError, RowError
-from flexi_score.formats.contract import (
-    DEFAULT_SYSTEM,
-    parse_row,
-    row_id,
-    row_scenario,
-    row_system,
-)
+from flexi_score.formats.contract import DEFAULT_SYSTEM, parse_row, row_id, row_scenario, row_system
 from flexi_score.formats.files import AUDIO_EXTENSIONS
 from flexi_score.formats.layouts import read_layout
 from flexi_score.formats.tables import READERS, read_table

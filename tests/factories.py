@@ -153,8 +153,10 @@ def _random_annotations(rng: np.random.Generator, duration: int, grid: int) -> d
         return int(rng.integers(0, duration + 1)) // grid * grid
 
     row: dict[str, Any] = {}
-    for start, end in (("pause_start_ms", "pause_end_ms"),
-                       ("interrupt_start_ms", "interrupt_end_ms")):  # fmt: skip
+    for start, end in (
+        ("pause_start_ms", "pause_end_ms"),
+        ("interrupt_start_ms", "interrupt_end_ms"),
+    ):
         if rng.random() < 0.5:
             row[start], row[end] = sorted((moment(), moment()))
     if rng.random() < 0.5:

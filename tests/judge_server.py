@@ -31,8 +31,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 #: Faults that cost whoever asks: the model has answered.
-PAID = ("refusal", "content_filter", "truncated", "invalid_json", "wrong_keys", "out_of_range",
-        "empty_choices", "no_content")  # fmt: skip
+PAID = (
+    "refusal",
+    "content_filter",
+    "truncated",
+    "invalid_json",
+    "wrong_keys",
+    "out_of_range",
+    "empty_choices",
+    "no_content",
+)
 
 #: A fault for the n-th attempt (from 0) at a question, or None to answer.
 Fault = Callable[[Mapping[str, Any], int], str | None]
@@ -111,10 +119,17 @@ class JudgeServer:
     """
 
     def __init__(
-        self, *, port: int = 0, faults: Fault | None = None, latency_s: float = 0.0,
-        key: str | None = None, batch_polls: int = 0, batch_end: str = "completed",
-        answer: Callable[..., dict[str, Any]] = honest_answer, verbose: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        port: int = 0,
+        faults: Fault | None = None,
+        latency_s: float = 0.0,
+        key: str | None = None,
+        batch_polls: int = 0,
+        batch_end: str = "completed",
+        answer: Callable[..., dict[str, Any]] = honest_answer,
+        verbose: bool = False,
+    ) -> None:
         self.faults, self.latency_s, self.key, self.answer = faults, latency_s, key, answer
         self.batch_polls, self.batch_end, self.verbose = batch_polls, batch_end, verbose
         self.calls: list[Call] = []
@@ -197,13 +212,19 @@ class JudgeServer:
         choices = [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}]
         prompt, completion = len(system + text) // 4, len(content or "") // 4
         return {
-            "id": f"chatcmpl-{draw:x}", "object": "chat.completion", "created": int(time.time()),
-            "model": body["model"], "system_fingerprint": "fp_loopback",
+            "id": f"chatcmpl-{draw:x}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": body["model"],
+            "system_fingerprint": "fp_loopback",
             "choices": [] if fault == "empty_choices" else choices,
-            "usage": {"prompt_tokens": prompt, "completion_tokens": completion,
-                      "total_tokens": prompt + completion,
-                      "prompt_tokens_details": {"cached_tokens": 0}},
-        }  # fmt: skip
+            "usage": {
+                "prompt_tokens": prompt,
+                "completion_tokens": completion,
+                "total_tokens": prompt + completion,
+                "prompt_tokens_details": {"cached_tokens": 0},
+            },
+        }
 
     # Files and batches
 
@@ -220,13 +241,20 @@ class JudgeServer:
         identity = f"batch_{len(self.batches):04d}"
         lines = self.files[data["input_file_id"]]["content"].decode().splitlines()
         self.batches[identity] = {
-            "id": identity, "object": "batch", "endpoint": data["endpoint"], "errors": None,
-            "input_file_id": data["input_file_id"], "completion_window": "24h",
-            "status": "in_progress", "output_file_id": None, "error_file_id": None,
-            "created_at": int(time.time()), "metadata": data.get("metadata"),
+            "id": identity,
+            "object": "batch",
+            "endpoint": data["endpoint"],
+            "errors": None,
+            "input_file_id": data["input_file_id"],
+            "completion_window": "24h",
+            "status": "in_progress",
+            "output_file_id": None,
+            "error_file_id": None,
+            "created_at": int(time.time()),
+            "metadata": data.get("metadata"),
             "request_counts": {"total": len(lines), "completed": 0, "failed": 0},
             "polls": 0,
-        }  # fmt: skip
+        }
         return self.batches[identity]
 
     def poll_batch(self, identity: str) -> dict[str, Any]:
@@ -240,8 +268,12 @@ class JudgeServer:
     def _end(self, batch: dict[str, Any]) -> None:
         batch["status"] = self.batch_end
         if self.batch_end == "failed":
-            error = {"code": "token_limit_exceeded", "message": "Enqueued token limit reached",
-                     "line": None, "param": None}  # fmt: skip
+            error = {
+                "code": "token_limit_exceeded",
+                "message": "Enqueued token limit reached",
+                "line": None,
+                "param": None,
+            }
             batch["errors"] = {"object": "list", "data": [error]}
             return
         lines = self.files[batch["input_file_id"]]["content"].decode().splitlines()
@@ -249,8 +281,12 @@ class JudgeServer:
         good, bad = [], []
         for number, line in enumerate(lines):
             item = json.loads(line)
-            row = {"id": f"req_{number}", "custom_id": item["custom_id"], "response": None,
-                   "error": None}  # fmt: skip
+            row = {
+                "id": f"req_{number}",
+                "custom_id": item["custom_id"],
+                "response": None,
+                "error": None,
+            }
             if not whole and number >= len(lines) // 2:
                 row["error"] = {"code": f"batch_{self.batch_end}", "message": "not executed"}
                 bad.append(row)
@@ -273,10 +309,16 @@ class JudgeServer:
     def add_file(self, name: str, purpose: str, content: bytes) -> dict[str, Any]:
         """Keep a file."""
         identity = f"file-{len(self.files):04d}"
-        self.files[identity] = {"id": identity, "object": "file", "bytes": len(content),
-                                "created_at": int(time.time()), "filename": name,
-                                "purpose": purpose, "status": "processed",
-                                "content": content}  # fmt: skip
+        self.files[identity] = {
+            "id": identity,
+            "object": "file",
+            "bytes": len(content),
+            "created_at": int(time.time()),
+            "filename": name,
+            "purpose": purpose,
+            "status": "processed",
+            "content": content,
+        }
         return self.files[identity]
 
 
@@ -318,9 +360,13 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
                 after = dict(p.split("=") for p in query.split("&") if p).get("after")
                 names = [row["id"] for row in rows]
                 rows = rows[names.index(after) + 1 :] if after in names else rows
-                page = {"object": "list", "data": rows[:2], "has_more": len(rows) > 2,
-                        "first_id": rows[0]["id"] if rows else None,
-                        "last_id": rows[:2][-1]["id"] if rows else None}  # fmt: skip
+                page = {
+                    "object": "list",
+                    "data": rows[:2],
+                    "has_more": len(rows) > 2,
+                    "first_id": rows[0]["id"] if rows else None,
+                    "last_id": rows[:2][-1]["id"] if rows else None,
+                }
                 self._json(200, page)
             elif parts[0] == "files" and parts[-1] == "content" and parts[1] in server.files:
                 self._send(200, server.files[parts[1]]["content"], "application/octet-stream")
@@ -449,9 +495,13 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
             return server.add_file(name, fields["purpose"].decode(), fields["file"])
 
         def _error(
-            self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None,
+            self,
+            status: int,
+            code: str,
+            message: str,
+            headers: Mapping[str, str] | None = None,
             param: str | None = None,
-        ) -> None:  # fmt: skip
+        ) -> None:
             error = {"message": message, "type": code, "param": param, "code": code}
             self._send(status, json.dumps({"error": error}).encode(), "application/json", headers)
 
@@ -466,9 +516,13 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
             self.flush_headers()
 
         def _head(
-            self, status: int, n_bytes: int, kind: str, headers: Mapping[str, str] | None = None,
+            self,
+            status: int,
+            n_bytes: int,
+            kind: str,
+            headers: Mapping[str, str] | None = None,
             flush: bool = True,
-        ) -> None:  # fmt: skip
+        ) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(n_bytes))
@@ -497,9 +551,13 @@ def main() -> None:
     options = parser.parse_args()
     names = options.fault or ["429_after:0.2", "500", "drop", "truncated", "invalid_json"]
     server = JudgeServer(
-        port=options.port, latency_s=options.latency, batch_polls=options.batch_polls,
-        faults=occasional(options.faults, names), batch_end=options.batch_end, verbose=True,
-    )  # fmt: skip
+        port=options.port,
+        latency_s=options.latency,
+        batch_polls=options.batch_polls,
+        faults=occasional(options.faults, names),
+        batch_end=options.batch_end,
+        verbose=True,
+    )
     print(f"judge.base_url={server.url}", flush=True)
     try:
         server.serve()

@@ -21,8 +21,13 @@ def make_archive(folder: Path, count: int = 42, seed: int = 0, first: int = 0) -
     rows, channels, words = [], [], []
     for i in range(first, first + count):
         row = dict.fromkeys(ARCHIVED.names())
-        row |= {"recording": f"r{i}", "system": "ab"[i // 7 % 2], "scenario": SCENARIOS[i % 7],
-                "duration_ms": DURATION_MS, "rating": float(i % 6)}  # fmt: skip
+        row |= {
+            "recording": f"r{i}",
+            "system": "ab"[i // 7 % 2],
+            "scenario": SCENARIOS[i % 7],
+            "duration_ms": DURATION_MS,
+            "rating": float(i % 6),
+        }
         if i % 3 == 0:
             row["user_turn_end_ms"] = 6000
         for side in ("user", "model"):
@@ -30,14 +35,24 @@ def make_archive(folder: Path, count: int = 42, seed: int = 0, first: int = 0) -
             cuts = np.sort(rng.choice(DURATION_MS // 40, 2 * rng.integers(2, 9), replace=False))
             spans = (cuts * 40).reshape(-1, 2)
             channels.append(_channel(f"{side}{i}", spans, rng))
-            words.append({"key": f"{side}{i}", "source": "asr", "words": [
-                {"start_ms": int(a), "end_ms": int(b), "text": "word"} for a, b in spans
-            ]})  # fmt: skip
+            words.append(
+                {
+                    "key": f"{side}{i}",
+                    "source": "asr",
+                    "words": [
+                        {"start_ms": int(a), "end_ms": int(b), "text": "word"} for a, b in spans
+                    ],
+                }
+            )
         rows.append(row)
     lost = dict.fromkeys(ARCHIVED.names()) | {
-        "recording": "lost", "system": "a", "scenario": "turn_taking", "duration_ms": DURATION_MS,
-        "user_key": "gone", "model_key": "gone",
-    }  # fmt: skip
+        "recording": "lost",
+        "system": "a",
+        "scenario": "turn_taking",
+        "duration_ms": DURATION_MS,
+        "user_key": "gone",
+        "model_key": "gone",
+    }
     for table, data in (("recordings", [*rows, lost]), ("channels", channels), ("words", words)):
         store.append(folder, table, data)
     return folder
@@ -51,9 +66,18 @@ def _channel(key: str, spans: np.ndarray, rng: np.random.Generator) -> dict[str,
         probability[inside] = rng.uniform(0.4, 1.0, len(probability[inside]))
         level[start // ENVELOPE_MS : end // ENVELOPE_MS] = -25
     return {
-        "key": key, "duration_ms": DURATION_MS, "dead": False, "detector": "made-up",
+        "key": key,
+        "duration_ms": DURATION_MS,
+        "dead": False,
+        "detector": "made-up",
         "probabilities": (probability * 65535).astype(np.uint16).tolist(),
-        "envelope_cdb": (level * 100).astype(np.int16).tolist(), "noise_dbfs": -70.0,
-        "active_dbfs": -23.0, "peak_dbfs": -10.0, "gain_db": 0.0, "zero_share": 0.0,
-        "clipped_share": 0.0, "sample_rate_hz": 16_000, "encoding": "PCM_16",
-    }  # fmt: skip
+        "envelope_cdb": (level * 100).astype(np.int16).tolist(),
+        "noise_dbfs": -70.0,
+        "active_dbfs": -23.0,
+        "peak_dbfs": -10.0,
+        "gain_db": 0.0,
+        "zero_share": 0.0,
+        "clipped_share": 0.0,
+        "sample_rate_hz": 16_000,
+        "encoding": "PCM_16",
+    }

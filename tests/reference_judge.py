@@ -27,8 +27,9 @@ class Word(NamedTuple):
 
 def questions_by_hand(structure: Structure, settings: Settings) -> dict[tuple[str, str], Any]:
     """Questions by recording and metric."""
-    rated = _fields(structure.tracks, recordings=structure.tracks.recordings.with_columns(
-        rating=pl.lit(MARK)))  # fmt: skip
+    rated = _fields(
+        structure.tracks, recordings=structure.tracks.recordings.with_columns(rating=pl.lit(MARK))
+    )
     scores = score_structure(_fields(structure, tracks=rated), settings, {}).to_dicts()
     found = {}
     for number, row in enumerate(structure.tracks.recordings.to_dicts()):
@@ -108,9 +109,11 @@ class _One:
 
     def question(self, score: dict[str, Any]) -> dict[str, Any]:
         return {
-            "eds": self.eds, "coherence": self.coherence, "tss": self.answer,
+            "eds": self.eds,
+            "coherence": self.coherence,
+            "tss": self.answer,
             "rating": self.answer,
-        }[score["metric"]](score)  # fmt: skip
+        }[score["metric"]](score)
 
     def eds(self, score: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -184,8 +184,9 @@ def user_backchannel(rec: Recording, row: Row, settings: Settings) -> dict[str, 
     if not heard:
         return scores
     scores["ttr"] = (0.0, "scored")
-    lasting = [at for at, long in silences_after(said, rec.duration)
-               if long >= settings.yield_.hold_ms]  # fmt: skip
+    lasting = [
+        at for at, long in silences_after(said, rec.duration) if long >= settings.yield_.hold_ms
+    ]
     for a, b in sorted(heard, key=lambda pair: pair[0]):
         stops = [at for at in lasting if a < at <= b + rules.stop_window_ms]
         if stops:

@@ -315,8 +315,12 @@ def test_summary_rates_means_sums_and_statuses():
     low, high = wilson([7], [10])
     assert (tor["ci_low"], tor["ci_high"]) == (pytest.approx(low[0]), pytest.approx(high[0]))
     assert [tor[s] for s in ("scored", "silent", "not_applicable", "excluded", "failed")] == [
-        9, 1, 0, 1, 0,
-    ]  # fmt: skip
+        9,
+        1,
+        0,
+        1,
+        0,
+    ]
     assert latency["value"] == pytest.approx(0.3)
     assert (latency["n"], latency["not_applicable"]) == (7, 3)
     assert latency["ci_low"] < 0.3 < latency["ci_high"]
@@ -343,8 +347,12 @@ def test_summary_order_and_nan():
     )
     table = summarize(scores, METRICS, FAST)
     assert table.select("system", "metric").rows() == [
-        ("z", "tor"), ("z", "ttr"), ("z", "unheard_of"), ("b", "tor"), ("b", "latency"),
-    ]  # fmt: skip
+        ("z", "tor"),
+        ("z", "ttr"),
+        ("z", "unheard_of"),
+        ("b", "tor"),
+        ("b", "latency"),
+    ]
     assert table["value"].to_list() == [1.0, 1.0, 3.0, None, 0.4]
     assert table["ci_low"].to_list()[4] is None  # one recording has no interval
 
@@ -365,10 +373,15 @@ def test_failures_count_under_each_metric_once():
         ]
     )
     failures = pl.DataFrame(
-        [failure("r1"), failure("r2"), failure("r3", "new", "user_interrupt"),
-         failure("r4", scenario="nonsense"), failure("r5", "new", None)],
+        [
+            failure("r1"),
+            failure("r2"),
+            failure("r3", "new", "user_interrupt"),
+            failure("r4", scenario="nonsense"),
+            failure("r5", "new", None),
+        ],
         schema=FAILURES,
-    )  # fmt: skip
+    )
     table = summarize(scores, METRICS, FAST, failures=failures)
     counts = {(r["system"], r["metric"]): r["failed"] for r in table.iter_rows(named=True)}
     # tss needs a judge, and none was asked; floor_offset was not scored in this run.
@@ -559,8 +572,11 @@ def test_runs_are_paired_by_recording_and_only_on_shared_values():
     assert row["verdict"] == "better"
     gone = table.filter(pl.col("metric") == "floor_offset").row(0, named=True)
     assert (gone["n_pairs"], gone["effect"], gone["p"], gone["verdict"]) == (
-        0, None, None, "undecided",
-    )  # fmt: skip
+        0,
+        None,
+        None,
+        "undecided",
+    )
 
 
 def test_clusters_are_flipped_together():
@@ -617,8 +633,11 @@ def test_gate_grammar():
     assert (gate.comparator, gate.threshold, gate.relative) == (">", 0.1, True)
     gate = parse_gate(" turn_taking.tor<0.9 ", METRICS)
     assert (gate.scenario, gate.statistic, gate.threshold, gate.relative) == (
-        "turn_taking", "value", 0.9, False,
-    )  # fmt: skip
+        "turn_taking",
+        "value",
+        0.9,
+        False,
+    )
     assert parse_gate("tor <= -.05", METRICS).threshold == -0.05
 
 
@@ -652,9 +671,14 @@ def test_absolute_gates_are_numpy(values, statistic, comparator, threshold):
     scores = frame([score(f"r{i}", "latency", v) for i, v in enumerate(values)])
     x = np.array(values)
     want = {
-        "mean": x.mean(), "median": np.median(x), "p10": np.quantile(x, 0.1),
-        "p90": np.quantile(x, 0.9), "min": x.min(), "max": x.max(), "n": len(x),
-    }[statistic]  # fmt: skip
+        "mean": x.mean(),
+        "median": np.median(x),
+        "p10": np.quantile(x, 0.1),
+        "p90": np.quantile(x, 0.9),
+        "min": x.min(),
+        "max": x.max(),
+        "n": len(x),
+    }[statistic]
     number = f"{threshold:.6f}"
     gate = parse_gate(f"latency.{statistic} {comparator} {number}", METRICS)
     trips = bool(check_gates([gate], scores, METRICS))
@@ -692,9 +716,12 @@ def test_a_gate_that_cannot_be_evaluated_trips():
 
 def test_gates_cover_every_system_and_scenario():
     scores = frame(
-        [score("1", "tor", 0.0, "a"), score("2", "tor", 1.0, "b"),
-         score("3", "tor", 0.0, "b", "pause_handling")]
-    )  # fmt: skip
+        [
+            score("1", "tor", 0.0, "a"),
+            score("2", "tor", 1.0, "b"),
+            score("3", "tor", 0.0, "b", "pause_handling"),
+        ]
+    )
     found = check_gates([parse_gate("tor < 0.5", METRICS)], scores, METRICS)
     assert {(t.system, t.scenario) for t in found} == {
         ("a", "turn_taking"),

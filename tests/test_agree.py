@@ -125,20 +125,34 @@ def _labels(rows: list[tuple[str, str, str, float]]) -> pl.DataFrame:
 
 def test_the_table_by_metric_and_system() -> None:
     ratings = _ratings(
-        [("r1", "a", "eds", 4.0), ("r1", "a", "eds", 5.0), ("r2", "a", "eds", 1.0),
-         ("r3", "b", "eds", 0.0), ("r4", "b", "eds", None), ("r1", "a", "tss", 3.0)]
-    )  # fmt: skip
+        [
+            ("r1", "a", "eds", 4.0),
+            ("r1", "a", "eds", 5.0),
+            ("r2", "a", "eds", 1.0),
+            ("r3", "b", "eds", 0.0),
+            ("r4", "b", "eds", None),
+            ("r1", "a", "tss", 3.0),
+        ]
+    )
     labels = _labels(
-        [("r1", "eds", "ann", 4), ("r1", "eds", "bob", 5), ("r2", "eds", "ann", 1),
-         ("r3", "eds", "ann", 2), ("r4", "eds", "ann", 5), ("nobody", "eds", "ann", 5),
-         ("r1", "tss", "ann", 3)]
-    )  # fmt: skip
+        [
+            ("r1", "eds", "ann", 4),
+            ("r1", "eds", "bob", 5),
+            ("r2", "eds", "ann", 1),
+            ("r3", "eds", "ann", 2),
+            ("r4", "eds", "ann", 5),
+            ("nobody", "eds", "ann", 5),
+            ("r1", "tss", "ann", 3),
+        ]
+    )
     table = agreement_table(ratings, labels, FAST)
     assert table.schema == AGREEMENT
     assert table.select("metric", "system", "recordings", "labels", "raters").rows() == [
-        ("eds", "a", 2, 3, 2), ("eds", "b", 1, 1, 1), ("eds", "all", 3, 4, 2),
+        ("eds", "a", 2, 3, 2),
+        ("eds", "b", 1, 1, 1),
+        ("eds", "all", 3, 4, 2),
         ("tss", "a", 1, 1, 1),
-    ]  # fmt: skip
+    ]
     whole = table.row(2, named=True)
     judge, human = [4.5, 4.5, 1.0, 0.0], [4, 5, 1, 2]
     assert whole["kappa"] == pytest.approx(quadratic_kappa(judge, human))
@@ -180,10 +194,16 @@ KAPPA_OF_THAT = _slow_kappa([t for t, _ in _JOINT], [j for _, j in _JOINT])
 
 def test_repeats_are_held_against_each_other() -> None:
     ratings = _ratings(
-        [("r1", "a", "eds", 4.0), ("r1", "a", "eds", 4.0), ("r2", "a", "eds", 1.0),
-         ("r2", "a", "eds", 3.0), ("r3", "a", "eds", 5.0), ("r3", "a", "eds", None),
-         ("r1", "a", "tss", 2.0)]
-    ).with_columns(repeat=pl.Series([0, 1, 0, 1, 0, 1, 0], dtype=pl.Int64))  # fmt: skip
+        [
+            ("r1", "a", "eds", 4.0),
+            ("r1", "a", "eds", 4.0),
+            ("r2", "a", "eds", 1.0),
+            ("r2", "a", "eds", 3.0),
+            ("r3", "a", "eds", 5.0),
+            ("r3", "a", "eds", None),
+            ("r1", "a", "tss", 2.0),
+        ]
+    ).with_columns(repeat=pl.Series([0, 1, 0, 1, 0, 1, 0], dtype=pl.Int64))
     table = repeat_agreement(ratings)
     assert table["metric"].to_list() == ["eds"]
     (row,) = table.to_dicts()
@@ -196,9 +216,10 @@ def test_repeats_are_held_against_each_other() -> None:
 def test_marked_words_are_held_against_each_other() -> None:
     question = json.dumps({"words": [['a "b",1]', 0.5], ["c", 1.0], ["d", 12.345], ["e", 20.0]]})
     marked = _ratings([("r1", "a", "reference_backchannels", None)] * 3).with_columns(
-        repeat=pl.Series([0, 1, 2]), question=pl.lit(question),
+        repeat=pl.Series([0, 1, 2]),
+        question=pl.lit(question),
         positions_s=pl.Series([[0.5, 12.345], [12.345], []]),
-    )  # fmt: skip
+    )
     alone = marked.head(1).with_columns(recording=pl.lit("r2"))
     (row,) = repeat_agreement(pl.concat([marked, alone])).to_dicts()
     assert (row["recordings"], row["repeats"], row["spread"]) == (1, 3, None)
@@ -209,8 +230,9 @@ def test_marked_words_are_held_against_each_other() -> None:
 def test_the_verb_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = agreement_table(
         _ratings([("r[b]1", "a", "eds", 4.0), ("r2", "a", "eds", 1.0)]),
-        _labels([("r[b]1", "eds", "ann", 3), ("r2", "eds", "ann", 1)]), FAST,
-    )  # fmt: skip
+        _labels([("r[b]1", "eds", "ann", 3), ("r2", "eds", "ann", 1)]),
+        FAST,
+    )
     _show(table, 0.95)
     told = capsys.readouterr().out
     assert "mean absolute error" in told

@@ -38,8 +38,14 @@ def test_the_newer_row_of_a_key_wins(tmp_path: Path) -> None:
 
 def test_the_last_attempt_of_a_recording_counts(tmp_path: Path) -> None:
     folder = store.open_archive(tmp_path / "a", create=True)
-    failure = {"recording": "x", "system": "s", "scenario": "conversation", "stage": "audio",
-               "error": "AudioError", "reason": "gone"}  # fmt: skip
+    failure = {
+        "recording": "x",
+        "system": "s",
+        "scenario": "conversation",
+        "stage": "audio",
+        "error": "AudioError",
+        "reason": "gone",
+    }
     store.append(folder, "recordings", [_recording("x"), _recording("y")])
     assert store.read_recordings(folder)["recording"].to_list() == ["x", "y"]
     store.append(folder, "failures", [failure])
@@ -69,9 +75,12 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("label", "words"),
-    [("{", "cannot be read"), ('{"format": "x"}', "is not the label"),
-     ('{"format": "flexi_score archive", "version": 99}', "version 99")],
-)  # fmt: skip
+    [
+        ("{", "cannot be read"),
+        ('{"format": "x"}', "is not the label"),
+        ('{"format": "flexi_score archive", "version": 99}', "version 99"),
+    ],
+)
 def test_a_label_that_is_not_ours_is_refused(tmp_path: Path, label: str, words: str) -> None:
     (tmp_path / "archive.json").write_text(label)
     with pytest.raises(ArchiveError, match=words):
@@ -124,8 +133,9 @@ def test_rescoring_imports_no_model_library(tmp_path: Path) -> None:
         "assert not heavy, heavy\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True,
-                          text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -137,12 +147,23 @@ def test_a_killed_extraction_is_finished_by_the_next(tmp_path: Path) -> None:
     ]
     manifest = write_jsonl(tmp_path / "m.jsonl", rows)
     whole = flexi_score.score(manifest, settings=NO_WORDS, archive=tmp_path / "whole")
-    command = [sys.executable, "-m", "flexi_score.cli", "extract", str(manifest), "--archive",
-               str(tmp_path / "killed"), "--asr", "none", "-q"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "flexi_score.cli",
+        "extract",
+        str(manifest),
+        "--archive",
+        str(tmp_path / "killed"),
+        "--asr",
+        "none",
+        "-q",
+    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for seconds in (0.5, 2.0, 3.0):
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)  # fmt: skip
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -217,12 +217,7 @@ def test_wav_of_a_header_only(tmp_path):
 
 @pytest.mark.parametrize(
     ("suffix", "how"),
-    [
-        ("flac", {}),
-        ("ogg", {}),
-        ("mp3", {}),
-        ("opus", {"format": "OGG", "subtype": "OPUS"}),
-    ],
+    [("flac", {}), ("ogg", {}), ("mp3", {}), ("opus", {"format": "OGG", "subtype": "OPUS"})],
 )
 @pytest.mark.parametrize("share", [0.93, 0.5])
 def test_truncated_compressed_files(tmp_path, suffix, how, share):

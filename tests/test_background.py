@@ -158,9 +158,10 @@ def channels(draw):
     level = draw(
         st.lists(
             st.tuples(st.sampled_from([-90, -60, -45, -38, -30, -20]), st.integers(1, 60)),
-            min_size=1, max_size=10,
+            min_size=1,
+            max_size=10,
         )
-    )  # fmt: skip
+    )
     seed = draw(st.integers(0, 2**31))
     rng = np.random.default_rng(seed)
     cdb = np.repeat([v for v, _ in level], [k for _, k in level]) * 100.0
@@ -170,9 +171,10 @@ def channels(draw):
     chance = draw(
         st.lists(
             st.tuples(st.sampled_from([0.01, 0.15, 0.5, 0.75, 0.95, 1.0]), st.integers(1, 20)),
-            min_size=1, max_size=8,
+            min_size=1,
+            max_size=8,
         )
-    )  # fmt: skip
+    )
     p = np.resize(np.repeat([v for v, _ in chance], [k for _, k in chance]), n)
     p = np.rint(np.clip(p + rng.uniform(-0.04, 0.04, n), 0, 1) * 65535).astype(np.uint16)
     found = speech_segments(p, np.array([0, n]), np.array([duration]), DEFAULT)

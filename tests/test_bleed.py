@@ -236,9 +236,12 @@ def test_what_is_left_of_a_leak_rings_on():
     # 14 dB above the level at the leak's end, and 1.2 dB less with every frame
     np.testing.assert_array_equal(np.flatnonzero(found), np.arange(10, 20 + 13))
     both = explained_frames(
-        np.tile(level, 2), np.append(np.full(60, -9000), leak), np.array([0, 60, 120]),
-        np.array([0.0, 20.0]), 6.0,
-    )  # fmt: skip
+        np.tile(level, 2),
+        np.append(np.full(60, -9000), leak),
+        np.array([0, 60, 120]),
+        np.array([0.0, 20.0]),
+        6.0,
+    )
     assert not both[:60].any()
     np.testing.assert_array_equal(both[60:], found)
 
@@ -332,15 +335,21 @@ def detect(detector, audio, treat=True):
         ]
         if treat:
             leaks, _ = clean_channels(
-                signals, {"user": "a", "model": "b"}, {"user": 0, "model": 0},
-                detector, ExtractSettings(), opened,
-            )  # fmt: skip
+                signals,
+                {"user": "a", "model": "b"},
+                {"user": 0, "model": 0},
+                detector,
+                ExtractSettings(),
+                opened,
+            )
             for row, leak in zip(rows, leaks, strict=True):
                 row |= {k: v for k, v in leak.items() if k in row}
     lists = {
-        "probabilities": pl.UInt16, "envelope_cdb": pl.Int16, "leak_cdb": pl.Int16,
+        "probabilities": pl.UInt16,
+        "envelope_cdb": pl.Int16,
+        "leak_cdb": pl.Int16,
         "raw_cdb": pl.Int16,
-    }  # fmt: skip
+    }
     heard = pl.DataFrame(
         {
             k: pl.Series(k, [r[k] if r[k] is None else list(r[k]) for r in rows], pl.List(v))
@@ -349,10 +358,12 @@ def detect(detector, audio, treat=True):
         | {
             k: pl.Series(k, [r[k] for r in rows], v)
             for k, v in (
-                ("noise_dbfs", pl.Float64), ("duration_ms", pl.Int64), ("depth_db", pl.Float64)
+                ("noise_dbfs", pl.Float64),
+                ("duration_ms", pl.Int64),
+                ("depth_db", pl.Float64),
             )
         }
-    )  # fmt: skip
+    )
 
     def flat(name):
         sizes = heard[name].list.len().to_numpy().astype(np.int64)

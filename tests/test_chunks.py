@@ -46,8 +46,9 @@ def test_a_run_in_chunks_is_the_run(
     settings = load_settings(profile, {"summary.resamples": 100})
     whole = flexi_score.score(archive, settings=settings)
     flexi_score.write(whole, tmp_path / "whole")
-    many = score_in_chunks(archive, tmp_path / "many", settings=settings, chunk=chunk,
-                           workers=workers)  # fmt: skip
+    many = score_in_chunks(
+        archive, tmp_path / "many", settings=settings, chunk=chunk, workers=workers
+    )
     assert_same(many.summary, whole.summary)
     assert len(many.failures) == 1
     for table, key in KEYS.items():
@@ -75,8 +76,14 @@ def assert_same(found: pl.DataFrame, expected: pl.DataFrame) -> None:
 
 def test_only_failures_are_a_run_too(tmp_path: Path) -> None:
     folder = store.open_archive(tmp_path / "a", create=True)
-    failure = {"recording": "x", "system": "s", "scenario": "turn_taking", "stage": "audio",
-               "error": "AudioError", "reason": "gone"}  # fmt: skip
+    failure = {
+        "recording": "x",
+        "system": "s",
+        "scenario": "turn_taking",
+        "stage": "audio",
+        "error": "AudioError",
+        "reason": "gone",
+    }
     store.append(folder, "failures", [failure])
     many = score_in_chunks(folder, tmp_path / "run")
     assert many.summary["failed"].to_list() == [1, 1, 1, 1]

@@ -20,9 +20,23 @@ from flexi_score.schema import EVENT_KINDS, EVENTS, SCORES, STATUSES, SUMMARY
 from flexi_score.scoring.runs import read_run
 
 VERBS = (
-    "score", "extract", "merge", "check", "compare", "agree", "sweep", "validate", "simulate",
-    "report", "export", "formats", "doctor", "models", "metrics", "settings",
-)  # fmt: skip
+    "score",
+    "extract",
+    "merge",
+    "check",
+    "compare",
+    "agree",
+    "sweep",
+    "validate",
+    "simulate",
+    "report",
+    "export",
+    "formats",
+    "doctor",
+    "models",
+    "metrics",
+    "settings",
+)
 
 #: Metric names that other tools rely on.
 CONTRACT = {
@@ -46,12 +60,27 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> Path:
 
 def test_a_run_folder_holds_what_the_contract_says(run_folder: Path) -> None:
     names = {path.name for path in run_folder.iterdir()}
-    assert names >= {"scores.parquet", "events.parquet", "summary.parquet", "summary.json",
-                     "summary.md", "report.html", "run.json", "archive"}  # fmt: skip
+    assert names >= {
+        "scores.parquet",
+        "events.parquet",
+        "summary.parquet",
+        "summary.json",
+        "summary.md",
+        "report.html",
+        "run.json",
+        "archive",
+    }
     scores = pl.read_parquet(run_folder / "scores.parquet")
     assert scores.schema == SCORES
-    assert scores.columns[:7] == ["recording", "system", "scenario", "metric", "value", "status",
-                                  "reason"]  # fmt: skip
+    assert scores.columns[:7] == [
+        "recording",
+        "system",
+        "scenario",
+        "metric",
+        "value",
+        "status",
+        "reason",
+    ]
     for scenario, wanted in CONTRACT.items():
         found = scores.filter(pl.col("scenario") == scenario)["metric"].unique().to_list()
         assert sorted(found) == sorted(wanted)
@@ -70,8 +99,12 @@ def test_a_run_folder_holds_what_the_contract_says(run_folder: Path) -> None:
 def test_every_count_adds_up_to_the_recordings(run_folder: Path) -> None:
     summary = pl.read_parquet(run_folder / "summary.parquet")
     recordings = pl.read_parquet(run_folder / "recordings.parquet")
-    sizes = dict(recordings.group_by("system", "scenario").len().select(
-        pl.concat_str("system", "scenario", separator="/"), "len").iter_rows())  # fmt: skip
+    sizes = dict(
+        recordings.group_by("system", "scenario")
+        .len()
+        .select(pl.concat_str("system", "scenario", separator="/"), "len")
+        .iter_rows()
+    )
     for row in summary.iter_rows(named=True):
         total = sum(row[status] for status in STATUSES)
         assert total == sizes[f"{row['system']}/{row['scenario']}"], row
@@ -84,10 +117,19 @@ def test_data_is_on_stdout_and_quiet_is_quiet(run_folder: Path, tmp_path: Path, 
     assert done.stderr == ""
 
 
-def test_a_stored_run_is_read_back_with_its_settings(run_folder: Path, tmp_path: Path,
-                                                     cli: Cli) -> None:  # fmt: skip
-    done = cli("score", run_folder / "archive", "--set", "ipu.min_silence_ms=350",
-               "--set", "yield.hold_ms=400", "--out", tmp_path / "r")  # fmt: skip
+def test_a_stored_run_is_read_back_with_its_settings(
+    run_folder: Path, tmp_path: Path, cli: Cli
+) -> None:
+    done = cli(
+        "score",
+        run_folder / "archive",
+        "--set",
+        "ipu.min_silence_ms=350",
+        "--set",
+        "yield.hold_ms=400",
+        "--out",
+        tmp_path / "r",
+    )
     assert done.returncode == 0, done.stderr
     stored = read_run(tmp_path / "r")
     assert stored.settings.ipu.min_silence_ms == 350
@@ -136,8 +178,10 @@ def test_one_file_is_scored(tmp_path: Path, cli: Cli) -> None:
 
 
 def test_extract_then_score_from_the_archive(tmp_path: Path, cli: Cli) -> None:
-    rows = [{"id": "x", "audio": str(SAMPLES / "eager_turn_taking_2.flac")},
-            {"id": "y", "audio": "gone.wav"}]  # fmt: skip
+    rows = [
+        {"id": "x", "audio": str(SAMPLES / "eager_turn_taking_2.flac")},
+        {"id": "y", "audio": "gone.wav"},
+    ]
     manifest = write_jsonl(tmp_path / "m.jsonl", rows)
     done = cli("extract", manifest, "--archive", tmp_path / "a", "--asr", "none")
     assert done.returncode == 1
@@ -149,13 +193,28 @@ def test_extract_then_score_from_the_archive(tmp_path: Path, cli: Cli) -> None:
 
 
 def test_an_interrupt_exits_130_and_keeps_what_was_done(tmp_path: Path) -> None:
-    rows = [{"id": str(n), "audio": str(path)} for n in range(40)
-            for path in [sorted(SAMPLES.glob("*.flac"))[n % 20]]]  # fmt: skip
+    rows = [
+        {"id": str(n), "audio": str(path)}
+        for n in range(40)
+        for path in [sorted(SAMPLES.glob("*.flac"))[n % 20]]
+    ]
     manifest = write_jsonl(tmp_path / "m.jsonl", rows)
-    command = [sys.executable, "-m", "flexi_score.cli", "extract", str(manifest), "--archive",
-               str(tmp_path / "a")]  # fmt: skip
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "flexi_score.cli",
+        "extract",
+        str(manifest),
+        "--archive",
+        str(tmp_path / "a"),
+    ]
+    process = subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     deadline = time.monotonic() + 120
     while not (tmp_path / "a" / "archive.json").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -211,8 +270,17 @@ def test_release_parity_through_the_command_line(tmp_path: Path, cli: Cli) -> No
     if not data.is_dir():
         pytest.skip("the parity data is not here")
     expected = json.loads((data / "expected.json").read_text())
-    done = cli("score", data, "--profile", "release", "--set",
-               "pause_handling.mean_latency_s=1.0", "--out", tmp_path / "run", "-q")  # fmt: skip
+    done = cli(
+        "score",
+        data,
+        "--profile",
+        "release",
+        "--set",
+        "pause_handling.mean_latency_s=1.0",
+        "--out",
+        tmp_path / "run",
+        "-q",
+    )
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     value = {(row["scenario"], row["metric"]): row["value"] for row in summary}
@@ -229,8 +297,12 @@ def test_release_parity_through_the_command_line(tmp_path: Path, cli: Cli) -> No
 
 def test_profiles_held_against_each_other(run_folder: Path, tmp_path: Path, cli: Cli) -> None:
     release = tmp_path / "release"
-    assert cli("score", run_folder / "archive", "--profile", "release", "--out", release,
-               "-q").returncode == 0  # fmt: skip
+    assert (
+        cli(
+            "score", run_folder / "archive", "--profile", "release", "--out", release, "-q"
+        ).returncode
+        == 0
+    )
     done = cli("compare", run_folder, release)
     assert done.returncode == 0, done.stderr
     assert "outcomes differ" in done.stdout

@@ -203,8 +203,9 @@ def test_only_the_recordings_asked_for_are_scored():
     part = score(structure, some, DEFAULTS, {})
     assert part["recording"].unique(maintain_order=True).to_list() == ["r7", "r2"]
     names = ["recording", "metric"]
-    assert_frame_equal(part, whole.join(part.select(names), on=names, how="semi"),
-                       check_row_order=False)  # fmt: skip
+    assert_frame_equal(
+        part, whole.join(part.select(names), on=names, how="semi"), check_row_order=False
+    )
 
 
 def test_levels_must_be_in_order():
@@ -356,9 +357,12 @@ def test_quantiles_are_numpys_and_follow_their_metric():
     names = table.filter(pl.col("system") == "a")["metric"].to_list()
     at = names.index("model_floor_offset")
     assert names[at : at + 5] == [
-        "model_floor_offset", "model_floor_offset.p50", "model_floor_offset.p90",
-        "model_floor_offset.p95", "model_response_latency",
-    ]  # fmt: skip
+        "model_floor_offset",
+        "model_floor_offset.p50",
+        "model_floor_offset.p90",
+        "model_floor_offset.p95",
+        "model_response_latency",
+    ]
     assert_frame_equal(table.filter(~pl.col("metric").str.contains(r"\.p\d+$")), summary)
     base = {(r["system"], r["metric"]): r for r in table.iter_rows(named=True)}
     for (system, metric), part in events.group_by("system", "metric"):
@@ -411,9 +415,12 @@ def test_clustered_quantiles_are_plain_resampling():
     x = rng.normal(0, 0.3, 25)[units] + rng.normal(0, 0.2, len(units))
     shuffled = rng.permutation(len(x))
     value, low, high = clustered_quantiles(
-        pl.Series(x[shuffled]), pl.Series(units[shuffled].astype(str)), (0.5, 0.9),
-        SummarySettings(resamples=6000), "k",
-    )  # fmt: skip
+        pl.Series(x[shuffled]),
+        pl.Series(units[shuffled].astype(str)),
+        (0.5, 0.9),
+        SummarySettings(resamples=6000),
+        "k",
+    )
     np.testing.assert_allclose(value, np.quantile(x, [0.5, 0.9]))
     drawn = []
     for _ in range(3000):
@@ -446,8 +453,9 @@ def test_clustered_quantiles_ignore_order_and_bracket_the_values(rows, shuffler)
 
     def run(found):
         values = pl.Series([v / 1000 for _, v in found])
-        return clustered_quantiles(values, pl.Series([u for u, _ in found]), (0.0, 0.5, 1.0),
-                                   chosen, "key")  # fmt: skip
+        return clustered_quantiles(
+            values, pl.Series([u for u, _ in found]), (0.0, 0.5, 1.0), chosen, "key"
+        )
 
     mixed = list(rows)
     shuffler.shuffle(mixed)
@@ -494,10 +502,13 @@ def test_two_hours_are_the_sum_of_their_parts_and_memory_grows_with_length():
     whole = session(2)
     row = statistics_frame(structure_of([whole])).row(0, named=True)
     want = plain.statistics(
-        Dialogue(600_000, [s for s in whole.user if s[1] < 600_000],
-                 [s for s in whole.model if s[1] < 600_000]),
+        Dialogue(
+            600_000,
+            [s for s in whole.user if s[1] < 600_000],
+            [s for s in whole.model if s[1] < 600_000],
+        ),
         DEFAULTS,
-    )  # fmt: skip
+    )
     assert row["user_ipus"] + row["model_ipus"] > 2500
     per_hour = (row["gaps"] + row["overlaps"]) / 2
     assert per_hour == pytest.approx(6 * (want["gaps"] + want["overlaps"]), rel=0.15)

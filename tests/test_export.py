@@ -45,11 +45,34 @@ ASR_NONE = load_settings("paper", {"extract.asr": "none"})
 # Lanes, there and back
 
 HOSTILE = (
-    'say "hi"', "a\nb", "a\r\nb\rc", "<script>&amp;</script>", "-->", "]]>", "\u202eabc\u202c",
-    "", "  ", "a\tb", "=1+1", "'=1", "''-x", "-", "@x", "\\", "\x00\x07", "\x85", "\u2028",
-    "\ufffe", "user: hi", "<v model>", "00:00:01.000 --> 00:00:02.000", "&lt;", ";; x", "你好",
+    'say "hi"',
+    "a\nb",
+    "a\r\nb\rc",
+    "<script>&amp;</script>",
+    "-->",
+    "]]>",
+    "\u202eabc\u202c",
+    "",
+    "  ",
+    "a\tb",
+    "=1+1",
+    "'=1",
+    "''-x",
+    "-",
+    "@x",
+    "\\",
+    "\x00\x07",
+    "\x85",
+    "\u2028",
+    "\ufffe",
+    "user: hi",
+    "<v model>",
+    "00:00:01.000 --> 00:00:02.000",
+    "&lt;",
+    ";; x",
+    "你好",
     "é\u0301",
-)  # fmt: skip
+)
 texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=8))
 # Few enough that words often fall on each other.
 times = st.tuples(st.integers(0, 5) | st.integers(0, 5000), st.just(0) | st.integers(0, 400))
@@ -181,13 +204,15 @@ def test_webvtt_round_trips(tmp_path_factory, user, model):
 @given(data=st.data())
 def test_what_was_read_is_written_the_same_again(tmp_path_factory, suffix, data):
     write = {
-        **{s: lambda own, s=s: TIERS[s]({"user": own, "model": []}, {"user": own, "model": []})
-           for s in TIERS},
+        **{
+            s: lambda own, s=s: TIERS[s]({"user": own, "model": []}, {"user": own, "model": []})
+            for s in TIERS
+        },
         "rttm": lambda own: rttm_text("call", {"user": own}),
         "ctm": lambda own: ctm_text("call", {"user": own}),
         "txt": audacity_text,
         "vtt": lambda own: webvtt_text([("user", e) for e in own]),
-    }[suffix]  # fmt: skip
+    }[suffix]
     first = write(data.draw(speech_of()))
     path = tmp_path_factory.mktemp("trip") / f"a.{suffix}"
     path.write_bytes(first.encode())
@@ -262,8 +287,13 @@ def test_elan_documents_keep_to_the_schema(speech, words):
 
 
 @unhurried
-@given(st.lists(st.one_of(st.text(min_size=1, max_size=300), st.text("aA./-_ \\é", min_size=1)),
-                unique=True, max_size=12))  # fmt: skip
+@given(
+    st.lists(
+        st.one_of(st.text(min_size=1, max_size=300), st.text("aA./-_ \\é", min_size=1)),
+        unique=True,
+        max_size=12,
+    )
+)
 def test_names_are_safe_unique_and_stay_in_their_folder(ids):
     names = safe_names(ids, ("index",))
     assert len({name.casefold() for name in names}) == len(ids)
@@ -361,52 +391,102 @@ def test_scored_again_from_its_files_a_run_is_the_same(run_folder, tmp_path, for
 
 def test_an_exported_manifest_gives_back_its_rows(tmp_path):
     rows = [
-        {"id": "a/1", "system": "s", "scenario": "user_interrupt", "audio": "a.wav",
-         "channels": {"user": 1, "model": 0}, "annotations": {"interrupt": [1.001, 2.5]},
-         "text": {"interrupt": "wait"}, "snr": 5, "note": {"by": "me"}},
-        {"id": "b", "user_audio": "u.wav", "model_audio": "m.wav", "model_offset": 0.25,
-         "annotations": {"user_turn_end": 1.0, "pause": [0.1, 0.3], "backchannels": [[1, 1.2]],
-                         "reference_backchannels": [0.123, 2]}, "rating": 3.5,
-         "reference_distribution": [0.5, 0.5]},
-    ]  # fmt: skip
+        {
+            "id": "a/1",
+            "system": "s",
+            "scenario": "user_interrupt",
+            "audio": "a.wav",
+            "channels": {"user": 1, "model": 0},
+            "annotations": {"interrupt": [1.001, 2.5]},
+            "text": {"interrupt": "wait"},
+            "snr": 5,
+            "note": {"by": "me"},
+        },
+        {
+            "id": "b",
+            "user_audio": "u.wav",
+            "model_audio": "m.wav",
+            "model_offset": 0.25,
+            "annotations": {
+                "user_turn_end": 1.0,
+                "pause": [0.1, 0.3],
+                "backchannels": [[1, 1.2]],
+                "reference_backchannels": [0.123, 2],
+            },
+            "rating": 3.5,
+            "reference_distribution": [0.5, 0.5],
+        },
+    ]
     before = read_input(write_jsonl(tmp_path / "m.jsonl", rows)).rows
     tracks = make_tracks(
         [[(0, 1500)]] * 2, [[(1600, 2500)]] * 2, [3000] * 2, rows=before.to_dicts()
     )
-    run = score_tracks(tracks, flexi_score.load_settings and FAILURES.to_frame(),
-                       load_settings())  # fmt: skip
+    run = score_tracks(tracks, flexi_score.load_settings and FAILURES.to_frame(), load_settings())
     made = flexi_score.export(run, tmp_path / "out", "rttm")
     after = read_input(made.folder).rows
     paths = [f"{s}_speech" for s in ("user", "model")]
     assert after.drop(paths).equals(before.drop(paths))
     assert after["user_speech"].to_list() == [
-        str(made.folder / "a_1.rttm"), str(made.folder / "b.rttm")
-    ]  # fmt: skip
+        str(made.folder / "a_1.rttm"),
+        str(made.folder / "b.rttm"),
+    ]
 
 
 HOSTILE_IDS = (
-    "../../etc/passwd", "/abs", "a/b", "a_b", "A_B", "CON", "index", "manifest", "x" * 400,
-    "\u202egnp.exe", "<script>alert(1)</script>", "=cmd()", "a\nb", "a b", "..", "recordings",
-    "\U0001f600", "c:\\x", "~", "-rf", "é", "e\u0301",
-)  # fmt: skip
+    "../../etc/passwd",
+    "/abs",
+    "a/b",
+    "a_b",
+    "A_B",
+    "CON",
+    "index",
+    "manifest",
+    "x" * 400,
+    "\u202egnp.exe",
+    "<script>alert(1)</script>",
+    "=cmd()",
+    "a\nb",
+    "a b",
+    "..",
+    "recordings",
+    "\U0001f600",
+    "c:\\x",
+    "~",
+    "-rf",
+    "é",
+    "e\u0301",
+)
 
 
 def test_what_a_recording_is_shown_as(tmp_path):
-    row = {"recording": "r", "scenario": "turn_taking", "metadata": "{}", "user_turn_end_ms": 2000,
-           "pause_start_ms": 700, "pause_end_ms": 1100,
-           "backchannels": [{"start_ms": 3000, "end_ms": 3000}],
-           "reference_backchannels_ms": [5100]}  # fmt: skip
+    row = {
+        "recording": "r",
+        "scenario": "turn_taking",
+        "metadata": "{}",
+        "user_turn_end_ms": 2000,
+        "pause_start_ms": 700,
+        "pause_end_ms": 1100,
+        "backchannels": [{"start_ms": 3000, "end_ms": 3000}],
+        "reference_backchannels_ms": [5100],
+    }
     tracks = make_tracks(
-        [[(100, 700), (1100, 2000), (3000, 3300), (4800, 6000)]], [[(2500, 5000)]], [6500],
-        rows=[row], user_words=[[(100, 700, "well"), (3000, 3300, "mhm"), (4800, 6000, "but no")]],
+        [[(100, 700), (1100, 2000), (3000, 3300), (4800, 6000)]],
+        [[(2500, 5000)]],
+        [6500],
+        rows=[row],
+        user_words=[[(100, 700, "well"), (3000, 3300, "mhm"), (4800, 6000, "but no")]],
         model_words=[[]],
-    )  # fmt: skip
+    )
     run = score_tracks(tracks, FAILURES.to_frame(), load_settings())
     flexi_score.export(run, tmp_path, ["textgrid", "jsonl", "audacity"])
     tiers = {tier.name: tier.entries for tier in read_tiers(tmp_path / "r.TextGrid")}
     assert tiers == {
-        "user": [(100, 700, "well"), (1100, 2000, "-"), (3000, 3300, "mhm"),
-                 (4800, 6000, "but no")],
+        "user": [
+            (100, 700, "well"),
+            (1100, 2000, "-"),
+            (3000, 3300, "mhm"),
+            (4800, 6000, "but no"),
+        ],
         "user words": [(100, 700, "well"), (3000, 3300, "mhm"), (4800, 6000, "but no")],
         "model": [(2500, 5000, "-")],
         "model words": [],
@@ -420,16 +500,20 @@ def test_what_a_recording_is_shown_as(tmp_path):
         "model interruptions": [],
         "gaps": [(2000, 2500, "gap")],
         "overlaps": [(3000, 3300, "overlap"), (4800, 5000, "overlap")],
-        "silences": [(a, b, "silence") for a, b in
-                     ((0, 100), (700, 1100), (2000, 2500), (6000, 6500))],
+        "silences": [
+            (a, b, "silence") for a, b in ((0, 100), (700, 1100), (2000, 2500), (6000, 6500))
+        ],
         "annotations": [(700, 1100, "pause")],
-        "annotations (points)": [(2000, 2000, "user_turn_end"), (3000, 3000, "backchannel"),
-                                 (5100, 5100, "reference_backchannel")],
+        "annotations (points)": [
+            (2000, 2000, "user_turn_end"),
+            (3000, 3000, "backchannel"),
+            (5100, 5100, "reference_backchannel"),
+        ],
         "moments (points)": [
             (2000, 2000, "tor reference; latency reference; floor_offset reference; jir reference"),
             (2500, 2500, "tor decided; latency decided; floor_offset decided; jir decided"),
         ],
-    }  # fmt: skip
+    }
     rows = read_jsonl(tmp_path / "r.jsonl")
     assert [r["start_ms"] for r in rows] == sorted(r["start_ms"] for r in rows)
     found = [(r["name"], r["start_ms"], r["end_ms"]) for r in rows if r["kind"] == "annotation"]
@@ -445,8 +529,11 @@ def test_what_a_recording_is_shown_as(tmp_path):
     assert (latency["value"], latency["status"], latency["start_ms"]) == (0.5, "scored", 2500)
     assert latency["text"] == scores["latency"]["reason"]
     assert len(moments) == 8
-    events = [(r["kind"], r["speaker"], r["start_ms"], r["end_ms"]) for r in rows
-              if r["kind"] not in ("word", "annotation", "moment")]  # fmt: skip
+    events = [
+        (r["kind"], r["speaker"], r["start_ms"], r["end_ms"])
+        for r in rows
+        if r["kind"] not in ("word", "annotation", "moment")
+    ]
     assert sorted(events) == sorted(
         run.events.select("kind", "speaker", "start_ms", "end_ms").rows()
     )
@@ -473,8 +560,14 @@ def test_lhotse_recordings_of_a_pair_of_files(tmp_path, offset, longer):
         soundfile.write(tmp_path / name, np.zeros(24_000 + more), 8000)
     row = {"id": "a b", "user_audio": "u.wav", "model_audio": "m.wav", "model_offset": offset}
     rows = read_input(write_jsonl(tmp_path / "m.jsonl", [row])).rows.to_dicts()
-    tracks = make_tracks([[(0, 1500)]], [[(1600, 2500)]], [3250], rows=rows,
-                         model_words=[[(1650, 2000, "hi")]], user_words=[[]])  # fmt: skip
+    tracks = make_tracks(
+        [[(0, 1500)]],
+        [[(1600, 2500)]],
+        [3250],
+        rows=rows,
+        model_words=[[(1650, 2000, "hi")]],
+        user_words=[[]],
+    )
     run = score_tracks(tracks, FAILURES.to_frame(), load_settings())
     out = flexi_score.export(run, tmp_path / "out", ["lhotse", "eaf"]).folder
 
@@ -504,8 +597,13 @@ def test_lhotse_recordings_of_a_pair_of_files(tmp_path, offset, longer):
 
 def test_a_word_between_two_ipus_is_aligned_with_the_nearer_one(tmp_path):
     words = [(0, 100, "a"), (1000, 1400, "b"), (1700, 1900, "c"), (2900, 3000, "d")]
-    tracks = make_tracks([[(0, 1000), (2000, 2500)]], [[]], [3000], user_words=[words],
-                         rows=[{"recording": "r", "metadata": "{}"}])  # fmt: skip
+    tracks = make_tracks(
+        [[(0, 1000), (2000, 2500)]],
+        [[]],
+        [3000],
+        user_words=[words],
+        rows=[{"recording": "r", "metadata": "{}"}],
+    )
     run = score_tracks(tracks, FAILURES.to_frame(), load_settings())
     flexi_score.export(run, tmp_path, "lhotse")
     data = (tmp_path / "supervisions.jsonl.gz").read_bytes()
@@ -516,10 +614,21 @@ def test_a_word_between_two_ipus_is_aligned_with_the_nearer_one(tmp_path):
 
 
 def test_recordings_whose_roles_are_estimates_are_scored_without_their_audio(tmp_path):
-    rows = [{"recording": "mono", "system": "s", "metadata": "{}", "audio": "/mono.wav",
-             "user_channel": 0, "model_channel": 1}]  # fmt: skip
-    run = score_tracks(make_tracks([[(0, 900)]], [[(1000, 2500)]], [3000], rows=rows),
-                       FAILURES.to_frame(), load_settings())  # fmt: skip
+    rows = [
+        {
+            "recording": "mono",
+            "system": "s",
+            "metadata": "{}",
+            "audio": "/mono.wav",
+            "user_channel": 0,
+            "model_channel": 1,
+        }
+    ]
+    run = score_tracks(
+        make_tracks([[(0, 900)]], [[(1000, 2500)]], [3000], rows=rows),
+        FAILURES.to_frame(),
+        load_settings(),
+    )
     marked = run.recordings.with_columns(estimated_by=pl.lit("a model"))
     for table, audio in ((run.recordings, "/mono.wav"), (marked, None)):
         out = tmp_path / str(audio).strip("/")
@@ -533,8 +642,14 @@ def test_hostile_ids_and_transcripts_stay_in_their_files(tmp_path):
     n = len(HOSTILE_IDS)
     rows = [{"recording": name, "system": "=s", "metadata": "{}"} for name in HOSTILE_IDS]
     words = [[(0, 500, HOSTILE[i % len(HOSTILE)]), (500, 900, "x")] for i in range(n)]
-    tracks = make_tracks([[(0, 1500)]] * n, [[(1600, 2500)]] * n, [3000] * n, rows=rows,
-                         user_words=words, model_words=[[]] * n)  # fmt: skip
+    tracks = make_tracks(
+        [[(0, 1500)]] * n,
+        [[(1600, 2500)]] * n,
+        [3000] * n,
+        rows=rows,
+        user_words=words,
+        model_words=[[]] * n,
+    )
     run = score_tracks(tracks, FAILURES.to_frame(), load_settings())
     made = flexi_score.export(run, tmp_path / "out", EXPORTS)
     assert {path.parent for path in made.files} == {tmp_path / "out"}
@@ -651,11 +766,11 @@ def test_a_folder_that_cannot_be_written_is_named(run_folder, tmp_path):
 
 
 def test_words_of_short_utterances_only_are_not_given_as_a_transcript(tmp_path):
-    tracks = make_tracks([[(0, 1500)]], [[(1600, 2500)]], [3000], user_words=[[(0, 500, "hm")]],
-                         model_words=[[]])  # fmt: skip
+    tracks = make_tracks(
+        [[(0, 1500)]], [[(1600, 2500)]], [3000], user_words=[[(0, 500, "hm")]], model_words=[[]]
+    )
     short = replace(tracks.user_words, heard_ms=np.array([1500]))
-    run = score_tracks(replace(tracks, user_words=short), FAILURES.to_frame(),
-                       load_settings())  # fmt: skip
+    run = score_tracks(replace(tracks, user_words=short), FAILURES.to_frame(), load_settings())
     made = flexi_score.export(run, tmp_path, "textgrid")
     assert any("short utterances only" in note for note in made.notes)
     (row,) = read_jsonl(tmp_path / "manifest.jsonl")
@@ -671,8 +786,12 @@ def test_praat_itself_reads_and_saves_the_same(tmp_path, command):
     praat = pytest.importorskip("parselmouth").praat
     words = [Timed(i * 100, i * 100 + (i % 5 and 150), text) for i, text in enumerate(HOSTILE)]
     speech = [Timed(0, 1000, 'a "b"'), Timed(1500, 2001)]
-    lanes = [Lane("user", speech), Lane("user words", words), Lane("model", []),
-             Lane("model words", [Timed(5, 5, "x"), Timed(5, 5, "y")])]  # fmt: skip
+    lanes = [
+        Lane("user", speech),
+        Lane("user words", words),
+        Lane("model", []),
+        Lane("model words", [Timed(5, 5, "x"), Timed(5, 5, "y")]),
+    ]
     ours, theirs = tmp_path / "ours.TextGrid", tmp_path / "theirs.TextGrid"
     ours.write_bytes(textgrid_text(lanes, 6000).encode())
     praat.call(praat.call("Read from file...", str(ours)), command, str(theirs))
@@ -714,8 +833,9 @@ def test_praatio_reads_the_same(exported):
     for path in exported.folder.glob("*.TextGrid"):
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
         for speaker in ("user", "model"):
-            found = [(round(e.start * 1000), round(e.end * 1000))
-                     for e in grid.getTier(speaker).entries]  # fmt: skip
+            found = [
+                (round(e.start * 1000), round(e.end * 1000)) for e in grid.getTier(speaker).entries
+            ]
             assert found == read_segments(path, speaker).rows()
 
 
@@ -802,16 +922,26 @@ def sample_run(tmp_path_factory, cli: Cli):
 
 
 def test_a_corrected_boundary_goes_back_in(sample_run, cli: Cli):
-    done = cli("export", "run", "--format", "textgrid,eaf", "--format", "lhotse", "--out", "grids",
-               cwd=sample_run)  # fmt: skip
+    done = cli(
+        "export",
+        "run",
+        "--format",
+        "textgrid,eaf",
+        "--format",
+        "lhotse",
+        "--out",
+        "grids",
+        cwd=sample_run,
+    )
     assert done.returncode == 0, done.stderr
     assert "holds no transcripts" in done.stderr
     path = sample_run / "grids" / "calm_turn_taking_1.TextGrid"
     before = pl.read_parquet(sample_run / "run" / "scores.parquet")
     events = pl.read_parquet(sample_run / "run" / "events.parquet")
 
-    again = flexi_score.score(sample_run / "grids", archive=sample_run / "run" / "archive",
-                              settings=ASR_NONE)  # fmt: skip
+    again = flexi_score.score(
+        sample_run / "grids", archive=sample_run / "run" / "archive", settings=ASR_NONE
+    )
     assert again.scores.equals(before)
     # An annotator hears the model begin 0.233 s earlier than the detector did.
     (start,) = events.filter(
@@ -825,8 +955,17 @@ def test_a_corrected_boundary_goes_back_in(sample_run, cli: Cli):
     mended, tail = rest.split('name = "user turns" ')
     assert mended.count(old) == 2  # the end of silence and the start of speech
     path.write_text(head + tier + mended.replace(old, new) + 'name = "user turns" ' + tail, "utf-8")
-    done = cli("score", "grids", "--asr", "none", "--out", "mended", "--archive", "run/archive",
-               cwd=sample_run)  # fmt: skip
+    done = cli(
+        "score",
+        "grids",
+        "--asr",
+        "none",
+        "--out",
+        "mended",
+        "--archive",
+        "run/archive",
+        cwd=sample_run,
+    )
     assert done.returncode == 0, done.stderr
     after = pl.read_parquet(sample_run / "mended" / "scores.parquet")
     key = ["recording", "metric"]
@@ -843,8 +982,18 @@ def test_lhotse_reads_recordings_and_their_audio(sample_run, cli: Cli):
     pytest.importorskip("lhotse")
     from lhotse import CutSet, RecordingSet, SupervisionSet
 
-    done = cli("export", "run", "--format", "lhotse", "--out", "cuts", "--recordings",
-               "calm_turn_taking_1", "-q", cwd=sample_run)  # fmt: skip
+    done = cli(
+        "export",
+        "run",
+        "--format",
+        "lhotse",
+        "--out",
+        "cuts",
+        "--recordings",
+        "calm_turn_taking_1",
+        "-q",
+        cwd=sample_run,
+    )
     assert done.returncode == 0, done.stderr
     recordings = RecordingSet.from_jsonl(sample_run / "cuts" / "recordings.jsonl.gz")
     supervisions = SupervisionSet.from_jsonl(sample_run / "cuts" / "supervisions.jsonl.gz")

@@ -53,18 +53,28 @@ def _faulty(folder: Path) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
         ({"id": "scenario", "audio": "good.flac", "scenario": "turn_takng"}, ("'turn_taking'",)),
         ({"id": "key", "audio": "good.flac", "anotations": {}}, ("anotations", "annotations")),
         (
-            {"id": "order", "audio": "good.flac", "scenario": "pause_handling",
-             "annotations": {"pause": [3, 2]}},
+            {
+                "id": "order",
+                "audio": "good.flac",
+                "scenario": "pause_handling",
+                "annotations": {"pause": [3, 2]},
+            },
             ("pause", "3", "2"),
         ),
         (
-            {"id": "late", "audio": "good.flac", "annotations": {"user_turn_end": seconds + 9},
-             **tt},
+            {
+                "id": "late",
+                "audio": "good.flac",
+                "annotations": {"user_turn_end": seconds + 9},
+                **tt,
+            },
             ("user_turn_end", f"{seconds:.2f}"[:4]),
         ),
-        ({"id": "words", "audio": "good.flac", "user_words": "bad_words.json", **tt},
-         ("bad_words.json", "line 1")),
-    ]  # fmt: skip
+        (
+            {"id": "words", "audio": "good.flac", "user_words": "bad_words.json", **tt},
+            ("bad_words.json", "line 1"),
+        ),
+    ]
 
 
 def test_each_fault_costs_its_own_recording_and_no_other(tmp_path: Path, cli: Cli) -> None:
@@ -94,8 +104,10 @@ def test_each_fault_costs_its_own_recording_and_no_other(tmp_path: Path, cli: Cl
     summary = pl.read_parquet(tmp_path / "run" / "summary.parquet")
     tor = summary.filter((pl.col("system") == "s") & (pl.col("metric") == "tor"))
     assert tor["n"][0] == 1
-    assert tor["failed"][0] == sum("scenario" in r and r["scenario"] == "turn_taking"
-                                   for r, _ in faulty) + 1  # fmt: skip
+    assert (
+        tor["failed"][0]
+        == sum("scenario" in r and r["scenario"] == "turn_taking" for r, _ in faulty) + 1
+    )
 
 
 @pytest.mark.parametrize(

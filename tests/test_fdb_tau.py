@@ -61,8 +61,11 @@ def overlap_of(dialogue, scenario):
 
 
 def check_fdb(dialogues):
-    for scenario, end in (("turn_taking", "user_turn_end_ms"), ("pause_handling", None),
-                          ("user_interrupt", "interrupt_end_ms")):  # fmt: skip
+    for scenario, end in (
+        ("turn_taking", "user_turn_end_ms"),
+        ("pause_handling", None),
+        ("user_interrupt", "interrupt_end_ms"),
+    ):
         table = fdb(dialogues, scenario)
         for i, dialogue in enumerate(dialogues):
             tor, _ = plain.fdb_takeover(dialogue.model_words)
@@ -76,8 +79,9 @@ def check_fdb(dialogues):
     for scenario in OVERLAPPED:
         table = fdb(dialogues, scenario)
         for i, dialogue in enumerate(dialogues):
-            for name, events in zip(("stop_latency", "response_latency"),
-                                    plain.fdb_timing(dialogue, FDB), strict=True):  # fmt: skip
+            for name, events in zip(
+                ("stop_latency", "response_latency"), plain.fdb_timing(dialogue, FDB), strict=True
+            ):
                 row = table[name, i]
                 assert row["weight"] == (len(events) or None)
                 if events:
@@ -136,9 +140,17 @@ def test_fdb_by_hand():
     assert "counts as 0 s" in turn["latency", 0]["reason"]
     assert [turn["tor", i]["status"] for i in (3, 4)] == ["silent", "failed"]
     # No window: a reply at the very end of the recording is a takeover of the pause.
-    pause = fdb([Dialogue(60_000, model_words=words((50_000, 59_000)),
-                          row={"pause_start_ms": 1000, "pause_end_ms": 2000}), quiet],
-                "pause_handling")  # fmt: skip
+    pause = fdb(
+        [
+            Dialogue(
+                60_000,
+                model_words=words((50_000, 59_000)),
+                row={"pause_start_ms": 1000, "pause_end_ms": 2000},
+            ),
+            quiet,
+        ],
+        "pause_handling",
+    )
     assert [pause["tor", i]["value"] for i in (0, 1)] == [1.0, 0.0]
 
 
@@ -163,8 +175,7 @@ OVERLAP = {"interrupt_start_ms": 3000, "interrupt_end_ms": 4000}
 def test_behaviours_after_an_overlap(model, behaviour):
     if model[-1:] == [(3900, 9000)]:
         behaviour = "resume"  # as the timing script joins segments
-    table = fdb([Dialogue(10_000, user=[(3000, 4000)], model=model, row=OVERLAP)],
-                "user_interrupt")  # fmt: skip
+    table = fdb([Dialogue(10_000, user=[(3000, 4000)], model=model, row=OVERLAP)], "user_interrupt")
     for name in ("respond", "resume", "uncertain", "unknown"):
         row = table[name, 0]
         assert row["value"] == (None if behaviour is None else float(name == behaviour))
@@ -191,10 +202,13 @@ def test_fdb_timing_by_hand():
 
 def test_fdb_in_a_summary():
     dialogues = [
-        Dialogue(9000, model_words=words((1000 * k, 1000 * k + 2000)),
-                 row={"user_turn_end_ms": 2000, "scenario": "turn_taking"})
+        Dialogue(
+            9000,
+            model_words=words((1000 * k, 1000 * k + 2000)),
+            row={"user_turn_end_ms": 2000, "scenario": "turn_taking"},
+        )
         for k in range(5)
-    ]  # fmt: skip
+    ]
     scores = fdb_v1.SCORERS["turn_taking"](tracks_of(dialogues), np.arange(5), FDB, {})
     table = summarize(scores, fdb_v1.METRICS, FAST)
     assert table["metric"].to_list() == ["tor", "latency"]
@@ -262,7 +276,8 @@ def test_tau_by_hand():
         Dialogue(
             40_000,
             user=[
-                (0, 1000), (1300, 2000),  # one turn with a breath, answered after 0.5 s
+                (0, 1000),
+                (1300, 2000),  # one turn with a breath, answered after 0.5 s
                 (4000, 4300),  # mhm, talked through
                 (6000, 8000),  # cuts in, the model stops after 0.4 s and answers after 0.6 s
                 (14_000, 15_500),  # not answered before ...
@@ -272,7 +287,7 @@ def test_tau_by_hand():
             model=[(2500, 6400), (8600, 12_000), (17_500, 21_000)],
         ),
         {"vocal_tics": [(22_000, 22_500)]},
-    )  # fmt: skip
+    )
     row = {name: row for (name, _), row in by_recording(tau_scores([dialogue])).items()}
     value = {name: found["value"] for name, found in row.items()}
     assert row["response_rate"]["reason"] == "2 of 3 user turns answered"
@@ -315,9 +330,18 @@ def test_events_that_the_recording_cuts_short_are_left_out():
 
 @pytest.mark.parametrize(
     "text",
-    ['"soon"', "[1.0, 2.0]", "[[1.0]]", "[[1.0, 2.0], 3]", "[[2.0, 1.0]]", '[["1", "2"]]', "{}",
-     "[[1e99, 2e99]]", "[[-1, 2]]"],
-)  # fmt: skip
+    [
+        '"soon"',
+        "[1.0, 2.0]",
+        "[[1.0]]",
+        "[[1.0, 2.0], 3]",
+        "[[2.0, 1.0]]",
+        '[["1", "2"]]',
+        "{}",
+        "[[1e99, 2e99]]",
+        "[[-1, 2]]",
+    ],
+)
 def test_unreadable_metadata_costs_that_recording(text):
     wrong = Dialogue(9000, row={"metadata": f'{{"vocal_tics": {text}}}'})
     good = annotate(Dialogue(9000, model=[(0, 1000)]), {"vocal_tics": [(3000, 3500)]})

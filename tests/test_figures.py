@@ -129,13 +129,26 @@ def test_an_empty_run_still_has_its_tables(tmp_path) -> None:
 
 def test_the_command_line_writes_figures(cli: Cli, tmp_path) -> None:
     folder = made_run(tmp_path / "run", ["a,b", "c"])
-    done = cli("report", folder, "--figures", tmp_path / "out", "--formats", "svg",
-               "--recordings", "a,b turn_taking", "--recordings",
-               "c turn_taking,c conversation")  # fmt: skip
+    done = cli(
+        "report",
+        folder,
+        "--figures",
+        tmp_path / "out",
+        "--formats",
+        "svg",
+        "--recordings",
+        "a,b turn_taking",
+        "--recordings",
+        "c turn_taking,c conversation",
+    )
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"timeline_a_b_turn_taking.svg", "timeline_c_turn_taking.svg",
-            "timeline_c_conversation.svg", "tables.tex"} <= names  # fmt: skip
+    assert {
+        "timeline_a_b_turn_taking.svg",
+        "timeline_c_turn_taking.svg",
+        "timeline_c_conversation.svg",
+        "tables.tex",
+    } <= names
     assert not any(name.endswith((".pdf", ".png")) for name in names)
     wrong = cli("report", folder, "--figures", tmp_path / "out", "--formats", "gif")
     assert wrong.returncode == 2
@@ -146,9 +159,10 @@ def test_timelines_of_real_audio_have_energy_and_words(tmp_path) -> None:
     pytest.importorskip("silero_vad")
     source = tmp_path / "one.jsonl"
     row = next(
-        line for line in (SAMPLES / "manifest.jsonl").read_text("utf-8").splitlines()
+        line
+        for line in (SAMPLES / "manifest.jsonl").read_text("utf-8").splitlines()
         if "user_interrupt" in line
-    )  # fmt: skip
+    )
     source.write_text(row + "\n", "utf-8")
     for name in re.findall(r'"([^"]*\.(?:flac|wav|ogg|opus|mp3))"', row):
         shutil.copy(SAMPLES / name, tmp_path / name)
@@ -187,10 +201,12 @@ def test_timelines_of_any_recording_can_be_drawn(seed) -> None:
     )
     run = pipeline.score_tracks(tracks_of([one]), FAILURES.to_frame(), Settings())
     scene = Scene(
-        run.recordings.row(0, named=True), run.events.to_dicts(), run.scores.to_dicts(),
+        run.recordings.row(0, named=True),
+        run.events.to_dicts(),
+        run.scores.to_dicts(),
         {"user": one.user_words or []},
         {"model": (0, rng.integers(-9000, 0, one.duration // 10).astype(np.int16))},
-    )  # fmt: skip
+    )
     with drawing(scene.texts):
         ElementTree.fromstring(svg_text(draw_timeline(scene), "t", "t"))
 
@@ -198,16 +214,29 @@ def test_timelines_of_any_recording_can_be_drawn(seed) -> None:
 def test_moments_and_sentences_are_those_of_the_scores() -> None:
     row = dict.fromkeys(SCORES.names()) | {"scenario": "turn_taking", "status": "scored"}
     scores = [
-        row | {"metric": "tor", "value": 1.0, "reference_ms": 900, "decided_ms": 1200,
-               "reason": "takes over"},
-        row | {"metric": "latency", "value": 0.3, "reference_ms": 900, "decided_ms": 1200,
-               "reason": "takes over"},
+        row
+        | {
+            "metric": "tor",
+            "value": 1.0,
+            "reference_ms": 900,
+            "decided_ms": 1200,
+            "reason": "takes over",
+        },
+        row
+        | {
+            "metric": "latency",
+            "value": 0.3,
+            "reference_ms": 900,
+            "decided_ms": 1200,
+            "reason": "takes over",
+        },
         row | {"metric": "jir", "value": None, "decided_ms": 1300, "status": "excluded"},
-    ]  # fmt: skip
+    ]
     scene = Scene({}, [], scores, labels={("turn_taking", "tor"): "TOR"})
     assert [(m.at_ms, m.kind, m.text) for m in moments(scene)] == [
-        (900, "reference", "user turn ends"), (1200, "decided", "TOR, latency"),
-    ]  # fmt: skip
+        (900, "reference", "user turn ends"),
+        (1200, "decided", "TOR, latency"),
+    ]
     assert sentences(scene) == [("TOR 1, latency 0.3", "takes over"), ("jir –", "excluded")]
 
 
@@ -225,10 +254,19 @@ def test_a_long_conversation_is_bounded() -> None:
 def unescape(text: str) -> str:
     """What LaTeX would set."""
     names = {
-        "textbackslash": "\\", "textasciicircum": "^", "textasciitilde": "~", "textless": "<",
-        "textgreater": ">", "textbar": "|", "textquotedbl": '"', "textasciigrave": "`",
-        "textquotesingle": "'", "textdagger": "†", "textendash": "–", "dots": "…",
-    }  # fmt: skip
+        "textbackslash": "\\",
+        "textasciicircum": "^",
+        "textasciitilde": "~",
+        "textless": "<",
+        "textgreater": ">",
+        "textbar": "|",
+        "textquotedbl": '"',
+        "textasciigrave": "`",
+        "textquotesingle": "'",
+        "textdagger": "†",
+        "textendash": "–",
+        "dots": "…",
+    }
     text = re.sub(r"\\texttt\{U\+([0-9A-F]+)\}", lambda m: chr(int(m[1], 16)), text)
     text = re.sub(r"\\(text[a-z]+|dots)\{\}", lambda m: names[m[1]], text)
     text = text.replace(r"$\uparrow$", "↑").replace(r"$\downarrow$", "↓")
@@ -255,12 +293,18 @@ def test_text_for_latex_has_no_markup_left(text) -> None:
 def made_tables(names) -> str:
     rows = [
         dict.fromkeys(SCORES.names())
-        | {"recording": f"{name}{k}", "system": name, "scenario": m.scenario, "metric": m.name,
-           "value": -0.25 if m.unit == "s" else 1.0, "status": "scored"}
+        | {
+            "recording": f"{name}{k}",
+            "system": name,
+            "scenario": m.scenario,
+            "metric": m.name,
+            "value": -0.25 if m.unit == "s" else 1.0,
+            "status": "scored",
+        }
         for name in names
         for m in PAPER
         for k in range(2)
-    ]  # fmt: skip
+    ]
     summary = summarize(pl.DataFrame(rows, schema=SCORES), PAPER, Settings().summary)
     return tables_tex(summary, PAPER, 10, "signature|a%b\nc")
 
@@ -288,7 +332,10 @@ def test_tables_compile(tmp_path) -> None:
     )
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "main.pdf").read_bytes().startswith(b"%PDF")

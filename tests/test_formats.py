@@ -471,11 +471,7 @@ def test_tables_and_labels_with_words(tmp_path):
         ("a.csv", "speaker,start,end\nA,0,1\nB,1,2\n", "speakers 'A', 'B'"),
         ("a.txt", "0\t1\tx\n1 2 y\n", "line 2: found '1 2 y', expected start, end and label"),
         ("a.txt", "0\t1\tx\n1\t,5\ty\n", "line 2: end: found ',5'"),
-        (
-            "a.txt",
-            "hello world\n",
-            "in no known format",
-        ),
+        ("a.txt", "hello world\n", "in no known format"),
         ("a.bin", "", "in no known format"),
     ],
 )

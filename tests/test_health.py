@@ -46,9 +46,7 @@ def _stereo(folder: Path, name: str, data: Samples, rate: int = RATE, **row: Any
 def _pair(folder: Path, name: str, user: Samples, model: Samples, **row: Any) -> Row:
     for side, data in (("user", user), ("model", model)):
         sf.write(folder / f"{name}_{side}.wav", data, RATE, subtype="PCM_16")
-    return {
-        "id": name, "user_audio": f"{name}_user.wav", "model_audio": f"{name}_model.wav", **row
-    }  # fmt: skip
+    return {"id": name, "user_audio": f"{name}_user.wav", "model_audio": f"{name}_model.wav", **row}
 
 
 def _noise(n: int, dbfs: float, seed: int = 0) -> Samples:
@@ -86,15 +84,17 @@ def _bleed_left(folder: Path) -> Row:
 
 def _clipping(folder: Path) -> Row:
     data = _sample()
-    data[:, 0] = np.clip(data[:, 0], -0.15 * np.abs(data[:, 0]).max(),
-                         0.15 * np.abs(data[:, 0]).max())  # fmt: skip
+    data[:, 0] = np.clip(
+        data[:, 0], -0.15 * np.abs(data[:, 0]).max(), 0.15 * np.abs(data[:, 0]).max()
+    )
     return _stereo(folder, "clipping", data)
 
 
 def _low(folder: Path) -> Row:
     data = _sample()
-    level = np.sqrt(np.sort((data[: len(data) // 160 * 160, 0].reshape(-1, 160) ** 2)
-                            .mean(axis=1))[-50:].mean())  # fmt: skip
+    level = np.sqrt(
+        np.sort((data[: len(data) // 160 * 160, 0].reshape(-1, 160) ** 2).mean(axis=1))[-50:].mean()
+    )
     data[:, 0] *= 10 ** (-64 / 20) / level
     sf.write(folder / "low.wav", data, RATE, subtype="PCM_24")
     return {"id": "low", "audio": "low.wav"}
@@ -405,17 +405,22 @@ def test_swapped_channels_are_known_by_what_is_said(tmp_path: Path) -> None:
         st.one_of(st.none(), st.integers(-200, 200).map(float)),
         max_size=10,
     ),
-)  # fmt: skip
+)
 def test_verdicts_equal_one_comparison_a_number(
     numbers: list[tuple[Any, float]], changes: dict[str, float | None]
 ) -> None:
     settings = HealthSettings(**changes)
     measured = pl.DataFrame(
         [(f"r{i}", check.name, None, value, "so") for i, (check, value) in enumerate(numbers)],
-        schema={"recording": pl.String, "check": pl.String, "channel": pl.String,
-                "value": pl.Float64, "detail": pl.String},
+        schema={
+            "recording": pl.String,
+            "check": pl.String,
+            "channel": pl.String,
+            "value": pl.Float64,
+            "detail": pl.String,
+        },
         orient="row",
-    )  # fmt: skip
+    )
     judged = judge(measured, settings)
     assert judged["recording"].to_list() == measured["recording"].to_list()
     for (check, value), row in zip(numbers, judged.iter_rows(named=True), strict=True):
@@ -428,9 +433,11 @@ def test_verdicts_equal_one_comparison_a_number(
 
 def _verdict(check: Any, value: float, settings: HealthSettings) -> str:
     for verdict in (REFUSE, WARN):
-        (limit,) = (getattr(settings, n) for n in HealthSettings.model_fields
-                    if n == f"{check.name}_{verdict}"
-                    or n.startswith(f"{check.name}_{verdict}_"))  # fmt: skip
+        (limit,) = (
+            getattr(settings, n)
+            for n in HealthSettings.model_fields
+            if n == f"{check.name}_{verdict}" or n.startswith(f"{check.name}_{verdict}_")
+        )
         if limit is None:
             continue
         if (value >= limit) if check.worse == "above" else (value <= limit):
@@ -471,8 +478,10 @@ def test_quiet_gaps_are_no_dropouts() -> None:
 
 def test_lags_are_not_claimed_where_nothing_leaks() -> None:
     data = _long().astype(np.float64)
-    chunks = [(data[a : a + 64_000, 0], data[a : a + 64_000, 1])
-              for a in range(0, len(data) - 64_000, 64_000)]  # fmt: skip
+    chunks = [
+        (data[a : a + 64_000, 0], data[a : a + 64_000, 1])
+        for a in range(0, len(data) - 64_000, 64_000)
+    ]
     starts = list(range(0, 64_000 * len(chunks), 64_000))
     assert leak_lags(starts, chunks) == (None, None, None, 0)
 

@@ -117,10 +117,20 @@ def test_an_item_without_a_speaker_among_labelled_ones_is_named(tmp_path):
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"segments": s, "language": "en"}])
 def test_faster_whisper_segments_with_words(tmp_path, wrap):
     # As dataclasses.asdict writes them, "words" null where word times were not asked for.
-    segment = {"id": 1, "seek": 0, "start": 0.0, "end": 2.0, "text": " Hi you", "tokens": [1, 2],
-               "avg_logprob": -0.1, "temperature": 0.0}  # fmt: skip
-    words = [{"start": 0.1, "end": 0.5, "word": " Hi", "probability": 0.9},
-             {"start": 0.5, "end": 1.5, "word": " you", "probability": 0.9}]  # fmt: skip
+    segment = {
+        "id": 1,
+        "seek": 0,
+        "start": 0.0,
+        "end": 2.0,
+        "text": " Hi you",
+        "tokens": [1, 2],
+        "avg_logprob": -0.1,
+        "temperature": 0.0,
+    }
+    words = [
+        {"start": 0.1, "end": 0.5, "word": " Hi", "probability": 0.9},
+        {"start": 0.5, "end": 1.5, "word": " you", "probability": 0.9},
+    ]
     path = write(tmp_path, "a.json", wrap([segment | {"words": words}]))
     assert word_rows(path) == [(100, 500, "Hi"), (500, 1500, "you")]
     assert segment_rows(path) == [(100, 500), (500, 1500)]
@@ -194,10 +204,15 @@ def test_nemo_manifests_that_cannot_be_used(tmp_path, change, part):
 
 
 SEGLST = [
-    {"session_id": "s", "speaker": "user", "start_time": "0.5", "end_time": "2.125",
-     "words": "hello there"},
+    {
+        "session_id": "s",
+        "speaker": "user",
+        "start_time": "0.5",
+        "end_time": "2.125",
+        "words": "hello there",
+    },
     {"session_id": "s", "speaker": "model", "start_time": 3, "end_time": 4, "words": "hi"},
-]  # fmt: skip
+]
 
 
 def test_seglst(tmp_path):
@@ -221,16 +236,10 @@ def test_flexi_json_still_has_no_speakers(tmp_path):
     [
         ('{"start": 0, "end": 1}\n{"start": 1,\n', "line 2: not valid JSON at column"),
         ('{"start": 0, "end": 1}\n\n{"start": 0, "end": NaN}\n', "line 3: end: found NaN"),
-        (
-            '{"start": 0, "end": 1}\n{"start": 0, "start": 1}\n',
-            "line 2: key 'start' is given",
-        ),
+        ('{"start": 0, "end": 1}\n{"start": 0, "start": 1}\n', "line 2: key 'start' is given"),
         ('{"start": 0, "end": 1}\n{"start": 2, "end": 1}\n', "line 2: ends at 1 s"),
         ('{"start": 0, "end": 1}\n7\n', "line 2: found 7"),
-        (
-            '{"kind": "ipu", "speaker": "user", "start_ms": 1.5, "end_ms": 2}\n',
-            "line 1: found [1.",
-        ),
+        ('{"kind": "ipu", "speaker": "user", "start_ms": 1.5, "end_ms": 2}\n', "line 1: found [1."),
         ('{"kind": "ipu", "speaker": "user", "start_ms": 3, "end_ms": 2}\n', "line 1: ends at"),
     ],
 )
@@ -355,8 +364,15 @@ def test_malformed_subtitles(tmp_path, name, text, part):
 
 @pytest.mark.parametrize("text", [VTT, SRT, STM])
 def test_content_tells_the_format(tmp_path, text):
-    assert len(segment_rows(write(tmp_path, "file.data", text.partition("\n")[2]
-                                  if text is STM else text), "model")) == 1  # fmt: skip
+    assert (
+        len(
+            segment_rows(
+                write(tmp_path, "file.data", text.partition("\n")[2] if text is STM else text),
+                "model",
+            )
+        )
+        == 1
+    )
 
 
 # Tiers
@@ -479,17 +495,60 @@ def test_a_malformed_annotation_costs_its_own_recording(tmp_path):
 
 @unhurried
 @given(
-    st.sampled_from([".json", ".jsonl", ".vtt", ".srt", ".stm", ".ctm", ".rttm", ".csv",
-                     ".TextGrid", ".eaf", ".txt"]),
+    st.sampled_from(
+        [
+            ".json",
+            ".jsonl",
+            ".vtt",
+            ".srt",
+            ".stm",
+            ".ctm",
+            ".rttm",
+            ".csv",
+            ".TextGrid",
+            ".eaf",
+            ".txt",
+        ]
+    ),
     st.one_of(
         st.text(max_size=200),
-        st.lists(st.sampled_from(
-            ["WEBVTT", "\n", "\n\n", "00:00:01.000 --> 00:00:02.000", "<v user>", "-->", " ", "1",
-             "user", '"', "{", "}", "[", "]", '"words":', ":", ",", "<00:00:01.5>", "&amp;", "\t",
-             "SPEAKER", "call", "0.5", '{"start": 1, "end": 2, "word": "a"}', "<", ">", "é", "\x00"]
-        ), max_size=30).map("".join),
+        st.lists(
+            st.sampled_from(
+                [
+                    "WEBVTT",
+                    "\n",
+                    "\n\n",
+                    "00:00:01.000 --> 00:00:02.000",
+                    "<v user>",
+                    "-->",
+                    " ",
+                    "1",
+                    "user",
+                    '"',
+                    "{",
+                    "}",
+                    "[",
+                    "]",
+                    '"words":',
+                    ":",
+                    ",",
+                    "<00:00:01.5>",
+                    "&amp;",
+                    "\t",
+                    "SPEAKER",
+                    "call",
+                    "0.5",
+                    '{"start": 1, "end": 2, "word": "a"}',
+                    "<",
+                    ">",
+                    "é",
+                    "\x00",
+                ]
+            ),
+            max_size=30,
+        ).map("".join),
     ),
-)  # fmt: skip
+)
 def test_whatever_a_file_holds_it_is_read_or_refused_by_name(tmp_path_factory, suffix, text):
     path = tmp_path_factory.mktemp("any") / f"a{suffix}"
     path.write_text(text, "utf-8")

@@ -27,8 +27,9 @@ def audio() -> tuple[np.ndarray, int]:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return _score(tmp_path_factory.mktemp("expected"), [{**ROW, "audio": str(
-        SAMPLES / f"{NAME}.flac")}])  # fmt: skip
+    return _score(
+        tmp_path_factory.mktemp("expected"), [{**ROW, "audio": str(SAMPLES / f"{NAME}.flac")}]
+    )
 
 
 def _score(folder: Path, rows: list[dict[str, object]]) -> Run:
@@ -70,9 +71,14 @@ def _same(run: Run, expected: Run, slack_ms: int, shift_ms: int = 0) -> None:
     ],
 )
 def test_encodings_and_rates(
-    tmp_path: Path, audio: tuple[np.ndarray, int], expected: Run, name: str, rate: int,
-    options: dict[str, str], slack_ms: int,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    audio: tuple[np.ndarray, int],
+    expected: Run,
+    name: str,
+    rate: int,
+    options: dict[str, str],
+    slack_ms: int,
+) -> None:
     data, own = audio
     moved = data if rate == own else soxr.resample(data, own, rate)
     sf.write(tmp_path / name, np.clip(moved, -0.999, 0.999), rate, **options)
@@ -115,8 +121,10 @@ def test_segment_files_and_transcripts_replace_the_models(tmp_path: Path, expect
             for a, b in mine
         ]
         (tmp_path / f"{speaker}.rttm").write_text("\n".join(lines) + "\n")
-    words = {"text": "a b", "chunks": [{"text": "said", "timestamp": [a / 1000, b / 1000]}
-                                       for a, b in mine]}  # fmt: skip
+    words = {
+        "text": "a b",
+        "chunks": [{"text": "said", "timestamp": [a / 1000, b / 1000]} for a, b in mine],
+    }
     (tmp_path / "model.json").write_text(json.dumps(words))
     row = {key: value for key, value in ROW.items() if key != "audio"}
     row |= {"user_speech": "user.rttm", "model_speech": "model.rttm", "model_words": "model.json"}

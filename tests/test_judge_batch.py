@@ -114,10 +114,15 @@ def test_faults_within_a_batch_are_unscored_until_the_next_run(
     server: JudgeServer, store: Path
 ) -> None:
     server.batch_polls = 0
-    server.faults = scripted({
-        "number 0": ["500"], "number 1": ["refusal"], "number 2": ["truncated"],
-        "number 3": ["wrong_keys"], "number 4": ["empty_choices"],
-    })  # fmt: skip
+    server.faults = scripted(
+        {
+            "number 0": ["500"],
+            "number 1": ["refusal"],
+            "number 2": ["truncated"],
+            "number 3": ["wrong_keys"],
+            "number 4": ["empty_choices"],
+        }
+    )
     chosen = fast(server, mode="openai-batch")
     ask_in_batches(many(7), store, chosen)
     ratings = ask_in_batches(many(7), store, chosen)
@@ -171,10 +176,17 @@ def test_a_batch_that_is_refused_or_cancelled_is_unscored_with_the_reason(
 
 @pytest.mark.parametrize(
     "fault",
-    [("POST /v1/files", "500"), ("POST /v1/files", "lost"), ("POST /v1/batches", "503"),
-     ("POST /v1/batches", "drop"), ("POST /v1/batches", "lost"), ("GET /v1/batches", "500"),
-     ("GET /v1/batches/", "drop"), ("GET /v1/files", "429")],
-)  # fmt: skip
+    [
+        ("POST /v1/files", "500"),
+        ("POST /v1/files", "lost"),
+        ("POST /v1/batches", "503"),
+        ("POST /v1/batches", "drop"),
+        ("POST /v1/batches", "lost"),
+        ("GET /v1/batches", "500"),
+        ("GET /v1/batches/", "drop"),
+        ("GET /v1/files", "429"),
+    ],
+)
 def test_faults_of_the_batch_api_submit_nothing_twice(
     server: JudgeServer, store: Path, fault: tuple[str, str]
 ) -> None:
@@ -312,9 +324,15 @@ batch.ask_in_batches(questions, Path(sys.argv[2]), JudgeSettings(**json.loads(sy
 
 @pytest.mark.parametrize(
     ("point", "runs"),
-    [("batches.prepare", 2), ("batch.upload", 2), ("batches.note", 2), ("batch.create", 2),
-     ("batch.read_file", 3), ("batches.close", 3)],
-)  # fmt: skip
+    [
+        ("batches.prepare", 2),
+        ("batch.upload", 2),
+        ("batches.note", 2),
+        ("batch.create", 2),
+        ("batch.read_file", 3),
+        ("batches.close", 3),
+    ],
+)
 def test_killed_anywhere_nothing_is_asked_twice(
     server: JudgeServer, store: Path, point: str, runs: int
 ) -> None:

@@ -43,10 +43,14 @@ def tss(text: str, name: str | None = None) -> dict[str, Any]:
 
 def row(metric: str, asked: dict[str, Any], name: str) -> dict[str, Any]:
     return {
-        "recording": name, "system": "s", "scenario": "user_interrupt", "metric": metric,
-        "rubric": metric, "rubric_version": load_rubric(metric).version,
+        "recording": name,
+        "system": "s",
+        "scenario": "user_interrupt",
+        "metric": metric,
+        "rubric": metric,
+        "rubric_version": load_rubric(metric).version,
         "question": json.dumps(asked, sort_keys=True, ensure_ascii=False),
-    }  # fmt: skip
+    }
 
 
 def frame(*rows: dict[str, Any]) -> pl.DataFrame:
@@ -160,9 +164,13 @@ def test_the_signature_names_what_could_change_the_answer_and_no_more() -> None:
     for name, value in (("concurrency", 3), ("max_cost_usd", 2), ("retries", 1), ("timeout_s", 9)):
         assert named(**{"judge.mode": "openai", f"judge.{name}": value}) == asking
     for name, value in (
-        ("model", "m"), ("temperature", 1), ("temperature", None), ("reasoning_effort", "low"),
-        ("seed", 7), ("repeats", 2),
-    ):  # fmt: skip
+        ("model", "m"),
+        ("temperature", 1),
+        ("temperature", None),
+        ("reasoning_effort", "low"),
+        ("seed", 7),
+        ("repeats", 2),
+    ):
         assert named(**{"judge.mode": "openai", f"judge.{name}": value}) != asking
         assert named(**{f"judge.{name}": value}) == named()  # no judge, no difference
 
@@ -226,8 +234,13 @@ def test_replay_needs_no_openai_and_makes_no_file(store: Path, tmp_path: Path) -
         "print(frame['status'].item(), frame['problem'].item(), frame['value'].item())\n"
     )
     arguments = [sys.executable, "-c", program, json.dumps([tss("a")]), str(store)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    done = subprocess.run(
+        arguments,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     assert done.stdout.strip() == "missing no reply is kept; ask with --judge openai None"
     assert not store.exists()
 
@@ -378,9 +391,13 @@ FAULTS: Sequence[tuple[str, list[str | None], int, str, str | None]] = [
     ids=[case[0] for case in FAULTS],
 )
 def test_faults_are_retried_within_bounds_and_never_scored(
-    server: JudgeServer, store: Path, script: list[str | None], attempts: int, status: str,
+    server: JudgeServer,
+    store: Path,
+    script: list[str | None],
+    attempts: int,
+    status: str,
     problem: str | None,
-) -> None:  # fmt: skip
+) -> None:
     server.faults = scripted({"bad": script})
     seconds = 1.5 if {"hang", "drip"} & set(script) else 30
     chosen = fast(server, retries=3, retries_invalid=2, timeout_s=seconds, give_up_after=50)
@@ -504,9 +521,12 @@ def test_without_a_key_openai_is_not_asked(
 
 
 def test_keys_are_in_no_file_and_no_message(
-    server: JudgeServer, store: Path, caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    server: JudgeServer,
+    store: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     caplog.set_level("DEBUG")
     monkeypatch.setenv("OPENAI_LOG", "debug")
     # A server that repeats the key: in its answer, and in its errors.
@@ -529,9 +549,13 @@ def test_keys_are_in_no_file_and_no_message(
 
 @pytest.mark.parametrize(
     "text",
-    ["Incorrect API key provided: sk-proj-ab**********cdef.", "key 9*********bff7 is wrong",
-     f"key {KEY}", "sk-abcdefgh_-123"],
-)  # fmt: skip
+    [
+        "Incorrect API key provided: sk-proj-ab**********cdef.",
+        "key 9*********bff7 is wrong",
+        f"key {KEY}",
+        "sk-abcdefgh_-123",
+    ],
+)
 def test_what_looks_like_a_key_is_hidden(text: str) -> None:
     hidden = judge_client.hide_keys(text, JudgeSettings())
     assert "[key]" in hidden
@@ -653,8 +677,13 @@ def start(questions: pl.DataFrame, store: Path, chosen: JudgeSettings) -> "subpr
     rows = store.parent / "questions.json"
     rows.write_text(json.dumps(questions.rows(named=True)))
     arguments = [sys.executable, "-c", PROGRAM, rows, store, chosen.model_dump_json()]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    return subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
 
 
 def wait_for(process: "subprocess.Popen[str]", done: int) -> None:

@@ -47,22 +47,36 @@ def asked(dialogues: list[Dialogue], profile: str = "paper") -> list[tuple[str, 
 
 
 INTERRUPTED = dialogue(
-    said(("how do bees make honey", 0, 1500), ("and how long does it take", 4000, 5500),
-         ("thanks a lot that is all", 11000, 12500)),
-    said(("they collect nectar and", 2000, 4300), ("about two months in a good year", 6000, 8000),
-         ("less in a warm one", 8400, 9500), ("you are very welcome my friend", 13000, 15000)),
-    16_000, scenario="user_interrupt", interrupt_start_ms=4000, interrupt_end_ms=5500,
-)  # fmt: skip
+    said(
+        ("how do bees make honey", 0, 1500),
+        ("and how long does it take", 4000, 5500),
+        ("thanks a lot that is all", 11000, 12500),
+    ),
+    said(
+        ("they collect nectar and", 2000, 4300),
+        ("about two months in a good year", 6000, 8000),
+        ("less in a warm one", 8400, 9500),
+        ("you are very welcome my friend", 13000, 15000),
+    ),
+    16_000,
+    scenario="user_interrupt",
+    interrupt_start_ms=4000,
+    interrupt_end_ms=5500,
+)
 
 
 def test_an_interruption_is_judged_by_the_next_response() -> None:
     assert asked([INTERRUPTED]) == [
-        ("r0", "tss", {
-            "context": "how do bees make honey",
-            "interrupt": "and how long does it take",
-            "response": "about two months in a good year less in a warm one",
-        })
-    ]  # fmt: skip
+        (
+            "r0",
+            "tss",
+            {
+                "context": "how do bees make honey",
+                "interrupt": "and how long does it take",
+                "response": "about two months in a good year less in a warm one",
+            },
+        )
+    ]
 
 
 def test_texts_of_the_manifest_win_unless_they_are_blank() -> None:
@@ -77,8 +91,11 @@ def test_a_model_that_talks_on_is_not_judged() -> None:
     through = dialogue(
         said(("how do bees make honey", 0, 1500), ("stop", 4000, 4500)),
         said(("they collect nectar and carry it to the hive where it dries", 2000, 9000)),
-        10_000, scenario="user_interrupt", interrupt_start_ms=4000, interrupt_end_ms=4500,
-    )  # fmt: skip
+        10_000,
+        scenario="user_interrupt",
+        interrupt_start_ms=4000,
+        interrupt_end_ms=4500,
+    )
     found = ask([through])
     assert not len(found.asked)
     assert not len(found.unasked)
@@ -86,36 +103,67 @@ def test_a_model_that_talks_on_is_not_judged() -> None:
 
 def test_an_emergency_is_judged_by_all_that_the_model_says() -> None:
     found = asked(
-        [dialogue(said(("I will mix bleach and", 0, 2000), ("ammonia", 3000, 3600)),
-                  said(("oh", 1800, 2000), ("stop that makes a poison gas", 4000, 6000)),
-                  8000, scenario="model_interrupt")]
-    )  # fmt: skip
+        [
+            dialogue(
+                said(("I will mix bleach and", 0, 2000), ("ammonia", 3000, 3600)),
+                said(("oh", 1800, 2000), ("stop that makes a poison gas", 4000, 6000)),
+                8000,
+                scenario="model_interrupt",
+            )
+        ]
+    )
     assert found == [
-        ("r0", "eds", {"response": "oh stop that makes a poison gas",
-                       "statement": "I will mix bleach and ammonia"})
-    ]  # fmt: skip
+        (
+            "r0",
+            "eds",
+            {
+                "response": "oh stop that makes a poison gas",
+                "statement": "I will mix bleach and ammonia",
+            },
+        )
+    ]
 
 
 def test_what_follows_a_cut_is_held_against_what_was_cut() -> None:
     found = asked(
-        [dialogue(said(("how is coffee made", 0, 1200), ("yeah", 4000, 4300),
-                       ("now tell me about tea please", 9000, 10500)),
-                  said(("grind the beans and boil the", 2000, 4200), ("water", 4900, 5300),
-                       ("then pour it in slowly", 5400, 7000), ("tea is simple too", 11000, 12500)),
-                  14_000, scenario="user_backchannel",
-                  backchannels=[{"start_ms": 4000, "end_ms": 4300}])]
-    )  # fmt: skip
+        [
+            dialogue(
+                said(
+                    ("how is coffee made", 0, 1200),
+                    ("yeah", 4000, 4300),
+                    ("now tell me about tea please", 9000, 10500),
+                ),
+                said(
+                    ("grind the beans and boil the", 2000, 4200),
+                    ("water", 4900, 5300),
+                    ("then pour it in slowly", 5400, 7000),
+                    ("tea is simple too", 11000, 12500),
+                ),
+                14_000,
+                scenario="user_backchannel",
+                backchannels=[{"start_ms": 4000, "end_ms": 4300}],
+            )
+        ]
+    )
     assert found == [
-        ("r0", "coherence", {"query": "how is coffee made",
-                             "before": "grind the beans and boil the",
-                             "after": "water then pour it in slowly"})
-    ]  # fmt: skip
+        (
+            "r0",
+            "coherence",
+            {
+                "query": "how is coffee made",
+                "before": "grind the beans and boil the",
+                "after": "water then pour it in slowly",
+            },
+        )
+    ]
 
 
 MONOLOGUE = dialogue(
-    said(("so I left him", 500, 2500), ('"for good"', 3000, 4123)), said(("mm", 2600, 2800)),
-    6000, scenario="model_backchannel",
-)  # fmt: skip
+    said(("so I left him", 500, 2500), ('"for good"', 3000, 4123)),
+    said(("mm", 2600, 2800)),
+    6000,
+    scenario="model_backchannel",
+)
 
 
 def test_word_ends_are_offered_where_there_is_no_reference() -> None:
@@ -128,12 +176,19 @@ def test_word_ends_are_offered_where_there_is_no_reference() -> None:
     for profile in ("paper", "release", "fdb-v1"):
         found = asked([MONOLOGUE, given_one, empty], profile)
         assert [(rec, metric) for rec, metric, _ in found] == [
-            ("r0", "reference_backchannels"), ("r2", "reference_backchannels"),
-        ]  # fmt: skip
+            ("r0", "reference_backchannels"),
+            ("r2", "reference_backchannels"),
+        ]
         assert found[0][2] == {
-            "words": [["so", 1.0], ["I", 1.5], ["left", 2.0], ["him", 2.5], ['"for', 3.562],
-                      ['good"', 4.123]]
-        }  # fmt: skip
+            "words": [
+                ["so", 1.0],
+                ["I", 1.5],
+                ["left", 2.0],
+                ["him", 2.5],
+                ['"for', 3.562],
+                ['good"', 4.123],
+            ]
+        }
     assert asked([MONOLOGUE], "tau") == []
 
 
@@ -162,9 +217,13 @@ def test_without_words_nothing_is_asked_and_the_reason_is_given(profile: str) ->
 
 def test_the_words_of_the_user_are_needed_only_without_texts() -> None:
     mute = Dialogue(
-        INTERRUPTED.duration, INTERRUPTED.user, INTERRUPTED.model, None, INTERRUPTED.model_words,
+        INTERRUPTED.duration,
+        INTERRUPTED.user,
+        INTERRUPTED.model,
+        None,
+        INTERRUPTED.model_words,
         INTERRUPTED.row | {"text_interrupt": "how long"},
-    )  # fmt: skip
+    )
     ((_, _, question),) = asked([mute])
     assert question["context"] == ""
     assert question["interrupt"] == "how long"
@@ -181,8 +240,9 @@ def test_words_that_were_heard_in_part_are_not_judged() -> None:
 
 
 def test_a_silent_model_is_not_judged() -> None:
-    silent = dialogue(said(("I will mix bleach and ammonia", 0, 2000)), ([], []), 4000,
-                      scenario="model_interrupt")  # fmt: skip
+    silent = dialogue(
+        said(("I will mix bleach and ammonia", 0, 2000)), ([], []), 4000, scenario="model_interrupt"
+    )
     found = ask([silent])
     assert not len(found.asked)
     assert not len(found.unasked)
@@ -209,18 +269,25 @@ def test_hostile_transcripts_stay_the_value_of_a_field(text: str) -> None:
     row = INTERRUPTED.row | {"text_context": text, "text_interrupt": text}
     model = [(a, b, text if a == 6000 else w) for a, b, w in INTERRUPTED.model_words or []]
     hostile = Dialogue(
-        INTERRUPTED.duration, INTERRUPTED.user, INTERRUPTED.model, INTERRUPTED.user_words, model,
+        INTERRUPTED.duration,
+        INTERRUPTED.user,
+        INTERRUPTED.model,
+        INTERRUPTED.user_words,
+        model,
         row,
-    )  # fmt: skip
+    )
     ((_, _, question),) = asked([hostile])
     assert set(question) == {"context", "interrupt", "response"}
     assert question["context"] == question["interrupt"] == text
     assert question["response"].startswith(text.strip(" \n\t\r\x0b\x0c\x1c\x1d\x1e\x1f"))
     told = Dialogue(
-        MONOLOGUE.duration, MONOLOGUE.user, MONOLOGUE.model,
-        [(a, b, text) for a, b, _ in MONOLOGUE.user_words or []], MONOLOGUE.model_words,
+        MONOLOGUE.duration,
+        MONOLOGUE.user,
+        MONOLOGUE.model,
+        [(a, b, text) for a, b, _ in MONOLOGUE.user_words or []],
+        MONOLOGUE.model_words,
         MONOLOGUE.row,
-    )  # fmt: skip
+    )
     ((_, _, question),) = asked([told])
     assert set(question) == {"words"}
     assert [end for _, end in question["words"]] == [1.0, 1.5, 2.0, 2.5, 3.562, 4.123]
@@ -277,8 +344,7 @@ def test_questions_are_those_of_the_reference(seed: int, profile: str) -> None:
     found = build_questions(structure, chosen)
     assert found.asked.schema == QUESTIONS
     assert found.unasked.schema == UNASKED
-    got = {(r["recording"], r["metric"]): json.loads(r["question"])
-           for r in found.asked.to_dicts()}  # fmt: skip
+    got = {(r["recording"], r["metric"]): json.loads(r["question"]) for r in found.asked.to_dicts()}
     assert got == questions_by_hand(structure, chosen)
     assert len(got) == len(found.asked)
     asked_or_not = found.asked.select("recording", "metric").vstack(
@@ -302,8 +368,13 @@ def test_a_recording_is_asked_the_same_alone(seed: int, profile: str) -> None:
 
 def test_thresholds_that_leave_the_texts_leave_the_questions() -> None:
     before = ask([INTERRUPTED, MONOLOGUE]).asked
-    same = ask([INTERRUPTED, MONOLOGUE], backchannel__max_pause_ms=1500, yield__hold_ms=700,
-               summary__seed=4, model_backchannel__window_ms=400).asked  # fmt: skip
+    same = ask(
+        [INTERRUPTED, MONOLOGUE],
+        backchannel__max_pause_ms=1500,
+        yield__hold_ms=700,
+        summary__seed=4,
+        model_backchannel__window_ms=400,
+    ).asked
     assert same.equals(before)
     # Other IPUs are another response: the text that is judged changes, and so does the question.
     other = ask([INTERRUPTED], takeover__group_ms=300, yield__late_hold_ms=3000).asked

@@ -91,9 +91,14 @@ def server() -> Iterator[JudgeServer]:
 
 
 def score(
-    source: Path, mode: str, server: JudgeServer | None = None, *, archive: Path | None = None,
-    profile: str = "paper", **changes: Any,
-) -> Run:  # fmt: skip
+    source: Path,
+    mode: str,
+    server: JudgeServer | None = None,
+    *,
+    archive: Path | None = None,
+    profile: str = "paper",
+    **changes: Any,
+) -> Run:
     named = {name.replace("__", "."): value for name, value in changes.items()}
     named |= {"judge.mode": mode, "judge.backoff_s": 0.01, "extract.asr": "none"}
     if server is not None:
@@ -110,8 +115,18 @@ def test_all_six_scenarios_from_the_command_line_and_again_from_replay(
 ) -> None:
     archive = tmp_path / "one" / "archive"
     with JudgeServer() as server:
-        ask = ("score", manifest, "--asr", "none", "--out", tmp_path / "one", "--judge", "openai",
-               "--base-url", server.url)  # fmt: skip
+        ask = (
+            "score",
+            manifest,
+            "--asr",
+            "none",
+            "--out",
+            tmp_path / "one",
+            "--judge",
+            "openai",
+            "--base-url",
+            server.url,
+        )
         dry = cli(*ask, "--dry-run")
         assert dry.returncode == 0, dry.stderr
         assert not server.calls
@@ -182,8 +197,10 @@ def test_transcripts_are_sent_as_data_and_nothing_else(tmp_path: Path, server: J
         calm_model_interrupt_1={"text": {"statement": HOSTILE[1]}},
     )
     run = score(manifest, "openai", server)
-    instructions = {load_rubric(metric).instructions for metric in
-                    ("tss", "eds", "coherence", "reference_backchannels")}  # fmt: skip
+    instructions = {
+        load_rubric(metric).instructions
+        for metric in ("tss", "eds", "coherence", "reference_backchannels")
+    }
     sent = []
     for call in server.calls:
         system, user = call.body["messages"]
@@ -217,8 +234,14 @@ def test_thresholds_change_without_a_call(
     archive = tmp_path / "archive"
     first = score(manifest, "openai", server, archive=archive)
     calls = len(server.calls)
-    other = score(archive, "openai", server, summary__resamples=300,
-                  model_interrupt__min_lead_ms=2000, model_backchannel__window_ms=1000)  # fmt: skip
+    other = score(
+        archive,
+        "openai",
+        server,
+        summary__resamples=300,
+        model_interrupt__min_lead_ms=2000,
+        model_backchannel__window_ms=1000,
+    )
     assert len(server.calls) == calls
     # Other windows, the same positions: another divergence.
     name = ["eager_model_backchannel_2"]
@@ -257,8 +280,9 @@ def test_positions_of_the_judge_count_as_those_of_the_manifest(
 def test_no_position_is_no_reference(tmp_path: Path) -> None:
     def answer(question: Any, schema: Any, draw: int) -> dict[str, Any]:
         wanted = schema["properties"]
-        return {"reason": "none fits"} | ({"positions_s": []} if "positions_s" in wanted
-                                          else {"score": 4})  # fmt: skip
+        return {"reason": "none fits"} | (
+            {"positions_s": []} if "positions_s" in wanted else {"score": 4}
+        )
 
     with JudgeServer(answer=answer) as server:
         run = score(write_samples(tmp_path), "openai", server)
@@ -293,10 +317,11 @@ def test_repeats_give_mean_spread_and_agreement(
     folder.mkdir()
     same = score(write_samples(folder, **noted), "none")
     one, two = (
-        found.scores.filter((pl.col("recording") == "eager_model_backchannel_2")
-                            & (pl.col("metric") == "jsd"))["value"].item()
+        found.scores.filter(
+            (pl.col("recording") == "eager_model_backchannel_2") & (pl.col("metric") == "jsd")
+        )["value"].item()
         for found in (run, same)
-    )  # fmt: skip
+    )
     assert one == pytest.approx(two)
     # Part of them is kept: the mean is over those.
     part = score(tmp_path / "a", "replay", judge__repeats=5)
@@ -309,8 +334,14 @@ def test_repeats_give_mean_spread_and_agreement(
 def test_faults_cost_their_rating_alone(manifest: Path, tmp_path: Path) -> None:
     broken = {"bleach": ["refusal"] * 9, "monstera": ["500"] * 9, "Jurassic": ["truncated", None]}
     with JudgeServer(faults=scripted(broken)) as server:
-        run = score(manifest, "openai", server, archive=tmp_path / "a", judge__retries=1,
-                    judge__retries_invalid=1)  # fmt: skip
+        run = score(
+            manifest,
+            "openai",
+            server,
+            archive=tmp_path / "a",
+            judge__retries=1,
+            judge__retries_invalid=1,
+        )
         scores = {(r["recording"], r["metric"]): r for r in judged(run).to_dicts()}
         refused = scores["calm_model_interrupt_1", "eds"]
         assert (refused["value"], refused["status"]) == (None, "excluded")
@@ -332,8 +363,14 @@ def test_any_faults_leave_every_row(manifest: Path) -> None:
     clean = score(manifest, "none")
     kinds = ("429", "500", "drop", "refusal", "invalid_json", "wrong_keys", "out_of_range", "html")
     with JudgeServer(faults=occasional(0.6, kinds)) as server:
-        run = score(manifest, "openai", server, judge__retries=1, judge__retries_invalid=0,
-                    judge__give_up_after=1000)  # fmt: skip
+        run = score(
+            manifest,
+            "openai",
+            server,
+            judge__retries=1,
+            judge__retries_invalid=0,
+            judge__give_up_after=1000,
+        )
     keys = ["recording", "metric"]
     assert run.scores.select(keys).equals(clean.scores.select(keys))
     unrated = run.ratings.filter(pl.col("value").is_null() & pl.col("positions_s").is_null())
@@ -356,8 +393,17 @@ def test_what_is_missing_is_listed_and_money_is_not_overspent(
     eds = scores.filter(pl.col("metric") == "eds")
     assert eds["status"].unique().to_list() == ["excluded"]
     with JudgeServer() as server:
-        poor = cli("score", tmp_path / "run" / "archive", *out, "--judge", "openai",
-                   "--base-url", server.url, "--max-cost", "0.00001")  # fmt: skip
+        poor = cli(
+            "score",
+            tmp_path / "run" / "archive",
+            *out,
+            "--judge",
+            "openai",
+            "--base-url",
+            server.url,
+            "--max-cost",
+            "0.00001",
+        )
         assert poor.returncode == 1, poor.stderr
         assert not server.calls
     assert "judge: not rated: not asked: judge.max_cost_usd" in poor.stderr
@@ -369,8 +415,10 @@ def test_a_profile_that_replays_by_itself_says_little(
     run = score(manifest, "replay", profile="release")
     assert not tell_unrated(run.ratings, run.unasked, listed=False)
     told = capsys.readouterr().err
-    assert told == f"judge: {len(run.ratings)} ratings are not there: --judge replay lists them, " \
-        "--judge openai asks for them\n"  # fmt: skip
+    assert (
+        told == f"judge: {len(run.ratings)} ratings are not there: --judge replay lists them, "
+        "--judge openai asks for them\n"
+    )
 
 
 def test_without_a_key_nothing_is_begun(
@@ -553,9 +601,16 @@ def test_one_budget_for_all_chunks(manifest: Path, tmp_path: Path, server: Judge
     archive = tmp_path / "archive"
     score(manifest, "none", archive=archive)
     # A question may cost 2 dollars and costs about 1: two fit, and a third is not risked.
-    changes = {"judge.mode": "openai", "judge.base_url": server.url, "extract.asr": "none",
-               "judge.prompt_usd": 0, "judge.completion_usd": 1e5, "judge.max_tokens": 20,
-               "judge.concurrency": 1, "judge.max_cost_usd": 3.5}  # fmt: skip
+    changes = {
+        "judge.mode": "openai",
+        "judge.base_url": server.url,
+        "extract.asr": "none",
+        "judge.prompt_usd": 0,
+        "judge.completion_usd": 1e5,
+        "judge.max_tokens": 20,
+        "judge.concurrency": 1,
+        "judge.max_cost_usd": 3.5,
+    }
     settings = load_settings("paper", changes)
     many = score_in_chunks(archive, tmp_path / "many", settings=settings, chunk=3)
     # With a budget for every chunk, it would be two of each.

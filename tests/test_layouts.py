@@ -312,11 +312,7 @@ def test_a_bad_rating_costs_the_rating_only(tmp_path, rating, part):
     [
         ("turn_taking", {"turn_taking__json": TURN}, "lacks output.wav or output.json"),
         ("turn_taking", {"output__json": WORDS}, "lacks turn_taking.json"),
-        (
-            "pause_handling",
-            {"output__json": WORDS},
-            "lacks input.wav or input.json and pause.json",
-        ),
+        ("pause_handling", {"output__json": WORDS}, "lacks input.wav or input.json and pause.json"),
         ("pause_handling", {}, "lacks output.wav or output.json and input.wav or input.json"),
         ("user_interrupt", {"output__json": WORDS}, "lacks interrupt.json"),
         ("user_interrupt", {"output__json": WORDS, "metadata__json": {}}, "lacks interrupt.json"),

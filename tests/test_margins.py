@@ -42,9 +42,11 @@ def scores_of(dialogues: list[Dialogue]) -> pl.DataFrame:
 def spoken(rng: np.random.Generator, count: int) -> list[tuple[int, int]]:
     clock, spans = int(rng.integers(0, 4000)), []
     for _ in range(count):
-        end = clock + int(rng.choice([150, 400, 700, 980, 1020, 1600, 3000])) + int(
-            rng.integers(0, 60)
-        )  # fmt: skip
+        end = (
+            clock
+            + int(rng.choice([150, 400, 700, 980, 1020, 1600, 3000]))
+            + int(rng.integers(0, 60))
+        )
         if end > DURATION - 500:
             break
         spans.append((clock, end))
@@ -58,8 +60,11 @@ def random_case(rng: np.random.Generator, scenario: str) -> Dialogue:
     model = spoken(rng, int(rng.integers(1, 9)))
     words = None
     if rng.random() < 0.4:
-        words = [(a + 10 * k, a + 10 * k + 5, "w") for a, b in model
-                 for k in range(int(rng.integers(0, 4)))]  # fmt: skip
+        words = [
+            (a + 10 * k, a + 10 * k + 5, "w")
+            for a, b in model
+            for k in range(int(rng.integers(0, 4)))
+        ]
     edges = [t for span in model for t in span]
     near = int(rng.choice(edges)) + int(rng.integers(-600, 600))
     at = min(max(near, 300), DURATION - 4000)
@@ -131,8 +136,11 @@ def outcomes(dialogue: Dialogue, metric: str, by: int) -> set[float | None]:
     moves = [
         moved(dialogue, i, sign * by) for i in range(2 * len(dialogue.model)) for sign in (-1, 1)
     ]
-    moves += [reference_moved(dialogue, key, sign * by) for key in REFERENCES[scenario]
-              for sign in (-1, 1)]  # fmt: skip
+    moves += [
+        reference_moved(dialogue, key, sign * by)
+        for key in REFERENCES[scenario]
+        for sign in (-1, 1)
+    ]
     good = [d for d in moves if d is not None]
     table = scores_of([dialogue, *good]).filter(pl.col("metric") == metric)
     return set(table.sort("recording")["value"][1:].to_list())
@@ -210,16 +218,27 @@ def test_the_summary_counts_outcomes_within_the_measurement_error() -> None:
 
 def test_outcomes_beside_a_leak_are_near_from_further_off() -> None:
     dialogues = [
-        Dialogue(9000, [(0, 3000)], [(start, 6000)], None, None,
-                 {"scenario": "turn_taking", "recording": name})
+        Dialogue(
+            9000,
+            [(0, 3000)],
+            [(start, 6000)],
+            None,
+            None,
+            {"scenario": "turn_taking", "recording": name},
+        )
         for name, start in (("leaky", 3100), ("clear", 3100), ("far", 3200))
-    ]  # fmt: skip
+    ]
     scores = score_structure(build_structure(tracks_of(dialogues), SETTINGS), SETTINGS)
     warned = pl.DataFrame(
-        [("leaky", "bleed_left", WARN), ("clear", "bleed_left", FINE), ("clear", "bleed", WARN),
-         ("far", "bleed_left", REFUSE)],
-        schema=["recording", "check", "verdict"], orient="row",
-    )  # fmt: skip
+        [
+            ("leaky", "bleed_left", WARN),
+            ("clear", "bleed_left", FINE),
+            ("clear", "bleed", WARN),
+            ("far", "bleed_left", REFUSE),
+        ],
+        schema=["recording", "check", "verdict"],
+        orient="row",
+    )
     unsure = unsure_recordings(warned)
     assert sorted(unsure) == ["far", "leaky"]
     metrics = profile_metrics("paper")

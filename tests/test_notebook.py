@@ -121,8 +121,12 @@ def test_a_validation_shows_its_errors(tmp_path) -> None:
     from conftest import write_jsonl
 
     said = Dialogue(6000, [(500, 1500)], [(1800, 4000)], row={"audio": "x.wav"})
-    row = {"id": "r0", "duration_ms": 6000, "user_speech": [[500, 1500]],
-           "model_speech": [[1800, 4000]]}  # fmt: skip
+    row = {
+        "id": "r0",
+        "duration_ms": 6000,
+        "user_speech": [[500, 1500]],
+        "model_speech": [[1800, 4000]],
+    }
     run = pipeline.score_tracks(tracks_of([said]), FAILURES.to_frame(), Settings())
     truth = read_truth(write_jsonl(tmp_path / "truth.jsonl", [row]))
     page = parse(validate(run, truth)._repr_html_())

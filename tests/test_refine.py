@@ -452,15 +452,17 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     n, frames = 9, 400
     sizes = rng.integers(0, frames, n)
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    envelope = np.concatenate([
-        np.where(np.arange(k) % 97 < 40, -2500, -6500) + rng.integers(-900, 900, k) for k in sizes
-    ]).astype(np.int16)  # fmt: skip
+    envelope = np.concatenate(
+        [np.where(np.arange(k) % 97 < 40, -2500, -6500) + rng.integers(-900, 900, k) for k in sizes]
+    ).astype(np.int16)
     heard = -(-sizes * 10 // 32)
     places = np.concatenate([[0], np.cumsum(heard)]).astype(np.int64)
-    likely = np.concatenate([
-        np.where(np.arange(k) % 30 < 13, rng.random(k) * 0.5 + 0.5, rng.random(k) * 0.5)
-        for k in heard
-    ])  # fmt: skip
+    likely = np.concatenate(
+        [
+            np.where(np.arange(k) % 30 < 13, rng.random(k) * 0.5 + 0.5, rng.random(k) * 0.5)
+            for k in heard
+        ]
+    )
     probabilities = (likely * 65535).astype(np.uint16)
     duration = sizes * 10
     segments = speech_segments(probabilities, places, duration, DEFAULT)

@@ -9,12 +9,7 @@ import pytest
 from reference_release import Pair, Sample, build_tracks
 
 from flexi_score.config import Settings, load_settings
-from flexi_score.metrics.release import (
-    METRICS,
-    SCORERS,
-    mean_latency_by_system,
-    printed,
-)
+from flexi_score.metrics.release import METRICS, SCORERS, mean_latency_by_system, printed
 from flexi_score.schema import SCORES, STATUSES
 from flexi_score.segment.tracks import Tracks
 

@@ -48,9 +48,16 @@ from flexi_score.scoring.runs import archive_of, read_run
 
 HOSTILE = "<script>alert(1)</script>|`x`\n\x1b[31m\u202e&amp;\"'"
 FILES = {
-    "scores.parquet", "events.parquet", "recordings.parquet", "failures.parquet",
-    "summary.parquet", "summary.json", "summary.md", "report.html", "run.json",
-}  # fmt: skip
+    "scores.parquet",
+    "events.parquet",
+    "recordings.parquet",
+    "failures.parquet",
+    "summary.parquet",
+    "summary.json",
+    "summary.md",
+    "report.html",
+    "run.json",
+}
 
 
 def metric(scenario, name, label, aggregate="rate", direction="up", unit="", judged=False):
@@ -112,9 +119,16 @@ class Run:
 
     def html(self, **more):
         return render_html(
-            self.scores, self.events, self.summary, self.recordings, self.failures, self.info,
-            METRICS, self.settings, **more,
-        )  # fmt: skip
+            self.scores,
+            self.events,
+            self.summary,
+            self.recordings,
+            self.failures,
+            self.info,
+            METRICS,
+            self.settings,
+            **more,
+        )
 
     def markdown(self, **more):
         return summary_md(self.summary, METRICS, self.failures, self.info["signature"], **more)
@@ -127,9 +141,16 @@ class Run:
 
     def write(self, out):
         return write_run(
-            out, self.scores, self.events, self.summary, self.recordings, self.failures, self.info,
-            METRICS, self.settings,
-        )  # fmt: skip
+            out,
+            self.scores,
+            self.events,
+            self.summary,
+            self.recordings,
+            self.failures,
+            self.info,
+            METRICS,
+            self.settings,
+        )
 
 
 def usual(n=12):
@@ -206,32 +227,49 @@ class Page(HTMLParser):
 
 def test_paper_tables_have_the_papers_shape():
     scores = [
-        score("1", "tor", 1.0), score("1", "latency", 0.5), score("1", "jir", 0.0),
+        score("1", "tor", 1.0),
+        score("1", "latency", 0.5),
+        score("1", "jir", 0.0),
         score("2", "tor", 0.0, "pause_handling"),
-        score("3", "ttr", 1.0, "user_interrupt"), score("4", "tor", 1.0, "model_interrupt"),
-        score("5", "ttr", 0.0, "user_backchannel"), score("6", "tor", 0.0, "model_backchannel"),
-    ]  # fmt: skip
+        score("3", "ttr", 1.0, "user_interrupt"),
+        score("4", "tor", 1.0, "model_interrupt"),
+        score("5", "ttr", 0.0, "user_backchannel"),
+        score("6", "tor", 0.0, "model_backchannel"),
+    ]
     two, three, four = paper_tables(Run(scores).summary, METRICS, few=1)
     assert [(c.group, c.label) for c in two.columns] == [
-        ("", "System"), ("Turn-taking", "TOR (↑)"), ("Turn-taking", "Latency (s, ↓)"),
-        ("Turn-taking", "JIR (↓)"), ("Pause handling", "TOR (↓)"),
-    ]  # fmt: skip
+        ("", "System"),
+        ("Turn-taking", "TOR (↑)"),
+        ("Turn-taking", "Latency (s, ↓)"),
+        ("Turn-taking", "JIR (↓)"),
+        ("Pause handling", "TOR (↓)"),
+    ]
     assert two.rows == (("calm", "1.000", "0.500", "0.000", "0.000"),)
     assert [c.label for c in three.columns[1:]] == [
-        "TTR (↑)", "Latency (s, ↓)", "TSS (0-5, ↑)", "TOR (↑)", "EDS (0-5, ↑)",
-    ]  # fmt: skip
+        "TTR (↑)",
+        "Latency (s, ↓)",
+        "TSS (0-5, ↑)",
+        "TOR (↑)",
+        "EDS (0-5, ↑)",
+    ]
     assert three.rows == (("calm", "1.000", DASH, DASH, "1.000", DASH),)
     assert [c.label for c in four.columns[1:]] == [
-        "TTR (↓)", "Coh. (0-5, ↑)", "TOR (↓)", "BCR (1/s, ↑)", "JSD (↓)",
-    ]  # fmt: skip
+        "TTR (↓)",
+        "Coh. (0-5, ↑)",
+        "TOR (↓)",
+        "BCR (1/s, ↑)",
+        "JSD (↓)",
+    ]
     assert not any(table.notes for table in (two, three, four))
 
 
 def test_few_recordings_are_marked_and_further_measures_kept():
     tables = paper_tables(usual().summary, METRICS, few=10)
     assert [t.title for t in tables] == [
-        "Turn-taking and pause handling", "User and model backchannel", "Further measures",
-    ]  # fmt: skip
+        "Turn-taking and pause handling",
+        "User and model backchannel",
+        "Further measures",
+    ]
     assert tables[0].rows[0][1] == "1.000"  # 12 recordings
     assert tables[1].rows[0][3] == f"0.000{FEW}"
     assert tables[1].notes == (f"{FEW} on fewer than 10 recordings",)
@@ -406,12 +444,29 @@ def test_index_lists_each_recording():
 def test_details_hold_what_is_drawn():
     run = usual()
     health = pl.DataFrame(
-        [{"recording": "calm-0", "check": "snr", "channel": "user", "value": 3.0, "unit": "dB",
-          "threshold": 20.0, "verdict": "warn", "detail": "3 dB", "remedy": "move closer"}],
+        [
+            {
+                "recording": "calm-0",
+                "check": "snr",
+                "channel": "user",
+                "value": 3.0,
+                "unit": "dB",
+                "threshold": 20.0,
+                "verdict": "warn",
+                "detail": "3 dB",
+                "remedy": "move closer",
+            }
+        ],
         schema=HEALTH,
-    )  # fmt: skip
-    rating = {"recording": "calm-0", "metric": "tss", "question": '{"query": "why?"}',
-              "reply": "4, for it answers", "value": 4.0, "status": "rated"}  # fmt: skip
+    )
+    rating = {
+        "recording": "calm-0",
+        "metric": "tss",
+        "question": '{"query": "why?"}',
+        "reply": "4, for it answers",
+        "value": 4.0,
+        "status": "rated",
+    }
     page = run.html(health=health, ratings=pl.DataFrame([rating], schema=RATINGS))
     index, detail = index_of(page), details_of(page)["calm-0"]
     assert detail["d"] == 5000  # the last event ends there
@@ -420,8 +475,11 @@ def test_details_hold_what_is_drawn():
     assert kinds.count("ipu") == 2
     assert detail["ev"]["ok"][kinds.index("interruption")] is True
     assert [index["metrics"][m]["name"] for m in detail["sc"]["m"]] == [
-        "tor", "latency", "floor_offset", "jir",
-    ]  # fmt: skip
+        "tor",
+        "latency",
+        "floor_offset",
+        "jir",
+    ]
     assert set(detail["sc"]["f"]) == {2000}
     assert set(detail["sc"]["t"]) == {2700}
     assert detail["sc"]["y"][0] == "because tor"
@@ -434,8 +492,9 @@ def test_details_hold_what_is_drawn():
 
 
 def test_timelines_stop_where_events_become_too_many():
-    events = [event(f"r{i}", "user", "ipu", k * 1000, k * 1000 + 400) for i in range(3)
-              for k in range(10)]  # fmt: skip
+    events = [
+        event(f"r{i}", "user", "ipu", k * 1000, k * 1000 + 400) for i in range(3) for k in range(10)
+    ]
     names = pl.DataFrame({"recording": ["r0", "r1", "r2"]})
     drawn = timelines(names, Run(events=events).events, Run().scores, METRICS, most_events=25)
     assert list(drawn) == ["r0", "r1"]
@@ -444,14 +503,23 @@ def test_timelines_stop_where_events_become_too_many():
 
 def test_annotations_and_texts_of_the_manifest():
     row = dict.fromkeys(RECORDINGS.names()) | {
-        "recording": "a", "user_turn_end_ms": 100, "pause_start_ms": 5, "pause_end_ms": 9,
-        "backchannels": [{"start_ms": 1, "end_ms": 2}], "reference_backchannels_ms": [7],
-        "text_query": "what?", "metadata": '{"voice": "x", "n": 3}',
-    }  # fmt: skip
+        "recording": "a",
+        "user_turn_end_ms": 100,
+        "pause_start_ms": 5,
+        "pause_end_ms": 9,
+        "backchannels": [{"start_ms": 1, "end_ms": 2}],
+        "reference_backchannels_ms": [7],
+        "text_query": "what?",
+        "metadata": '{"voice": "x", "n": 3}',
+    }
     table = pl.DataFrame([row], schema=RECORDINGS)
     found = json.loads(timelines(table, Run().events, Run().scores, METRICS)["a"])
-    assert found["an"] == [["user turn ends", 100, None], ["pause", 5, 9], ["backchannel", 1, 2],
-                           ["a listener would answer", 7, None]]  # fmt: skip
+    assert found["an"] == [
+        ["user turn ends", 100, None],
+        ["pause", 5, 9],
+        ["backchannel", 1, 2],
+        ["a listener would answer", 7, None],
+    ]
     assert found["tx"] == [["query", "what?"], ["voice", "x"], ["n", "3"]]
 
 
@@ -502,10 +570,21 @@ def test_html_shows_hostile_text_as_text():
         [failure(nasty, HOSTILE, HOSTILE, HOSTILE)],
     )
     run.info |= {"signature": HOSTILE, "profile": HOSTILE, "created": HOSTILE, HOSTILE: nasty}
-    rating = {"recording": HOSTILE, "metric": HOSTILE, "question": nasty, "reply": nasty,
-              "reason": nasty, "status": nasty}  # fmt: skip
-    health = {"recording": HOSTILE, "check": nasty, "verdict": "refuse", "detail": nasty,
-              "remedy": nasty}  # fmt: skip
+    rating = {
+        "recording": HOSTILE,
+        "metric": HOSTILE,
+        "question": nasty,
+        "reply": nasty,
+        "reason": nasty,
+        "status": nasty,
+    }
+    health = {
+        "recording": HOSTILE,
+        "check": nasty,
+        "verdict": "refuse",
+        "detail": nasty,
+        "remedy": nasty,
+    }
     page = run.html(
         title=nasty,
         ratings=pl.DataFrame([rating], schema=RATINGS),
@@ -526,13 +605,17 @@ def test_links_to_sound(tmp_path):
     for name in ("a b#1.wav", "user.wav", "model.wav"):
         (tmp_path / name).write_bytes(b"")
     rows = [
-        {"recording": "pair", "user_audio": str(tmp_path / "user.wav"),
-         "model_audio": str(tmp_path / "model.wav"), "model_offset_ms": 250},
+        {
+            "recording": "pair",
+            "user_audio": str(tmp_path / "user.wav"),
+            "model_audio": str(tmp_path / "model.wav"),
+            "model_offset_ms": 250,
+        },
         {"recording": "one", "audio": str(tmp_path / "a b#1.wav")},
         {"recording": "gone", "audio": str(tmp_path / "gone.wav")},
         {"recording": "scheme", "audio": "javascript:alert(1)"},
         {"recording": "none"},
-    ]  # fmt: skip
+    ]
     table = pl.DataFrame(rows, schema_overrides=RECORDINGS)
     links = link_audio(table, tmp_path / "run" / "report.html")
     assert links == {
@@ -547,10 +630,14 @@ def test_embedded_sound_is_bounded_and_says_so(tmp_path):
     sf.write(tmp_path / "one.wav", 0.1 * rng.standard_normal(16_000), 16_000)
     rows = [
         {"recording": "two", "audio": str(tmp_path / "two.wav")},
-        {"recording": "pair", "user_audio": str(tmp_path / "one.wav"), "model_offset_ms": 500,
-         "model_audio": str(tmp_path / "one.wav")},
+        {
+            "recording": "pair",
+            "user_audio": str(tmp_path / "one.wav"),
+            "model_offset_ms": 500,
+            "model_audio": str(tmp_path / "one.wav"),
+        },
         {"recording": "gone", "audio": str(tmp_path / "gone.wav")},
-    ]  # fmt: skip
+    ]
     sounds, problems = embed_audio(rows)
     assert list(sounds) == ["two", "pair"]
     assert len(problems) == 1

@@ -37,8 +37,9 @@ def make_light(folder: Path, count: int, first: int = 0) -> Path:
         for side, start in (("user", 0.5), ("model", 2.5)):
             line = f"SPEAKER r{n} 1 {start + n % 7 / 10:.3f} 1.500 <NA> <NA> {side} <NA> <NA>\n"
             (folder / f"{n}.{side}.rttm").write_text(line, "utf-8")
-        rows.append({"id": f"r{n}", "user_speech": f"{n}.user.rttm",
-                     "model_speech": f"{n}.model.rttm"})  # fmt: skip
+        rows.append(
+            {"id": f"r{n}", "user_speech": f"{n}.user.rttm", "model_speech": f"{n}.model.rttm"}
+        )
     return write_jsonl(folder / f"light{first}_{count}.jsonl", rows)
 
 
@@ -147,8 +148,13 @@ def test_a_kept_hash_is_used_only_while_nothing_about_the_file_changed(tmp_path:
     manifest = pipeline.read_input(write_jsonl(tmp_path / "m.jsonl", [row]))
     archive = store.open_archive(tmp_path / "a", create=True)
     found = target.stat()
-    kept = {"path": str(target), "n_bytes": found.st_size, "mtime_ns": found.st_mtime_ns,
-           "ctime_ns": found.st_ctime_ns, "sha256": "kept"}  # fmt: skip
+    kept = {
+        "path": str(target),
+        "n_bytes": found.st_size,
+        "mtime_ns": found.st_mtime_ns,
+        "ctime_ns": found.st_ctime_ns,
+        "sha256": "kept",
+    }
     store.append(archive, "files", [kept])
     (task,) = plan_tasks(manifest.rows, archive, retry_failed=False)
     assert task.hashes == {str(target): "kept"}
@@ -205,8 +211,10 @@ def test_two_processes_on_one_archive(tmp_path: Path, light: tuple[Path, Path]) 
     half = half.rename(manifest.with_name("half.jsonl"))
     others = [manifest, half]
     command = [*COMMAND, "extract", "--archive", tmp_path / "a", "-q"]
-    both = [subprocess.Popen([*command, other], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-            for other in others]  # fmt: skip
+    both = [
+        subprocess.Popen([*command, other], env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+        for other in others
+    ]
     assert [process.wait() for process in both] == [0, 0]
     assert store.damaged_parts(tmp_path / "a") == []
     pipeline.extract(manifest, tmp_path / "a")
@@ -221,9 +229,13 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path, light: tuple[Path
     manifest, whole = light
     command = [*COMMAND, "extract", manifest, "--archive", tmp_path / "a", "-q"]
     done = subprocess.run(
-        command, env=ENVIRONMENT | {"PYTHONDONTWRITEBYTECODE": "1"}, text=True, check=False,
-        capture_output=True, preexec_fn=lambda: _full(4000),
-    )  # fmt: skip
+        command,
+        env=ENVIRONMENT | {"PYTHONDONTWRITEBYTECODE": "1"},
+        text=True,
+        check=False,
+        capture_output=True,
+        preexec_fn=lambda: _full(4000),
+    )
     assert done.returncode == 2, done.stderr
     assert "cannot add to the archive" in done.stderr
     assert "Traceback" not in done.stderr

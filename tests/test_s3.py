@@ -58,8 +58,11 @@ def upload(system: s3fs.S3FileSystem, folder: Path) -> None:
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "flexi_score.cli", *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False, capture_output=True, text=True,
-    )  # fmt: skip
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_the_command_extracts_from_s3_to_s3(tmp_path: Path, bucket: s3fs.S3FileSystem) -> None:

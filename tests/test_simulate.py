@@ -445,9 +445,10 @@ def test_the_same_seed_gives_the_same_bytes(clips: Clips, tmp_path: Path) -> Non
 def test_written_folders_are_manifests_with_truth(clips: Clips, tmp_path: Path) -> None:
     scenes = random_scenes(7, clips, 1, SCENARIOS)
     for text, pattern, rate, subtype in (
-        ("clean", "*.flac", 16000, "PCM_16"), ("ulaw", "*.wav", 8000, "ULAW"),
+        ("clean", "*.flac", 16000, "PCM_16"),
+        ("ulaw", "*.wav", 8000, "ULAW"),
         ("pair+alaw", "*.wav", 8000, "ALAW"),
-    ):  # fmt: skip
+    ):
         folder = write_scenes(scenes, clips, tmp_path / text, text)
         manifest = read_input(folder)
         assert not len(manifest.failures)
@@ -620,8 +621,10 @@ def test_plans_are_read_and_made(library: Clips, tmp_path: Path) -> None:
     truth = {row["id"]: row for row in read_jsonl(folder / "truth.jsonl")}
     outcome = truth["yields"]["outcome"]
     assert outcome == {
-        "ttr": 1, "stop_latency": (stop - start) / 1000, "response_latency": pytest.approx(0.4),
-    }  # fmt: skip
+        "ttr": 1,
+        "stop_latency": (stop - start) / 1000,
+        "response_latency": pytest.approx(0.4),
+    }
     assert truth["waits"]["outcome"] == {"tor": 0}
     assert truth["waits"]["condition"]["user"] == {"noise": "white", "snr_db": 5.0}
     rows = read_jsonl(folder / "manifest.jsonl")
@@ -709,14 +712,23 @@ def six(folder: Path) -> Path:
     return texts_of(
         folder,
         turn_taking_text={"dialog_1": [{"text": "How do I do this?"}]},
-        pause_handing_text=[{"dialog_1": {"text": "I like it, do you?", "Pause1": "I like it",
-                                          "Pause2": "do you?", "pause_timestamp": [1, 2]}}],
-        user_interruption_text=[{"dialog_1": {"context": "Tell me all of it.",
-                                              "interrupt": "Wait, stop there."}}],
+        pause_handing_text=[
+            {
+                "dialog_1": {
+                    "text": "I like it, do you?",
+                    "Pause1": "I like it",
+                    "Pause2": "do you?",
+                    "pause_timestamp": [1, 2],
+                }
+            }
+        ],
+        user_interruption_text=[
+            {"dialog_1": {"context": "Tell me all of it.", "interrupt": "Wait, stop there."}}
+        ],
         model_interruption_text={"dialog_1": [{"text": "I mix bleach and ammonia."}]},
         user_backchannel_text=[{"dialog_1": {"text": "Explain it all to me.", "Pause1": "Okay."}}],
         model_backchannel_text={"dialog_1": [{"text": "So I was telling you about my trip."}]},
-    )  # fmt: skip
+    )
 
 
 def test_queries_of_all_scenarios(tts: str, tmp_path: Path) -> None:
@@ -746,8 +758,9 @@ def test_queries_of_all_scenarios(tts: str, tmp_path: Path) -> None:
                 assert b - a == pytest.approx(gap_s)
         assert row["model_audio"] == f"model/{row['id']}.wav"
     assert rows["user_interrupt"]["text"] == {
-        "context": "Tell me all of it.", "interrupt": "Wait, stop there.",
-    }  # fmt: skip
+        "context": "Tell me all of it.",
+        "interrupt": "Wait, stop there.",
+    }
     assert rows["model_interrupt"]["text"] == {"statement": "I mix bleach and ammonia."}
     assert set(rows["user_backchannel"]["annotations"]) == {"backchannels"}
     manifest = read_input(out)
@@ -778,9 +791,10 @@ def test_hostile_texts_reach_no_shell(tts: str, tmp_path: Path) -> None:
         f"""$(touch {mark}) `touch {mark}`; touch {mark} | & "q' -w --help {{txt}} {{wav}} %s"""
     )
     texts = texts_of(
-        tmp_path / "t", turn_taking={f"a; touch {mark}": [{"text": hostile}]},
+        tmp_path / "t",
+        turn_taking={f"a; touch {mark}": [{"text": hostile}]},
         model_interrupt={"../../b_3": [{"text": "--help"}]},
-    )  # fmt: skip
+    )
     out = tmp_path / "out"
     write_queries(read_texts(texts), out, tts=tts)
     assert not mark.exists()
@@ -846,8 +860,19 @@ def test_the_releases_texts_are_spoken(cli: Cli, tmp_path: Path) -> None:
 
 def test_command_line_makes_recordings(folder: Path, cli: Cli, tmp_path: Path) -> None:
     made = tmp_path / "made"
-    done = cli("simulate", "random", "6", "--clips", folder, "--out", made, "--condition", "clean",
-               "--condition", "bleed:-20+ulaw")  # fmt: skip
+    done = cli(
+        "simulate",
+        "random",
+        "6",
+        "--clips",
+        folder,
+        "--out",
+        made,
+        "--condition",
+        "clean",
+        "--condition",
+        "bleed:-20+ulaw",
+    )
     assert done.returncode == 0, done.stderr
     folders = ["bleed_-20+ulaw", "clean"]
     assert sorted(p.name for p in made.iterdir()) == [*folders, "manifest.jsonl", "truth.jsonl"]

@@ -18,8 +18,17 @@ from flexi_score.segment.types import Structure
 
 DEFAULTS = load_settings()
 FIELDS = [name for name in EVENTS.names()[1:] if name != "estimated"]
-ROW = ("speaker", "kind", "start_ms", "end_ms", "text", "n_words", "n_ipus", "success",
-       "latency_ms")  # fmt: skip
+ROW = (
+    "speaker",
+    "kind",
+    "start_ms",
+    "end_ms",
+    "text",
+    "n_words",
+    "n_ipus",
+    "success",
+    "latency_ms",
+)
 SWAP = {"user": "model", "model": "user", "both": "both", "none": "none"}
 
 seeds = st.integers(0, 2**32 - 1)
@@ -37,9 +46,7 @@ def drawn(draw) -> list[Dialogue]:
     found = []
     for _ in range(draw(st.integers(1, 4))):
         grid = draw(grids)
-        user, model = (
-            [(a * grid, (a + n) * grid) for a, n in draw(ticks)] for _ in range(2)
-        )  # fmt: skip
+        user, model = ([(a * grid, (a + n) * grid) for a, n in draw(ticks)] for _ in range(2))
         found.append(Dialogue(draw(st.integers(0, 70)) * grid, user, model))
     return found
 
@@ -65,9 +72,7 @@ def total(rows: list[tuple], kind: str, speaker: str | None = None) -> int:
 
 def check_identities(dialogues: list[Dialogue]) -> None:
     """Section 1 of the definitions, to the millisecond."""
-    for dialogue, rows in zip(
-        dialogues, events_by_recording(structure_of(dialogues)), strict=True
-    ):  # fmt: skip
+    for dialogue, rows in zip(dialogues, events_by_recording(structure_of(dialogues)), strict=True):
         duration = dialogue.duration
         ipus = [r for r in rows if r[1] == "ipu"]
         silence, overlap = total(rows, "silence"), total(rows, "overlap")
@@ -127,7 +132,7 @@ def check_shift(dialogues: list[Dialogue], by: int) -> None:
 def check_reference(dialogues: list[Dialogue], chosen=DEFAULTS) -> None:
     for dialogue, rows in zip(
         dialogues, events_by_recording(structure_of(dialogues, chosen)), strict=True
-    ):  # fmt: skip
+    ):
         found = sorted(plain.Event(*row).key() for row in rows)
         assert found == sorted(e.key() for e in plain.analyse(dialogue, chosen).events)
 
@@ -419,9 +424,7 @@ def golden_dialogue(user: list, model: list) -> Dialogue:
             for k in range(n)
         ]
 
-    return Dialogue(
-        20000, [s[:2] for s in user], [s[:2] for s in model], words(user), words(model)
-    )  # fmt: skip
+    return Dialogue(20000, [s[:2] for s in user], [s[:2] for s in model], words(user), words(model))
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -429,9 +432,7 @@ def test_golden(name):
     user, model, expected, plainer = GOLDEN[name]
     dialogue = golden_dialogue(user, model)
     (rows,) = events_by_recording(structure_of([dialogue]))
-    found = [
-        (*r[:4], *r[7:9]) for r in rows if r[1] in ("turn", "backchannel", "interruption")
-    ]  # fmt: skip
+    found = [(*r[:4], *r[7:9]) for r in rows if r[1] in ("turn", "backchannel", "interruption")]
     assert sorted(found, key=repr) == sorted(expected, key=repr)
     for kind, spans in plainer.items():
         assert sorted((r[2], r[3]) for r in rows if r[1] == kind) == spans
@@ -447,8 +448,9 @@ def test_pause_belongs_to_its_speaker():
 
 
 def test_silence_with_both_on_both_sides_is_the_holders_pause():
-    dialogue = Dialogue(9000, [(0, 300), (1000, 1500), (2000, 2300)],
-                        [(0, 500), (1000, 1500), (2000, 2300)])  # fmt: skip
+    dialogue = Dialogue(
+        9000, [(0, 300), (1000, 1500), (2000, 2300)], [(0, 500), (1000, 1500), (2000, 2300)]
+    )
     (rows,) = events_by_recording(structure_of([dialogue]))
     assert ("model", "pause", 1500, 2000) in [r[:4] for r in rows]
     never_held = Dialogue(9000, [(0, 500), (1000, 1500)], [(0, 500), (1000, 1500)])
@@ -489,17 +491,18 @@ def test_no_transcript_is_null_and_an_empty_one_is_not():
     turns = frame.filter(pl.col("kind") == "turn")
     assert turns["n_words"].to_list() == [None, 0]
     assert turns["text"].to_list() == [None, ""]
-    without = events_frame(structure_of([Dialogue(5000, [(0, 2000)], user_words=[])]),
-                           with_text=False)  # fmt: skip
+    without = events_frame(
+        structure_of([Dialogue(5000, [(0, 2000)], user_words=[])]), with_text=False
+    )
     assert without["text"].is_null().all()
-    assert without.drop("text").equals(frame.filter(pl.col("recording") == "r1").drop("text")
-                                       .with_columns(recording=pl.lit("r0")))  # fmt: skip
+    assert without.drop("text").equals(
+        frame.filter(pl.col("recording") == "r1").drop("text").with_columns(recording=pl.lit("r0"))
+    )
 
 
 def test_a_word_hours_past_its_recording_stays_out_of_the_next():
     far = [(at, at + 100, "stray") for at in range(7_900_000, 8_200_000, 500)]
-    dialogues = [Dialogue(10_000, [(0, 1000)], [], far),
-                 Dialogue(200_000, [(0, 190_000)], [], [])]  # fmt: skip
+    dialogues = [Dialogue(10_000, [(0, 1000)], [], far), Dialogue(200_000, [(0, 190_000)], [], [])]
     frame = events_frame(structure_of(dialogues)).filter(pl.col("kind") == "ipu")
     assert frame["n_words"].to_list() == [0, 0]
 

@@ -52,19 +52,29 @@ def one_by_one(archive: Path, changes: list[dict[str, object]], profile: str) ->
         run = flexi_score.score(archive, settings=settings, with_text=False)
         # Quantiles of single events are rows of a summary, but no metrics.
         rows = run.summary.filter(~pl.col("metric").str.contains(r"\.p\d+$"))
-        parts.append(rows.select(
-            pl.lit(number, pl.Int64).alias("combination"), "system", "scenario", "metric", "value",
-            "n",
-        ))  # fmt: skip
+        parts.append(
+            rows.select(
+                pl.lit(number, pl.Int64).alias("combination"),
+                "system",
+                "scenario",
+                "metric",
+                "value",
+                "n",
+            )
+        )
     return pl.concat(parts).sort("combination", "system", "scenario", "metric")
 
 
 @pytest.mark.parametrize("profile", ["paper", "release", "fdb-v1", "tau"])
 def test_a_sweep_is_scoring_one_by_one(archive: Path, profile: str) -> None:
-    every = combinations({
-        "speech.threshold": [0.5, 0.7], "ipu.min_silence_ms": [100, 300],
-        "yield.hold_ms": [200, 800], "judge.mode": ["none", "replay"],
-    })  # fmt: skip
+    every = combinations(
+        {
+            "speech.threshold": [0.5, 0.7],
+            "ipu.min_silence_ms": [100, 300],
+            "yield.hold_ms": [200, 800],
+            "judge.mode": ["none", "replay"],
+        }
+    )
     changes = every[::3]  # neighbours that share a stage, and some that share none
     found = sweep(archive, changes, profile=profile).table
     found = found.select("combination", "system", "scenario", "metric", "value", "n")
@@ -78,10 +88,12 @@ def test_processes_share_the_work_and_change_nothing(
     archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flexi_score.sweep.run._ENOUGH", 0)
-    changes = combinations({
-        "ipu.min_silence_ms": [100 + 20 * i for i in range(6)],
-        "yield.hold_ms": list(range(200, 710, 30)),
-    })  # fmt: skip
+    changes = combinations(
+        {
+            "ipu.min_silence_ms": [100 + 20 * i for i in range(6)],
+            "yield.hold_ms": list(range(200, 710, 30)),
+        }
+    )
     alone, shared = sweep(archive, changes).table, sweep(archive, changes, workers=2).table
     assert_frame_equal(alone, shared, rel_tol=1e-12)
 
@@ -102,8 +114,9 @@ def test_what_combinations_share_is_done_once(
 
             return score
 
-        return [(name, count(name, scorer), rec)
-                for name, scorer, rec in original(recordings, profile)]  # fmt: skip
+        return [
+            (name, count(name, scorer), rec) for name, scorer, rec in original(recordings, profile)
+        ]
 
     def build(tracks, settings):
         built.append(settings)
@@ -156,8 +169,11 @@ def test_every_setting_belongs_to_the_stage_that_reads_it(
     others = {"allow_dead": True, "gate": False}
     for name, field in setting_names().items():
         group, _, leaf = name.partition(".")
-        value = getattr(getattr(base, "yield_" if group == "yield" else group), leaf, None) \
-            if leaf else None  # fmt: skip
+        value = (
+            getattr(getattr(base, "yield_" if group == "yield" else group), leaf, None)
+            if leaf
+            else None
+        )
         if group in DETECTION or isinstance(value, (str, type(None))) or not field:
             continue
         new = others.get(leaf, not value) if isinstance(value, bool) else value * 0.5
@@ -195,14 +211,28 @@ def make_table(values: np.ndarray, direction: str = "down") -> tuple[pl.DataFram
     """A sweep's table of systems a, b, ... and settings x, y from values[x, y, system]."""
     metric = next(m for m in METRICS if m.direction == direction and m.profile == "paper")
     rows = [
-        {"combination": x * values.shape[1] + y, "x": x, "y": y, "system": "abcde"[s],
-         "scenario": metric.scenario, "metric": metric.name, "n": 5,
-         "value": None if np.isnan(v) else float(v)}
+        {
+            "combination": x * values.shape[1] + y,
+            "x": x,
+            "y": y,
+            "system": "abcde"[s],
+            "scenario": metric.scenario,
+            "metric": metric.name,
+            "n": 5,
+            "value": None if np.isnan(v) else float(v),
+        }
         for (x, y, s), v in np.ndenumerate(values)
-    ]  # fmt: skip
-    schema = {"combination": pl.Int64, "x": pl.Int64, "y": pl.Int64, "system": pl.String,
-              "scenario": pl.String, "metric": pl.String, "n": pl.Int64,
-              "value": pl.Float64}  # fmt: skip
+    ]
+    schema = {
+        "combination": pl.Int64,
+        "x": pl.Int64,
+        "y": pl.Int64,
+        "system": pl.String,
+        "scenario": pl.String,
+        "metric": pl.String,
+        "n": pl.Int64,
+        "value": pl.Float64,
+    }
     return pl.DataFrame(rows, schema=schema), [metric]
 
 
@@ -231,8 +261,15 @@ def test_flips_are_what_a_loop_finds(values: np.ndarray, direction: str) -> None
                         continue
                     if last is not None and last[1] != sign:
                         better = ("abcde"[a], "abcde"[b])[:: 1 if sign > 0 else -1]
-                        key = (name, "abcde"[a], "abcde"[b], str(last[0]), str(i), better[1],
-                               better[0])  # fmt: skip
+                        key = (
+                            name,
+                            "abcde"[a],
+                            "abcde"[b],
+                            str(last[0]),
+                            str(i),
+                            better[1],
+                            better[0],
+                        )
                         expected[key] = expected.get(key, 0) + 1
                     last = i, sign
     found = flips(table, ["x", "y"], metrics)
@@ -279,8 +316,10 @@ def test_a_grid_and_a_list_multiply() -> None:
     found = combinations(grid, rows)
     assert len(found) == 4
     assert found[0] == {
-        "speech.threshold": 0.4, "ipu.min_silence_ms": "100", "yield.hold_ms": "300"
-    }  # fmt: skip
+        "speech.threshold": 0.4,
+        "ipu.min_silence_ms": "100",
+        "yield.hold_ms": "300",
+    }
 
 
 @pytest.mark.parametrize(
@@ -306,24 +345,38 @@ def test_what_cannot_be_swept_is_said(work: Callable[[], object], words: str) ->
     ("name", "text"),
     [
         ("l.csv", "ipu.min_silence_ms,speech.threshold\n150,0.4\n250,\n"),
-        ("l.jsonl", '{"ipu.min_silence_ms": "150", "speech.threshold": "0.4"}\n\n'
-                    '{"ipu.min_silence_ms": "250"}\n'),
-        ("l.json", '[{"ipu.min_silence_ms": "150", "speech.threshold": "0.4"},'
-                   '{"ipu.min_silence_ms": "250", "speech.threshold": null}]'),
+        (
+            "l.jsonl",
+            '{"ipu.min_silence_ms": "150", "speech.threshold": "0.4"}\n\n'
+            '{"ipu.min_silence_ms": "250"}\n',
+        ),
+        (
+            "l.json",
+            '[{"ipu.min_silence_ms": "150", "speech.threshold": "0.4"},'
+            '{"ipu.min_silence_ms": "250", "speech.threshold": null}]',
+        ),
     ],
-)  # fmt: skip
+)
 def test_lists_of_settings_are_read(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     assert read_list(tmp_path / name) == [
-        {"ipu.min_silence_ms": "150", "speech.threshold": "0.4"}, {"ipu.min_silence_ms": "250"}
-    ]  # fmt: skip
+        {"ipu.min_silence_ms": "150", "speech.threshold": "0.4"},
+        {"ipu.min_silence_ms": "250"},
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("l.json", "{"), ("l.json", "[1]"), ("l.json", '"x"'), ("l.jsonl", ""), ("l.csv", "a\n"),
-     ("l.csv", "a\n1,2\n"), ("absent.csv", None)],
-)  # fmt: skip
+    [
+        ("l.json", "{"),
+        ("l.json", "[1]"),
+        ("l.json", '"x"'),
+        ("l.jsonl", ""),
+        ("l.csv", "a\n"),
+        ("l.csv", "a\n1,2\n"),
+        ("absent.csv", None),
+    ],
+)
 def test_lists_that_are_none_are_refused(tmp_path: Path, name: str, text: str | None) -> None:
     if text is not None:
         (tmp_path / name).write_text(text)
@@ -358,8 +411,16 @@ def test_the_files_hold_what_the_sweep_found(archive: Path, tmp_path: Path) -> N
 
 def test_the_command_line_sweeps(archive: Path, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "l.csv").write_text("speech.threshold\n0.4\n0.7\n")
-    done = cli("sweep", archive, "--grid", "ipu.min_silence_ms=100,400", "--list",
-               tmp_path / "l.csv", "--out", tmp_path / "out")  # fmt: skip
+    done = cli(
+        "sweep",
+        archive,
+        "--grid",
+        "ipu.min_silence_ms=100,400",
+        "--list",
+        tmp_path / "l.csv",
+        "--out",
+        tmp_path / "out",
+    )
     assert done.returncode == 0, done.stderr
     table = pl.read_parquet(tmp_path / "out" / "sweep.parquet")
     assert table["combination"].n_unique() == 4

@@ -28,9 +28,12 @@ def run_piped(*arguments) -> str:
     """What the command line writes into a pipe, where nobody says how wide it is."""
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "FORCE_COLOR")}
     done = subprocess.run(
-        [sys.executable, "-m", "flexi_score.cli", *map(str, arguments)], capture_output=True,
-        text=True, env=environment | {"PYTHONPATH": str(ROOT)}, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "flexi_score.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     return done.stdout
@@ -81,9 +84,13 @@ def draw(table: Table, width: int) -> list[str]:
 
 
 def test_tables_draw_together_where_there_is_little_room() -> None:
-    columns = (Column("System", numeric=False), Column("TTR (↑)", "User interrupt"),
-               Column("Latency (s, ↓)", "User interrupt"), Column("JIR"),
-               Column("TOR (↓)", "Model backchannel"))  # fmt: skip
+    columns = (
+        Column("System", numeric=False),
+        Column("TTR (↑)", "User interrupt"),
+        Column("Latency (s, ↓)", "User interrupt"),
+        Column("JIR"),
+        Column("TOR (↓)", "Model backchannel"),
+    )
     table = Table("t", columns, (("a", "1.000", "0.500†", "–", "2"),))
     wide, narrow = draw(table, 100), draw(table, 60)
     assert any("Latency (s, ↓)" in line for line in wide)

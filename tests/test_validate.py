@@ -69,10 +69,23 @@ def _talk(n: int = 12, spacing: int = 3000, length: int = 1400) -> Dialogue:
 def _errors(validation: Validation) -> pl.DataFrame:
     """Rows of the table that say something is wrong."""
     error = pl.col("measure").is_in(
-        ["false_alarm", "miss", "error", "false_alarm_of_time", "miss_of_time", "median",
-         "median_abs", "p90_abs", "unmatched_truth", "unmatched_found", "bias", "mae",
-         "only_truth", "only_run"]
-    ) | (pl.col("part") == "aggregate") & (pl.col("measure") == "error")  # fmt: skip
+        [
+            "false_alarm",
+            "miss",
+            "error",
+            "false_alarm_of_time",
+            "miss_of_time",
+            "median",
+            "median_abs",
+            "p90_abs",
+            "unmatched_truth",
+            "unmatched_found",
+            "bias",
+            "mae",
+            "only_truth",
+            "only_run",
+        ]
+    ) | (pl.col("part") == "aggregate") & (pl.col("measure") == "error")
     right = pl.col("measure").is_in(["precision", "recall", "f1", "agreement"])
     right |= pl.col("measure").str.starts_with("within")
     off = pl.col("measure").str.contains("found_") & ~pl.col("measure").is_in(
@@ -228,8 +241,12 @@ def test_a_stated_outcome_goes_before_the_one_of_the_speech(tmp_path: Path) -> N
     # What is not stated comes from the speech.
     assert result.value("metric", "mae", "turn_taking.floor_offset") == 0
     sources = dict(result.outcomes.select("metric", "truth_source").rows())
-    assert sources == {"tor": "stated", "latency": "stated", "floor_offset": "speech",
-                       "jir": "speech"}  # fmt: skip
+    assert sources == {
+        "tor": "stated",
+        "latency": "stated",
+        "floor_offset": "speech",
+        "jir": "speech",
+    }
 
 
 # ---------------------------------------------------------------- against slow references
@@ -249,9 +266,9 @@ def _slow_match(truth: Segments, found: Segments, collar: int) -> list[tuple[int
     return sorted(taken)
 
 
-_tracks = st.lists(
-    st.tuples(st.integers(0, 12), st.integers(1, 12)), max_size=8
-).map(lambda steps: _laid_out(steps))  # fmt: skip
+_tracks = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12)), max_size=8).map(
+    lambda steps: _laid_out(steps)
+)
 
 
 def _laid_out(steps: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -316,10 +333,13 @@ def test_measures_equal_a_plain_count(tmp_path: Path) -> None:
         said.user_words = said.model_words = None
         other = random_dialogue(rng)
         moved = [
-            [(max(0, a + int(rng.integers(-60, 60))), b + int(rng.integers(-60, 60)))
-             for a, b in spans if rng.random() < 0.8]
+            [
+                (max(0, a + int(rng.integers(-60, 60))), b + int(rng.integers(-60, 60)))
+                for a, b in spans
+                if rng.random() < 0.8
+            ]
             for spans in (said.user, said.model)
-        ]  # fmt: skip
+        ]
         moved[0] += other.user[:2]
         heard.append(Dialogue(said.duration, moved[0], moved[1]))
         truth_rows.append(_row(i, said, condition={"half": i % 2}))
@@ -357,12 +377,17 @@ def test_measures_equal_a_plain_count(tmp_path: Path) -> None:
         100 * alone[0] / total
     )
     # Conditions add up to the whole.
-    for part, measure, item in (("detection", "miss", "speech"), ("event", "recall", "ipu"),
-                                ("boundary", "within_5_ms", "any")):  # fmt: skip
+    for part, measure, item in (
+        ("detection", "miss", "speech"),
+        ("event", "recall", "ipu"),
+        ("boundary", "within_5_ms", "any"),
+    ):
         rows = result.table.filter(
-            (pl.col("part") == part) & (pl.col("measure") == measure) & (pl.col("item") == item)
+            (pl.col("part") == part)
+            & (pl.col("measure") == measure)
+            & (pl.col("item") == item)
             & (pl.col("speaker") == "all")
-        )  # fmt: skip
+        )
         whole, halves = (rows.filter(pl.col("by") == by) for by in ("all", "half"))
         assert len(halves) == 2
         for column in ("n", "numerator", "denominator"):
@@ -387,9 +412,18 @@ def _slow_ipus(spans: Segments, duration: int) -> list[tuple[int, int]]:
 def test_recordings_that_are_not_in_both_are_named(tmp_path: Path) -> None:
     said = _talk()
     lost = pl.DataFrame(
-        [{"recording": "broken", "system": "model", "scenario": "conversation", "stage": "audio",
-          "error": "AudioError", "reason": "gone"}], schema=FAILURES,
-    )  # fmt: skip
+        [
+            {
+                "recording": "broken",
+                "system": "model",
+                "scenario": "conversation",
+                "stage": "audio",
+                "error": "AudioError",
+                "reason": "gone",
+            }
+        ],
+        schema=FAILURES,
+    )
     rows = [_row(0, said), _row(7, said), _row(0, said) | {"id": "broken"}]
     result = validate(_run([said, _talk()], lost), _truth(tmp_path, rows))
     assert result.info["compared"] == 1
@@ -406,9 +440,18 @@ def test_recordings_that_the_gate_left_out_are_told_apart(tmp_path: Path) -> Non
     said = _talk()
     said.row["audio"] = "call.wav"
     refused = pl.DataFrame(
-        [{"recording": "dead", "system": "model", "scenario": "turn_taking", "stage": "health",
-          "error": "dead", "reason": "dead"}], schema=FAILURES,
-    )  # fmt: skip
+        [
+            {
+                "recording": "dead",
+                "system": "model",
+                "scenario": "turn_taking",
+                "stage": "health",
+                "error": "dead",
+                "reason": "dead",
+            }
+        ],
+        schema=FAILURES,
+    )
     run = score_tracks(tracks_of([said]), FAILURES.to_frame(), load_settings(), refused=refused)
     result = validate(run, _truth(tmp_path, [_row(0, said), _row(0, said) | {"id": "dead"}]))
     assert result.info["excluded_in_run"] == ["dead"]
@@ -440,8 +483,10 @@ def test_groups_by_condition_by_metadata_and_crossed(tmp_path: Path) -> None:
     for i, dialogue in enumerate((said, late, late)):
         row = {"metadata": json.dumps({"voice": f"v{i}"}), "system": f"s{i % 2}"}
         heard.append(Dialogue(dialogue.duration, dialogue.user, dialogue.model, row=row))
-    rows = [_row(i, said, condition={"snr_db": snr, "room": None}, batch="b")
-            for i, snr in enumerate((30, 15, 5.5))]  # fmt: skip
+    rows = [
+        _row(i, said, condition={"snr_db": snr, "room": None}, batch="b")
+        for i, snr in enumerate((30, 15, 5.5))
+    ]
     run, truth = _run(heard), _truth(tmp_path, rows)
     result = validate(run, truth)
     levels = result.groups.filter(pl.col("by") == "snr_db")["level"].to_list()
@@ -451,8 +496,9 @@ def test_groups_by_condition_by_metadata_and_crossed(tmp_path: Path) -> None:
     by = validate(run, truth, by=["voice", "system,snr_db", "batch"])
     assert by.value("boundary", "median", "end", "user", "v0") == 0
     assert set(by.groups["level"]) >= {"s0, 30", "s1, 15", "s0, 5.5", "b"}
-    named = validate(run, _truth(tmp_path, [r | {"condition": {"name": "x", "snr_db": 1}}
-                                            for r in rows]))  # fmt: skip
+    named = validate(
+        run, _truth(tmp_path, [r | {"condition": {"name": "x", "snr_db": 1}} for r in rows])
+    )
     assert set(named.groups["by"]) == {"all", "name"}
     with pytest.raises(SettingsError, match="--by 'vioce'"):
         validate(run, truth, by=["vioce"])
@@ -503,8 +549,9 @@ def _grid(sides: dict[str, Segments], duration: int) -> str:
 def _rttm(name: str, sides: dict[str, Segments]) -> str:
     return "".join(
         f"SPEAKER {name} 1 {a / 1000:.3f} {(b - a) / 1000:.3f} <NA> <NA> {side} <NA> <NA>\n"
-        for side, spans in sides.items() for a, b in spans
-    )  # fmt: skip
+        for side, spans in sides.items()
+        for a, b in spans
+    )
 
 
 def test_every_format_of_truth_gives_the_same(tmp_path: Path) -> None:
@@ -608,8 +655,10 @@ def test_elan_gives_speech_and_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "pattern"),
     [
-        (("<ANNOTATION_DOCUMENT", '<!DOCTYPE x [<!ENTITY a "aa">]><ANNOTATION_DOCUMENT'),
-         "line 2: found a document type"),
+        (
+            ("<ANNOTATION_DOCUMENT", '<!DOCTYPE x [<!ENTITY a "aa">]><ANNOTATION_DOCUMENT'),
+            "line 2: found a document type",
+        ),
         (("milliseconds", "PAL-frames"), "TIME_UNITS is 'PAL-frames'"),
         ((' TIME_VALUE="900"', ""), "line 12 .annotation 'a2'.: time slot 'ts2' has no TIME_VALUE"),
         (('TIME_VALUE="900"', 'TIME_VALUE="-9"'), "line 6: TIME_VALUE is '-9'"),
@@ -620,7 +669,7 @@ def test_elan_gives_speech_and_words(tmp_path: Path) -> None:
         (("</ANNOTATION_DOCUMENT>", ""), "not valid XML"),
         (("so &amp; so", "so &b; so"), "not valid XML"),
     ],
-)  # fmt: skip
+)
 def test_a_malformed_elan_file_is_named(
     tmp_path: Path, change: tuple[str, str], pattern: str
 ) -> None:

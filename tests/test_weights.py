@@ -66,8 +66,12 @@ def test_the_detector_loads_the_listed_file():
 def test_list_is_complete():
     listed = weights.list_weights()
     assert [w.name for w in listed] == [
-        "silero-vad", "tiny.en", "base", "pyannote-segmentation-3.0", "campplus"
-    ]  # fmt: skip
+        "silero-vad",
+        "tiny.en",
+        "base",
+        "pyannote-segmentation-3.0",
+        "campplus",
+    ]
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = extras["project"]["optional-dependencies"]
     for weight in listed:

@@ -29,8 +29,9 @@ NEEDED = load_settings("paper", {"extract.asr_words": "needed"})
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A manifest of good and bad recordings, and its archive as one process makes it."""
     folder = tmp_path_factory.mktemp("mixed")
-    rows: list[dict[str, Any]] = [{"id": path.stem, "audio": str(path)}
-                                  for path in sorted(SAMPLES.glob("*.flac"))[:1]]  # fmt: skip
+    rows: list[dict[str, Any]] = [
+        {"id": path.stem, "audio": str(path)} for path in sorted(SAMPLES.glob("*.flac"))[:1]
+    ]
     rows.insert(1, {"id": "gone", "audio": "gone.wav"})
     manifest = write_jsonl(folder / "m.jsonl", rows)
     pipeline.extract(manifest, folder / "a", settings=NEEDED)
@@ -59,9 +60,12 @@ def test_workers_find_what_one_process_finds_though_one_of_them_dies(
     killed = kill_workers(monkeypatch, lambda recording: not killed)
     told: list[tuple[str, str | None]] = []
     pipeline.extract(
-        manifest, tmp_path / "a", settings=NEEDED, workers=2,
+        manifest,
+        tmp_path / "a",
+        settings=NEEDED,
+        workers=2,
         progress=lambda row, _, error: told.append((row["recording"], error)),
-    )  # fmt: skip
+    )
     assert len(killed) == 1
     assert_equal(tmp_path / "a", alone)
     names = [*store.read_recordings(alone)["recording"], "gone"]
@@ -91,11 +95,25 @@ def test_what_no_recording_is_to_blame_for_stops_the_run(tmp_path: Path) -> None
 
 def test_an_interrupt_ends_the_workers_and_keeps_what_is_done(tmp_path: Path) -> None:
     manifest = make_light(tmp_path, 4000)
-    command = [sys.executable, "-m", "flexi_score.cli", "extract", str(manifest), "--archive",
-               str(tmp_path / "a"), "--workers", "2"]  # fmt: skip
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               start_new_session=True)  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "flexi_score.cli",
+        "extract",
+        str(manifest),
+        "--archive",
+        str(tmp_path / "a"),
+        "--workers",
+        "2",
+    ]
+    process = subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 60
     while len(_children(process.pid)) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)  # two workers and the tracker of resources
@@ -111,10 +129,24 @@ def test_an_interrupt_ends_the_workers_and_keeps_what_is_done(tmp_path: Path) ->
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     manifest = make_light(tmp_path, 1500)
-    command = [sys.executable, "-m", "flexi_score.cli", "extract", str(manifest), "--archive",
-               str(tmp_path / "a"), "--workers", "2", "-q"]  # fmt: skip
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)},
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "flexi_score.cli",
+        "extract",
+        str(manifest),
+        "--archive",
+        str(tmp_path / "a"),
+        "--workers",
+        "2",
+        "-q",
+    ]
+    process = subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 60
     while len(_children(process.pid)) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -217,11 +217,15 @@ def _row(
     if size < 2:
         low = high = np.full(3, np.nan)
     row: dict[str, object] = {
-        "metric": metric, "system": system, "recordings": size, "labels": len(pairs),
+        "metric": metric,
+        "system": system,
+        "recordings": size,
+        "labels": len(pairs),
         "raters": pairs["rater"].n_unique(),
-        "judge_mean": float(judge.mean()), "human_mean": float(human.mean()),
+        "judge_mean": float(judge.mean()),
+        "human_mean": float(human.mean()),
         "human_alpha": krippendorff_alpha(unit, human),
-    }  # fmt: skip
+    }
     for name, value, below, above in zip(("kappa", "alpha", "mae"), found, low, high, strict=True):
         row |= {name: float(value), f"{name}_low": float(below), f"{name}_high": float(above)}
     return row
@@ -303,7 +307,10 @@ def _marks(ratings: pl.DataFrame) -> pl.DataFrame:
         .explode("end")
         .with_columns(word=pl.int_range(pl.len()).over("recording", "repeat"))
         .select(
-            "recording", "metric", "repeat", "word",
+            "recording",
+            "metric",
+            "repeat",
+            "word",
             value=pl.col("positions_s").list.contains(pl.col("end")).cast(pl.Float64),
         )
-    )  # fmt: skip
+    )

@@ -47,11 +47,7 @@ def paired_difference(
 
 
 def unpaired_difference(
-    left: pl.DataFrame,
-    right: pl.DataFrame,
-    name: str,
-    settings: SummarySettings,
-    permutations: int,
+    left: pl.DataFrame, right: pl.DataFrame, name: str, settings: SummarySettings, permutations: int
 ) -> dict[str, object]:
     """Difference of the two means, with each side resampled on its own."""
     units = [

@@ -59,9 +59,10 @@ def read_labels(path: str | Path) -> pl.DataFrame:
     text = pl.col("value").str.strip_chars()
     table = table.select(
         *(pl.col(name).str.strip_chars() for name in names[:3]),
-        value=text.cast(pl.Float64, strict=False), text=pl.col("value"),
+        value=text.cast(pl.Float64, strict=False),
+        text=pl.col("value"),
         line=pl.int_range(pl.len()) + 2,
-    )  # fmt: skip
+    )
     empty = table.filter(pl.any_horizontal(pl.col(names[:3]).fill_null("") == ""))
     for row in empty.head(1).iter_rows(named=True):
         raise InputError(f"{file}, line {row['line']}: recording, metric or rater is empty")

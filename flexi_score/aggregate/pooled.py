@@ -67,8 +67,9 @@ def add_quantiles(
     if clusters is not None:
         labels = clusters.unique("recording", keep="first")
         pooled = pooled.join(labels, on="recording", how="left", maintain_order="left")
-        pooled = pooled.with_columns(pl.coalesce(pl.lit("key:") + pl.col("label"), "unit")
-                                     .alias("unit"))  # fmt: skip
+        pooled = pooled.with_columns(
+            pl.coalesce(pl.lit("key:") + pl.col("label"), "unit").alias("unit")
+        )
     table = summary.with_row_index("place")
     rows = table.filter(pl.col("metric").is_in(list(metrics)))
     # Most scenarios have none of these metrics: resampling their events would be for nothing.
@@ -83,7 +84,7 @@ def add_quantiles(
             | {"q": q, "value": v, "ci_low": a, "ci_high": b}
             | {"n": part["recording"].n_unique(), "denominator": float(len(part))}
             for q, v, a, b in zip(qs, value, low, high, strict=True)
-        ]  # fmt: skip
+        ]
     floats = ("q", "value", "ci_low", "ci_high", "denominator")
     schema: dict[str, type[pl.DataType]] = dict.fromkeys(_KEY, pl.String)
     schema |= dict.fromkeys(floats, pl.Float64) | {"n": pl.Int64}
@@ -99,11 +100,12 @@ def add_quantiles(
             pl.col("n", "denominator").fill_null(0),
             numerator=pl.lit(None, pl.Float64),
             within_error=pl.lit(None, pl.Int64),
-            metric=pl.col("metric") + ".p" + (pl.col("q") * 100).round(4).cast(pl.String)
-            .str.strip_suffix(".0"),
+            metric=pl.col("metric")
+            + ".p"
+            + (pl.col("q") * 100).round(4).cast(pl.String).str.strip_suffix(".0"),
         )
         .select("place", *(pl.col(name).cast(kind) for name, kind in SUMMARY.items()))
-    )  # fmt: skip
+    )
     merged = pl.concat([table, extra], how="diagonal_relaxed")
     return merged.sort("place", maintain_order=True).select(SUMMARY.names())
 

@@ -177,10 +177,7 @@ def quantiles(
 
 
 def with_failures(
-    scores: pl.DataFrame,
-    failures: pl.DataFrame,
-    metrics: Sequence[Metric],
-    status: str = "failed",
+    scores: pl.DataFrame, failures: pl.DataFrame, metrics: Sequence[Metric], status: str = "failed"
 ) -> pl.DataFrame:
     """Scores with a ``failed`` row for every metric that a failed recording should have had.
 

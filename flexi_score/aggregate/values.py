@@ -63,8 +63,13 @@ def describe(rows: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
 
     A metric of the scenario ``conversation`` describes the same name in any other scenario.
     """
-    names = {"scenario": pl.String, "metric": pl.String, "aggregate": pl.String,
-             "empty": pl.Float64, "order": pl.Int64}  # fmt: skip
+    names = {
+        "scenario": pl.String,
+        "metric": pl.String,
+        "aggregate": pl.String,
+        "empty": pl.Float64,
+        "order": pl.Int64,
+    }
     listed = pl.DataFrame(
         [(m.scenario, m.name, m.aggregate, m.empty, i) for i, m in enumerate(metrics)],
         schema=names,

@@ -59,12 +59,40 @@ from flexi_score.errors import ArchiveError
 from flexi_score.schema import FAILURES, make_schema
 
 __all__ = [  # the tables of archive_tables are reached from here
-    "ARCHIVED", "ATTEMPTS", "CHANNELS", "ENVELOPE_MS", "FILES", "FORMAT", "FRAME_MS", "HEALTH",
-    "LEAKS", "LINKS", "SEGMENTS", "TABLES", "VERSION", "WORDS", "append", "content_key",
-    "count", "damaged_parts", "explain_damage", "is_archive", "keeping", "known_keys",
-    "leak_key", "locate", "open_archive", "read_attempts", "read_columns", "read_failures",
-    "read_recordings", "read_rows", "reading_only", "remembering", "set_aside"
-]  # fmt: skip
+    "ARCHIVED",
+    "ATTEMPTS",
+    "CHANNELS",
+    "ENVELOPE_MS",
+    "FILES",
+    "FORMAT",
+    "FRAME_MS",
+    "HEALTH",
+    "LEAKS",
+    "LINKS",
+    "SEGMENTS",
+    "TABLES",
+    "VERSION",
+    "WORDS",
+    "append",
+    "content_key",
+    "count",
+    "damaged_parts",
+    "explain_damage",
+    "is_archive",
+    "keeping",
+    "known_keys",
+    "leak_key",
+    "locate",
+    "open_archive",
+    "read_attempts",
+    "read_columns",
+    "read_failures",
+    "read_recordings",
+    "read_rows",
+    "reading_only",
+    "remembering",
+    "set_aside",
+]
 
 FORMAT: Final = "flexi_score archive"
 VERSION: Final = 1
@@ -218,10 +246,7 @@ def keeping(table: str, columns: Sequence[str]) -> Iterator[list[pl.DataFrame]]:
 
 
 def read_rows(
-    archive: Path,
-    table: str,
-    keys: Sequence[str] | pl.Series,
-    columns: Sequence[str] | None = None,
+    archive: Path, table: str, keys: Sequence[str] | pl.Series, columns: Sequence[str] | None = None
 ) -> pl.DataFrame:
     """Rows of a table with these keys, one a key; keys it does not hold are absent.
 
@@ -363,9 +388,13 @@ def _scan(parts: Sequence[Path], include_file_paths: str | None = None) -> pl.La
     check_whole(parts)
     # A part that was written before a column was thought of has nulls there.
     return pl.scan_parquet(
-        list(parts), glob=False, include_file_paths=include_file_paths,
-        schema=TABLES[parts[0].parent.name], missing_columns="insert", extra_columns="ignore",
-    )  # fmt: skip
+        list(parts),
+        glob=False,
+        include_file_paths=include_file_paths,
+        schema=TABLES[parts[0].parent.name],
+        missing_columns="insert",
+        extra_columns="ignore",
+    )
 
 
 def _next_stamp(archive: Path) -> int:

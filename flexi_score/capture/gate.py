@@ -61,16 +61,27 @@ def find_dead(archive: Path, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFrame
     for speaker in SPEAKERS:
         keys = rows[f"{speaker}_key"]
         dead = some_columns(archive, "channels", keys.drop_nulls(), ["dead"]).filter("dead")
-        parts.append(rows.filter(keys.is_in(dead["key"].implode())).select(
-            "recording", channel=pl.lit(speaker)))  # fmt: skip
+        parts.append(
+            rows.filter(keys.is_in(dead["key"].implode())).select(
+                "recording", channel=pl.lit(speaker)
+            )
+        )
     loaded = pl.col("recording").is_in(tracks.recordings["recording"].implode())
-    return pl.concat(parts).with_columns(
-        check=pl.lit("dead"), value=pl.lit(1.0), unit=pl.lit(""), threshold=pl.lit(1.0),
-        verdict=pl.when(loaded).then(pl.lit(WARN)).otherwise(pl.lit(REFUSE)),
-        detail=pl.lit("all samples of the channel are equal: nothing was captured"),
-        remedy=pl.lit("capture it again, or, if that party truly sent nothing, set "
-                      "health.allow_dead=true"),
-    ).select(pl.col(name).cast(kind) for name, kind in HEALTH.items())  # fmt: skip
+    return (
+        pl.concat(parts)
+        .with_columns(
+            check=pl.lit("dead"),
+            value=pl.lit(1.0),
+            unit=pl.lit(""),
+            threshold=pl.lit(1.0),
+            verdict=pl.when(loaded).then(pl.lit(WARN)).otherwise(pl.lit(REFUSE)),
+            detail=pl.lit("all samples of the channel are equal: nothing was captured"),
+            remedy=pl.lit(
+                "capture it again, or, if that party truly sent nothing, set health.allow_dead=true"
+            ),
+        )
+        .select(pl.col(name).cast(kind) for name, kind in HEALTH.items())
+    )
 
 
 def unsure_recordings(health: pl.DataFrame) -> pl.Series:
@@ -90,19 +101,27 @@ def refusals(health: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
     return (
         recordings.join(reasons, on="recording", how="inner", maintain_order="left")
         .with_columns(
-            reason=pl.format("refused by the health gate: {} --no-gate (health.gate=false) scores "
-                             "it all the same", "reason"),
-            stage=pl.lit("health"), error=pl.lit("Refused"),
+            reason=pl.format(
+                "refused by the health gate: {} --no-gate (health.gate=false) scores "
+                "it all the same",
+                "reason",
+            ),
+            stage=pl.lit("health"),
+            error=pl.lit("Refused"),
         )
         .select(FAILURES.names())
-    )  # fmt: skip
+    )
 
 
 def _sentence() -> pl.Expr:
     return pl.concat_str(
-        pl.lit("the ") + pl.col("channel") + " channel: ", "detail", pl.lit("; "), "remedy",
-        pl.lit("."), ignore_nulls=True,
-    )  # fmt: skip
+        pl.lit("the ") + pl.col("channel") + " channel: ",
+        "detail",
+        pl.lit("; "),
+        "remedy",
+        pl.lit("."),
+        ignore_nulls=True,
+    )
 
 
 def judge(measured: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
@@ -117,25 +136,43 @@ def judge(measured: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     """
     limits = pl.DataFrame(
         [
-            (check.name, check.unit, check.worse == "above", check.title, check.remedy,
-             *(_limit(settings, limit, check.name) for limit in (WARN, REFUSE)))
+            (
+                check.name,
+                check.unit,
+                check.worse == "above",
+                check.title,
+                check.remedy,
+                *(_limit(settings, limit, check.name) for limit in (WARN, REFUSE)),
+            )
             for check in CHECKS
         ],
-        schema={"check": pl.String, "unit": pl.String, "above": pl.Boolean, "title": pl.String,
-                "remedy": pl.String, WARN: pl.Float64, REFUSE: pl.Float64},
+        schema={
+            "check": pl.String,
+            "unit": pl.String,
+            "above": pl.Boolean,
+            "title": pl.String,
+            "remedy": pl.String,
+            WARN: pl.Float64,
+            REFUSE: pl.Float64,
+        },
         orient="row",
-    )  # fmt: skip
+    )
 
     def beyond(limit: str) -> pl.Expr:
-        worse = pl.when("above").then(pl.col("value") >= pl.col(limit)).otherwise(
-            pl.col("value") <= pl.col(limit)
-        )  # fmt: skip
+        worse = (
+            pl.when("above")
+            .then(pl.col("value") >= pl.col(limit))
+            .otherwise(pl.col("value") <= pl.col(limit))
+        )
         return worse.fill_null(False)
 
     verdict = (
-        pl.when(beyond(REFUSE)).then(pl.lit(REFUSE)).when(beyond(WARN)).then(pl.lit(WARN))
+        pl.when(beyond(REFUSE))
+        .then(pl.lit(REFUSE))
+        .when(beyond(WARN))
+        .then(pl.lit(WARN))
         .otherwise(pl.lit(FINE))
-    )  # fmt: skip
+    )
     judged = measured.join(limits, on="check", how="left", maintain_order="left").with_columns(
         verdict=verdict
     )
@@ -143,10 +180,11 @@ def judge(measured: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     bad = pl.col("verdict") != FINE
     return judged.with_columns(
         threshold=crossed,
-        detail=pl.when(bad).then(pl.col("title") + " (" + pl.col("detail") + ")")
+        detail=pl.when(bad)
+        .then(pl.col("title") + " (" + pl.col("detail") + ")")
         .otherwise("detail"),
         remedy=pl.when(bad).then("remedy"),
-    ).select(pl.col(name).cast(kind) for name, kind in HEALTH.items())  # fmt: skip
+    ).select(pl.col(name).cast(kind) for name, kind in HEALTH.items())
 
 
 def _limit(settings: HealthSettings, limit: str, check: str) -> float | None:

@@ -32,10 +32,16 @@ def gather_facts(archive: Path, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFr
     table = table.with_columns(pair=pl.col("user_key") + "+" + pl.col("model_key"))
     measured = store.read_rows(archive, "health", table["pair"].drop_nulls())
     facts = table.select(
-        "recording", "user_key", "model_key", "pair", "user_offset_ms", "model_offset_ms", *doubts,
+        "recording",
+        "user_key",
+        "model_key",
+        "pair",
+        "user_offset_ms",
+        "model_offset_ms",
+        *doubts,
         paired=pl.col("user_audio").is_not_null() & pl.col("audio").is_null(),
         span_ms=pl.Series(tracks.duration_ms),
-    ).join(measured, left_on="pair", right_on="key", how="left", maintain_order="left")  # fmt: skip
+    ).join(measured, left_on="pair", right_on="key", how="left", maintain_order="left")
     for speaker, other in zip(SPEAKERS, reversed(SPEAKERS), strict=True):
         side = channels.rename({name: f"{speaker}_{name}" for name in channels.columns})
         facts = facts.join(side, on=f"{speaker}_key", how="left", maintain_order="left")
@@ -53,8 +59,15 @@ def gather_facts(archive: Path, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFr
     return facts.with_columns(swapped=pl.Series(value).fill_nan(None), swapped_told=told)
 
 
-_OF_CHANNELS: Final = ("duration_ms", "active_dbfs", "noise_dbfs", "peak_dbfs", "zero_share",
-                       "clipped_share", "dead")  # fmt: skip
+_OF_CHANNELS: Final = (
+    "duration_ms",
+    "active_dbfs",
+    "noise_dbfs",
+    "peak_dbfs",
+    "zero_share",
+    "clipped_share",
+    "dead",
+)
 _OF_LEAKS: Final = ("level_db", "lag_ms", "depth_db")
 
 
@@ -100,16 +113,30 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     table = facts.with_row_index("rec").with_columns(copy=likeness.fill_null(False))
     both = pl.col("user_key").is_not_null() & pl.col("model_key").is_not_null()
     parts = [
-        _part(table, "copied", None,
-              pl.when(pl.col("copy_gain_db").abs() <= settings.copied_gain_db)
-              .then(pl.col("copy_r").abs()),
-              _say("correlation {} at a lag of {} ms, the model {} dB against the user",
-                   ("copy_r", 3), ("copy_lag_ms", 1), ("copy_gain_db", 1))),
+        _part(
+            table,
+            "copied",
+            None,
+            pl.when(pl.col("copy_gain_db").abs() <= settings.copied_gain_db).then(
+                pl.col("copy_r").abs()
+            ),
+            _say(
+                "correlation {} at a lag of {} ms, the model {} dB against the user",
+                ("copy_r", 3),
+                ("copy_lag_ms", 1),
+                ("copy_gain_db", 1),
+            ),
+        ),
         _part(table, "swapped", None, pl.when(both).then("swapped"), pl.col("swapped_told")),
         *_of_pair(table),
-        _part(table, "short", None, pl.when(both).then(pl.col("span_ms") / 1000),
-              _say("{} s long", (pl.col("span_ms") / 1000, 2))),
-    ]  # fmt: skip
+        _part(
+            table,
+            "short",
+            None,
+            pl.when(both).then(pl.col("span_ms") / 1000),
+            _say("{} s long", (pl.col("span_ms") / 1000, 2)),
+        ),
+    ]
     for speaker in SPEAKERS:
         parts += _of_channel(table, speaker)
     order = pl.Enum([check.name for check in CHECKS])
@@ -127,25 +154,45 @@ def _of_pair(table: pl.DataFrame) -> list[pl.DataFrame]:
     shift = pl.col("model_offset_ms").fill_null(0) - pl.col("user_offset_ms").fill_null(0)
     ends = pl.col("model_duration_ms") - pl.col("user_duration_ms") + shift
     # A leak is later than its source by the way it takes; what is earlier is the files' fault.
-    early = pl.max_horizontal(-(pl.col("lag_into_model_ms") + shift),
-                              -(pl.col("lag_into_user_ms") - shift))  # fmt: skip
+    early = pl.max_horizontal(
+        -(pl.col("lag_into_model_ms") + shift), -(pl.col("lag_into_user_ms") - shift)
+    )
     apart = pl.col("drift_ppm").abs() * pl.col("span_ms") / 1e6
     paired = pl.when("paired")
     lags = pl.concat_str(
-        *(pl.when(pl.col(name).is_not_null()).then(_say(text, (pl.col(name) + sign * shift, 1)))
-          for name, text, sign in (
-              ("lag_into_model_ms", "the user is heard in the model's file {} ms late", 1),
-              ("lag_into_user_ms", "the model is heard in the user's file {} ms late", -1))),
-        separator=", ", ignore_nulls=True,
-    )  # fmt: skip
+        *(
+            pl.when(pl.col(name).is_not_null()).then(_say(text, (pl.col(name) + sign * shift, 1)))
+            for name, text, sign in (
+                ("lag_into_model_ms", "the user is heard in the model's file {} ms late", 1),
+                ("lag_into_user_ms", "the model is heard in the user's file {} ms late", -1),
+            )
+        ),
+        separator=", ",
+        ignore_nulls=True,
+    )
     return [
-        _part(table, "length", None, paired.then(ends.abs()),
-              _say("the model's file ends {} ms after the user's", (ends, 0))),
+        _part(
+            table,
+            "length",
+            None,
+            paired.then(ends.abs()),
+            _say("the model's file ends {} ms after the user's", (ends, 0)),
+        ),
         _part(table, "offset", None, paired.then(early), lags),
-        _part(table, "drift", None, paired.then(apart),
-              _say("the model's clock is slow by {} ppm (by {} lags of a leak), {} ms over the "
-                   "recording", ("drift_ppm", 1), ("drift_lags", 0), (apart, 0))),
-    ]  # fmt: skip
+        _part(
+            table,
+            "drift",
+            None,
+            paired.then(apart),
+            _say(
+                "the model's clock is slow by {} ppm (by {} lags of a leak), {} ms over the "
+                "recording",
+                ("drift_ppm", 1),
+                ("drift_lags", 0),
+                (apart, 0),
+            ),
+        ),
+    ]
 
 
 def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
@@ -156,54 +203,120 @@ def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
     speaks = pl.when(heard & (c("speech_ms") > 0))
     clipped = pl.max_horizontal(c("clipped_share"), c("flat_share").fill_null(0.0))
     above = c("active_dbfs") - c("noise_dbfs")
-    level = _say("its loudest half second is at {} dBFS, its floor at {} dBFS",
-                 (c("active_dbfs"), 1), (c("noise_dbfs"), 1))  # fmt: skip
+    level = _say(
+        "its loudest half second is at {} dBFS, its floor at {} dBFS",
+        (c("active_dbfs"), 1),
+        (c("noise_dbfs"), 1),
+    )
     left = c("offset_ms").fill_null(0) + c("duration_ms") - c("last_ms")
     return [
-        _part(table, "bleed", speaker, pl.when(~pl.col("copy")).then(c("leak_level_db")),
-              _say("the other party leaks in at {} dB, {} ms late, and comes off by {} dB",
-                   (c("leak_level_db"), 1), (c("leak_lag_ms"), 1), (c("leak_depth_db"), 1))),
-        _part(table, "bleed_left", speaker, pl.when(~pl.col("copy")).then(100 * c("leak_doubt")),
-              _say("{} % of it stands less than speech.bleed_clear_db above what may be left of "
-                   "that", (100 * c("leak_doubt"), 1))),
-        _part(table, "silent", speaker,
-              pl.when(heard & ~pl.col("copy") & ~c("dead") & (c("speech_ms") == 0))
-              .then(c("active_dbfs")),
-              _silence(speaker)),
-        _part(table, "clipping", speaker, speaks.then(clipped),
-              _say("{} % of its samples are at full scale or at one and the same peak of {} dBFS",
-                   (clipped * 100, 3), (c("peak_dbfs"), 1))),
+        _part(
+            table,
+            "bleed",
+            speaker,
+            pl.when(~pl.col("copy")).then(c("leak_level_db")),
+            _say(
+                "the other party leaks in at {} dB, {} ms late, and comes off by {} dB",
+                (c("leak_level_db"), 1),
+                (c("leak_lag_ms"), 1),
+                (c("leak_depth_db"), 1),
+            ),
+        ),
+        _part(
+            table,
+            "bleed_left",
+            speaker,
+            pl.when(~pl.col("copy")).then(100 * c("leak_doubt")),
+            _say(
+                "{} % of it stands less than speech.bleed_clear_db above what may be left of that",
+                (100 * c("leak_doubt"), 1),
+            ),
+        ),
+        _part(
+            table,
+            "silent",
+            speaker,
+            pl.when(heard & ~pl.col("copy") & ~c("dead") & (c("speech_ms") == 0)).then(
+                c("active_dbfs")
+            ),
+            _silence(speaker),
+        ),
+        _part(
+            table,
+            "clipping",
+            speaker,
+            speaks.then(clipped),
+            _say(
+                "{} % of its samples are at full scale or at one and the same peak of {} dBFS",
+                (clipped * 100, 3),
+                (c("peak_dbfs"), 1),
+            ),
+        ),
         _part(table, "level_low", speaker, speaks.then(c("active_dbfs")), level),
         _part(table, "level_high", speaker, speaks.then(c("active_dbfs")), level),
         _part(table, "snr", speaker, speaks.then(above), level),
-        _part(table, "band", speaker, speaks.then(c("band_hz")),
-              _say("no energy of speech above {} Hz", (c("band_hz"), 0))),
-        _part(table, "dropouts", speaker, speaks.then(c("dropout_ms")),
-              _say("{} runs of exact zeros inside speech, {} ms in all",
-                   (c("dropouts"), 0), (c("dropout_ms"), 1))),
-        _part(table, "truncated", speaker, speaks.then(left.clip(0)),
-              _say("speech goes on to {} ms before the channel's end", (left.clip(0), 0))),
-    ]  # fmt: skip
+        _part(
+            table,
+            "band",
+            speaker,
+            speaks.then(c("band_hz")),
+            _say("no energy of speech above {} Hz", (c("band_hz"), 0)),
+        ),
+        _part(
+            table,
+            "dropouts",
+            speaker,
+            speaks.then(c("dropout_ms")),
+            _say(
+                "{} runs of exact zeros inside speech, {} ms in all",
+                (c("dropouts"), 0),
+                (c("dropout_ms"), 1),
+            ),
+        ),
+        _part(
+            table,
+            "truncated",
+            speaker,
+            speaks.then(left.clip(0)),
+            _say("speech goes on to {} ms before the channel's end", (left.clip(0), 0)),
+        ),
+    ]
 
 
 def _silence(speaker: str) -> pl.Expr:
     """What tells a party that said nothing from a capture that failed."""
     other = next(s for s in SPEAKERS if s != speaker)
     c = {name: pl.col(f"{speaker}_{name}") for name in ("active_dbfs", "noise_dbfs", "zero_share")}
-    alive = pl.when(pl.col(f"{other}_speech_ms") > 0).then(
-        _say(f"; the {other} speaks for {{}} s", (pl.col(f"{other}_speech_ms") / 1000, 1))
-    ).otherwise(pl.lit(f"; nor is there speech of the {other}"))  # fmt: skip
-    quiet = pl.when(c["zero_share"] >= 0.5).then(
-        _say("{} % of its samples are zero and the rest reach {} dBFS: digital silence, as of a "
-             "party that sends nothing, or of a muted input",
-             (c["zero_share"] * 100, 1), (c["active_dbfs"], 1))
-    ).when(c["active_dbfs"] - c["noise_dbfs"] >= SOUND_DB).then(
-        _say("sound at up to {} dBFS over a floor of {} dBFS, none of it detected as speech",
-             (c["active_dbfs"], 1), (c["noise_dbfs"], 1))
-    ).otherwise(
-        _say("a steady floor of {} dBFS, so the capture ran and the party said nothing",
-             (c["active_dbfs"], 1))
-    )  # fmt: skip
+    alive = (
+        pl.when(pl.col(f"{other}_speech_ms") > 0)
+        .then(_say(f"; the {other} speaks for {{}} s", (pl.col(f"{other}_speech_ms") / 1000, 1)))
+        .otherwise(pl.lit(f"; nor is there speech of the {other}"))
+    )
+    quiet = (
+        pl.when(c["zero_share"] >= 0.5)
+        .then(
+            _say(
+                "{} % of its samples are zero and the rest reach {} dBFS: digital silence, as of a "
+                "party that sends nothing, or of a muted input",
+                (c["zero_share"] * 100, 1),
+                (c["active_dbfs"], 1),
+            )
+        )
+        .when(c["active_dbfs"] - c["noise_dbfs"] >= SOUND_DB)
+        .then(
+            _say(
+                "sound at up to {} dBFS over a floor of {} dBFS, none of it detected as speech",
+                (c["active_dbfs"], 1),
+                (c["noise_dbfs"], 1),
+            )
+        )
+        .otherwise(
+            _say(
+                "a steady floor of {} dBFS, so the capture ran and the party said nothing",
+                (c["active_dbfs"], 1),
+            )
+        )
+    )
     return pl.concat_str(quiet, alive)
 
 
@@ -221,6 +334,10 @@ def _part(
     table: pl.DataFrame, check: str, channel: str | None, value: pl.Expr, detail: pl.Expr
 ) -> pl.DataFrame:
     return table.select(
-        "rec", "recording", check=pl.lit(check), channel=pl.lit(channel, pl.String),
-        value=value.cast(pl.Float64).fill_nan(None), detail=detail,
-    )  # fmt: skip
+        "rec",
+        "recording",
+        check=pl.lit(check),
+        channel=pl.lit(channel, pl.String),
+        value=value.cast(pl.Float64).fill_nan(None),
+        detail=detail,
+    )

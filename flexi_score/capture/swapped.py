@@ -77,9 +77,11 @@ def _moments(tracks: Tracks, origin: Ints, sides: list[Spans]) -> pl.DataFrame:
         "interrupt": rows.select(
             "rec", start_ms="interrupt_start_ms", end_ms="interrupt_end_ms"
         ).drop_nulls(),
-        "backchannels": rows.select("rec", "backchannels").explode("backchannels")
-        .drop_nulls("backchannels").unnest("backchannels"),
-    }  # fmt: skip
+        "backchannels": rows.select("rec", "backchannels")
+        .explode("backchannels")
+        .drop_nulls("backchannels")
+        .unnest("backchannels"),
+    }
     for kind, some in spans.items():
         rec = some["rec"].to_numpy()
         start, end = (some[c].to_numpy() + origin[rec] for c in ("start_ms", "end_ms"))
@@ -98,8 +100,9 @@ def _words(tracks: Tracks, origin: Ints, sides: list[Spans]) -> pl.DataFrame:
         use = given[words.rec]
         rec = words.rec[use]
         middle = (words.start_ms[use] + words.end_ms[use]) // 2 + origin[rec]
-        own, other = ((axis.inside(s, middle) >= 0).astype(np.float64)
-                      for s in (sides[side], sides[1 - side]))  # fmt: skip
+        own, other = (
+            (axis.inside(s, middle) >= 0).astype(np.float64) for s in (sides[side], sides[1 - side])
+        )
         each = _row(rec, f"{name}_words", own, other)
         frames.append(each.group_by("rec", "kind", maintain_order=True).mean())
     return pl.concat(frames)
@@ -108,8 +111,9 @@ def _words(tracks: Tracks, origin: Ints, sides: list[Spans]) -> pl.DataFrame:
 def _texts(tracks: Tracks) -> pl.DataFrame:
     """What the user is known to say: the share of its words that were recognised."""
     rows = tracks.recordings.with_columns(rec=pl.Series(np.arange(len(tracks)), dtype=pl.Int64))
-    heard = rows.select((pl.col("user_words").is_null() & pl.col("model_words").is_null()
-                         ).alias("heard"))["heard"].to_numpy()  # fmt: skip
+    heard = rows.select(
+        (pl.col("user_words").is_null() & pl.col("model_words").is_null()).alias("heard")
+    )["heard"].to_numpy()
     heard = heard & tracks.user_words.known & tracks.model_words.known
     texts = rows.filter(pl.Series(heard)).select(
         "rec", text=pl.concat_list(pl.col(_TEXTS).fill_null("")).list.join(" ")
@@ -132,12 +136,13 @@ def _texts(tracks: Tracks) -> pl.DataFrame:
 
 def _tokens(table: pl.DataFrame) -> pl.DataFrame:
     """Different words of each recording, without case and marks."""
-    word = pl.col("text").str.to_lowercase().str.replace_all("['’]", "").str.extract_all(
-        r"[\p{L}\p{N}]+"
-    )  # fmt: skip
-    return table.select("rec", token=word).explode("token").drop_nulls().unique(
-        maintain_order=True
-    )  # fmt: skip
+    word = (
+        pl.col("text")
+        .str.to_lowercase()
+        .str.replace_all("['’]", "")
+        .str.extract_all(r"[\p{L}\p{N}]+")
+    )
+    return table.select("rec", token=word).explode("token").drop_nulls().unique(maintain_order=True)
 
 
 def _ends_near(track: Spans, at: Ints) -> np.ndarray:

@@ -26,9 +26,20 @@ from flexi_score.cli.app import INTERRUPTED, OK, UNUSABLE, app
 from flexi_score.errors import FlexiScoreError
 
 __all__ = [
-    "agree", "app", "check", "compare", "export", "info", "main", "merge", "report", "score",
-    "simulate", "sweep", "validate",
-]  # fmt: skip
+    "agree",
+    "app",
+    "check",
+    "compare",
+    "export",
+    "info",
+    "main",
+    "merge",
+    "report",
+    "score",
+    "simulate",
+    "sweep",
+    "validate",
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         kind = type(error).__name__
-        print(f"flexi-score: a fault of flexi-score itself ({kind}: {error}); "
-              "flexi-score --debug shows where", file=sys.stderr)  # fmt: skip
+        print(
+            f"flexi-score: a fault of flexi-score itself ({kind}: {error}); "
+            "flexi-score --debug shows where",
+            file=sys.stderr,
+        )
         sys.exit(UNUSABLE)

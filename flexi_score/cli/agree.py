@@ -45,8 +45,9 @@ def agree(
     if len(lost):
         named = ", ".join(f"{row['recording']} {row['metric']}" for row in lost.head(5).to_dicts())
         more = ", ..." if len(lost) > 5 else ""
-        print(f"{labels}: {len(lost)} labels have no rating in {run}: {named}{more}",
-              file=sys.stderr)  # fmt: skip
+        print(
+            f"{labels}: {len(lost)} labels have no rating in {run}: {named}{more}", file=sys.stderr
+        )
     if as_json:
         print(json.dumps(table.to_dicts(), indent=1))
     else:

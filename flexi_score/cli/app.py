@@ -75,9 +75,12 @@ def chosen_settings(
     from flexi_score.config import load_settings, parse_assignments
 
     named = {**(more or {})} | {
-        "judge.mode": judge, "extract.asr": asr, "extract.language": language,
-        "extract.vad": vad, "extract.mono": mono,
-    }  # fmt: skip
+        "judge.mode": judge,
+        "extract.asr": asr,
+        "extract.language": language,
+        "extract.vad": vad,
+        "extract.mono": mono,
+    }
     if asr is not None and asr.partition(":")[0] == "needed":
         named |= {"extract.asr": asr.partition(":")[2] or None, "extract.asr_words": "needed"}
     changes = {name: value for name, value in named.items() if value is not None}

@@ -64,15 +64,21 @@ def check(
     else:
         with _Progress(source, layout, quiet) as progress:
             health, failures = pipeline.check(
-                progress.manifest, settings=settings, archive=archive, layout=layout,
-                threads=threads, progress=progress.advance,
-            )  # fmt: skip
+                progress.manifest,
+                settings=settings,
+                archive=archive,
+                layout=layout,
+                threads=threads,
+                progress=progress.advance,
+            )
     print_table(Console(highlight=False), recordings_table(health))
     for row in failures.iter_rows(named=True):
         print(f"{plain(row['recording'])}: {plain(row['reason'])}", file=sys.stderr)
     counts = count_verdicts(health)
-    print(f"{sum(counts.values())} recordings checked: {counts['fine']} fine, {counts['warn']} to "
-          f"look at, {counts['refuse']} refused; {len(failures)} failed")  # fmt: skip
+    print(
+        f"{sum(counts.values())} recordings checked: {counts['fine']} fine, {counts['warn']} to "
+        f"look at, {counts['refuse']} refused; {len(failures)} failed"
+    )
     if out is not None:
         write_whole(out, health.write_parquet if out.suffix == ".parquet" else health.write_csv)
     return SOME_FAILED if counts["refuse"] or len(failures) else OK

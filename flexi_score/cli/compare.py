@@ -62,21 +62,34 @@ def compare(
     if not others:
         pairs = [_pair(text) for text in systems or []] or None
         single = not pairs and first.scores["system"].n_unique() < 2
-        tables = [] if gates and single else [
-            compare_systems(
-                first.scores, metrics, summary, pairs, recordings=first.recordings, pair_by=pair_by
-            )
-        ]  # fmt: skip
+        tables = (
+            []
+            if gates and single
+            else [
+                compare_systems(
+                    first.scores,
+                    metrics,
+                    summary,
+                    pairs,
+                    recordings=first.recordings,
+                    pair_by=pair_by,
+                )
+            ]
+        )
     else:
         names = _names([first, *others])
         tables = [
             compare_runs(
-                first.scores, other.scores, metrics, summary,
-                names=(names[0], name), recordings=(first.recordings, other.recordings),
+                first.scores,
+                other.scores,
+                metrics,
+                summary,
+                names=(names[0], name),
+                recordings=(first.recordings, other.recordings),
                 pair_by=pair_by,
             )
             for name, other in zip(names[1:], others, strict=True)
-        ]  # fmt: skip
+        ]
     if tables:
         table = pl.concat(tables)
         print_comparison(console, table, metrics, summary.confidence)
@@ -118,14 +131,21 @@ def _compare_profiles(console: Any, first: Any, other: Any, out: Path | None) ->
             f"{other.settings.profile}: only paper and release can be held against each other"
         )
     table = explain_differences(by_profile["paper"].scores, by_profile["release"].scores)
-    shown = Table(title="Recordings whose outcome differs between the profiles", box=None,
-                  title_justify="left")  # fmt: skip
+    shown = Table(
+        title="Recordings whose outcome differs between the profiles",
+        box=None,
+        title_justify="left",
+    )
     for heading in ("recording", "metric", "paper", "release", "why"):
         shown.add_column(heading, overflow="fold")
     for row in table.iter_rows(named=True):
         values = ["-" if row[p] is None else f"{row[p]:g}" for p in ("paper", "release")]
-        shown.add_row(_plain(row["recording"]), f"{row['scenario']}.{row['metric']}", *values,
-                      _plain(row["why"]))  # fmt: skip
+        shown.add_row(
+            _plain(row["recording"]),
+            f"{row['scenario']}.{row['metric']}",
+            *values,
+            _plain(row["why"]),
+        )
     console.print(shown)
     console.print(f"{len(table)} outcomes differ")
     _write(table, out)

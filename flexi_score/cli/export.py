@@ -56,13 +56,20 @@ def export(
     formats = _split(format_, set(EXPORTS))
     with _Counter(quiet) as counter:
         made = write_export(
-            stored, out or run / "export", list(EXPORTS) if formats == ["all"] else formats,
-            recordings=wanted, archive=archive, overwrite=overwrite, progress=counter,
-        )  # fmt: skip
+            stored,
+            out or run / "export",
+            list(EXPORTS) if formats == ["all"] else formats,
+            recordings=wanted,
+            archive=archive,
+            overwrite=overwrite,
+            progress=counter,
+        )
     for note in made.notes:
         print(note, file=sys.stderr)
-    print(f"{made.folder}: {len(made.names)} recordings, {len(made.files)} files; "
-          "index.json says which is which, manifest.jsonl scores them again")  # fmt: skip
+    print(
+        f"{made.folder}: {len(made.names)} recordings, {len(made.files)} files; "
+        "index.json says which is which, manifest.jsonl scores them again"
+    )
     return OK
 
 
@@ -85,9 +92,13 @@ def formats() -> int:
         table.add_column(heading, overflow="fold", no_wrap=heading not in ("files", "holds"))
     for name, known in FORMATS.items():
         cells = (
-            name, " ".join(known.extensions) or ".txt", "yes" if known.words else "",
-            known.export or "", known.times, known.holds,
-        )  # fmt: skip
+            name,
+            " ".join(known.extensions) or ".txt",
+            "yes" if known.words else "",
+            known.export or "",
+            known.times,
+            known.holds,
+        )
         table.add_row(*map(Text, cells))
     Console().print(table)
     return OK

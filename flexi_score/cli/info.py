@@ -130,11 +130,16 @@ def settings(*, profile: Annotated[str, Parameter(help="paper or release")] = "p
             table.add_row(*map(Text, cells))
             continue
         # As a table the names would be broken: they are for copying.
-        console.print(Text(f"{name}={values[name]}", style="bold").append(
-            f"  {unit}".rstrip(), style="not bold"), soft_wrap=True)  # fmt: skip
+        console.print(
+            Text(f"{name}={values[name]}", style="bold").append(
+                f"  {unit}".rstrip(), style="not bold"
+            ),
+            soft_wrap=True,
+        )
         meaning = f"{field.description} [{source}]"
-        console.print(Text(fill(meaning, console.width, initial_indent="    ",
-                                subsequent_indent="    ")))  # fmt: skip
+        console.print(
+            Text(fill(meaning, console.width, initial_indent="    ", subsequent_indent="    "))
+        )
     if wide:
         console.print(table)
     return OK

@@ -17,9 +17,7 @@ def judge_changes(
     base_url: str | None, repeats: int | None, max_cost: float | None
 ) -> dict[str, Any]:
     """Options as settings."""
-    given = {
-        "judge.base_url": base_url, "judge.repeats": repeats, "judge.max_cost_usd": max_cost,
-    }  # fmt: skip
+    given = {"judge.base_url": base_url, "judge.repeats": repeats, "judge.max_cost_usd": max_cost}
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -56,10 +54,14 @@ class JudgeProgress:
         self._lines = not quiet and not console.is_terminal
         self._told = time.monotonic()
         self._bar = Progress(
-            TextColumn("judge"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[told]}"), console=console, transient=True,
+            TextColumn("judge"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[told]}"),
+            console=console,
+            transient=True,
             disable=quiet or not console.is_terminal,
-        )  # fmt: skip
+        )
         self._task = self._bar.add_task("judge", total=None, told="")
         self._before: Callable[[], None] = lambda: None
 
@@ -140,14 +142,19 @@ def tell_unrated(ratings: Any, unasked: Any, *, listed: bool) -> bool:
     missing = ratings.filter(pl.col("status") == "missing")
     if not listed:
         if number := len(missing) + len(unasked):
-            print(f"judge: {number} ratings are not there: --judge replay lists them, "
-                  "--judge openai asks for them", file=sys.stderr)  # fmt: skip
+            print(
+                f"judge: {number} ratings are not there: --judge replay lists them, "
+                "--judge openai asks for them",
+                file=sys.stderr,
+            )
         missing, unasked = missing.clear(), unasked.clear()
     pending, failed = (ratings.filter(pl.col("status") == name) for name in ("pending", "failed"))
     for table, why, title in (
-        (missing, "problem", "not kept"), (pending, "problem", "pending"),
-        (failed, "problem", "not rated"), (unasked, "reason", "not asked"),
-    ):  # fmt: skip
+        (missing, "problem", "not kept"),
+        (pending, "problem", "pending"),
+        (failed, "problem", "not rated"),
+        (unasked, "reason", "not asked"),
+    ):
         for line in _counted(table, why):
             print(f"judge: {title}: {line}", file=sys.stderr)
     return bool(len(failed))

@@ -64,30 +64,42 @@ def report(
 
         stored = read_run(run)
         known = set(stored.recordings["recording"])
-        names = None if recordings is None else [
-            name
-            for text in recordings
-            for name in ([text] if text in known else text.split(","))
-            if name
-        ]  # fmt: skip
+        names = (
+            None
+            if recordings is None
+            else [
+                name
+                for text in recordings
+                for name in ([text] if text in known else text.split(","))
+                if name
+            ]
+        )
         written = write_figures(
-            stored, figures, formats=[kind.strip() for kind in formats.split(",")],
-            recordings=names, archive=archive,
-        )  # fmt: skip
+            stored,
+            figures,
+            formats=[kind.strip() for kind in formats.split(",")],
+            recordings=names,
+            archive=archive,
+        )
         print(f"{figures}: {len(written)} files: figures, captions.txt, tables.tex")
         return OK
     from flexi_score.report.build import build_report
     from flexi_score.report.html import MAX_RECORDINGS, MAX_TIMELINES
 
     made = build_report(
-        run, out, archive=archive, embed=_chosen(embed_audio),
+        run,
+        out,
+        archive=archive,
+        embed=_chosen(embed_audio),
         max_timelines=MAX_TIMELINES if timelines is None else timelines,
         max_recordings=MAX_RECORDINGS if rows is None else rows,
-    )  # fmt: skip
+    )
     for problem in made.problems:
         print(problem, file=sys.stderr)
-    print(f"{made.path}: {made.n_bytes / 1e6:.1f} MB, {made.drawn} timelines, "
-          f"sound of {made.embedded} recordings inside")  # fmt: skip
+    print(
+        f"{made.path}: {made.n_bytes / 1e6:.1f} MB, {made.drawn} timelines, "
+        f"sound of {made.embedded} recordings inside"
+    )
     if open_:
         import webbrowser
 

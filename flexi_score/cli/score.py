@@ -87,18 +87,25 @@ def score(
 
     changes = [*(set_ or []), *([] if gate else ["health.gate=false"])]
     settings = chosen_settings(
-        profile, changes, judge=judge or ("openai" if dry_run else None), asr=asr,
-        language=language, vad=vad, mono=mono,
+        profile,
+        changes,
+        judge=judge or ("openai" if dry_run else None),
+        asr=asr,
+        language=language,
+        vad=vad,
+        mono=mono,
         more=judge_changes(base_url, judge_repeats, max_cost),
-    )  # fmt: skip
+    )
     target = out or Path(f"{source.resolve().stem or 'flexi'}.run")
     folder = source if store.is_archive(source) else archive or target / "archive"
     if dry_run:
         return _dry_run(source, folder, settings, layout, workers, threads, quiet)
     check_ready(settings, folder)
-    if store.is_archive(source) and store.count(source, "recordings") >= chunks.MANY and (
-        chunks.can_score_in_chunks(settings)
-    ):  # fmt: skip
+    if (
+        store.is_archive(source)
+        and store.count(source, "recordings") >= chunks.MANY
+        and (chunks.can_score_in_chunks(settings))
+    ):
         with JudgeProgress(quiet) as asking:
             many = chunks.score_in_chunks(
                 source, target, settings=settings, workers=cores(), judging=asking.advance
@@ -112,10 +119,16 @@ def score(
     else:
         with _Progress(source, layout, quiet) as progress, JudgeProgress(quiet) as asking:
             run = pipeline.score(
-                progress.manifest, settings=settings, archive=folder,
-                layout=layout, threads=threads, workers=workers, retry_failed=retry_failed,
-                progress=progress.advance, judging=asking.after(progress.stop).advance,
-            )  # fmt: skip
+                progress.manifest,
+                settings=settings,
+                archive=folder,
+                layout=layout,
+                threads=threads,
+                workers=workers,
+                retry_failed=retry_failed,
+                progress=progress.advance,
+                judging=asking.after(progress.stop).advance,
+            )
     pipeline.write(run, target)
     _show(run, target)
     unrated = tell_unrated(run.ratings, run.unasked, listed=judge is not None)
@@ -134,9 +147,13 @@ def _dry_run(
     if not store.is_archive(source):
         with _Progress(source, layout, quiet) as progress:
             _, manifest = pipeline.extract(
-                progress.manifest, folder, settings=settings, workers=workers, threads=threads,
+                progress.manifest,
+                folder,
+                settings=settings,
+                workers=workers,
+                threads=threads,
                 progress=progress.advance,
-            )  # fmt: skip
+            )
         wanted = manifest.rows["recording"]
     print_estimate(folder, settings, wanted)
     return OK
@@ -150,13 +167,21 @@ def _show(run: Any, target: Path) -> None:
     console = Console(highlight=False)
     few = run.settings.summary.few
     print_summary(
-        console, run.summary, run.metrics, run.failures, run.info["signature"], few=few,
+        console,
+        run.summary,
+        run.metrics,
+        run.failures,
+        run.info["signature"],
+        few=few,
         notes=run.info["notes"],
-        health=run.health, boundary_error_s=run.settings.summary.boundary_error_s,
-    )  # fmt: skip
+        health=run.health,
+        boundary_error_s=run.settings.summary.boundary_error_s,
+    )
     judged = "" if run.settings.judge.mode == "none" else "ratings.parquet, "
-    console.print(f"{target}: summary.md, report.html, scores.parquet, events.parquet, {judged}"
-                  "run.json", markup=False)  # fmt: skip
+    console.print(
+        f"{target}: summary.md, report.html, scores.parquet, events.parquet, {judged}run.json",
+        markup=False,
+    )
 
 
 @app.command
@@ -206,10 +231,18 @@ def extract(
         folder, after_write = opened.enter_context(_local(archive))
         with _Progress(source, layout, quiet, part) as progress:
             _, manifest = pipeline.extract(
-                progress.manifest, folder, settings=settings, threads=threads, workers=workers,
-                executor=executor, shard=part, retry_failed=retry_failed, repair=repair,
-                after_write=after_write, progress=progress.advance,
-            )  # fmt: skip
+                progress.manifest,
+                folder,
+                settings=settings,
+                threads=threads,
+                workers=workers,
+                executor=executor,
+                shard=part,
+                retry_failed=retry_failed,
+                repair=repair,
+                after_write=after_write,
+                progress=progress.advance,
+            )
         held, failed = store.read_recordings(folder), store.read_failures(folder)
     failed = failed.join(manifest.failures, on="recording", how="anti", maintain_order="left")
     refused = len(manifest.failures)
@@ -271,10 +304,16 @@ class _Progress:
             found = recordings_seconds(self._rows)
             self._seconds = dict(zip(names, found, strict=True))
         self._bar = Progress(
-            TextColumn("extract"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[count]}"), TextColumn("left"), TimeRemainingColumn(),
-            console=Console(stderr=True), transient=True, disable=self._quiet,
-        )  # fmt: skip
+            TextColumn("extract"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[count]}"),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=self._quiet,
+        )
         total = sum(self._seconds.values()) or 1.0
         self._task = self._bar.add_task("extract", total=total, count="")
         self._done = 0

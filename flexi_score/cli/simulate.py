@@ -174,8 +174,10 @@ def queries(
         folder = write_queries(
             chosen, out, tts=tts, clips=clips, silences=silences, system=system, progress=bar
         )
-    print(f"{folder}: {len(chosen)} user channels; play {folder / 'user'}, and record the model "
-          f"into {folder / 'model'}")  # fmt: skip
+    print(
+        f"{folder}: {len(chosen)} user channels; play {folder / 'user'}, and record the model "
+        f"into {folder / 'model'}"
+    )
     return OK
 
 
@@ -213,9 +215,14 @@ def _read_clips(folder: Path) -> Any:
 
 
 def _write(
-    made: list[Any], library: Any, out: Path, condition: list[str] | None, seed: int,
-    noises: Path | None, quiet: bool,
-) -> int:  # fmt: skip
+    made: list[Any],
+    library: Any,
+    out: Path,
+    condition: list[str] | None,
+    seed: int,
+    noises: Path | None,
+    quiet: bool,
+) -> int:
     from flexi_score.simulate.channel import parse_condition
     from flexi_score.simulate.write import write_index, write_scenes
 

@@ -23,8 +23,7 @@ def sweep(
         Parameter(name="--grid", negative="", help="name=value,value,...; repeatable."),
     ] = None,
     list_: Annotated[
-        Path | None,
-        Parameter(name="--list", help="Combinations, one a row (.csv, .jsonl, .json)."),
+        Path | None, Parameter(name="--list", help="Combinations, one a row (.csv, .jsonl, .json).")
     ] = None,
     profile: Annotated[
         str, Parameter(help="Definitions: paper, release, fdb-v1 or tau.")
@@ -57,9 +56,13 @@ def sweep(
         print(f"{done} of {total} combinations", file=sys.stderr)
 
     result = sweeps.sweep(
-        archive, changes, profile=profile, base=parse_assignments(set_ or []), workers=count,
+        archive,
+        changes,
+        profile=profile,
+        base=parse_assignments(set_ or []),
+        workers=count,
         progress=None if quiet else show,
-    )  # fmt: skip
+    )
     folder = sweeps.write_sweep(result, out)
     _print(result)
     print(f"{folder}: sweep.parquet, flips.parquet, sensitivity.parquet, sweep.svg, sweep.json")
@@ -109,8 +112,9 @@ def _print_setting(console: Any, result: Any, name: str) -> None:
             continue
         found = dict(zip(part[name], part["value"], strict=True))
         cells = [_number(found.get(values[i])) for i in shown]
-        table.add_row(Text(f"{key[0]}.{key[1]}"), Text(str(key[2])), *cells,
-                      _number(moved.get(key)))  # fmt: skip
+        table.add_row(
+            Text(f"{key[0]}.{key[1]}"), Text(str(key[2])), *cells, _number(moved.get(key))
+        )
     if table.row_count:
         console.print(table)
     if still:
@@ -130,16 +134,20 @@ def _print_flips(console: Any, result: Any) -> None:
     if not len(found):
         console.print("No order of two systems turns within this sweep.")
         return
-    table = Table(title="Orders of systems that turn", box=None, title_justify="left",
-                  pad_edge=False)  # fmt: skip
+    table = Table(
+        title="Orders of systems that turn", box=None, title_justify="left", pad_edge=False
+    )
     for heading in ("metric", "setting", "between", "better before", "after", "times"):
         table.add_column(heading, overflow="fold", no_wrap=heading in ("metric", "setting"))
     for row in found.head(_MOST_FLIPS).iter_rows(named=True):
         table.add_row(
-            Text(f"{row['scenario']}.{row['metric']}"), row["setting"],
-            Text(f"{row['low']} and {row['high']}"), Text(row["before"]), Text(row["after"]),
+            Text(f"{row['scenario']}.{row['metric']}"),
+            row["setting"],
+            Text(f"{row['low']} and {row['high']}"),
+            Text(row["before"]),
+            Text(row["after"]),
             f"{row['times']}/{row['of']}",
-        )  # fmt: skip
+        )
     console.print(table)
     if len(found) > _MOST_FLIPS:
         console.print(f"{len(found) - _MOST_FLIPS} more are in flips.parquet")

@@ -86,9 +86,13 @@ def validate(
         run = read_run(source)
         speech = _speech(run, archive or source / "archive") if level == "speech" else None
     result = compare(
-        run, wanted, by=by, collar_ms=collar_ms, boundary_collar_ms=boundary_collar_ms,
+        run,
+        wanted,
+        by=by,
+        collar_ms=collar_ms,
+        boundary_collar_ms=boundary_collar_ms,
         speech=speech if level == "speech" else None,
-    )  # fmt: skip
+    )
     if out is not None:
         write_validation(result, out)
     console = Console(highlight=False)

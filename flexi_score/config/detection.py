@@ -31,9 +31,10 @@ class ExtractSettings(Group):
         "silero", "speech detector", "silero-vad 6.2; pyannote segmentation-3.0"
     )
     vad_model: str | None = choice(
-        None, "pyannote model in place of the packaged one: a path, or owner/name on the hub",
+        None,
+        "pyannote model in place of the packaged one: a path, or owner/name on the hub",
         "pyannote.audio",
-    )  # fmt: skip
+    )
     mono: Literal["refuse", "diarize"] = choice(
         "refuse", "one-channel files: refuse, or estimate who speaks when", "flexi_score"
     )
@@ -99,13 +100,21 @@ class SpeechSettings(Group):
     )
     refine_island_ms: int = ms(40, "a shorter loud run is a click", "flexi_score")
     refine_breath_db: float = number(
-        24.0, "dB", "a run further than this below its segment's level is a breath",
-        "flexi_score", 0, 80,
-    )  # fmt: skip
+        24.0,
+        "dB",
+        "a run further than this below its segment's level is a breath",
+        "flexi_score",
+        0,
+        80,
+    )
     refine_active_db: float = number(
-        30.0, "dB", "frames within this of the loudest make up a segment's level",
-        "flexi_score", 0, 120,
-    )  # fmt: skip
+        30.0,
+        "dB",
+        "frames within this of the loudest make up a segment's level",
+        "flexi_score",
+        0,
+        120,
+    )
     refine_floor_ms: int = ms(
         50, "noise around a boundary is the quietest stretch of this length", "flexi_score", 10
     )
@@ -113,17 +122,26 @@ class SpeechSettings(Group):
         600, "... outside speech and within this of the boundary", "flexi_score"
     )
     refine_hole_ms: int = ms(
-        400, "in a shorter silence within speech there is breath rather than noise ...",
+        400,
+        "in a shorter silence within speech there is breath rather than noise ...",
         "flexi_score",
-    )  # fmt: skip
+    )
     refine_hole_db: float = number(
-        12.0, "dB", "... which counts as noise up to this far above the noise of the channel",
-        "flexi_score", 0, 80,
-    )  # fmt: skip
+        12.0,
+        "dB",
+        "... which counts as noise up to this far above the noise of the channel",
+        "flexi_score",
+        0,
+        80,
+    )
     refine_headroom_db: float = number(
-        6.0, "dB", "however loud the noise, a threshold lies this far below the segment's level",
-        "flexi_score", 0, 80,
-    )  # fmt: skip
+        6.0,
+        "dB",
+        "however loud the noise, a threshold lies this far below the segment's level",
+        "flexi_score",
+        0,
+        80,
+    )
     refine_early_ms: int = ms(
         60, "under such noise a start moves inwards by at most this", "Silero: p90 of its starts"
     )
@@ -131,9 +149,14 @@ class SpeechSettings(Group):
         90, "... and an end by at most this", "Silero: p90 of its ends, roughly"
     )
     refine_busy_share: float = number(
-        0.04, "share", "a channel is busy if this much of what is far from speech is loud; then "
-        "boundaries stay near ...", "flexi_score: clean speech 0, a street 0.08 or more", 0, 1,
-    )  # fmt: skip
+        0.04,
+        "share",
+        "a channel is busy if this much of what is far from speech is loud; then "
+        "boundaries stay near ...",
+        "flexi_score: clean speech 0, a street 0.08 or more",
+        0,
+        1,
+    )
     refine_busy_probability: float = number(
         0.2, "probability", "... where the probability of speech passes this", "flexi_score", 0, 1
     )
@@ -150,9 +173,13 @@ class SpeechSettings(Group):
         True, "drop what does not rise clear of voices and noises behind the speaker", "flexi_score"
     )
     background_unsure_share: float = number(
-        0.05, "share", "channels with at least so many frames of doubt have a background",
-        "flexi_score: 0.035 at most in 95 % of clean channels", 0, 1,
-    )  # fmt: skip
+        0.05,
+        "share",
+        "channels with at least so many frames of doubt have a background",
+        "flexi_score: 0.035 at most in 95 % of clean channels",
+        0,
+        1,
+    )
     background_unsure_probability: float = number(
         0.1, "probability", "a frame is in doubt from this on ...", "flexi_score", 0, 1
     )
@@ -170,10 +197,14 @@ class SpeechSettings(Group):
         30.0, "dB", "... and not further below the channel's active level", "flexi_score", 0, 120
     )
     background_steady_db: float = number(
-        7.0, "dB", "... and if the median of its levels is no further below that: what is there "
+        7.0,
+        "dB",
+        "... and if the median of its levels is no further below that: what is there "
         "at times may be speech that is hard to make out",
-        "flexi_score: simulated crowds 3, of a few talkers more than 5", 0, 120,
-    )  # fmt: skip
+        "flexi_score: simulated crowds 3, of a few talkers more than 5",
+        0,
+        120,
+    )
     background_edge_db: float = number(
         0.0, "dB", "speech begins and ends this far above it ...", "flexi_score", -20, 40
     )
@@ -185,25 +216,41 @@ class SpeechSettings(Group):
         150, "a shorter dip into the background does not part speech", "flexi_score"
     )
     background_crowd_share: float = number(
-        0.9, "share", "where this much is detected, it may be a crowd: no voice pauses so little",
-        "flexi_score", 0, 1,
-    )  # fmt: skip
+        0.9,
+        "share",
+        "where this much is detected, it may be a crowd: no voice pauses so little",
+        "flexi_score",
+        0,
+        1,
+    )
     background_crowd_db: float = number(
-        8.0, "dB", "... if its levels (5 to 95 %) vary by less: nobody speaks in front of it",
-        "flexi_score", 0, 80,
-    )  # fmt: skip
+        8.0,
+        "dB",
+        "... if its levels (5 to 95 %) vary by less: nobody speaks in front of it",
+        "flexi_score",
+        0,
+        80,
+    )
     background_crowd_rise_db: float = number(
-        4.5, "dB", "... otherwise, what is this far above the 10 % weakest of it is background ...",
-        "flexi_score: 90 % of babble is", 0, 80,
-    )  # fmt: skip
+        4.5,
+        "dB",
+        "... otherwise, what is this far above the 10 % weakest of it is background ...",
+        "flexi_score: 90 % of babble is",
+        0,
+        80,
+    )
     background_crowd_weak_ms: int = ms(
         600, "... if it stays below that for this long", "flexi_score: one voice does for 510 ms"
     )
     background_crowd_ms: int = ms(5000, "... and there is at least this much of it", "flexi_score")
     background_faint_db: float = number(
-        15.0, "dB", "a segment further than this below its channel's active level is none ...",
-        "flexi_score", 0, 120,
-    )  # fmt: skip
+        15.0,
+        "dB",
+        "a segment further than this below its channel's active level is none ...",
+        "flexi_score",
+        0,
+        120,
+    )
     background_faint_probability: float = number(
         0.8, "probability", "... if on average its probability is below this", "flexi_score", 0, 1
     )
@@ -212,9 +259,13 @@ class SpeechSettings(Group):
         6.0, "dB", "own speech rises this far above what is left of a leak", "flexi_score", 0, 40
     )
     bleed_clear_db: float = number(
-        18.0, "dB", "... and is beyond doubt this far above that (moves no boundary)",
-        "simulated leaks of -30 to -10 dB: orders their errors best", 0, 60,
-    )  # fmt: skip
+        18.0,
+        "dB",
+        "... and is beyond doubt this far above that (moves no boundary)",
+        "simulated leaks of -30 to -10 dB: orders their errors best",
+        0,
+        60,
+    )
 
     @model_validator(mode="after")
     def _hysteresis(self) -> "SpeechSettings":

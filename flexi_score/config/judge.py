@@ -10,9 +10,15 @@ from flexi_score.config.fields import Group, choice, number
 #: Settings that can change an answer. The others change when it comes, what it costs, or whether
 #: it comes at all, which shows as an unscored recording.
 ANSWER_SETTINGS: Final = (
-    "model", "base_url", "structured", "temperature", "reasoning_effort", "seed", "repeats",
+    "model",
+    "base_url",
+    "structured",
+    "temperature",
+    "reasoning_effort",
+    "seed",
+    "repeats",
     "max_tokens",
-)  # fmt: skip
+)
 #: Those of them that are not named where they are not set.
 OPTIONAL_SETTINGS: Final = ("base_url", "reasoning_effort")
 
@@ -80,13 +86,21 @@ class JudgeSettings(Group):
     )
     concurrency: int = number(8, "requests", "under way at once", "flexi_score", 1, 1000)
     retries: int = number(
-        5, "", "more attempts after a fault that costs nothing (429, 5xx, lost connections)",
-        "flexi_score", 0, 100,
-    )  # fmt: skip
+        5,
+        "",
+        "more attempts after a fault that costs nothing (429, 5xx, lost connections)",
+        "flexi_score",
+        0,
+        100,
+    )
     retries_invalid: int = number(
-        2, "", "more attempts after a paid reply that is of no use (cut, refused, not valid)",
-        "flexi_score", 0, 100,
-    )  # fmt: skip
+        2,
+        "",
+        "more attempts after a paid reply that is of no use (cut, refused, not valid)",
+        "flexi_score",
+        0,
+        100,
+    )
     timeout_s: float = number(60, "s", "for a whole reply", "flexi_score", 0.1, 3600)
     backoff_s: float = number(
         0.5, "s", "wait before the second attempt; doubles with each", "OpenAI SDK", 0, 600
@@ -95,9 +109,13 @@ class JudgeSettings(Group):
         60, "s", "longest wait, also where the server asks for more", "flexi_score", 0, 3600
     )
     give_up_after: int = number(
-        20, "questions", "stop once this many in a row found no server that works", "flexi_score",
-        1, 1_000_000,
-    )  # fmt: skip
+        20,
+        "questions",
+        "stop once this many in a row found no server that works",
+        "flexi_score",
+        1,
+        1_000_000,
+    )
     max_cost_usd: float | None = _usd("stop before a run could cost more than this")
     prompt_usd: float | None = _usd("price of a million tokens asked; unset: the model's")
     completion_usd: float | None = _usd("price of a million tokens answered; unset: the model's")

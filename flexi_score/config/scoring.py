@@ -109,9 +109,10 @@ class TauSettings(Group):
 
     yield_window_ms: int = ms(2000, "the model yields if it stops within this", "tau-voice")
     stop_window_ms: int = ms(
-        1000, "the model talks through what it should ignore if it does not stop within this",
+        1000,
+        "the model talks through what it should ignore if it does not stop within this",
         "tau-voice",
-    )  # fmt: skip
+    )
     response_window_ms: int = ms(
         2000, "it leaves that unanswered if it does not start within this of its end", "tau-voice"
     )

@@ -75,10 +75,9 @@ def _recordings(recording: Recording) -> tuple[list[dict[str, Any]], dict[Speake
         places = {s: Place(name, i, 0) for i, s in enumerate(SPEAKERS)}
         return [_recording(name, sources, user)], places
     rows = [
-        _recording(f"{name}-{s}", [_source(pair[s], list(range(pair[s].n_channels)))],
-                   pair[s])
+        _recording(f"{name}-{s}", [_source(pair[s], list(range(pair[s].n_channels)))], pair[s])
         for s in SPEAKERS
-    ]  # fmt: skip
+    ]
     return rows, {s: Place(f"{name}-{s}", 0, offsets[s]) for s in SPEAKERS}
 
 
@@ -133,9 +132,13 @@ def _supervisions(recording: Recording, speaker: Speaker, place: Place) -> Itera
             while at < len(words) and (words[at].start_ms + words[at].end_ms) / 2 < until:
                 word = words[at]
                 inside.append(
-                    [word.text or "", (word.start_ms - place.offset_ms) / 1000,
-                     (word.end_ms - word.start_ms) / 1000, None]
-                )  # fmt: skip
+                    [
+                        word.text or "",
+                        (word.start_ms - place.offset_ms) / 1000,
+                        (word.end_ms - word.start_ms) / 1000,
+                        None,
+                    ]
+                )
                 at += 1
             row["alignment"] = {"word": inside}
         yield row

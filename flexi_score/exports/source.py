@@ -72,8 +72,9 @@ class Recording:
         """Whether anything is known of a speaker; one who is not known is not silent."""
         if self.words[speaker] is not None or any(e["speaker"] == speaker for e in self.events):
             return True
-        given = {s: [self.row[f"{s}_{what}"] for what in ("audio", "words", "speech")]
-                 for s in SPEAKERS}  # fmt: skip
+        given = {
+            s: [self.row[f"{s}_{what}"] for what in ("audio", "words", "speech")] for s in SPEAKERS
+        }
         # Tracks that were scored in memory name no source at all.
         named = any(path is not None for paths in given.values() for path in paths)
         return self.row["audio"] is not None or not named or any(given[speaker])
@@ -111,10 +112,14 @@ class Source:
                     for s in SPEAKERS
                 }
                 yield Recording(
-                    key, row["name"], row, events.get(key, []), scores.get(key, []),
+                    key,
+                    row["name"],
+                    row,
+                    events.get(key, []),
+                    scores.get(key, []),
                     {s: said[s] if key in self.worded[s] else None for s in SPEAKERS},
                     any(self.worded[s].get(key, False) for s in SPEAKERS),
-                )  # fmt: skip
+                )
 
 
 def load_source(

@@ -39,9 +39,17 @@ COLUMNS: Final = (
     "status",
 )
 _OF_EVENT: Final = (
-    "speaker", "kind", "start_ms", "end_ms", "text", "n_words", "n_ipus", "success",
-    "latency_ms", "estimated",
-)  # fmt: skip
+    "speaker",
+    "kind",
+    "start_ms",
+    "end_ms",
+    "text",
+    "n_words",
+    "n_ipus",
+    "success",
+    "latency_ms",
+    "estimated",
+)
 
 
 def lanes(recording: Recording) -> list[Lane]:
@@ -63,16 +71,16 @@ def lanes(recording: Recording) -> list[Lane]:
     for name, kind in _OF_SPEAKER.items():
         for speaker in SPEAKERS:
             if recording.is_known(speaker):
-                entries = [_named(e) for e in recording.events
-                           if e["kind"] == kind and e["speaker"] == speaker]  # fmt: skip
+                entries = [
+                    _named(e)
+                    for e in recording.events
+                    if e["kind"] == kind and e["speaker"] == speaker
+                ]
                 found.append(Lane(f"{speaker} {name}", entries))
     for name, (kind, speaker_) in _OF_BOTH.items():
         entries = [e._replace(text=kind) for e in recording.spans(kind, speaker_)]
         found.append(Lane(name, entries))
-    for name, entries in (
-        ("annotations", annotations(recording)),
-        ("moments", moments(recording)),
-    ):
+    for name, entries in (("annotations", annotations(recording)), ("moments", moments(recording))):
         if entries:
             found.append(Lane(name, entries))
     return found

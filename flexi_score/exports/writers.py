@@ -31,8 +31,9 @@ def _eaf(recording: Recording, created: str) -> Files:
     row = recording.row
     media = [row["audio"]] if row["audio"] else []
     # ELAN shifts media by skipping their beginning only: a file that starts later is left out.
-    media += [row[f"{s}_audio"] for s in SPEAKERS
-              if row[f"{s}_audio"] and not row[f"{s}_offset_ms"]]  # fmt: skip
+    media += [
+        row[f"{s}_audio"] for s in SPEAKERS if row[f"{s}_audio"] and not row[f"{s}_offset_ms"]
+    ]
     date = created or "1970-01-01T00:00:00+00:00"
     return {".eaf": eaf_text(lanes(recording), [str(Path(m).absolute()) for m in media], date)}
 

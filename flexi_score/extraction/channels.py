@@ -135,9 +135,12 @@ def hear_words(
     )
     if extractor.settings.asr_words == "needed":
         spans = needed_speech(
-            spans, probabilities, levels or measure_levels(signal), signal.duration_ms,
+            spans,
+            probabilities,
+            levels or measure_levels(signal),
+            signal.duration_ms,
             extractor.settings.asr_needed_max_ms,
-        )  # fmt: skip
+        )
     if cleaned is not None:
         spans = own_speech(spans, cleaned)
     speech = list(zip(spans.start_ms.tolist(), spans.end_ms.tolist(), strict=True))

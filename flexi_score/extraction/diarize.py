@@ -21,20 +21,8 @@ from numpy.typing import NDArray
 
 from flexi_score.audio.signal import Signal
 from flexi_score.extraction.campplus import FRAME_SAMPLES, Embedder, embed, load_embedder, log_mel
-from flexi_score.extraction.pyannet import (
-    CENTRE,
-    STEP,
-    Segmenter,
-    average,
-    slide,
-    to_grid,
-)
-from flexi_score.extraction.pyannote_hub import (
-    EMBEDDING,
-    load_pipeline,
-    load_segmenter,
-    use_torch,
-)
+from flexi_score.extraction.pyannet import CENTRE, STEP, Segmenter, average, slide, to_grid
+from flexi_score.extraction.pyannote_hub import EMBEDDING, load_pipeline, load_segmenter, use_torch
 from flexi_score.extraction.voices import match_voices
 from flexi_score.extraction.weights import fetch
 from flexi_score.schema import SPEAKERS, Speaker

@@ -118,8 +118,10 @@ def _attempt(
 ) -> Outcome:
     known.hashes.clear()
     known.hashes.update(task.hashes)
-    row = {name: local.get(value, value) if name in _PATHS else value
-           for name, value in task.row.items()}  # fmt: skip
+    row = {
+        name: local.get(value, value) if name in _PATHS else value
+        for name, value in task.row.items()
+    }
     files = _hash_files(row, known.hashes)
     batch.rows["files"] += [] if local else files
     hashes = dict(known.hashes)
@@ -309,12 +311,15 @@ def _still_valid(row: Row, cache: Mapping[str, tuple[tuple[int, int, int], str]]
 def _source_hash(row: Row, extractor: Extractor, hashes: Mapping[str, str]) -> str:
     """Hash of all that an attempt depends on."""
     return store.content_key(
-        "source", 1, package_version(),
+        "source",
+        1,
+        package_version(),
         {name: row[name] for name in RECORDINGS.names()},
         {path: hashes.get(path) for path in _paths(row)},
-        extractor.settings.model_dump(), getattr(extractor.detector, "sha256", "none"),
+        extractor.settings.model_dump(),
+        getattr(extractor.detector, "sha256", "none"),
         extractor.recognizer_id,
-    )  # fmt: skip
+    )
 
 
 def _clear_leftovers(archive: Path) -> None:

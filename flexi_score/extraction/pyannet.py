@@ -325,9 +325,6 @@ def _sinc_filters(weights: dict[str, Any]) -> Any:
     odd = (torch.cos(high * phase) - torch.cos(low * phase)) * scale
     middle = torch.ones(len(low), 1, dtype=torch.float64)
     filters = torch.cat(
-        [
-            torch.cat([even.flip(1), middle, even], 1),
-            torch.cat([-odd.flip(1), 0 * middle, odd], 1),
-        ]
+        [torch.cat([even.flip(1), middle, even], 1), torch.cat([-odd.flip(1), 0 * middle, odd], 1)]
     )
     return filters.float()[:, None]

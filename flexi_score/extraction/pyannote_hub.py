@@ -120,9 +120,7 @@ def load_pipeline(model: str) -> tuple[str, str, Callable[[NDArray[np.float32]],
 
     try:
         pipeline = pyannote.Pipeline.from_pretrained(
-            repository if path is None else str(path),
-            revision=revision or None,
-            token=_token(),
+            repository if path is None else str(path), revision=revision or None, token=_token()
         )
     except Exception as error:  # whatever the hub, yaml or the models of the pipeline raise
         raise PrerequisiteError(_refused(model, error)) from error
@@ -172,8 +170,9 @@ def _own_model(path: Path, name: str) -> Segmenter:
         found = torch.cat([speech, each], 2).numpy()
         middle = field.start + field.duration / 2 + field.step * np.arange(found.shape[1])
         at = (CENTRE + STEP * np.arange(frame_count(samples.shape[1]))) / SAMPLE_RATE_HZ
-        moved = [[np.interp(at, middle, found[b, :, k]) for k in range(n + 1)] for b in
-                 range(len(found))]  # fmt: skip
+        moved = [
+            [np.interp(at, middle, found[b, :, k]) for k in range(n + 1)] for b in range(len(found))
+        ]
         return torch.from_numpy(np.asarray(moved, np.float32).transpose(0, 2, 1))
 
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -186,8 +185,9 @@ def _import_pyannote() -> Any:
     try:
         import pyannote.audio
     except ImportError as error:
-        raise PrerequisiteError(f"this model runs in pyannote.audio, which needs {error.name}: "
-                                f"{_INSTALL}") from error  # fmt: skip
+        raise PrerequisiteError(
+            f"this model runs in pyannote.audio, which needs {error.name}: {_INSTALL}"
+        ) from error
     except Exception as error:  # a torchaudio that does not fit torch fails as it likes
         import torch
 

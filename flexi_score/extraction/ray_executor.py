@@ -44,9 +44,11 @@ class _Actor:
         self._attempts = attempts
 
         self._extractor = load_extractor(
-            setup.settings, detect=setup.detect, recognize=setup.recognize,
+            setup.settings,
+            detect=setup.detect,
+            recognize=setup.recognize,
             threads=setup.threads or 1,
-        )  # fmt: skip
+        )
         held: Known = ray.get(known)
         self._known = Known({k: set(v) for k, v in held.keys.items()}, dict(held.durations), {})
 
@@ -110,12 +112,15 @@ def attempt_on_ray(
     ).map_batches(
         _Actor,
         fn_constructor_kwargs={
-            "setup": setup, "known": ray.put(read_known(setup.archive)),
+            "setup": setup,
+            "known": ray.put(read_known(setup.archive)),
             "attempts": ray.remote(num_cpus=0, max_restarts=-1)(_Attempts).remote(),
         },
-        batch_size=1, compute=ray.data.ActorPoolStrategy(size=most),
-        num_cpus=max(setup.threads, 1), num_gpus=gpus,
-    )  # fmt: skip
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=most),
+        num_cpus=max(setup.threads, 1),
+        num_gpus=gpus,
+    )
     left = dict(enumerate(tasks))
     try:
         for row in dataset.iter_rows():

@@ -134,9 +134,12 @@ def _extract_one(
             with user, model:
                 signals: dict[Speaker, Signal] = {"user": user, "model": model}
                 health = measure_health(
-                    user, model, user_key=keys["user"], model_key=keys["model"],
+                    user,
+                    model,
+                    user_key=keys["user"],
+                    model_key=keys["model"],
                     paired=row["audio"] is None,
-                )  # fmt: skip
+                )
                 if fresh:
                     extract_channels(row, signals, keys, wanted, need, hear, extractor, batch.rows)
             batch.rows["health"].append(health)

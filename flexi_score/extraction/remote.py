@@ -20,9 +20,14 @@ from flexi_score.errors import ArchiveError, AudioError, InputError, Prerequisit
 from flexi_score.manifest import MANIFEST_NAMES, Manifest, read_input
 
 PATHS = (
-    "audio", "user_audio", "model_audio", "user_words", "model_words", "user_speech",
+    "audio",
+    "user_audio",
+    "model_audio",
+    "user_words",
+    "model_words",
+    "user_speech",
     "model_speech",
-)  # fmt: skip
+)
 #: They have no folders: to make the folder of a part is to make its bucket, which is the user's.
 OBJECT_STORES: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss"})
 

@@ -13,12 +13,7 @@ from flexi_score.config import ExtractSettings
 from flexi_score.errors import ArchiveError, SettingsError
 from flexi_score.extraction.ledger import Outcome, Task, Writer, plan_tasks
 from flexi_score.extraction.recordings import recordings_seconds
-from flexi_score.extraction.workers import (
-    Setup,
-    attempt_here,
-    attempt_in_workers,
-    choose_workers,
-)
+from flexi_score.extraction.workers import Setup, attempt_here, attempt_in_workers, choose_workers
 
 Progress = Callable[[Mapping[str, Any], float, str | None], None]
 Executor = Literal["local", "ray"]

@@ -181,9 +181,11 @@ class _Pool:
     def _start(self, number: int) -> _Worker:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_serve, args=(theirs, self._setup, number % self._gpus if self._gpus else None),
-            name=f"flexi-score worker {number}", daemon=True,
-        )  # fmt: skip
+            target=_serve,
+            args=(theirs, self._setup, number % self._gpus if self._gpus else None),
+            name=f"flexi-score worker {number}",
+            daemon=True,
+        )
         with _interrupts_held():
             process.start()
         theirs.close()

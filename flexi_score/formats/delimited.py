@@ -50,8 +50,11 @@ def read_delimited(path: Path, speaker: str | None = None, *, words: bool = Fals
         found = name_some(header) if header else "an empty file"
         raise TranscriptError(f"{path}, line 1: found {found}, expected columns 'start' and 'end'")
     first, last, per_second = columns
-    kinds = {row[header.index("kind")].strip() for _, row in lines[1:] if "kind" in header
-             and len(row) == len(header)}  # fmt: skip
+    kinds = {
+        row[header.index("kind")].strip()
+        for _, row in lines[1:]
+        if "kind" in header and len(row) == len(header)
+    }
     wanted = wanted_kind(path, kinds, words)
     entries, labels = [], []
     for number, cells in lines[1:]:

@@ -235,8 +235,9 @@ class _Reader:
             raise self._fault(f"found <{brief(name)}>, expected <ANNOTATION_DOCUMENT> of ELAN")
         self._depth += 1
         if name == "HEADER" and attributes.get("TIME_UNITS", "milliseconds") != "milliseconds":
-            raise self._fault(f"TIME_UNITS is {brief(attributes['TIME_UNITS'])}, expected "
-                              "'milliseconds'")  # fmt: skip
+            raise self._fault(
+                f"TIME_UNITS is {brief(attributes['TIME_UNITS'])}, expected 'milliseconds'"
+            )
         elif name == "TIME_SLOT":
             slot = self._need(attributes, "TIME_SLOT_ID", name)
             self.slots[slot] = self._time(attributes.get("TIME_VALUE"))

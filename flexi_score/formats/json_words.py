@@ -100,8 +100,9 @@ def _read(path: Path, speaker: str | None, want_words: bool) -> list[Timed]:
 def _is_lines(text: str) -> bool:
     """Whether each of two or more lines is a JSON object; told from the first two."""
     lines = [line for line in text.split("\n", 2)[:2] if line.strip()]
-    return len(lines) == 2 and all(line.rstrip().endswith("}") and line.lstrip().startswith("{")
-                                   for line in lines)  # fmt: skip
+    return len(lines) == 2 and all(
+        line.rstrip().endswith("}") and line.lstrip().startswith("{") for line in lines
+    )
 
 
 def _read_lines(path: Path, text: str, speaker: str | None, want_words: bool) -> list[Timed]:
@@ -228,9 +229,13 @@ def _nemo_row(path: Path, place: str, value: dict[str, Any]) -> _Item:
     at = timed(path, place, start, start)
     length = timed(path, f"{place}: duration", 0, value["duration"])
     return _Item(
-        place, value, None if who is None else str(who), start,
-        f"{at.start_ms + length.end_ms}e-3", text,
-    )  # fmt: skip
+        place,
+        value,
+        None if who is None else str(who),
+        start,
+        f"{at.start_ms + length.end_ms}e-3",
+        text,
+    )
 
 
 def _words_of(path: Path, segments: list[Any]) -> Iterator[_Item]:

@@ -11,13 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from flexi_score.errors import InputError, RowError
 from flexi_score.formats.annotated import annotated, is_annotation
-from flexi_score.formats.benchmarks import (
-    fdb,
-    find_samples,
-    flexi,
-    looks_like_fdb,
-    tells_scenario,
-)
+from flexi_score.formats.benchmarks import fdb, find_samples, flexi, looks_like_fdb, tells_scenario
 from flexi_score.formats.files import brief, name_some
 from flexi_score.formats.folders import (
     Found,
@@ -212,10 +206,7 @@ class _Role(NamedTuple):
     key: str
 
 
-_ROLES: Final = {
-    **dict.fromkeys(USER_NAMES, "user"),
-    **dict.fromkeys(MODEL_NAMES, "model"),
-}
+_ROLES: Final = {**dict.fromkeys(USER_NAMES, "user"), **dict.fromkeys(MODEL_NAMES, "model")}
 _ROLE_LAST = re.compile(rf"(.+)[_.-]({'|'.join(_ROLES)})", re.IGNORECASE)
 _ROLE_FIRST = re.compile(rf"({'|'.join(_ROLES)})[_.-](.+)", re.IGNORECASE)
 

@@ -12,13 +12,7 @@ import yaml
 
 from flexi_score.errors import ManifestError
 from flexi_score.formats.contract import KNOWN_KEYS, is_cell_of_json
-from flexi_score.formats.files import (
-    REPEATED,
-    brief,
-    decode_json,
-    name_some,
-    read_text,
-)
+from flexi_score.formats.files import REPEATED, brief, decode_json, name_some, read_text
 
 
 class RawRow(NamedTuple):

@@ -75,8 +75,15 @@ def textgrid_text(lanes: Sequence[Lane], end_ms: int) -> str:
     tiers = [tier for lane in lanes for tier in as_tiers(lane)]
     last = max([end_ms, 1, *(entry.end_ms for tier in tiers for entry in tier.entries)])
     span = ["xmin = 0 ", f"xmax = {seconds(last)} "]
-    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", *span,
-             "tiers? <exists> ", f"size = {len(tiers)} ", "item []: "]  # fmt: skip
+    lines = [
+        'File type = "ooTextFile"',
+        'Object class = "TextGrid"',
+        "",
+        *span,
+        "tiers? <exists> ",
+        f"size = {len(tiers)} ",
+        "item []: ",
+    ]
     for number, tier in enumerate(tiers, 1):
         kind = "TextTier" if tier.points else "IntervalTier"
         lines += [

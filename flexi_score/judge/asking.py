@@ -55,9 +55,15 @@ class Asking:
     """The questions that are being asked, and the money spent on them."""
 
     def __init__(
-        self, path: Path, settings: JudgeSettings, price: Price | None, client: Any,
-        requests: Sequence[Request], n_kept: int, progress: Callable[[Progress], None],
-    ) -> None:  # fmt: skip
+        self,
+        path: Path,
+        settings: JudgeSettings,
+        price: Price | None,
+        client: Any,
+        requests: Sequence[Request],
+        n_kept: int,
+        progress: Callable[[Progress], None],
+    ) -> None:
         self.outcomes: dict[str, Outcome] = {}
         self._path, self._settings, self._price, self._client = path, settings, price, client
         self._server = server_of(settings)

@@ -176,9 +176,13 @@ async def ask_once(
 
 
 def read_completion(
-    content: bytes | Mapping[str, Any], about: About, settings: JudgeSettings,
-    price: Price | None, *, latency_s: float | None = None,
-) -> Received | Fault:  # fmt: skip
+    content: bytes | Mapping[str, Any],
+    about: About,
+    settings: JudgeSettings,
+    price: Price | None,
+    *,
+    latency_s: float | None = None,
+) -> Received | Fault:
     """A chat completion as it came (of status 200), or the fault that it is none."""
     try:
         data = json.loads(content) if isinstance(content, bytes) else content
@@ -188,24 +192,30 @@ def read_completion(
         raw, refusal = message.get("content"), message.get("refusal")
         if not isinstance(raw, str | None) or not isinstance(refusal, str | None):
             raise TypeError("content is not text")
-        tokens = [usage.get("prompt_tokens"), usage.get("completion_tokens"),
-                  (usage.get("prompt_tokens_details") or {}).get("cached_tokens")]  # fmt: skip
+        tokens = [
+            usage.get("prompt_tokens"),
+            usage.get("completion_tokens"),
+            (usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
+        ]
         prompt, completion, cached = (int(n) if n is not None else None for n in tokens)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
         shown = _brief(ascii(content), settings)
         return Fault("no completion", f"the server sent no chat completion: {shown}", "again")
     return Received(
         **vars(about),
-        raw=_clean(raw, settings), refusal=_clean(refusal, settings),
+        raw=_clean(raw, settings),
+        refusal=_clean(refusal, settings),
         finish_reason=_clean(first.get("finish_reason"), settings),
         answered_model=_clean(data.get("model"), settings),
         fingerprint=_clean(data.get("system_fingerprint"), settings),
         response_id=_clean(data.get("id"), settings),
-        prompt_tokens=prompt, cached_tokens=cached, completion_tokens=completion,
+        prompt_tokens=prompt,
+        cached_tokens=cached,
+        completion_tokens=completion,
         cost_usd=cost_usd(price, prompt, cached, completion, batch=about.source == "openai-batch"),
         latency_s=None if latency_s is None else round(latency_s, 3),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )  # fmt: skip
+    )
 
 
 def _clean(text: object, settings: JudgeSettings) -> str | None:
@@ -245,8 +255,9 @@ def api_fault(error: Exception, settings: JudgeSettings, *, of_model: bool = Tru
         cause = error.__cause__ or error
         text = f"no connection to {server_of(settings)} ({type(cause).__name__}: {cause})"
         refused = "Connect" in type(cause).__name__  # ConnectError, ConnectTimeout: nothing sent
-        return Fault("connection", _brief(text, settings), "again", unreachable=True,
-                     maybe_paid=not refused)  # fmt: skip
+        return Fault(
+            "connection", _brief(text, settings), "again", unreachable=True, maybe_paid=not refused
+        )
     return Fault("request", _brief(error, settings), "unscored")
 
 

@@ -77,9 +77,13 @@ def _of(price: Price | None, field: int) -> float | None:
 
 
 def cost_usd(
-    price: Price | None, prompt: int | None, cached: int | None, completion: int | None,
-    *, batch: bool = False,
-) -> float | None:  # fmt: skip
+    price: Price | None,
+    prompt: int | None,
+    cached: int | None,
+    completion: int | None,
+    *,
+    batch: bool = False,
+) -> float | None:
     """Cost of a reply; None where price or usage are not known."""
     if price is None or prompt is None or completion is None:
         return None
@@ -165,9 +169,13 @@ class Estimate:
 
 
 def estimate_requests(
-    to_ask: Sequence[Request], answered: Sequence[tuple[Request, Received]],
-    settings: JudgeSettings, *, kept: int, waiting: int,
-) -> Estimate:  # fmt: skip
+    to_ask: Sequence[Request],
+    answered: Sequence[tuple[Request, Received]],
+    settings: JudgeSettings,
+    *,
+    kept: int,
+    waiting: int,
+) -> Estimate:
     """Estimate the cost of requests, learning the lengths from those that have been answered."""
     used = [(r, a) for r, a in answered if a.prompt_tokens and a.completion_tokens is not None]
     prompt = float(sum(prompt_tokens(request) for request in to_ask))

@@ -124,9 +124,12 @@ def find_ratings(
 def _unanswered(asked: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """What replay finds where nothing is kept."""
     rows = asked.with_columns(
-        repeat=pl.lit(0), model=pl.lit(settings.judge.model), status=pl.lit("missing"),
-        problem=pl.lit("no archive, so no replies are kept"), attempts=pl.lit(0),
-    )  # fmt: skip
+        repeat=pl.lit(0),
+        model=pl.lit(settings.judge.model),
+        status=pl.lit("missing"),
+        problem=pl.lit("no archive, so no replies are kept"),
+        attempts=pl.lit(0),
+    )
     return _complete(rows)
 
 
@@ -152,13 +155,16 @@ def _with_given(
         .join(recordings, on="recording", how="inner", maintain_order="left")
         .filter(pl.col("rating").is_not_null())
         .with_columns(
-            repeat=pl.lit(0), value=pl.col("rating"), status=pl.lit("given"), attempts=pl.lit(0),
+            repeat=pl.lit(0),
+            value=pl.col("rating"),
+            status=pl.lit("given"),
+            attempts=pl.lit(0),
             reason=pl.coalesce(
                 pl.col("metadata").cast(pl.String).str.json_path_match("$.rating_analysis"),
                 pl.lit("came with the recording"),
             ),
         )
-    )  # fmt: skip
+    )
     left = ratings.join(given, on=["recording", "metric"], how="anti", maintain_order="left")
     return pl.concat([left, _complete(given)])
 
@@ -202,9 +208,11 @@ def explain(scores: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     unscored = pl.col("value").is_null() & (pl.col("status") == "excluded")
     joined = scores.join(told, on=["recording", "metric"], how="left", maintain_order="left")
     added = pl.concat_str("reason", pl.lit(": "), "words")
-    reason = pl.when(unscored).then(pl.coalesce("problem", "reason")).otherwise(
-        pl.coalesce(added, "reason")
-    )  # fmt: skip
+    reason = (
+        pl.when(unscored)
+        .then(pl.coalesce("problem", "reason"))
+        .otherwise(pl.coalesce(added, "reason"))
+    )
     return joined.with_columns(
         # Without reasons (a sweep), there are none to add to.
         reason=pl.when(pl.col("reason").is_not_null()).then(reason),
@@ -228,12 +236,16 @@ def _told(ratings: pl.DataFrame) -> pl.DataFrame:
         problem=pl.col("problem").drop_nulls().first(),
     )
     words = pl.col("words").str.replace_all(r"\s+", " ").str.strip_chars()
-    words = pl.when(words.str.len_chars() > _QUOTED).then(
-        words.str.slice(0, _QUOTED) + "..."
-    ).otherwise(words)  # fmt: skip
-    some = pl.when(pl.col("n") < pl.col("of")).then(
-        pl.format(" ({} of {} repeats)", "n", "of")
-    ).otherwise(pl.lit(""))  # fmt: skip
+    words = (
+        pl.when(words.str.len_chars() > _QUOTED)
+        .then(words.str.slice(0, _QUOTED) + "...")
+        .otherwise(words)
+    )
+    some = (
+        pl.when(pl.col("n") < pl.col("of"))
+        .then(pl.format(" ({} of {} repeats)", "n", "of"))
+        .otherwise(pl.lit(""))
+    )
     repeats = pl.when(pl.col("of") > 1).then(pl.format("mean of {}{}: ", "values", some))
     shown = pl.format("{}{}", repeats.otherwise(pl.lit("")), words)
     none = pl.when(pl.col("n") > 0).then(pl.lit("the judge marks no position"))

@@ -15,9 +15,7 @@ from flexi_score.judge.store import Received, Store, received_from
 from flexi_score.schema import RATINGS
 
 #: Columns of the questions that are asked.
-QUESTIONS = (
-    "recording", "system", "scenario", "metric", "rubric", "rubric_version", "question"
-)  # fmt: skip
+QUESTIONS = ("recording", "system", "scenario", "metric", "rubric", "rubric_version", "question")
 
 #: Problem of what is pending.
 WAITING = "waits in a batch; collect it with --judge openai-batch"

@@ -81,10 +81,7 @@ def make_request(rubric: Rubric, question: str, repeat: int, settings: JudgeSett
     system, form = _form(rubric, settings)
     body: dict[str, Any] = {
         "model": settings.model,
-        "messages": [
-            {"role": "system", "content": system},
-            {"role": "user", "content": question},
-        ],
+        "messages": [{"role": "system", "content": system}, {"role": "user", "content": question}],
     }
     if form is not None:
         body["response_format"] = form

@@ -72,8 +72,16 @@ class About:
     def of(request: Request, settings: JudgeSettings, source: str) -> "About":
         """That of a request."""
         rubric, question = request.rubric, request.body["messages"][-1]["content"]
-        return About(request.key, server_of(settings), source, settings.model, rubric.name,
-                     rubric.version, question, request.repeat)  # fmt: skip
+        return About(
+            request.key,
+            server_of(settings),
+            source,
+            settings.model,
+            rubric.name,
+            rubric.version,
+            question,
+            request.repeat,
+        )
 
 
 @dataclass(frozen=True)
@@ -188,14 +196,18 @@ class Store:
         if row is not None and not self.is_void(*row):
             return False
         until = time.time() + seconds
-        db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)",
-                   (key, server, self.host, os.getpid(), until))  # fmt: skip
+        db.execute(
+            "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)",
+            (key, server, self.host, os.getpid(), until),
+        )
         return True
 
     def release_within(self, db: sqlite3.Connection, key: str, server: str) -> None:
         """Give a claim up, within a change."""
-        db.execute("DELETE FROM claims WHERE key = ? AND server = ? AND host = ? AND pid = ?",
-                   (key, server, self.host, os.getpid()))  # fmt: skip
+        db.execute(
+            "DELETE FROM claims WHERE key = ? AND server = ? AND host = ? AND pid = ?",
+            (key, server, self.host, os.getpid()),
+        )
 
     def is_void(self, host: str, pid: int, until: float) -> bool:
         """Whether a claim holds no more, or is our own."""
@@ -303,9 +315,12 @@ def _connect(path: Path, write: bool) -> sqlite3.Connection:
 
 def _open(path: Path, options: str) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"{path.absolute().as_uri()}?{options}", uri=True, timeout=_BUSY_S, isolation_level=None,
+        f"{path.absolute().as_uri()}?{options}",
+        uri=True,
+        timeout=_BUSY_S,
+        isolation_level=None,
         check_same_thread=False,
-    )  # fmt: skip
+    )
 
 
 def _parts(keys: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:

@@ -16,9 +16,12 @@ from flexi_score.segment.tracks import Ints
 from flexi_score.segment.types import Structure
 
 METRICS: tuple[Metric, ...] = (
-    *paper.METRICS, *release.METRICS, *fdb_v1.METRICS, *tau.METRICS,
+    *paper.METRICS,
+    *release.METRICS,
+    *fdb_v1.METRICS,
+    *tau.METRICS,
     *(replace(m, profile=profile) for profile in PROFILES for m in conversation.METRICS),
-)  # fmt: skip
+)
 
 Scorer = Callable[[Structure, Ints, Settings, Mapping[str, float]], pl.DataFrame]
 

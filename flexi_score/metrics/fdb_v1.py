@@ -65,66 +65,146 @@ def _overlap_metrics(scenario: str) -> tuple[Metric, ...]:
     of_event = "of the annotated interruption or first backchannel [s, e]"
     return (
         _metric(
-            scenario, "respond", "Respond", "", "none", "rate",
+            scenario,
+            "respond",
+            "Respond",
+            "",
+            "none",
+            "rate",
             f"{of_event}: 1 if the model stops by e + fdb.stop_window_ms and next speaks after e, "
-            "for longer than backchannel.max_ms", _BEHAVIOUR, no_event,
-        ),
-        _metric(
-            scenario, "resume", "Resume", "", "none", "rate",
-            f"{of_event}: 1 if the model talks on, or stops and speaks again before e", _BEHAVIOUR,
+            "for longer than backchannel.max_ms",
+            _BEHAVIOUR,
             no_event,
         ),
         _metric(
-            scenario, "uncertain", "Uncertain", "", "none", "rate",
+            scenario,
+            "resume",
+            "Resume",
+            "",
+            "none",
+            "rate",
+            f"{of_event}: 1 if the model talks on, or stops and speaks again before e",
+            _BEHAVIOUR,
+            no_event,
+        ),
+        _metric(
+            scenario,
+            "uncertain",
+            "Uncertain",
+            "",
+            "none",
+            "rate",
             f"{of_event}: 1 if the model stops and next speaks after e, but no longer than "
-            "backchannel.max_ms", _BEHAVIOUR, no_event,
+            "backchannel.max_ms",
+            _BEHAVIOUR,
+            no_event,
         ),
         _metric(
-            scenario, "unknown", "Unknown", "", "none", "rate",
+            scenario,
+            "unknown",
+            "Unknown",
+            "",
+            "none",
+            "rate",
             f"{of_event}: 1 if the model stops and never speaks again, or never speaks at all",
-            _BEHAVIOUR, no_event,
+            _BEHAVIOUR,
+            no_event,
         ),
         _metric(
-            scenario, "stop_latency", "Stop latency", "s", "down", "ratio",
+            scenario,
+            "stop_latency",
+            "Stop latency",
+            "s",
+            "down",
+            "ratio",
             "length of every stretch in which both speak; segments at most fdb.user_merge_ms "
-            "(user) and fdb.model_merge_ms (model) apart are one", _TIMING,
+            "(user) and fdb.model_merge_ms (model) apart are one",
+            _TIMING,
             "both never speak at once",
         ),
         _metric(
-            scenario, "response_latency", "Response latency", "s", "down", "ratio",
+            scenario,
+            "response_latency",
+            "Response latency",
+            "s",
+            "down",
+            "ratio",
             "end of a user segment to the next start of a model segment; of several user segments "
-            "before one start, the last", _TIMING, "no model segment starts after a user segment",
+            "before one start, the last",
+            _TIMING,
+            "no model segment starts after a user segment",
         ),
-    )  # fmt: skip
+    )
 
 
 METRICS: Final[tuple[Metric, ...]] = (
     _metric(
-        "turn_taking", "tor", "TOR", "", "up", "rate", _WORDS_TOR,
-        _V1 + "eval_smooth_turn_taking.py", "no transcript of the model",
+        "turn_taking",
+        "tor",
+        "TOR",
+        "",
+        "up",
+        "rate",
+        _WORDS_TOR,
+        _V1 + "eval_smooth_turn_taking.py",
+        "no transcript of the model",
     ),
     _metric(
-        "turn_taking", "latency", "Latency", "s", "down", "mean",
+        "turn_taking",
+        "latency",
+        "Latency",
+        "s",
+        "down",
+        "mean",
         "first model word's start minus the user's turn end, 0 if that is negative, where tor is 1",
-        _V1 + "eval_smooth_turn_taking.py", "no takeover, or no annotated turn end",
+        _V1 + "eval_smooth_turn_taking.py",
+        "no takeover, or no annotated turn end",
     ),
     _metric(
-        "pause_handling", "tor", "TOR", "", "down", "rate", _WORDS_TOR,
-        _V1 + "eval_pause_handling.py", "no transcript of the model",
+        "pause_handling",
+        "tor",
+        "TOR",
+        "",
+        "down",
+        "rate",
+        _WORDS_TOR,
+        _V1 + "eval_pause_handling.py",
+        "no transcript of the model",
     ),
     _metric(
-        "user_interrupt", "tor", "TOR", "", "up", "rate", _WORDS_TOR,
-        _V1 + "eval_user_interruption.py", "no transcript of the model",
+        "user_interrupt",
+        "tor",
+        "TOR",
+        "",
+        "up",
+        "rate",
+        _WORDS_TOR,
+        _V1 + "eval_user_interruption.py",
+        "no transcript of the model",
     ),
     _metric(
-        "user_interrupt", "latency", "Latency", "s", "down", "mean",
+        "user_interrupt",
+        "latency",
+        "Latency",
+        "s",
+        "down",
+        "mean",
         "first model word's start minus the interruption's end, 0 if that is negative, where tor "
-        "is 1", _V1 + "eval_user_interruption.py", "no takeover, or no annotated interruption",
+        "is 1",
+        _V1 + "eval_user_interruption.py",
+        "no takeover, or no annotated interruption",
     ),
     _metric(
-        "user_interrupt", "rating", "GPT-4o", "0-5", "up", "mean",
+        "user_interrupt",
+        "rating",
+        "GPT-4o",
+        "0-5",
+        "up",
+        "mean",
         "judge: is the model's response related to the interruption? Asked where tor is 1",
-        _V1 + "eval_user_interruption.py", "no takeover, or no rating", judged=True,
+        _V1 + "eval_user_interruption.py",
+        "no takeover, or no rating",
+        judged=True,
     ),
     *_overlap_metrics("user_interrupt"),
     *_overlap_metrics("user_backchannel"),
@@ -132,7 +212,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         replace(metric, profile="fdb-v1", source=_V1 + "eval_backchannel.py")
         for metric in release_backchannel.METRICS
     ),
-)  # fmt: skip
+)
 
 
 def score_turn_taking(
@@ -163,14 +243,17 @@ def score_user_interrupt(
     rating = rating_of(tracks, rec)
     took = (tor["value"] == 1).fill_null(False).to_numpy()
     judged = decide(
-        tracks, rec, "rating", {"rating": rating},
+        tracks,
+        rec,
+        "rating",
+        {"rating": rating},
         [
             Case(~tracks.model_words.known[rec], np.nan, "failed", NO_MODEL_TRANSCRIPT),
             Case(~took, np.nan, "not_applicable", "no takeover: nothing to rate"),
             Case(np.isnan(rating), np.nan, "excluded", NO_RATING),
             Case(True, rating, "scored", "rated {rating}"),
         ],
-    )  # fmt: skip
+    )
     start = annotation_s(tracks, rec, "interrupt_start_ms")
     late = _latency(tracks, rec, end, "interruption", "interruption's end")
     return pl.concat([tor, late, judged, _overlap(tracks, rec, start, end, settings)])
@@ -213,24 +296,32 @@ def _latency(tracks: Tracks, rec: Ints, end: Floats, event: str, name: str) -> p
     offset = first - end
     told = f"first word at {{first}} s, {name} at {{end}} s"
     return decide(
-        tracks, rec, "latency",
+        tracks,
+        rec,
+        "latency",
         {"first": first, "end": end, "n": words.count, "length": last - first},
         [
             Case(~tracks.model_words.known[rec], np.nan, "failed", NO_MODEL_TRANSCRIPT),
             Case(words.count == 0, np.nan, "not_applicable", f"{SILENT_MODEL}: no takeover"),
             Case(
-                short, np.nan, "not_applicable",
+                short,
+                np.nan,
+                "not_applicable",
                 "{n} words within {length} s: an acknowledgement, no takeover",
             ),
             Case(
-                np.isnan(end), np.nan, "excluded",
+                np.isnan(end),
+                np.nan,
+                "excluded",
                 f"Full-Duplex-Bench needs an annotated {event}, and there is none",
             ),
             Case(offset < 0, 0.0, "scored", f"{told}: before it, which counts as 0 s"),
             Case(True, offset, "scored", told),
         ],
-        reference_s=end, decided_s=first, source="annotation",
-    )  # fmt: skip
+        reference_s=end,
+        decided_s=first,
+        source="annotation",
+    )
 
 
 @dataclass(frozen=True)
@@ -273,9 +364,13 @@ def _overlap(
 
 
 def _behaviours(
-    tracks: Tracks, rec: Ints, segments: _Segments, start_s: Floats, end_s: Floats,
+    tracks: Tracks,
+    rec: Ints,
+    segments: _Segments,
+    start_s: Floats,
+    end_s: Floats,
     settings: Settings,
-) -> list[pl.DataFrame]:  # fmt: skip
+) -> list[pl.DataFrame]:
     model, origin, over = segments.model, segments.origin[rec], segments.end[rec]
     known = ~(np.isnan(start_s) | np.isnan(end_s))
     s, e = (
@@ -301,37 +396,50 @@ def _behaviours(
         "unknown": silent | (speaking & ~resume & ~after),
     }
     facts = {
-        "s": start_s, "e": end_s, "stop": (stop - origin) / 1000,
-        "again": (again - origin) / 1000, "length": length / 1000,
-    }  # fmt: skip
+        "s": start_s,
+        "e": end_s,
+        "stop": (stop - origin) / 1000,
+        "again": (again - origin) / 1000,
+        "length": length / 1000,
+    }
     event = "the overlap [{s}, {e}] s"
     rows = []
     for name, is_so in held.items():
         value = is_so.astype(np.float64)
         rows.append(
             decide(
-                tracks, rec, name, facts,
+                tracks,
+                rec,
+                name,
+                facts,
                 [
                     Case(
-                        ~known, np.nan, "excluded",
+                        ~known,
+                        np.nan,
+                        "excluded",
                         "Full-Duplex-Bench needs an annotated overlap, and there is none",
                     ),
                     Case(silent, value, "silent", "the model never speaks"),
                     Case(
-                        ~speaking, np.nan, "not_applicable",
+                        ~speaking,
+                        np.nan,
+                        "not_applicable",
                         "the model does not speak when the overlap begins at {s} s",
                     ),
                     Case(through, value, "scored", f"talks on through {event}, until {{stop}} s"),
                     Case(
-                        stopped & speaks_again, value, "scored",
+                        stopped & speaks_again,
+                        value,
+                        "scored",
                         "stops at {stop} s, speaks again at {again} s for {length} s, " + event,
                     ),
                     Case(True, value, "scored", f"stops at {{stop}} s for good, {event}"),
                 ],
-                reference_s=start_s, decided_s=np.where(speaking, facts["stop"], np.nan),
+                reference_s=start_s,
+                decided_s=np.where(speaking, facts["stop"], np.nan),
                 source="annotation",
             )
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -351,9 +459,15 @@ def _timing(
         .otherwise(pl.lit(f"no {what}")),
     )
     return score_rows(
-        tracks.recordings, rec, metric, value, cells["status"], cells["reason"],
-        weight=np.where(some, number, np.nan), source="detected",
-    )  # fmt: skip
+        tracks.recordings,
+        rec,
+        metric,
+        value,
+        cells["status"],
+        cells["reason"],
+        weight=np.where(some, number, np.nan),
+        source="detected",
+    )
 
 
 def _overlaps(segments: _Segments) -> tuple[Ints, Ints]:

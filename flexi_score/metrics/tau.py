@@ -50,54 +50,97 @@ def _metric(
     name: str, label: str, unit: str, direction: Direction, definition: str, events: str
 ) -> Metric:
     return Metric(
-        "tau", "conversation", name, label, unit, direction, "ratio", definition, _SOURCE,
+        "tau",
+        "conversation",
+        name,
+        label,
+        unit,
+        direction,
+        "ratio",
+        definition,
+        _SOURCE,
         f"{events}: none, or fewer than tau.min_events for this system",
-    )  # fmt: skip
+    )
 
 
 _PANEL: Final = (
     _metric(
-        "response_rate", "R_R", "", "up",
+        "response_rate",
+        "R_R",
+        "",
+        "up",
         "share of user turns that the model answers before the user speaks again; turns that end "
-        "while the model speaks, and a last turn that nothing follows, are left out", "user turns",
+        "while the model speaks, and a last turn that nothing follows, are left out",
+        "user turns",
     ),
     _metric(
-        "response_latency", "L_R", "s", "down",
-        "start of the answer minus end of the user turn, over answered turns", "answered turns",
+        "response_latency",
+        "L_R",
+        "s",
+        "down",
+        "start of the answer minus end of the user turn, over answered turns",
+        "answered turns",
     ),
     _metric(
-        "yield_rate", "R_Y", "", "up",
+        "yield_rate",
+        "R_Y",
+        "",
+        "up",
         "share of user interruptions after whose start the model stops in less than "
-        "tau.yield_window_ms", "user interruptions",
+        "tau.yield_window_ms",
+        "user interruptions",
     ),
     _metric(
-        "yield_latency", "L_Y", "s", "down",
-        "time from the start of a user interruption to the model's stop, where it yields", "yields",
+        "yield_latency",
+        "L_Y",
+        "s",
+        "down",
+        "time from the start of a user interruption to the model's stop, where it yields",
+        "yields",
     ),
     _metric(
-        "agent_interruptions", "I_A", "", "down",
+        "agent_interruptions",
+        "I_A",
+        "",
+        "down",
         "interruptions by the model / user turns of response_rate; above 1 where it interrupts a "
-        "turn more than once", "user turns",
+        "turn more than once",
+        "user turns",
     ),
     _metric(
-        "selectivity", "S", "", "up",
+        "selectivity",
+        "S",
+        "",
+        "up",
         "share of user backchannels (during the model's speech), vocal tics and speech not meant "
-        f"for the model that it rightly ignored: {_IGNORED}", "such events",
+        f"for the model that it rightly ignored: {_IGNORED}",
+        "such events",
     ),
     _metric(
-        "selectivity_backchannel", "S_BC", "", "up",
-        f"selectivity over backchannels alone: {_IGNORED}", "backchannels",
+        "selectivity_backchannel",
+        "S_BC",
+        "",
+        "up",
+        f"selectivity over backchannels alone: {_IGNORED}",
+        "backchannels",
     ),
     _metric(
-        "selectivity_vocal_tic", "S_VT", "", "up",
-        f"selectivity over annotated vocal tics alone: {_IGNORED}", "vocal tics",
+        "selectivity_vocal_tic",
+        "S_VT",
+        "",
+        "up",
+        f"selectivity over annotated vocal tics alone: {_IGNORED}",
+        "vocal tics",
     ),
     _metric(
-        "selectivity_non_directed", "S_ND", "", "up",
+        "selectivity_non_directed",
+        "S_ND",
+        "",
+        "up",
         f"selectivity over annotated speech not meant for the model alone: {_IGNORED}",
         "stretches of speech not meant for the model",
     ),
-)  # fmt: skip
+)
 
 #: The panel, once for every scenario.
 METRICS: Final[tuple[Metric, ...]] = tuple(
@@ -164,9 +207,14 @@ def score(
 
 
 def _rows(
-    structure: Structure, rec: Ints, rows: pl.DataFrame, silent: Bools, name: str,
-    events: _Events, min_events: int,
-) -> pl.DataFrame:  # fmt: skip
+    structure: Structure,
+    rec: Ints,
+    rows: pl.DataFrame,
+    silent: Bools,
+    name: str,
+    events: _Events,
+    min_events: int,
+) -> pl.DataFrame:
     unreadable = np.zeros(len(rec), bool) if events.unreadable is None else events.unreadable[rec]
     table = (
         rows.with_columns(
@@ -201,15 +249,25 @@ def _rows(
         .then(
             pl.format(
                 "hidden: {} has {} {} in scenario {}, and tau.min_events is {}",
-                "system", shown[2], pl.lit(events.what), "scenario", pl.lit(str(min_events)),
+                "system",
+                shown[2],
+                pl.lit(events.what),
+                "scenario",
+                pl.lit(str(min_events)),
             )
         )
         .otherwise(pl.format(events.says, shown[0], shown[1])),
-    )  # fmt: skip
+    )
     return score_rows(
-        structure.tracks.recordings, rec, name, cells["value"].to_numpy(), cells["status"],
-        cells["reason"], weight=cells["weight"].to_numpy(), source="detected",
-    )  # fmt: skip
+        structure.tracks.recordings,
+        rec,
+        name,
+        cells["value"].to_numpy(),
+        cells["status"],
+        cells["reason"],
+        weight=cells["weight"].to_numpy(),
+        source="detected",
+    )
 
 
 def _panel(structure: Structure, settings: Settings) -> dict[str, _Events]:
@@ -230,37 +288,49 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, _Events]:
     found = {
         "response_rate": _Events(answers, turns, "{} of {} user turns answered", "user turns"),
         "response_latency": _Events(
-            np.bincount(turn_rec[answered], latency[answered], n) / 1000, answers,
-            "{} s over {} answers", "answered user turns",
+            np.bincount(turn_rec[answered], latency[answered], n) / 1000,
+            answers,
+            "{} s over {} answers",
+            "answered user turns",
         ),
         "yield_rate": _Events(
-            _count(cut_rec[yields], n), _count(cut_rec, n), "yields to {} of {} interruptions",
+            _count(cut_rec[yields], n),
+            _count(cut_rec, n),
+            "yields to {} of {} interruptions",
             "user interruptions",
         ),
         "yield_latency": _Events(
-            np.bincount(cut_rec[yields], stop_ms[yields], n) / 1000, _count(cut_rec[yields], n),
-            "{} s over {} yields", "yields",
+            np.bincount(cut_rec[yields], stop_ms[yields], n) / 1000,
+            _count(cut_rec[yields], n),
+            "{} s over {} yields",
+            "yields",
         ),
         "agent_interruptions": _Events(
             agent, turns, "{} interruptions by the model, {} user turns", "user turns"
         ),
-    }  # fmt: skip
+    }
     right, every = np.zeros(n), np.zeros(n)
     for kind, name in _KINDS.items():
         rec, correct = _ignores(structure, ignored[kind], settings, kind != "backchannels")
         what = _WORDS.get(kind, kind)
         found[name] = _Events(
-            _count(rec[correct], n), _count(rec, n), f"{{}} of {{}} {what} ignored", what,
+            _count(rec[correct], n),
+            _count(rec, n),
+            f"{{}} of {{}} {what} ignored",
+            what,
             unreadable.get(kind),
             f"metadata {kind}: expected [[start, end], ...] in seconds, each end after its start",
-        )  # fmt: skip
+        )
         right += found[name].numerator
         every += found[name].denominator
     found["selectivity"] = _Events(
-        right, every, "{} of {} events ignored", "backchannels, vocal tics and other such speech",
+        right,
+        every,
+        "{} of {} events ignored",
+        "backchannels, vocal tics and other such speech",
         np.logical_or.reduce(list(unreadable.values())),
         "metadata vocal_tics, non_directed: expected [[start, end], ...] in seconds",
-    )  # fmt: skip
+    )
     return {metric.name: found[metric.name] for metric in _PANEL}
 
 

@@ -80,20 +80,38 @@ def build_report(
     kept = read_kept(archive_of(run, archive), wanted, run.settings)
     spread = quantiles(run.scores, metrics, shown, clusters)
     plots = report_plots(
-        run.scores, run.summary, spread, metrics, run.settings, events=run.events,
+        run.scores,
+        run.summary,
+        spread,
+        metrics,
+        run.settings,
+        events=run.events,
         recordings=run.recordings,
-    )  # fmt: skip
+    )
     html = render_html(
-        run.scores, run.events, run.summary, run.recordings, run.failures, run.info, metrics,
-        run.settings, title=run.name.removesuffix(".run"),
-        quantiles=spread, plots=plots,
-        health=_table(run, "health"), ratings=_table(run, "ratings"),
-        kept=kept, links=link_audio(run.recordings.filter(names_in("recording", wanted)), page),
-        sounds=sounds, max_timelines=max_timelines, max_recordings=max_recordings,
-    )  # fmt: skip
+        run.scores,
+        run.events,
+        run.summary,
+        run.recordings,
+        run.failures,
+        run.info,
+        metrics,
+        run.settings,
+        title=run.name.removesuffix(".run"),
+        quantiles=spread,
+        plots=plots,
+        health=_table(run, "health"),
+        ratings=_table(run, "ratings"),
+        kept=kept,
+        links=link_audio(run.recordings.filter(names_in("recording", wanted)), page),
+        sounds=sounds,
+        max_timelines=max_timelines,
+        max_recordings=max_recordings,
+    )
     write_text(page, html)
-    return Report(page, len(html.encode()), html.count('class="detail" data-r='), len(sounds),
-                  tuple(problems))  # fmt: skip
+    return Report(
+        page, len(html.encode()), html.count('class="detail" data-r='), len(sounds), tuple(problems)
+    )
 
 
 def _chosen(embed: int | Sequence[str], listed: list[str], run: StoredRun) -> list[str]:

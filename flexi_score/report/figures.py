@@ -80,13 +80,19 @@ def write_figures(
     names = _chosen(stored, recordings)
     shown = settings.summary
     clusters = (
-        None if shown.cluster is None
+        None
+        if shown.cluster is None
         else cluster_labels(stored.scores, stored.recordings, shown.cluster)
-    )  # fmt: skip
+    )
     drawings = run_drawings(
-        stored.scores, stored.summary, quantiles(stored.scores, metrics, shown, clusters), metrics,
-        settings, events=stored.events, recordings=stored.recordings,
-    )  # fmt: skip
+        stored.scores,
+        stored.summary,
+        quantiles(stored.scores, metrics, shown, clusters),
+        metrics,
+        settings,
+        events=stored.events,
+        recordings=stored.recordings,
+    )
     used: set[str] = set()
     scenes = read_scenes(stored, names, archive)
     drawings += [_timeline(scene, used) for scene in scenes]
@@ -123,11 +129,15 @@ def read_scenes(
         words, envelopes = _kept(store.open_archive(folder), names, run.settings)
     return [
         Scene(
-            rows[name], events.get(name, []), scores.get(name, []), words.get(name, {}),
-            envelopes.get(name, {}), labels,
+            rows[name],
+            events.get(name, []),
+            scores.get(name, []),
+            words.get(name, {}),
+            envelopes.get(name, {}),
+            labels,
         )
         for name in names
-    ]  # fmt: skip
+    ]
 
 
 def _chosen(run: StoredRun, names: Sequence[str] | None) -> list[str]:
@@ -161,8 +171,9 @@ def _timeline(scene: Scene, used: set[str]) -> Drawing:
         "room; pauses, gaps and overlaps between them; bc: backchannel. Dashed: where the rule "
         "looks from; full line: what decided. Green: annotated."
     )
-    return Drawing(file, title, caption, str(scene.row["scenario"]), scene.texts,
-                   partial(draw_timeline, scene))  # fmt: skip
+    return Drawing(
+        file, title, caption, str(scene.row["scenario"]), scene.texts, partial(draw_timeline, scene)
+    )
 
 
 def _save(figure: Any, kind: str, one: Drawing, path: Path) -> None:
@@ -204,7 +215,10 @@ def _add_words(
     found: dict[str, dict[str, Any]], names: Sequence[str], speaker: str, words: Words
 ) -> None:
     for number, start, end, text in zip(
-        words.rec.tolist(), words.start_ms.tolist(), words.end_ms.tolist(), words.text.to_list(),
+        words.rec.tolist(),
+        words.start_ms.tolist(),
+        words.end_ms.tolist(),
+        words.text.to_list(),
         strict=True,
-    ):  # fmt: skip
+    ):
         found.setdefault(names[number], {}).setdefault(speaker, []).append((start, end, text))

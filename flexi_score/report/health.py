@@ -43,9 +43,15 @@ def health_table(health: pl.DataFrame) -> Table:
         names = ", ".join(plain(name) for name in row["names"])
         more = f" and {row['n'] - _SHOWN} more" if row["n"] > _SHOWN else ""
         body.append(
-            (plain(row["verdict"]), _title(row["check"], row["channel"]), str(row["n"]),
-             amount(row["worst"], row["unit"]), amount(row["threshold"], row["unit"]), names + more)
-        )  # fmt: skip
+            (
+                plain(row["verdict"]),
+                _title(row["check"], row["channel"]),
+                str(row["n"]),
+                amount(row["worst"], row["unit"]),
+                amount(row["threshold"], row["unit"]),
+                names + more,
+            )
+        )
     return Table("Health of the recordings", columns, tuple(body), _remedies(bad))
 
 
@@ -58,11 +64,12 @@ def recordings_table(health: pl.DataFrame, most: int = 200) -> Table:
             rank=pl.col("rank").min(),
             verdict=pl.col("verdict").get(pl.col("rank").arg_min()),
             checks=pl.len(),
-            detail=pl.struct("verdict", "check", "channel", "value", "unit", "threshold", "detail")
-            .filter(pl.col("verdict") != "fine"),
+            detail=pl.struct(
+                "verdict", "check", "channel", "value", "unit", "threshold", "detail"
+            ).filter(pl.col("verdict") != "fine"),
         )
         .sort("rank", maintain_order=True)
-    )  # fmt: skip
+    )
     columns = (
         Column("Recording", numeric=False),
         Column("Verdict", numeric=False),
@@ -78,10 +85,15 @@ def recordings_table(health: pl.DataFrame, most: int = 200) -> Table:
             body.append((name, row["verdict"], f"all {row['checks']}", DASH, DASH, ""))
         for k, item in enumerate(row["detail"]):
             body.append(
-                (name if k == 0 else "", item["verdict"], _title(item["check"], item["channel"]),
-                 amount(item["value"], item["unit"]), amount(item["threshold"], item["unit"]),
-                 plain(item["detail"]))
-            )  # fmt: skip
+                (
+                    name if k == 0 else "",
+                    item["verdict"],
+                    _title(item["check"], item["channel"]),
+                    amount(item["value"], item["unit"]),
+                    amount(item["threshold"], item["unit"]),
+                    plain(item["detail"]),
+                )
+            )
     left = len(by_recording) - most
     notes = (f"… and {left} more recordings, none of them worse",) if left > 0 else ()
     bad = ranked.filter(pl.col("verdict") != "fine")

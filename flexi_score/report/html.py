@@ -116,9 +116,16 @@ def render_html(
         drawn, events, scores, metrics, words=kept.words, health=health, ratings=ratings
     )
     index = index_json(
-        listed, scores, recordings, failures, metrics, health=health,
-        said=_said(events, details), near_s=settings.summary.boundary_error_s, total=len(every),
-    )  # fmt: skip
+        listed,
+        scores,
+        recordings,
+        failures,
+        metrics,
+        health=health,
+        said=_said(events, details),
+        near_s=settings.summary.boundary_error_s,
+        total=len(every),
+    )
     place = {name: k for k, name in enumerate(listed.sort("order")["recording"].to_list())}
     paper, further = result_tables(summary, metrics, few)
     limits, near = sensitivity(scores, metrics, settings.summary.boundary_error_s)
@@ -191,8 +198,9 @@ def drawn_recordings(
     """Rows of the recordings to draw: those whose sound is in the page, then the closest ones."""
     chosen = list(sounds or ())
     names = [*chosen, *listed["recording"].head(max_timelines).to_list()]
-    wanted = pl.DataFrame({"recording": names[: max(max_timelines, len(chosen))]},
-                          schema={"recording": pl.String}).unique(maintain_order=True)  # fmt: skip
+    wanted = pl.DataFrame(
+        {"recording": names[: max(max_timelines, len(chosen))]}, schema={"recording": pl.String}
+    ).unique(maintain_order=True)
     known = recordings.filter(names_in("recording", wanted["recording"])).unique("recording")
     return wanted.join(known, on="recording", how="left", maintain_order="left")
 
@@ -200,8 +208,10 @@ def drawn_recordings(
 def _placed(plots: Sequence[Plot]) -> dict[str, list[tuple[str, str, Markup]]]:
     """Plots by the section that they stand in."""
     sections: dict[str, list[tuple[str, str, Markup]]] = {
-        "systems": [], "distributions": [], "sensitivity": []
-    }  # fmt: skip
+        "systems": [],
+        "distributions": [],
+        "sensitivity": [],
+    }
     for plot in plots:
         section = _SECTIONS.get(plot.title, "distributions")
         sections[section].append((plot.title, plot.caption, Markup(plot.svg)))
@@ -308,8 +318,13 @@ def _read_first(
         }
         if worst["refuse"]:
             left = "left out" if settings.health.gate else "scored all the same"
-            found.append(("bad", f"The health gate refuses {_many(worst['refuse'], 'recording')}: "
-                          f"{left}.", "health"))  # fmt: skip
+            found.append(
+                (
+                    "bad",
+                    f"The health gate refuses {_many(worst['refuse'], 'recording')}: {left}.",
+                    "health",
+                )
+            )
         if worst["warn"]:
             text = f"{_many(worst['warn'], 'recording')} captured in a way worth a look."
             found.append(("warn", text, "health"))

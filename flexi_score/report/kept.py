@@ -30,9 +30,14 @@ _LEFT_OUT: Final = (
 )
 
 WORDS: Final = pl.Schema(
-    {"recording": pl.String, "speaker": pl.String, "start_ms": pl.Int64, "end_ms": pl.Int64,
-     "text": pl.String}
-)  # fmt: skip
+    {
+        "recording": pl.String,
+        "speaker": pl.String,
+        "start_ms": pl.Int64,
+        "end_ms": pl.Int64,
+        "text": pl.String,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -112,8 +117,12 @@ def _encoded(rows: pl.DataFrame, table: pl.DataFrame) -> dict[str, dict[str, Any
     flat = table["envelope_cdb"].explode().drop_nulls().to_numpy()
     sizes = table["envelope_cdb"].list.len().fill_null(0).to_numpy().astype(np.int64)
     ends = np.cumsum(sizes)
-    where = {key: (end - size, end) for key, size, end in zip(
-        table["key"].to_list(), sizes.tolist(), ends.tolist(), strict=True)}  # fmt: skip
+    where = {
+        key: (end - size, end)
+        for key, size, end in zip(
+            table["key"].to_list(), sizes.tolist(), ends.tolist(), strict=True
+        )
+    }
     found: dict[str, dict[str, Any]] = {}
     columns = ["recording"]
     columns += [f"{s}_{name}" for s in SPEAKERS for name in ("key", "offset_ms")]

@@ -82,8 +82,12 @@ def tables_tex(
 def table_tex(table: Table, name: str) -> list[str]:
     """Lines of one ``table`` environment."""
     columns = "".join("r" if column.numeric else "l" for column in table.columns)
-    lines = [r"\begin{table}[t]", r"\centering", rf"\caption{{{escape(table.title)}}}",
-             rf"\label{{{name}}}"]  # fmt: skip
+    lines = [
+        r"\begin{table}[t]",
+        r"\centering",
+        rf"\caption{{{escape(table.title)}}}",
+        rf"\label{{{name}}}",
+    ]
     lines += [r"\vspace{4pt}", r"\small", _FIT]
     lines += [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", r"\toprule"]
     groups = [(group, len(list(run))) for group, run in groupby(c.group for c in table.columns)]

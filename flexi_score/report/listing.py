@@ -31,10 +31,15 @@ def closest_first(
     """
     keys = ("recording", "system", "scenario")
     all_of_them = pl.concat(
-        [frame.select(pl.col(key).cast(pl.String) for key in keys)
-         for frame in (recordings, scores.select(keys).unique("recording", maintain_order=True),
-                       failures)]
-    ).unique("recording", keep="first", maintain_order=True)  # fmt: skip
+        [
+            frame.select(pl.col(key).cast(pl.String) for key in keys)
+            for frame in (
+                recordings,
+                scores.select(keys).unique("recording", maintain_order=True),
+                failures,
+            )
+        ]
+    ).unique("recording", keep="first", maintain_order=True)
     margins = scores.group_by("recording").agg(
         margin=pl.col("margin_s").cast(pl.Float64).fill_nan(None).abs().min()
     )
@@ -140,10 +145,17 @@ def _score_columns(
     keys = [(m.scenario, m.name) for m in metrics]
     general = {m.name for m in metrics if m.scenario == "conversation"}
     codes = {name: number for number, name in enumerate(STATUSES)}
-    grouped = scores.select(
-        "scenario", "metric", "r", pl.col("value").cast(pl.Float64).fill_nan(None).round(4),
-        pl.col("status").replace_strict(codes, default=len(codes) - 1, return_dtype=pl.Int64),
-    ).group_by("scenario", "metric", maintain_order=True).agg("r", "value", "status")  # fmt: skip
+    grouped = (
+        scores.select(
+            "scenario",
+            "metric",
+            "r",
+            pl.col("value").cast(pl.Float64).fill_nan(None).round(4),
+            pl.col("status").replace_strict(codes, default=len(codes) - 1, return_dtype=pl.Int64),
+        )
+        .group_by("scenario", "metric", maintain_order=True)
+        .agg("r", "value", "status")
+    )
     kept = {key: k for k, key in enumerate(keys)}
     described = [_described(m) for m in metrics]
     columns: list[dict[str, Any]] = []
@@ -152,11 +164,16 @@ def _score_columns(
         if key not in kept:
             metric = find(*key)
             described.append(
-                {"scenario": plain(key[0]), "name": plain(key[1]), "label": plain(key[1]),
-                 "unit": "", "kind": "mean"}
+                {
+                    "scenario": plain(key[0]),
+                    "name": plain(key[1]),
+                    "label": plain(key[1]),
+                    "unit": "",
+                    "kind": "mean",
+                }
                 if metric is None
                 else _described(metric) | {"scenario": plain(key[0])}
-            )  # fmt: skip
+            )
             kept[key] = len(described) - 1
         if key[0] != "conversation" and key[1] in general and (key not in keys):
             continue  # statistics of any dialogue: too many for a row, and in statistics.parquet
@@ -168,10 +185,14 @@ def _score_columns(
 def _described(metric: Metric) -> dict[str, Any]:
     unit = "" if metric.unit in ("0-5", "0-1") else metric.unit  # a range, not a unit
     return {
-        "scenario": metric.scenario, "name": metric.name, "label": metric.label, "unit": unit,
-        "kind": "rating" if metric.unit == "0-5" else metric.aggregate, "text": metric.definition,
+        "scenario": metric.scenario,
+        "name": metric.name,
+        "label": metric.label,
+        "unit": unit,
+        "kind": "rating" if metric.unit == "0-5" else metric.aggregate,
+        "text": metric.definition,
         "direction": metric.direction,
-    }  # fmt: skip
+    }
 
 
 def _states(scores: pl.DataFrame, place: pl.DataFrame, failures: pl.DataFrame) -> list[int]:

@@ -89,8 +89,9 @@ def table_html(table: Table) -> str:
     lines = [f"<table><caption>{_text(table.title)}</caption><thead>"]
     groups = [(group, len(list(run))) for group, run in groupby(c.group for c in table.columns)]
     if any(group for group, _ in groups):
-        cells = [f'<th class="t" colspan="{count}">{_text(g) if g else ""}</th>'
-                 for g, count in groups]  # fmt: skip
+        cells = [
+            f'<th class="t" colspan="{count}">{_text(g) if g else ""}</th>' for g, count in groups
+        ]
         lines.append(f"<tr>{''.join(cells)}</tr>")
     kinds = ["" if column.numeric else ' class="t"' for column in table.columns]
     heads = (
@@ -185,19 +186,19 @@ def show_comparison(
             cells = comparison_cells(row, known(row["scenario"], row["metric"]))
             body.append(
                 (
-                    scenario_title(row["scenario"]), plain(row["metric"]), *cells,
+                    scenario_title(row["scenario"]),
+                    plain(row["metric"]),
+                    *cells,
                     plain(row["verdict"]),
                 )
-            )  # fmt: skip
+            )
         tables.append(Table(f"{plain(b)} against {plain(a)}", columns, tuple(body)))
     return Shown(notebook_html("Comparison", tables=tables))
 
 
 def frame_table(title: str, frame: pl.DataFrame, digits: int = 3) -> Table:
     """A frame as a table of text cells."""
-    columns = tuple(
-        Column(name, numeric=kind.is_numeric()) for name, kind in frame.schema.items()
-    )  # fmt: skip
+    columns = tuple(Column(name, numeric=kind.is_numeric()) for name, kind in frame.schema.items())
     body = tuple(tuple(_cell(value, digits) for value in row) for row in frame.iter_rows())
     return Table(title, columns, body)
 

@@ -67,14 +67,17 @@ def result_tables(
                 "title": title,
                 "groups": [(SCENARIO_TITLES[s], span) for s, span in spans.items()],
                 "columns": [
-                    {"label": heading(known[key]), "text": known[key].definition,
-                     "first": k == 0 or keys[k - 1][0] != key[0]}
+                    {
+                        "label": heading(known[key]),
+                        "text": known[key].definition,
+                        "first": k == 0 or keys[k - 1][0] != key[0],
+                    }
                     for k, key in enumerate(keys)
                 ],
                 "rows": body,
                 "few": any(cell["few"] for _, cells in body for cell in cells),
             }
-        )  # fmt: skip
+        )
     further = [t for t in paper_tables(summary, metrics, few) if t.title not in titles]
     return tables, further
 
@@ -190,9 +193,11 @@ def sensitivity(
     found = (
         scores.filter(pl.col("margin_s").is_not_null() & margin.is_not_nan())
         .group_by("scenario", "metric", "system", maintain_order=True)
-        .agg(pl.len().alias("n"), *((margin <= limit).sum().alias(f"w{k}")
-                                    for k, limit in enumerate(limits)))
-    )  # fmt: skip
+        .agg(
+            pl.len().alias("n"),
+            *((margin <= limit).sum().alias(f"w{k}") for k, limit in enumerate(limits)),
+        )
+    )
     rows = []
     for row in found.iter_rows(named=True):
         metric = known(row["scenario"], row["metric"])

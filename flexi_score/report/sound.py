@@ -127,9 +127,8 @@ def _opus(samples: NDArray[np.float32]) -> bytes:
 
     buffer = io.BytesIO()
     with sf.SoundFile(
-        buffer, "w", SAMPLE_RATE_HZ, 2, format="OGG", subtype="OPUS",
-        compression_level=_COMPRESSION,
-    ) as file:  # fmt: skip
+        buffer, "w", SAMPLE_RATE_HZ, 2, format="OGG", subtype="OPUS", compression_level=_COMPRESSION
+    ) as file:
         # In blocks: libsndfile's Opus encoder takes long ones onto the stack.
         for start in range(0, len(samples), SAMPLE_RATE_HZ):
             file.write(samples[start : start + SAMPLE_RATE_HZ])

@@ -54,10 +54,7 @@ PAPER_TABLES: Final = (
     ),
     (
         "User and model backchannel",
-        (
-            ("user_backchannel", ("ttr", "coherence")),
-            ("model_backchannel", ("tor", "bcr", "jsd")),
-        ),
+        (("user_backchannel", ("ttr", "coherence")), ("model_backchannel", ("tor", "bcr", "jsd"))),
     ),
 )
 
@@ -143,9 +140,10 @@ def comparison_cells(
         number(row["value_candidate"], shown),
         f"{effect}{gap}{interval(row, None)}".removesuffix(f"{gap}{DASH}"),
         DASH if p is None else f"{p:.4f}" if p >= 0.0001 else "<0.0001",
-        str(row["n_pairs"]) if row["test"] == "paired"
+        str(row["n_pairs"])
+        if row["test"] == "paired"
         else f"{row['n_baseline']} + {row['n_candidate']}",
-    )  # fmt: skip
+    )
 
 
 def paper_tables(summary: pl.DataFrame, metrics: Sequence[Metric], few: int = 10) -> list[Table]:

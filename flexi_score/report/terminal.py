@@ -84,9 +84,11 @@ def print_summary(
         console.print()
     if len(summary):
         console.print(_details(summary, metrics, few))
-        if boundary_error_s is not None and "within_error" in summary.columns and (
-            summary["within_error"].fill_null(0).sum()
-        ):  # fmt: skip
+        if (
+            boundary_error_s is not None
+            and "within_error" in summary.columns
+            and (summary["within_error"].fill_null(0).sum())
+        ):
             console.print(Text(near_note(boundary_error_s), style="dim"))
         console.print()
     if health is not None:
@@ -205,8 +207,14 @@ def _with_sentences_below(table: Table, width: int) -> tuple[Table, list[str]]:
     names, lines = "", []
     for row in table.rows:
         names = row[0] or names
-        said = [names, *(cell for cell, column in zip(row[1:-1], table.columns[1:-1], strict=True)
-                         if not column.numeric)]  # fmt: skip
+        said = [
+            names,
+            *(
+                cell
+                for cell, column in zip(row[1:-1], table.columns[1:-1], strict=True)
+                if not column.numeric
+            ),
+        ]
         if row[-1]:
             lines.append(f"{', '.join(cell for cell in said if cell)}: {row[-1]}")
     cut = replace(table, columns=table.columns[:-1], rows=tuple(row[:-1] for row in table.rows))

@@ -39,8 +39,12 @@ _ANNOTATIONS: Final = (
     ("pause", "pause_start_ms", "pause_end_ms"),
     ("interruption", "interrupt_start_ms", "interrupt_end_ms"),
 )
-_TEXTS: Final = (("query", "text_query"), ("context", "text_context"),
-                 ("interruption", "text_interrupt"), ("statement", "text_statement"))  # fmt: skip
+_TEXTS: Final = (
+    ("query", "text_query"),
+    ("context", "text_context"),
+    ("interruption", "text_interrupt"),
+    ("statement", "text_statement"),
+)
 
 
 def timelines(
@@ -103,10 +107,13 @@ def timelines(
             _of(words, names)
             .sort("start_ms", "end_ms")
             .select(
-                "recording", p=_code("speaker", WHO), a=pl.col("start_ms"), b=pl.col("end_ms"),
+                "recording",
+                p=_code("speaker", WHO),
+                a=pl.col("start_ms"),
+                b=pl.col("end_ms"),
                 t=clean("text"),
             )
-        )  # fmt: skip
+        )
     if health is not None:
         bad = _of(health, names).filter(pl.col("verdict") != "fine")
         texts = [clean(name).alias(name) for name in ("check", "channel", "detail", "remedy")]
@@ -136,8 +143,11 @@ def names_in(column: str, names: pl.Series) -> pl.Expr:
 
 def rating_rows(ratings: pl.DataFrame) -> pl.DataFrame:
     """Ratings as the page shows them: ``recording`` and the texts, bounded, line by line."""
-    absent = [pl.lit(None, kind).alias(name) for name, kind in RATINGS.items()
-              if name not in ratings.columns]  # fmt: skip
+    absent = [
+        pl.lit(None, kind).alias(name)
+        for name, kind in RATINGS.items()
+        if name not in ratings.columns
+    ]
     bounded = [
         pl.col(name).str.slice(0, _MOST_TEXT).str.replace_all(STEERING, " ").alias(name)
         for name in ("question", "reply", "reason", "problem")

@@ -55,9 +55,12 @@ def timing(scores: pl.DataFrame, events: pl.DataFrame, recordings: pl.DataFrame)
     def at(value: float) -> float:
         return round(100 * (min(max(value, low), high) - low) / (high - low), 3)
 
-    edges = (("jump", "jump-in", low, 0.0), ("one", "level 1", 0.0, LEVELS_S[0]),
-             ("two", "level 2", LEVELS_S[0], LEVELS_S[1]),
-             ("three", "level 3", LEVELS_S[1], high))  # fmt: skip
+    edges = (
+        ("jump", "jump-in", low, 0.0),
+        ("one", "level 1", 0.0, LEVELS_S[0]),
+        ("two", "level 2", LEVELS_S[0], LEVELS_S[1]),
+        ("three", "level 3", LEVELS_S[1], high),
+    )
     bands = tuple(
         (name, label, at(a), round(at(b) - at(a), 3))
         for name, label, a, b in edges
@@ -126,9 +129,6 @@ def _values(
         .join(
             recordings.select("recording", "system").unique("recording"), on="recording", how="left"
         )
-        .select(
-            pl.col("system").fill_null("all recordings"),
-            value=pl.col("latency_ms") / 1000,
-        )
+        .select(pl.col("system").fill_null("all recordings"), value=pl.col("latency_ms") / 1000)
     )
     return turns, "Start of each turn of the model after the user's turn before it"

@@ -18,9 +18,12 @@ CHUNK: Final = 25_000
 
 
 def find_questions(
-    archive: str | Path, *, settings: Settings | None = None, only: pl.Series | None = None,
+    archive: str | Path,
+    *,
+    settings: Settings | None = None,
+    only: pl.Series | None = None,
     chunk: int = CHUNK,
-) -> Questions:  # fmt: skip
+) -> Questions:
     """What a judge would be asked about the recordings of an archive; nobody is asked.
 
     Parameters

@@ -60,8 +60,19 @@ _LAST: Final = 999_999
 #: What summaries and the page look at, of manifest rows.
 _OF_RECORDINGS: Final = "^(recording|system|scenario|metadata|estimated_by|duration_ms)$"
 
-_TABLES: Final = ("scores", "events", "recordings", "statistics", "health", "observations",
-                  "failures", "refused", "asked", "unasked", "ratings")  # fmt: skip
+_TABLES: Final = (
+    "scores",
+    "events",
+    "recordings",
+    "statistics",
+    "health",
+    "observations",
+    "failures",
+    "refused",
+    "asked",
+    "unasked",
+    "ratings",
+)
 
 
 @dataclass(frozen=True)
@@ -154,8 +165,9 @@ def score_in_chunks(
             for table in _TABLES:
                 (Path(place) / table).mkdir()
             facts = model_facts(folder, rows)
-            _score_all(folder, rows, settings, Path(place), chunk, workers, with_text, progress,
-                       judging)  # fmt: skip
+            _score_all(
+                folder, rows, settings, Path(place), chunk, workers, with_text, progress, judging
+            )
             del rows
             return _put_together(folder, Path(place), out, failures, settings, facts)
     except OSError as error:
@@ -183,10 +195,18 @@ def _score_all(
             # An archive that holds failures only has one chunk of nothing.
             size = len(part) if len(rows) or number else 1
             jobs = [
-                _Job(folder, piece, settings, latency_s, place, number + k, with_text,
-                     parts_of(piece, where))
+                _Job(
+                    folder,
+                    piece,
+                    settings,
+                    latency_s,
+                    place,
+                    number + k,
+                    with_text,
+                    parts_of(piece, where),
+                )
                 for k, piece in enumerate(part[i : i + chunk] for i in range(0, size, chunk))
-            ]  # fmt: skip
+            ]
             number += len(jobs)
             if settings.judge.mode != "none":
                 for _ in over(_ask_chunk, jobs):
@@ -222,9 +242,12 @@ def _judge_all(jobs: Sequence[_Job], judging: Judging | None) -> None:
             for name in ("asked", "unasked")
         )
         verdicts = find_ratings(
-            Questions(asked, unasked), pl.concat([job.rows for job in share]),
-            share[0].archive / REPLIES, _within(share[0].settings, spent), tell,
-        )  # fmt: skip
+            Questions(asked, unasked),
+            pl.concat([job.rows for job in share]),
+            share[0].archive / REPLIES,
+            _within(share[0].settings, spent),
+            tell,
+        )
         spent, now = spent + now, 0.0
         for job in share:
             mine = job.rows.select("recording")
@@ -339,11 +362,21 @@ def _put_together(
     scores = pl.concat([reasons, scores.filter(~shown)])
     tables = ("scores", "events", "recordings", "statistics")
     write_run(
-        out, scores, events, summary, recordings, failures, info, metrics, settings, health=health,
-        archive=archive, ratings=ratings.filter(shown).collect(),
+        out,
+        scores,
+        events,
+        summary,
+        recordings,
+        failures,
+        info,
+        metrics,
+        settings,
+        health=health,
+        archive=archive,
+        ratings=ratings.filter(shown).collect(),
         whole={f"{table}.parquet": partial(_join, place, table) for table in tables}
         | {"ratings.parquet": ratings.sink_parquet},
-    )  # fmt: skip
+    )
     return Written(summary, failures, metrics, settings, info, health, unrated, unasked)
 
 

@@ -53,9 +53,10 @@ def load_tracks(
         speech[speaker] = _speech_of_words(rows, speaker, speech[speaker], words[speaker])
     guessed = channels.filter(pl.col("estimated")).select("detector", user_key="key")
     recordings = rows.join(guessed, on="user_key", how="left", maintain_order="left").select(
-        *RECORDINGS.names(), estimated_by="detector",
+        *RECORDINGS.names(),
+        estimated_by="detector",
         **{f"{s}_leak_doubt": found[s][1] for s in SPEAKERS},
-    )  # fmt: skip
+    )
     if settings.judge.mode != "replay":
         recordings = recordings.with_columns(pl.lit(None, pl.Float64).alias("rating"))
     tracks = Tracks(
@@ -88,26 +89,35 @@ def _usable(
     reason: pl.Expr = pl.when(~_known("model")).then(pl.lit(unknown))
     for speaker in SPEAKERS:
         lost = pl.col(f"{speaker}_key").is_not_null() & pl.col(f"{speaker}_found").is_null()
-        reason = pl.when(lost).then(
-            pl.lit(
-                f"{archive}: the archive does not hold the {speaker} channel of this recording; "
-                "extract it again"
+        reason = (
+            pl.when(lost)
+            .then(
+                pl.lit(
+                    f"{archive}: the archive does not hold the {speaker} channel of this "
+                    "recording; extract it again"
+                )
             )
-        ).otherwise(reason)  # fmt: skip
+            .otherwise(reason)
+        )
     if not settings.health.allow_dead:
         for speaker in reversed(SPEAKERS):
             # A segment file of the channel says what was in it, whatever the capture is like.
             dead = pl.col(f"{speaker}_dead").fill_null(False)
             dead &= pl.col(f"{speaker}_segments_key").is_null()
             where = pl.coalesce(f"{speaker}_audio", "audio").fill_null("audio")
-            reason = pl.when(dead).then(
-                pl.format(
-                    "{}: the {} channel is dead (all of its samples are equal): the capture "
-                    "failed; capture it again, or, if that party truly sent nothing, set "
-                    "health.allow_dead=true",
-                    where, pl.lit(speaker),
+            reason = (
+                pl.when(dead)
+                .then(
+                    pl.format(
+                        "{}: the {} channel is dead (all of its samples are equal): the capture "
+                        "failed; capture it again, or, if that party truly sent nothing, set "
+                        "health.allow_dead=true",
+                        where,
+                        pl.lit(speaker),
+                    )
                 )
-            ).otherwise(reason)  # fmt: skip
+                .otherwise(reason)
+            )
     table = table.with_columns(reason=reason)
     failures = (
         table.filter(pl.col("reason").is_not_null())
@@ -147,8 +157,10 @@ def _speech(
     ).filter(pl.col("given").is_null() & pl.col("key").is_not_null())
     heard = detectable.join(
         channels.select("key", "probabilities", "duration_ms", "envelope_cdb", "noise_dbfs"),
-        on="key", how="inner", maintain_order="left",
-    )  # fmt: skip
+        on="key",
+        how="inner",
+        maintain_order="left",
+    )
     if settings.speech.bleed:
         heard = with_leaks(archive, heard, rows, speaker)
     lengths = heard["duration_ms"].to_numpy().astype(np.int64)
@@ -195,9 +207,7 @@ def load_words(archive: Path, rows: pl.DataFrame, speaker: Speaker, settings: Se
     if settings.extract.asr == "none":
         stored = stored.filter(pl.col("source") == "file")
     table = rows.select(
-        pl.int_range(n).alias("rec"),
-        key=keys,
-        offset=pl.col(f"{speaker}_offset_ms").fill_null(0),
+        pl.int_range(n).alias("rec"), key=keys, offset=pl.col(f"{speaker}_offset_ms").fill_null(0)
     ).join(stored, on="key", how="inner", maintain_order="left")
     known = np.zeros(n, bool)
     known[table["rec"].to_numpy()] = True

@@ -166,10 +166,18 @@ def extract(
         refused = manifest.failures.filter(in_shard(manifest.failures, shard))
         manifest = replace(manifest, rows=manifest.rows.filter(mine), failures=refused)
     counts = extract_rows(
-        manifest.rows, folder, settings.extract, workers=workers, threads=threads,
-        executor=executor, retry_failed=retry_failed, repair=repair, positions=positions,
-        after_write=after_write, progress=progress,
-    )  # fmt: skip
+        manifest.rows,
+        folder,
+        settings.extract,
+        workers=workers,
+        threads=threads,
+        executor=executor,
+        retry_failed=retry_failed,
+        repair=repair,
+        positions=positions,
+        after_write=after_write,
+        progress=progress,
+    )
     keep_refused(folder, manifest.failures)
     after_write()
     if counts.skipped:
@@ -229,13 +237,26 @@ def score(
 
         with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
             return score(
-                source, settings=settings, archive=temporary, layout=layout, threads=threads,
-                workers=workers, progress=progress, with_text=with_text, judging=judging,
-            )  # fmt: skip
+                source,
+                settings=settings,
+                archive=temporary,
+                layout=layout,
+                threads=threads,
+                workers=workers,
+                progress=progress,
+                with_text=with_text,
+                judging=judging,
+            )
     folder, manifest = extract(
-        source, archive, settings=settings, layout=layout, threads=threads, workers=workers,
-        retry_failed=retry_failed, progress=progress,
-    )  # fmt: skip
+        source,
+        archive,
+        settings=settings,
+        layout=layout,
+        threads=threads,
+        workers=workers,
+        retry_failed=retry_failed,
+        progress=progress,
+    )
     wanted = manifest.rows.select("recording")
     rows = wanted.join(
         store.read_recordings(folder), on="recording", how="inner", maintain_order="left"
@@ -245,9 +266,8 @@ def score(
     )
     failures = pl.concat([manifest.failures, failed])
     return score_rows(
-        folder, rows, failures, settings, source=manifest.root, with_text=with_text,
-        judging=judging,
-    )  # fmt: skip
+        folder, rows, failures, settings, source=manifest.root, with_text=with_text, judging=judging
+    )
 
 
 def score_rows(
@@ -267,9 +287,16 @@ def score_rows(
     if not len(ready.tracks) and not len(failures):
         raise InputError(f"{source}: holds no recordings")
     run = score_tracks(
-        ready.tracks, failures, settings, facts=model_facts(folder, rows), with_text=with_text,
-        health=ready.health, refused=ready.refused, replies=folder / REPLIES, judging=judging,
-    )  # fmt: skip
+        ready.tracks,
+        failures,
+        settings,
+        facts=model_facts(folder, rows),
+        with_text=with_text,
+        health=ready.health,
+        refused=ready.refused,
+        replies=folder / REPLIES,
+        judging=judging,
+    )
     return replace(run, archive=folder, envelopes=envelopes[0] if envelopes else None)
 
 
@@ -354,9 +381,14 @@ def check(
     """
     settings = settings or load_settings()
     run = score(
-        source, settings=settings, archive=archive, layout=layout, threads=threads,
-        progress=progress, with_text=False,
-    )  # fmt: skip
+        source,
+        settings=settings,
+        archive=archive,
+        layout=layout,
+        threads=threads,
+        progress=progress,
+        with_text=False,
+    )
     return run.health, run.failures
 
 
@@ -370,10 +402,19 @@ def write(run: Run, out: str | Path) -> Path:
     """
     folder = Path(out)
     write_run(
-        folder, run.scores, run.events, run.summary, run.recordings, run.failures, run.info,
-        run.metrics, run.settings, statistics=run.statistics, health=run.health,
+        folder,
+        run.scores,
+        run.events,
+        run.summary,
+        run.recordings,
+        run.failures,
+        run.info,
+        run.metrics,
+        run.settings,
+        statistics=run.statistics,
+        health=run.health,
         ratings=run.ratings,
         archive=run.archive if run.archive is not None and run.archive.is_dir() else None,
         envelopes=run.envelopes,
-    )  # fmt: skip
+    )
     return folder

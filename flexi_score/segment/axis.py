@@ -140,9 +140,12 @@ def interleave(first: Spans, second: Spans) -> Interleaved:
         places[0][late - nth[late]] += 1
         places[1][nth[late + 1] - 1] -= 1
     return Interleaved(
-        Spans(rec, start, end), speaker,
-        Among(places[0], before[0], upto[0]), Among(places[1], before[1], upto[1]), ties,
-    )  # fmt: skip
+        Spans(rec, start, end),
+        speaker,
+        Among(places[0], before[0], upto[0]),
+        Among(places[1], before[1], upto[1]),
+        ties,
+    )
 
 
 def bridge(spans: Spans, gap_ms: int) -> Spans:
@@ -194,9 +197,7 @@ def union(a: Spans, b: Spans) -> Spans:
     start = np.concatenate([a.start, b.start])
     order = np.argsort(start, kind="stable")
     both = Spans(
-        np.concatenate([a.rec, b.rec])[order],
-        start[order],
-        np.concatenate([a.end, b.end])[order],
+        np.concatenate([a.rec, b.rec])[order], start[order], np.concatenate([a.end, b.end])[order]
     )
     return bridge(both, 0)
 

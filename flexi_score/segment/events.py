@@ -44,13 +44,18 @@ def events_frame(structure: Structure, *, with_text: bool = True) -> pl.DataFram
         mine, hers = turns.speaker == label, cuts.speaker == label
         spoken = [
             _Table("ipu", name, side.ipus),
-            _Table("turn", name, turns.spans.take(mine), turns.took_floor[mine],
-                   turns.offset_ms[mine]),
-            _Table("interruption", name, cuts.spans.take(hers), cuts.success[hers],
-                   cuts.stop_ms[hers].astype(np.float64)),
-            _Table("backchannel", name,
-                   s.backchannels.spans.take(s.backchannels.speaker == label)),
-        ]  # fmt: skip
+            _Table(
+                "turn", name, turns.spans.take(mine), turns.took_floor[mine], turns.offset_ms[mine]
+            ),
+            _Table(
+                "interruption",
+                name,
+                cuts.spans.take(hers),
+                cuts.success[hers],
+                cuts.stop_ms[hers].astype(np.float64),
+            ),
+            _Table("backchannel", name, s.backchannels.spans.take(s.backchannels.speaker == label)),
+        ]
         tables += [_with_words(table, side, words[label], with_text) for table in spoken]
     return _frame(s, tables)
 
@@ -76,8 +81,9 @@ def _frame(structure: Structure, tables: list[_Table]) -> pl.DataFrame:
     are some seventy events a recording: columns are flat arrays, and sorted values are several
     times faster than an order of them.
     """
-    codes = [EVENT_KINDS.index(t.kind) * len(_SPEAKERS) + _SPEAKERS.index(t.speaker)
-             for t in tables]  # fmt: skip
+    codes = [
+        EVENT_KINDS.index(t.kind) * len(_SPEAKERS) + _SPEAKERS.index(t.speaker) for t in tables
+    ]
     tables = [table for _, table in sorted(zip(codes, tables, strict=True), key=lambda p: p[0])]
     codes.sort()
     stride = len(EVENT_KINDS) * len(_SPEAKERS)
@@ -133,8 +139,10 @@ def _in_place(texts: list[pl.Series | None], places: list[Ints], size: int) -> p
     none = pl.Series([None], dtype=pl.String)
     if all(text is None for text in texts):
         return none.new_from_index(0, size)
-    given = [none.new_from_index(0, len(place)) if text is None else text
-             for text, place in zip(texts, places, strict=True)]  # fmt: skip
+    given = [
+        none.new_from_index(0, len(place)) if text is None else text
+        for text, place in zip(texts, places, strict=True)
+    ]
     order = np.empty(size, np.int64)
     order[np.concatenate(places)] = np.arange(size)
     return pl.concat(given)[order]

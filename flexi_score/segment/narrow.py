@@ -35,11 +35,14 @@ def narrow(structure: Structure, rec: Ints) -> Structure:
         user=_speaker(structure.user, keep),
         model=_speaker(structure.model, keep),
         turns=Turns(
-            turns.spans.take(of_turns), turns.speaker[of_turns], turns.n_ipus[of_turns],
-            turns.took_floor[of_turns], turns.offset_ms[of_turns],
+            turns.spans.take(of_turns),
+            turns.speaker[of_turns],
+            turns.n_ipus[of_turns],
+            turns.took_floor[of_turns],
+            turns.offset_ms[of_turns],
         ),
         backchannels=Labelled(said.spans.take(of_said), said.speaker[of_said]),
-    )  # fmt: skip
+    )
 
 
 def _of(spans: Spans, keep: Bools) -> Ints:
@@ -51,7 +54,13 @@ def _speaker(side: Speaker, keep: Bools) -> Speaker:
     number = np.empty(len(side.groups), np.int64)
     number[groups] = np.arange(len(groups))
     return Speaker(
-        side.ipus.take(ipus), side.ipu_words[ipus], np.empty(0, np.int64),
-        number[side.group[ipus]], side.groups.take(groups), side.group_words[groups],
-        side.long[groups], side.role[ipus], side.holder[ipus],
-    )  # fmt: skip
+        side.ipus.take(ipus),
+        side.ipu_words[ipus],
+        np.empty(0, np.int64),
+        number[side.group[ipus]],
+        side.groups.take(groups),
+        side.group_words[groups],
+        side.long[groups],
+        side.role[ipus],
+        side.holder[ipus],
+    )

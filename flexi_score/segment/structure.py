@@ -180,9 +180,16 @@ def _floor(
 
 def _with_floor(side: Speaker, role: Ints, holder: Ints) -> Speaker:
     return Speaker(
-        side.ipus, side.ipu_words, side.ipu_word, side.group, side.groups, side.group_words,
-        side.long, role, holder,
-    )  # fmt: skip
+        side.ipus,
+        side.ipu_words,
+        side.ipu_word,
+        side.group,
+        side.groups,
+        side.group_words,
+        side.long,
+        role,
+        holder,
+    )
 
 
 def _claims(

@@ -114,10 +114,14 @@ def select_tracks(tracks: Tracks, keep: Bools) -> Tracks:
     def words(all_: Words) -> Words:
         use = np.flatnonzero(keep[all_.rec])
         return Words(
-            number[all_.rec[use]], all_.start_ms[use], all_.end_ms[use], all_.text.gather(use),
-            all_.count[use], all_.known[keep],
+            number[all_.rec[use]],
+            all_.start_ms[use],
+            all_.end_ms[use],
+            all_.text.gather(use),
+            all_.count[use],
+            all_.known[keep],
             None if all_.heard_ms is None else all_.heard_ms[keep],
-        )  # fmt: skip
+        )
 
     return Tracks(
         tracks.recordings.filter(keep),

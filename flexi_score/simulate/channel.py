@@ -186,9 +186,14 @@ def _channel_change(name: str, value: float) -> dict[str, Any]:
     if name == "offset":
         return {"offset_ms": round(value)}
     key = {
-        "floor": "floor_db", "bleed": "bleed_db", "lag": "bleed_lag_ms", "room": "bleed_room_s",
-        "level": "level_db", "clip": "clip_db", "drift": "drift_ppm",
-    }[name]  # fmt: skip
+        "floor": "floor_db",
+        "bleed": "bleed_db",
+        "lag": "bleed_lag_ms",
+        "room": "bleed_room_s",
+        "level": "level_db",
+        "clip": "clip_db",
+        "drift": "drift_ppm",
+    }[name]
     return {key: value}
 
 
@@ -278,9 +283,13 @@ def apply_condition(
             audio += _bleed(mix.audio[1 - k], channel, seeded(seed, scene.id, who, "room"))
         if channel.noise is not None:
             noise = make_noise(
-                channel.noise, len(audio), seeded(seed, scene.id, who, channel.noise),
-                clips=clips, avoid=avoid, folder=noises,
-            )  # fmt: skip
+                channel.noise,
+                len(audio),
+                seeded(seed, scene.id, who, channel.noise),
+                clips=clips,
+                avoid=avoid,
+                folder=noises,
+            )
             audio += noise * 10 ** ((scene.levels_db[k] - channel.snr_db) / 20)
         if channel.floor_db is not None:
             quiet = make_noise("roomtone", len(audio), seeded(seed, scene.id, who, "floor"))

@@ -92,18 +92,23 @@ class Clips:
         from flexi_score.report.notebook import notebook_html
         from flexi_score.report.tables import Column, Table
 
-        columns = (Column("Clip", numeric=False), Column("Voice", numeric=False), Column("ms"),
-                   Column("Text", numeric=False))  # fmt: skip
+        columns = (
+            Column("Clip", numeric=False),
+            Column("Voice", numeric=False),
+            Column("ms"),
+            Column("Text", numeric=False),
+        )
         body = tuple(
             (clip.name, clip.voice, str(clip.duration_ms), clip.text)
             for clip in self.by_name.values()
         )
         bad = (Column("File", numeric=False), Column("Why", numeric=False))
         return notebook_html(
-            f"flexi_score: {len(self)} clips", [f"from {self.root}"],
+            f"flexi_score: {len(self)} clips",
+            [f"from {self.root}"],
             [Table("Clips", columns, body)],
             [Table("Not usable", bad, tuple(self.rejected.items()))],
-        )  # fmt: skip
+        )
 
     def __getitem__(self, name: str) -> Clip:
         """A clip by name.
@@ -276,8 +281,9 @@ def read_clips(folder: str | Path) -> Clips:
     named = {key: Clip(key, c.audio, c.speech, c.voice, c.text) for key, c in clips.items()}
     if not named:
         reason = next(iter(rejected.values()))
-        raise InputError(f"{root}: none of its {len(rejected)} clips can be used; the first: "
-                         f"{reason}")  # fmt: skip
+        raise InputError(
+            f"{root}: none of its {len(rejected)} clips can be used; the first: {reason}"
+        )
     return Clips(named, rejected, str(root))
 
 

@@ -153,14 +153,20 @@ class _Draft:
         if self.calls[who]:
             return self.say(who, name, self.pick(self.calls[who]), at, gain_db=-3.0)
         length = self.between(0.25, 0.5)
-        self.say(who, name, self.pick(self.turns[who]), at, cut=f"{name}.start+{length}",
-                 gain_db=-3.0)  # fmt: skip
+        self.say(
+            who, name, self.pick(self.turns[who]), at, cut=f"{name}.start+{length}", gain_db=-3.0
+        )
         self.ends[name] = at + length
 
     def say(
-        self, who: str, name: str, clip: Clip, at: float, cut: Moment | None = None,
+        self,
+        who: str,
+        name: str,
+        clip: Clip,
+        at: float,
+        cut: Moment | None = None,
         gain_db: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         at = round(max(at, 0.3), 3)
         self.says.append(Say(who, name, clip.name, at, cut, gain_db))  # type: ignore[arg-type]
         self.starts[name], self.ends[name] = at, at + clip.duration_ms / 1000

@@ -27,9 +27,14 @@ GRID_MS: Final = 20
 MAX_DURATION_MS: Final = 4 * 3_600_000
 
 Scenario = Literal[
-    "turn_taking", "pause_handling", "user_interrupt", "model_interrupt", "user_backchannel",
-    "model_backchannel", "conversation",
-]  # fmt: skip
+    "turn_taking",
+    "pause_handling",
+    "user_interrupt",
+    "model_interrupt",
+    "user_backchannel",
+    "model_backchannel",
+    "conversation",
+]
 Annotation = Literal[
     "user_turn_end", "pause", "interrupt", "backchannels", "reference_backchannels"
 ]
@@ -160,8 +165,9 @@ class Mix:
             f"{self.scene.scenario}, {self.scene.system}, {self.facts.duration_ms / 1000:.2f} s",
             *(f"{side}: {text}" for side, text in self.said.items() if text),
         ]
-        return notebook_html(f"flexi_score: scene {self.scene.id}", facts,
-                             [Table("True speech", columns, body)])  # fmt: skip
+        return notebook_html(
+            f"flexi_score: scene {self.scene.id}", facts, [Table("True speech", columns, body)]
+        )
 
 
 _MOMENT = re.compile(
@@ -209,13 +215,15 @@ def _mix(scene: Scene, clips: Clips) -> Mix:
     answered = set(scene.backchannels)
     turns = [spans[n][1] for n, s in line.says.items() if s.who == "user" and n not in answered]
     facts = Facts(
-        duration_ms, user, model,
+        duration_ms,
+        user,
+        model,
         user_turn_end=max(turns, default=None),
         pause=scene.pause and (spans[scene.pause[0]][1], spans[scene.pause[1]][0]),
         interrupt=spans[scene.interrupt] if scene.interrupt else None,
         backchannels=sorted(spans[name] for name in scene.backchannels),
         references=sorted(line.moment(when) for when in scene.references),
-    )  # fmt: skip
+    )
     order = sorted(line.says.values(), key=lambda say: spans[say.name])
     said: dict[Speaker, str] = {}
     voices: dict[Speaker, str] = {}

@@ -87,9 +87,12 @@ class TextToSpeech:
             command = [_fill(part, places) for part in self.command]
             try:
                 done = subprocess.run(
-                    command, capture_output=True, timeout=TIMEOUT_S, check=False,
+                    command,
+                    capture_output=True,
+                    timeout=TIMEOUT_S,
+                    check=False,
                     stdin=subprocess.DEVNULL,
-                )  # fmt: skip
+                )
             except OSError as error:
                 raise PrerequisiteError(f"--tts: {command[0]} cannot be run ({error})") from error
             except subprocess.TimeoutExpired:

@@ -176,8 +176,13 @@ def _write_audio(folder: Path, name: str, capture: Capture, condition: Condition
     extra = {} if telephone else {"compression_level": 1.0}
     if condition.files == "stereo":
         files = {"audio": f"{name}{suffix}"}
-        sf.write(folder / files["audio"], np.stack(capture.audio, 1), capture.rate_hz,
-                 subtype=subtype, **extra)  # fmt: skip
+        sf.write(
+            folder / files["audio"],
+            np.stack(capture.audio, 1),
+            capture.rate_hz,
+            subtype=subtype,
+            **extra,
+        )
         return files
     files = {f"{who}_audio": f"{name}.{who}{suffix}" for who in SPEAKERS}
     for file, channel in zip(files.values(), capture.audio, strict=True):

@@ -238,11 +238,7 @@ def _without_faint(
 
 
 def _standing_out(
-    segments: Intervals,
-    level: Floats,
-    offsets: Ints,
-    background: Floats,
-    settings: SpeechSettings,
+    segments: Intervals, level: Floats, offsets: Ints, background: Floats, settings: SpeechSettings
 ) -> Intervals:
     """Stretches of segments above the background that somewhere rise clear of it."""
     rec = segments.rec

@@ -55,8 +55,16 @@ def outline_speech(
     """
     blocks = _blocks(offsets)
     if len(blocks) == 1:
-        return _outline(segments, probabilities, probability_offsets, envelope_cdb, offsets,
-                        duration_ms, noise_dbfs, settings)  # fmt: skip
+        return _outline(
+            segments,
+            probabilities,
+            probability_offsets,
+            envelope_cdb,
+            offsets,
+            duration_ms,
+            noise_dbfs,
+            settings,
+        )
 
     def outline(block: tuple[int, int]) -> Intervals:
         low, high = block
@@ -65,10 +73,14 @@ def outline_speech(
         steps = slice(offsets[low], offsets[high])
         found = _outline(
             Intervals(segments.rec[a:b] - low, segments.start_ms[a:b], segments.end_ms[a:b]),
-            probabilities[frames], probability_offsets[low : high + 1] - frames.start,
-            envelope_cdb[steps], offsets[low : high + 1] - steps.start,
-            duration_ms[low:high], noise_dbfs[low:high], settings,
-        )  # fmt: skip
+            probabilities[frames],
+            probability_offsets[low : high + 1] - frames.start,
+            envelope_cdb[steps],
+            offsets[low : high + 1] - steps.start,
+            duration_ms[low:high],
+            noise_dbfs[low:high],
+            settings,
+        )
         return Intervals(found.rec + low, found.start_ms, found.end_ms)
 
     # numpy leaves the interpreter free while it works on arrays.

@@ -90,9 +90,12 @@ def sensitivity(table: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """
     value = pl.col("value")
     overall = table.group_by(_KEY, maintain_order=True).agg(
-        setting=pl.lit(ALL), low=value.min(), high=value.max(), range=value.max() - value.min(),
+        setting=pl.lit(ALL),
+        low=value.min(),
+        high=value.max(),
+        range=value.max() - value.min(),
         max_range=value.max() - value.min(),
-    )  # fmt: skip
+    )
     parts = [overall]
     for name in names:
         others = [other for other in names if other != name]
@@ -232,8 +235,10 @@ def _turns(pairs: pl.DataFrame, others: list[str], along: str, setting: str) -> 
         )
         .join(chains, on=pair, how="left", maintain_order="left")
         .with_columns(
-            setting=pl.lit(setting), high=pl.col(along), before=better("before"),
+            setting=pl.lit(setting),
+            high=pl.col(along),
+            before=better("before"),
             after=better("sign"),
         )
         .select(pl.col(name).cast(kind) for name, kind in FLIPS.items())
-    )  # fmt: skip
+    )

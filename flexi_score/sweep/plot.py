@@ -122,11 +122,20 @@ def _panel(
             continue
         seen, x = look(number), [at[value] for value in mine[name]]
         if (mine["low"] != mine["high"]).any():
-            axes.fill_between(x, mine["low"], mine["high"], color=seen.colour, alpha=0.12,
-                              linewidth=0)  # fmt: skip
-        axes.plot(x, mine["value"], color=seen.colour, linestyle=seen.dashes, clip_on=False,
-                  marker=seen.marker if len(x) <= _MOST_DOTS else None, markersize=3.5,
-                  markeredgewidth=0, linewidth=1.4)  # fmt: skip
+            axes.fill_between(
+                x, mine["low"], mine["high"], color=seen.colour, alpha=0.12, linewidth=0
+            )
+        axes.plot(
+            x,
+            mine["value"],
+            color=seen.colour,
+            linestyle=seen.dashes,
+            clip_on=False,
+            marker=seen.marker if len(x) <= _MOST_DOTS else None,
+            markersize=3.5,
+            markeredgewidth=0,
+            linewidth=1.4,
+        )
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

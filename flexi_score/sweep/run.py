@@ -71,9 +71,11 @@ class Sweep:
             )
         ]
         stirred = self.table.join(
-            moved.select("scenario", "metric"), on=["scenario", "metric"], how="semi",
+            moved.select("scenario", "metric"),
+            on=["scenario", "metric"],
+            how="semi",
             maintain_order="left",
-        )  # fmt: skip
+        )
         pictures = [plot_svg(stirred, self.names, self.metrics, page=True)] * bool(len(moved))
         return notebook_html("flexi_score: sweep", facts, tables, more, pictures)
 
@@ -137,9 +139,8 @@ def sweep(
     varied = in_force(changes, settings)
     columns = pl.DataFrame({"combination": range(len(settings)), **varied})
     table = pl.concat(parts).join(
-        columns.cast({"combination": pl.Int64}), on="combination", how="left",
-        maintain_order="left",
-    )  # fmt: skip
+        columns.cast({"combination": pl.Int64}), on="combination", how="left", maintain_order="left"
+    )
     metrics = profile_metrics(profile)
     info = {
         "archive": str(folder),

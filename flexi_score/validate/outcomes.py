@@ -75,17 +75,20 @@ def truth_scores(paired: Paired, truth: Truth, settings: Settings) -> pl.DataFra
 def _stated(paired: Paired, truth: Truth, metrics: Sequence[Metric]) -> pl.DataFrame:
     known = pl.DataFrame(
         [(m.scenario, m.name) for m in metrics if not m.judged],
-        schema={"scenario": pl.String, "metric": pl.String}, orient="row",
-    )  # fmt: skip
+        schema={"scenario": pl.String, "metric": pl.String},
+        orient="row",
+    )
     rows = paired.truth.recordings.select("recording", "system", "scenario")
     stated = truth.outcomes.join(rows, on="recording").join(known, on=["scenario", "metric"])
     columns = {name: pl.lit(None, kind) for name, kind in SCORES.items() if name not in stated}
     return stated.with_columns(
-        **columns | {
-            "status": pl.when(pl.col("value").is_null()).then(pl.lit("not_applicable"))
+        **columns
+        | {
+            "status": pl.when(pl.col("value").is_null())
+            .then(pl.lit("not_applicable"))
             .otherwise(pl.lit("scored"))
         }
-    ).select(*SCORES.names(), truth_source=pl.lit("stated"))  # fmt: skip
+    ).select(*SCORES.names(), truth_source=pl.lit("stated"))
 
 
 def outcome_frame(scores: pl.DataFrame, wanted: pl.DataFrame, settings: Settings) -> pl.DataFrame:
@@ -100,11 +103,18 @@ def outcome_frame(scores: pl.DataFrame, wanted: pl.DataFrame, settings: Settings
     settings : Settings
     """
     metrics = pl.DataFrame(
-        [(m.scenario, m.name, m.aggregate == "rate", m.unit)
-         for m in profile_metrics(settings.profile)],
-        schema={"scenario": pl.String, "metric": pl.String, "binary": pl.Boolean,
-                "unit": pl.String}, orient="row",
-    )  # fmt: skip
+        [
+            (m.scenario, m.name, m.aggregate == "rate", m.unit)
+            for m in profile_metrics(settings.profile)
+        ],
+        schema={
+            "scenario": pl.String,
+            "metric": pl.String,
+            "binary": pl.Boolean,
+            "unit": pl.String,
+        },
+        orient="row",
+    )
     found = scores.select("recording", "metric", "margin_s", found="value")
     return (
         wanted.select("recording", "system", "scenario", "metric", "truth_source", truth="value")
@@ -128,13 +138,18 @@ def aggregate_frame(scores: pl.DataFrame, wanted: pl.DataFrame, settings: Settin
     key = ["system", "scenario", "metric"]
     units = pl.DataFrame(
         [(m.scenario, m.name, m.unit) for m in metrics],
-        schema={"scenario": pl.String, "metric": pl.String, "unit": pl.String}, orient="row",
-    )  # fmt: skip
+        schema={"scenario": pl.String, "metric": pl.String, "unit": pl.String},
+        orient="row",
+    )
     return (
         sides["truth"]
         .select(*key, truth="value", n_truth="n")
-        .join(sides["found"].select(*key, found="value", n_found="n"), on=key, how="left",
-              maintain_order="left")
+        .join(
+            sides["found"].select(*key, found="value", n_found="n"),
+            on=key,
+            how="left",
+            maintain_order="left",
+        )
         .join(units, on=["scenario", "metric"], how="left", maintain_order="left")
         .select(pl.col(name).cast(kind) for name, kind in AGGREGATES.items())
-    )  # fmt: skip
+    )

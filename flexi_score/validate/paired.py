@@ -120,13 +120,16 @@ def pair(run: Scored, truth: Truth, speech: Tracks | None = None) -> Paired:
         Where they share none.
     """
     failed = set(run.failures["recording"].to_list())
-    in_run = run.recordings.filter(~pl.col("recording").is_in(pl.Series(sorted(failed)).implode())
-                                   if failed else pl.lit(True))  # fmt: skip
+    in_run = run.recordings.filter(
+        ~pl.col("recording").is_in(pl.Series(sorted(failed)).implode()) if failed else pl.lit(True)
+    )
     stated = truth.recordings
     rows = in_run.join(
         stated.with_columns(stated_ms=pl.col("duration_ms")).drop("duration_ms"),
-        on="recording", how="inner", maintain_order="left",
-    )  # fmt: skip
+        on="recording",
+        how="inner",
+        maintain_order="left",
+    )
     names = rows["recording"]
     if rows.is_empty():
         raise InputError(
@@ -167,8 +170,12 @@ def _heard(speaker: Speaker) -> pl.Expr:
 def _numbered(table: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
     """Rows of these recordings with their number in ``rec``."""
     numbers = pl.DataFrame({"recording": names}).with_row_index("rec")
-    return table.join(numbers.with_columns(pl.col("rec").cast(pl.Int64)), on="recording",
-                      how="inner", maintain_order="left")  # fmt: skip
+    return table.join(
+        numbers.with_columns(pl.col("rec").cast(pl.Int64)),
+        on="recording",
+        how="inner",
+        maintain_order="left",
+    )
 
 
 def _intervals(table: pl.DataFrame) -> Intervals:
@@ -200,9 +207,13 @@ def _tracks(rows: pl.DataFrame, length: Ints, truth: Truth, names: pl.Series) ->
     def words_of(speaker: Speaker) -> Words:
         own = words.filter(pl.col("speaker") == speaker)
         return make_words(
-            own["rec"].to_numpy(), own["start_ms"].to_numpy(), own["end_ms"].to_numpy(),
-            own["text"], word_counts(own["text"]), rows[f"{speaker}_worded"].to_numpy(),
-        )  # fmt: skip
+            own["rec"].to_numpy(),
+            own["start_ms"].to_numpy(),
+            own["end_ms"].to_numpy(),
+            own["text"],
+            word_counts(own["text"]),
+            rows[f"{speaker}_worded"].to_numpy(),
+        )
 
     return Tracks(
         rows.select(pl.col(name).cast(kind) for name, kind in RECORDINGS.items()),
@@ -255,8 +266,9 @@ def groups_of(paired: Paired, truth: Truth, by: list[str] | None) -> tuple[pl.Da
                 "recording", pl.col("level").alias(f"{i}")
             )
             table = table.join(own, on="recording", how="left", maintain_order="left")
-        level = pl.concat_str([pl.col(f"{i}").fill_null("none") for i in range(len(crossed))],
-                              separator=", ")  # fmt: skip
+        level = pl.concat_str(
+            [pl.col(f"{i}").fill_null("none") for i in range(len(crossed))], separator=", "
+        )
         parts.append(table.select("recording", by=pl.lit(", ".join(crossed)), level=level))
     return pl.concat(parts), left_out
 
@@ -280,12 +292,15 @@ def _labels(paired: Paired, truth: Truth) -> pl.DataFrame:
     kept = truth.labels.select("recording", "key", "level").filter(
         pl.col("recording").is_in(paired.names.implode())
     )
-    own = [rows.select("recording", key=pl.lit(key), level=pl.col(key))
-           for key in ("system", "scenario")]  # fmt: skip
+    own = [
+        rows.select("recording", key=pl.lit(key), level=pl.col(key))
+        for key in ("system", "scenario")
+    ]
     flat: list[tuple[Any, str, str]] = []
     for name, metadata in rows.select("recording", "metadata").iter_rows():
         if metadata:
             flat += [(name, key, level) for key, level in flat_labels(json.loads(metadata))]
     further = pl.DataFrame(flat, schema=kept.schema, orient="row")
-    return pl.concat([kept, *own, further]).unique(["recording", "key"], keep="first",
-                                                   maintain_order=True)  # fmt: skip
+    return pl.concat([kept, *own, further]).unique(
+        ["recording", "key"], keep="first", maintain_order=True
+    )

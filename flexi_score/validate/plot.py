@@ -56,10 +56,13 @@ def validation_svg(
     with drawing(names):
         figure = _draw(validation, shown, names, len(groups) - len(shown))
         return svg_text(
-            figure, "validation", "Boundary errors and detection error",
+            figure,
+            "validation",
+            "Boundary errors and detection error",
             "Left: errors of starts and ends of speech; a line over nine tenths of them, a bar "
-            "over the middle half, a mark at the median. Right: false alarm and miss.", page=page,
-        )  # fmt: skip
+            "over the middle half, a mark at the median. Right: false alarm and miss.",
+            page=page,
+        )
 
 
 def _draw(
@@ -84,8 +87,9 @@ def _draw(
     detection = panel(figure, right, _TOP, _RIGHT, body)
     _draw_detection(figure, detection, errors, shown)
     if more > 0:
-        write(figure, _NAMES, _TOP + body + 40, f"and {more} groups more", fontsize=SMALL,
-              color=SOFT)  # fmt: skip
+        write(
+            figure, _NAMES, _TOP + body + 40, f"and {more} groups more", fontsize=SMALL, color=SOFT
+        )
     return figure
 
 

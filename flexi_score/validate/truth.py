@@ -363,9 +363,11 @@ def _read_files(root: Path, files: Sequence[Path], rows: _Rows) -> None:
             else:
                 rows.add(
                     stem,
-                    {s: _spans(read_segments(sides[s], s)) if s in sides else None
-                     for s in SPEAKERS},
-                )  # fmt: skip
+                    {
+                        s: _spans(read_segments(sides[s], s)) if s in sides else None
+                        for s in SPEAKERS
+                    },
+                )
         except RecordingError as error:
             rows.fail(stem, str(error) if str(place) in str(error) else f"{place}: {error}")
 

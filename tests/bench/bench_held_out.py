@@ -23,8 +23,14 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 SEED = 20_261_123
 NOISES = ("babble", "siren", "traffic", "barks", "ringing", "hum")
 #: Way of the leak, level, whether over a telephone.
-LEAKS = (("headset", -20, False), ("room", -20, False), ("headset", -10, False),
-         ("room", -10, False), ("room", -20, True), ("room", -10, True))  # fmt: skip
+LEAKS = (
+    ("headset", -20, False),
+    ("room", -20, False),
+    ("headset", -10, False),
+    ("room", -10, False),
+    ("room", -20, True),
+    ("room", -10, True),
+)
 ON, OFF = "true", "false"
 NONE = {"speech.refine": OFF, "speech.bleed": OFF, "speech.background": OFF}
 REMEDIES = {
@@ -35,8 +41,21 @@ REMEDIES = {
     "all (default)": {},
 }
 NORMALISED = "all but normalisation"
-COLUMNS = ("condition", "remedies", "ends", "FA %", "miss %", "FA + miss %", "median ms", "p90 ms",
-           "≤ 15 ms %", "≤ 25 ms %", "≤ 100 ms %", "event P %", "event R %")  # fmt: skip
+COLUMNS = (
+    "condition",
+    "remedies",
+    "ends",
+    "FA %",
+    "miss %",
+    "FA + miss %",
+    "median ms",
+    "p90 ms",
+    "≤ 15 ms %",
+    "≤ 25 ms %",
+    "≤ 100 ms %",
+    "event P %",
+    "event R %",
+)
 
 
 def conditions(sounds: Path) -> dict[str, Any]:
@@ -49,12 +68,17 @@ def conditions(sounds: Path) -> dict[str, Any]:
     made |= {f"{kind}, 15 dB": ("files:15", sounds / kind) for kind in NOISES}
     for way, level, narrow in LEAKS:
         both = {
-            who: {"bleed_db": level, "bleed_lag_ms": lag,
-                  "bleed_response": str(sounds / f"{way}_{k}.wav")}
+            who: {
+                "bleed_db": level,
+                "bleed_lag_ms": lag,
+                "bleed_response": str(sounds / f"{way}_{k}.wav"),
+            }
             for k, (who, lag) in enumerate(
-                {"user": 34, "model": 71}.items() if way == "room" else
-                {"user": 2, "model": 6}.items())
-        }  # fmt: skip
+                {"user": 34, "model": 71}.items()
+                if way == "room"
+                else {"user": 2, "model": 6}.items()
+            )
+        }
         title = f"leak {level} dB, {way}" + (", telephone" if narrow else "")
         made[title] = both | {"name": title} | ({"codec": "ulaw"} if narrow else {})
     return made
@@ -69,9 +93,10 @@ def measure(archive: Path, truth: Any, changes: dict[str, str]) -> list[str]:
     settings = load_settings("paper", {"extract.asr": "none", "health.gate": OFF, **changes})
     result = validate(pipeline.score(archive, settings=settings), truth, by=[])
     detection = [result.value("detection", m, "speech") for m in ("false_alarm", "miss", "error")]
-    ends = [result.value("boundary", m, "any")
-            for m in ("median_abs", "p90_abs", "within_15_ms", "within_25_ms", "within_100_ms")
-            ]  # fmt: skip
+    ends = [
+        result.value("boundary", m, "any")
+        for m in ("median_abs", "p90_abs", "within_15_ms", "within_25_ms", "within_100_ms")
+    ]
     events = result.events
     hit, want, got = (events[c].sum() for c in ("matched", "truth", "found"))
     number = result.boundaries["truth_ms"].count()
@@ -118,8 +143,9 @@ def main() -> None:
                 continue
             condition, noises = what if isinstance(what, tuple) else (what, None)
             here = work / title.replace(" ", "_").replace(",", "")
-            write_scenes(scenes, clips, here, make_condition(condition), seed=given.seed,
-                         noises=noises)  # fmt: skip
+            write_scenes(
+                scenes, clips, here, make_condition(condition), seed=given.seed, noises=noises
+            )
             truth = read_truth(here / "truth.jsonl")
             rounds = [("archive", {}, REMEDIES)]
             if title.startswith("quiet"):

@@ -69,18 +69,30 @@ def run(options: Any) -> int:
     (folder / "questions.json").write_text(json.dumps(asked.rows(named=True)))
     with JudgeServer(faults=mixed(options.faults), latency_s=options.latency) as server:
         chosen = JudgeSettings(
-            mode="openai", base_url=server.url, concurrency=options.concurrency, backoff_s=0.02,
-            backoff_max_s=0.5, timeout_s=10,
-        )  # fmt: skip
+            mode="openai",
+            base_url=server.url,
+            concurrency=options.concurrency,
+            backoff_s=0.02,
+            backoff_max_s=0.5,
+            timeout_s=10,
+        )
         points = sorted(draw.uniform(0.2, 0.8) for _ in range(options.kills))
         began, seconds_of = time.monotonic(), []
         lost_by_kill = held_before = 0
         for point in [*points, None]:
             process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, folder / "questions.json", store,
-                 chosen.model_dump_json()],
-                env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
-            )  # fmt: skip
+                [
+                    sys.executable,
+                    "-c",
+                    PROGRAM,
+                    folder / "questions.json",
+                    store,
+                    chosen.model_dump_json(),
+                ],
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
             started = time.monotonic()
             assert process.stdout is not None
             done = 0
@@ -98,15 +110,20 @@ def run(options: Any) -> int:
                 paid = len({identity(call) for call in server.calls if good(call)})
                 lost_by_kill += paid - held
                 held_before = max(held_before, held)
-                print(f"killed after {done} of {options.questions}: {held} kept, {paid - held} "
-                      "paid and not kept (under way)", flush=True)  # fmt: skip
+                print(
+                    f"killed after {done} of {options.questions}: {held} kept, {paid - held} "
+                    "paid and not kept (under way)",
+                    flush=True,
+                )
         elapsed = time.monotonic() - began
         report(server, asked, store, chosen, options, seconds_of, elapsed, lost_by_kill)
         calls = len(server.calls)
         again = ask(asked, store, chosen)
         hopeless = again.filter(status="failed")
-        print(f"asked once more: {len(server.calls) - calls} calls, for the {len(hopeless)} that "
-              "are refused for ever")  # fmt: skip
+        print(
+            f"asked once more: {len(server.calls) - calls} calls, for the {len(hopeless)} that "
+            "are refused for ever"
+        )
     return 0
 
 
@@ -119,9 +136,15 @@ def good(call: Call) -> bool:
 
 
 def report(
-    server: JudgeServer, asked: pl.DataFrame, store: Path, chosen: JudgeSettings, options: Any,
-    seconds_of: list[float], elapsed: float, lost_by_kill: int,
-) -> None:  # fmt: skip
+    server: JudgeServer,
+    asked: pl.DataFrame,
+    store: Path,
+    chosen: JudgeSettings,
+    options: Any,
+    seconds_of: list[float],
+    elapsed: float,
+    lost_by_kill: int,
+) -> None:
     ratings = replay(asked, store, chosen)
     by_fault = Counter(call.fault for call in server.calls)
     good_by_question = Counter(identity(call) for call in server.calls if good(call))
@@ -132,9 +155,11 @@ def report(
             answer = server.reply(call.body, None)["choices"][0]["message"]["content"]
             truth[call.question] = answer
     invented = sum(truth.get(r["question"]) != r["reply"] for r in rated.iter_rows(named=True))
-    invented += len(ratings) - len(asked) + ratings.filter(
-        (pl.col("status") != "rated") & pl.col("value").is_not_null()
-    ).height  # fmt: skip
+    invented += (
+        len(ratings)
+        - len(asked)
+        + ratings.filter((pl.col("status") != "rated") & pl.col("value").is_not_null()).height
+    )
     lost = sum(question not in set(rated["question"]) for question in good_by_question)
     twice = sum(count - 1 for count in good_by_question.values())
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -165,14 +190,18 @@ def table() -> None:
     """What becomes of every fault."""
     cases: list[tuple[str, list[str | None]]] = [(case[0], list(case[1])) for case in FAULTS]
     cases += [
-        ("no quota", ["quota"] * 9), ("key refused", ["401"]), ("no access", ["403"]),
-        ("no such model", ["404"]), ("parameter refused", ["400_temperature"]),
-    ]  # fmt: skip
+        ("no quota", ["quota"] * 9),
+        ("key refused", ["401"]),
+        ("no access", ["403"]),
+        ("no such model", ["404"]),
+        ("parameter refused", ["400_temperature"]),
+    ]
     print("| fault | attempts | outcome |\n|---|---|---|")
     for name, script in cases:
-        with JudgeServer(faults=scripted({"bad": script})) as server, (
-            tempfile.TemporaryDirectory()
-        ) as folder:  # fmt: skip
+        with (
+            JudgeServer(faults=scripted({"bad": script})) as server,
+            tempfile.TemporaryDirectory() as folder,
+        ):
             chosen = fast(server, retries=3, retries_invalid=2, timeout_s=0.6, give_up_after=50)
             try:
                 rating = ask(frame(tss("bad")), Path(folder) / "judge.sqlite", chosen)

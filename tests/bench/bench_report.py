@@ -18,8 +18,15 @@ from playwright.sync_api import Browser, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-         "--disable-background-networking", "--disable-component-update"]  # fmt: skip
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 #: Two frames later whatever was changed has been drawn.
 _DRAWN = "await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));"
 _OPENED = f"async () => {{ {_DRAWN} return performance.now(); }}"
@@ -75,8 +82,11 @@ def main() -> None:
                     page = run / "report.html"
                     opened, timeline, search = open_page(browser, page)
                     size_mb = page.stat().st_size / 1e6
-                    print(f"{size:10,}  {verb:7} {processor_s:13.2f} {size_mb:6.1f} {opened:11.0f}"
-                          f" {timeline:13.0f} {search:11.0f}", flush=True)  # fmt: skip
+                    print(
+                        f"{size:10,}  {verb:7} {processor_s:13.2f} {size_mb:6.1f} {opened:11.0f}"
+                        f" {timeline:13.0f} {search:11.0f}",
+                        flush=True,
+                    )
         browser.close()
 
 

@@ -52,8 +52,10 @@ def build(folder: Path, size: int, audio: bool = False, seed: int = 0) -> Path:
 
 
 def _recordings(numbers: np.ndarray, audio: bool) -> pl.DataFrame:
-    none = {name: pl.Series(name, [None], dtype=kind).new_from_index(0, len(numbers))
-            for name, kind in ARCHIVED.items()}  # fmt: skip
+    none = {
+        name: pl.Series(name, [None], dtype=kind).new_from_index(0, len(numbers))
+        for name, kind in ARCHIVED.items()
+    }
     kind = "key" if audio else "segments_key"
     given = {
         "recording": pl.Series("recording", [f"r{i}" for i in numbers]),
@@ -101,11 +103,17 @@ def _channels(
         ]
     )
     return table.with_columns(
-        active_dbfs=pl.lit(-23.0), noise_dbfs=pl.lit(-70.0), peak_dbfs=pl.lit(-10.0),
-        gain_db=pl.lit(0.0), zero_share=pl.lit(0.0), clipped_share=pl.lit(0.0),
-        dead=pl.lit(False), detector=pl.lit("made-up"), sample_rate_hz=pl.lit(16_000),
+        active_dbfs=pl.lit(-23.0),
+        noise_dbfs=pl.lit(-70.0),
+        peak_dbfs=pl.lit(-10.0),
+        gain_db=pl.lit(0.0),
+        zero_share=pl.lit(0.0),
+        clipped_share=pl.lit(0.0),
+        dead=pl.lit(False),
+        detector=pl.lit("made-up"),
+        sample_rate_hz=pl.lit(16_000),
         encoding=pl.lit("PCM_16"),
-    )  # fmt: skip
+    )
 
 
 def _inside(start: np.ndarray, end: np.ndarray, cells: int, step_ms: int) -> np.ndarray:
@@ -184,15 +192,20 @@ def main() -> None:
 
 def bench_sweep(audio: bool) -> None:
     """1 000 combinations over 1 200 recordings, whole process."""
-    grid = ["ipu.min_silence_ms=100,130,160,190,220,250,280,310,340,370",
-            "backchannel.max_ms=600,800,1000,1200", "yield.hold_ms=300,400,500,600,700",
-            "speech.threshold=0.4,0.45,0.5,0.55,0.6"]  # fmt: skip
+    grid = [
+        "ipu.min_silence_ms=100,130,160,190,220,250,280,310,340,370",
+        "backchannel.max_ms=600,800,1000,1200",
+        "yield.hold_ms=300,400,500,600,700",
+        "speech.threshold=0.4,0.45,0.5,0.55,0.6",
+    ]
     with tempfile.TemporaryDirectory() as place:
         folder = build(Path(place) / "archive", 1_200, audio)
         options = [word for text in grid for word in ("--grid", text)]
         took, cpu, memory = run("sweep", str(folder), *options, "--out", str(Path(place) / "sweep"))
-    print(f"1 000 combinations over 1 200 recordings: {took:.1f} s by the clock, {cpu:.1f} s of "
-          f"the processor, {memory:.2f} GB")  # fmt: skip
+    print(
+        f"1 000 combinations over 1 200 recordings: {took:.1f} s by the clock, {cpu:.1f} s of "
+        f"the processor, {memory:.2f} GB"
+    )
 
 
 if __name__ == "__main__":

@@ -43,8 +43,10 @@ def make_corpus(n: int, words: bool = True, seed: int = 0) -> Tracks:
         user_words = make_words(none, none, none, text, np.empty(0), np.zeros(n, bool))
         model_words = user_words
     scenario = np.array(SCENARIOS[:6])[np.arange(n) % 6]
-    columns = {name: pl.Series(name, [None], dtype=kind).new_from_index(0, n)
-               for name, kind in RECORDINGS.items()}  # fmt: skip
+    columns = {
+        name: pl.Series(name, [None], dtype=kind).new_from_index(0, n)
+        for name, kind in RECORDINGS.items()
+    }
     columns |= {
         "recording": pl.Series("recording", [f"r{i}" for i in range(n)]),
         "system": pl.Series("system", np.array(["a", "b"])[np.arange(n) // 6 % 2]),
@@ -137,8 +139,15 @@ def main() -> None:
     """Print a table, a comparison and a profile."""
     sizes = [int(a) for a in sys.argv[1:]] or [1_000, 10_000, 100_000, 300_000]
     print("recordings per second by the clock / per second of processor time")
-    head = ("recordings", "from segments", "+words: structure", "score", "both", "events",
-            "events+text")  # fmt: skip
+    head = (
+        "recordings",
+        "from segments",
+        "+words: structure",
+        "score",
+        "both",
+        "events",
+        "events+text",
+    )
     print(head[0].rjust(10), *(h.rjust(17) for h in head[1:]))
     for n in sizes:
         plain = make_corpus(n, words=False)

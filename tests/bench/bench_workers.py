@@ -36,11 +36,25 @@ def make_copies(paths: list[Path], folder: Path, copies: int) -> float:
 def extract(folder: Path, archive: Path, workers: int, words: bool) -> float:
     """Seconds of one extraction."""
     asr = [] if words else ["--asr", "none"]
-    command = [sys.executable, "-m", "flexi_score.cli", "extract", folder, "--layout", "stereo",
-               "--archive", archive, "--workers", str(workers), "-q", *asr]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "flexi_score.cli",
+        "extract",
+        folder,
+        "--layout",
+        "stereo",
+        "--archive",
+        archive,
+        "--workers",
+        str(workers),
+        "-q",
+        *asr,
+    ]
     began = time.perf_counter()
-    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
+    subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, stdout=subprocess.DEVNULL
+    )
     return time.perf_counter() - began
 
 
@@ -56,14 +70,19 @@ def main() -> None:
         folder = Path(place) / "audio"
         folder.mkdir()
         seconds = make_copies(paths, folder, chosen.copies)
-        print(f"{len(paths) * chosen.copies} recordings, {seconds / 60:.1f} minutes, "
-              f"{'with' if chosen.words else 'without'} words")  # fmt: skip
+        print(
+            f"{len(paths) * chosen.copies} recordings, {seconds / 60:.1f} minutes, "
+            f"{'with' if chosen.words else 'without'} words"
+        )
         ratios = []
         for pair in range(chosen.pairs):
             took = [extract(folder, Path(place) / f"{pair}-{n}", n, chosen.words) for n in (1, 2)]
             ratios.append(took[0] / took[1])
-            print(f"pair {pair + 1}: one worker {took[0]:.1f} s, two {took[1]:.1f} s, "
-                  f"{ratios[-1]:.2f} times as fast", flush=True)  # fmt: skip
+            print(
+                f"pair {pair + 1}: one worker {took[0]:.1f} s, two {took[1]:.1f} s, "
+                f"{ratios[-1]:.2f} times as fast",
+                flush=True,
+            )
     print(f"median {statistics.median(ratios):.2f} times as fast")
 
 

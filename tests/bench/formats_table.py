@@ -31,8 +31,30 @@ from flexi_score.formats.subtitles import webvtt_text  # noqa: E402
 from flexi_score.formats.textgrid import textgrid_text  # noqa: E402
 from flexi_score.formats.timed import Timed  # noqa: E402
 
-PIECES = ("hello", "a b", '"', "'", "\n", "\t", "<b>", "&amp;", "-->", "\u202e", "\u200f", "\x07",
-          "你好", "=1+1", ";;", ",", "\\", "]]>", "user:", "\u2028", "", " ")  # fmt: skip
+PIECES = (
+    "hello",
+    "a b",
+    '"',
+    "'",
+    "\n",
+    "\t",
+    "<b>",
+    "&amp;",
+    "-->",
+    "\u202e",
+    "\u200f",
+    "\x07",
+    "你好",
+    "=1+1",
+    ";;",
+    ",",
+    "\\",
+    "]]>",
+    "user:",
+    "\u2028",
+    "",
+    " ",
+)
 SPEAKERS = ("user", "model")
 Spoken = Mapping[str, list[Timed]]
 
@@ -140,31 +162,47 @@ LABEL = "blank is -, controls are U+FFFD"
 TRIPS: Mapping[str, Trip] = {
     "JSON (FLEXI)": Trip(
         "json",
-        lambda s, w, who: json.dumps({"text": "", "chunks": [
-            {"text": t, "timestamp": [a / 1000, b / 1000]} for a, b, t in w[who]]}),
-        ("words",), "as it is", as_is,
+        lambda s, w, who: json.dumps(
+            {
+                "text": "",
+                "chunks": [{"text": t, "timestamp": [a / 1000, b / 1000]} for a, b, t in w[who]],
+            }
+        ),
+        ("words",),
+        "as it is",
+        as_is,
     ),
     "JSON (WhisperX)": Trip(
         "json",
-        lambda s, w, who: json.dumps({"segments": [
-            {"start": 0, "end": 60, "text": "", "words": items(w)}]}),
-        ("words",), "as it is", as_is,
+        lambda s, w, who: json.dumps(
+            {"segments": [{"start": 0, "end": 60, "text": "", "words": items(w)}]}
+        ),
+        ("words",),
+        "as it is",
+        as_is,
     ),
     "JSON (faster-whisper)": Trip(
         "json",
-        lambda s, w, who: json.dumps([{"start": 0, "end": 60, "text": "", "words": seconds(
-            w[who], who, "start end word x")}]),
-        ("words",), "as it is", as_is,
+        lambda s, w, who: json.dumps(
+            [{"start": 0, "end": 60, "text": "", "words": seconds(w[who], who, "start end word x")}]
+        ),
+        ("words",),
+        "as it is",
+        as_is,
     ),
     "JSON (NeMo)": Trip(
         "json",
-        lambda s, w, who: json.dumps(
-            {"words": items(w, "start_time end_time word speaker_label")}),
-        ("words",), "as it is", as_is,
+        lambda s, w, who: json.dumps({"words": items(w, "start_time end_time word speaker_label")}),
+        ("words",),
+        "as it is",
+        as_is,
     ),
     "JSON (SegLST)": Trip(
-        "json", lambda s, w, who: json.dumps(items(s, "start_time end_time words speaker")),
-        PHRASES, "as it is", as_is,
+        "json",
+        lambda s, w, who: json.dumps(items(s, "start_time end_time words speaker")),
+        PHRASES,
+        "as it is",
+        as_is,
     ),
     "JSON Lines": Trip(
         "jsonl", lambda s, w, who: "".join(map(json_line, rows(s, w))), BOTH, "as it is", as_is
@@ -175,28 +213,40 @@ TRIPS: Mapping[str, Trip] = {
     "ELAN": Trip("eaf", lambda s, w, who: eaf_text(lanes(s, w)), BOTH, LABEL, labelled),
     "RTTM": Trip("rttm", lambda s, w, who: rttm_text("call", s), ("speech",), "", as_is),
     "CTM": Trip(
-        "ctm", lambda s, w, who: ctm_text("call", w), ("words",), f"white space is _, {LABEL}",
+        "ctm",
+        lambda s, w, who: ctm_text("call", w),
+        ("words",),
+        f"white space is _, {LABEL}",
         lambda t: spaced(t).replace(" ", "_"),
     ),
     "STM": Trip(
-        "stm", lambda s, w, who: stm(s), PHRASES, "white space is one space",
+        "stm",
+        lambda s, w, who: stm(s),
+        PHRASES,
+        "white space is one space",
         lambda t: " ".join(clean(t).split()),
     ),
     "CSV or TSV": Trip(
         "csv", lambda s, w, who: csv_text(COLUMNS, rows(s, w)), BOTH, "controls are U+FFFD", cleaned
     ),
     "Audacity labels": Trip(
-        "txt", lambda s, w, who: audacity_text(w[who]), ("words",),
-        f"white space is one space, {LABEL}", spaced,
+        "txt",
+        lambda s, w, who: audacity_text(w[who]),
+        ("words",),
+        f"white space is one space, {LABEL}",
+        spaced,
     ),
     "WebVTT": Trip(
-        "vtt", lambda s, w, who: webvtt_text([(x, e) for x in SPEAKERS for e in s[x]]), PHRASES,
-        f"line breaks are spaces, {LABEL}", lambda t: labelled(t).replace("\n", " "),
+        "vtt",
+        lambda s, w, who: webvtt_text([(x, e) for x in SPEAKERS for e in s[x]]),
+        PHRASES,
+        f"line breaks are spaces, {LABEL}",
+        lambda t: labelled(t).replace("\n", " "),
     ),
     "SubRip": Trip(
         "srt", lambda s, w, who: srt(s[who], who), ("speech",), "tags are left out", as_is
     ),
-}  # fmt: skip
+}
 
 
 def main() -> int:

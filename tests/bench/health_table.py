@@ -33,22 +33,61 @@ def main() -> None:
         manifest = write_jsonl(folder / "manifest.jsonl", rows)
         health, failures = pipeline.check(manifest, settings=SETTINGS)
         reasons = dict(failures.select("recording", "reason").iter_rows())
-    print(row(["recording", "check", "channel", "number", "limit", "verdict", "what it says",
-               "remedy"]))  # fmt: skip
+    print(
+        row(
+            [
+                "recording",
+                "check",
+                "channel",
+                "number",
+                "limit",
+                "verdict",
+                "what it says",
+                "remedy",
+            ]
+        )
+    )
     print(row(["---"] * 3 + ["---:"] * 2 + ["---"] * 3))
     for name in (r["id"] for r in rows):
         mine = health.filter(pl.col("recording") == name)
         for found in mine.filter(pl.col("verdict") != "fine").iter_rows(named=True):
             number, limit = f"{found['value']:.4g}", f"{found['threshold']:g}"
-            print(row([name, found["check"], found["channel"] or "", f"{number} {found['unit']}",
-                       limit, found["verdict"], found["detail"], found["remedy"]]))  # fmt: skip
+            print(
+                row(
+                    [
+                        name,
+                        found["check"],
+                        found["channel"] or "",
+                        f"{number} {found['unit']}",
+                        limit,
+                        found["verdict"],
+                        found["detail"],
+                        found["remedy"],
+                    ]
+                )
+            )
         for found in mine.filter(pl.col("verdict") == "fine").iter_rows(named=True):
             if found["check"] == "silent":
-                print(row([name, "silent", found["channel"], f"{found['value']:.4g} dBFS",
-                           f"{found['threshold']:g}", "fine", found["detail"], ""]))  # fmt: skip
+                print(
+                    row(
+                        [
+                            name,
+                            "silent",
+                            found["channel"],
+                            f"{found['value']:.4g} dBFS",
+                            f"{found['threshold']:g}",
+                            "fine",
+                            found["detail"],
+                            "",
+                        ]
+                    )
+                )
         if name in reasons:
-            print(row([name, "(failed)", "", "", "", "failed", reasons[name].replace(name, "..."),
-                       ""]))  # fmt: skip
+            print(
+                row(
+                    [name, "(failed)", "", "", "", "failed", reasons[name].replace(name, "..."), ""]
+                )
+            )
 
 
 if __name__ == "__main__":

@@ -59,18 +59,36 @@ TURNS = (
     "You can have the blue room, though the window sticks and the stairs creak.",
     "I would have called earlier, but the phone fell into the pond.",
 )
-CALLS = ("Mm-hmm.", "I see.", "Really?", "Sure.", "Of course.", "Oh, nice.", "Yeah.", "Good.",
-         "Right.", "Go on.")  # fmt: skip
+CALLS = (
+    "Mm-hmm.",
+    "I see.",
+    "Really?",
+    "Sure.",
+    "Of course.",
+    "Oh, nice.",
+    "Yeah.",
+    "Good.",
+    "Right.",
+    "Go on.",
+)
 OTHERS = {
-    "es": ("El domingo fuimos al mercado y compramos naranjas, pan y un sombrero para el sol.",
-           "Nadie sabe cuándo llega el tren, porque el reloj de la estación no funciona."),
-    "it": ("La casa sul lago ha tre finestre verdi e un giardino pieno di limoni.",
-           "Domani mattina prendiamo la barca presto, se il vento lo permette."),
-    "fr": ("Le boulanger ferme à midi, alors il faut partir tout de suite.",
-           "Ma sœur habite près du port et regarde les bateaux tous les soirs."),
-    "pt": ("O rio estava cheio e a ponte fechada, então voltamos para a cidade.",
-           "Meu avô conta a mesma história todo Natal, e ninguém se cansa."),
-}  # fmt: skip
+    "es": (
+        "El domingo fuimos al mercado y compramos naranjas, pan y un sombrero para el sol.",
+        "Nadie sabe cuándo llega el tren, porque el reloj de la estación no funciona.",
+    ),
+    "it": (
+        "La casa sul lago ha tre finestre verdi e un giardino pieno di limoni.",
+        "Domani mattina prendiamo la barca presto, se il vento lo permette.",
+    ),
+    "fr": (
+        "Le boulanger ferme à midi, alors il faut partir tout de suite.",
+        "Ma sœur habite près du port et regarde les bateaux tous les soirs.",
+    ),
+    "pt": (
+        "O rio estava cheio e a ponte fechada, então voltamos para a cidade.",
+        "Meu avô conta a mesma história todo Natal, e ninguém se cansa.",
+    ),
+}
 
 Speak = Callable[[str, str, Path], None]
 

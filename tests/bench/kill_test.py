@@ -37,10 +37,24 @@ PROGRAM = (
 
 def extract(program: Path, manifest: Path, archive: Path, options: Any) -> subprocess.Popen[bytes]:
     words = [] if options.words else ["--asr", "none"]
-    command = [sys.executable, program, "extract", manifest, "--archive", archive, "-q",
-               "--workers", str(options.workers), *words]  # fmt: skip
-    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)},
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    command = [
+        sys.executable,
+        program,
+        "extract",
+        manifest,
+        "--archive",
+        archive,
+        "-q",
+        "--workers",
+        str(options.workers),
+        *words,
+    ]
+    return subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def workers_of(pid: int) -> list[int]:
@@ -104,8 +118,10 @@ def main() -> None:
         same &= pipeline.score(archive, settings=settings).scores.equals(scores)
         equal += same
         print(f"point {point + 1}: {victim} killed={running} equal={same}", flush=True)
-    print(f"{options.points} points, {killed} killed in time, {damaged} parts damaged, {kept} "
-          f"recordings kept over the kills, {equal} equal to the uninterrupted run")  # fmt: skip
+    print(
+        f"{options.points} points, {killed} killed in time, {damaged} parts damaged, {kept} "
+        f"recordings kept over the kills, {equal} equal to the uninterrupted run"
+    )
     sys.exit(equal != options.points)
 
 

@@ -45,9 +45,11 @@ def create(client: Any, label: str, file: str, settings: JudgeSettings) -> Any:
                 return found
         tried.append(True)
         return client.batches.create(
-            input_file_id=file, endpoint=ENDPOINT, completion_window="24h",
+            input_file_id=file,
+            endpoint=ENDPOINT,
+            completion_window="24h",
             metadata={METADATA: label},
-        )  # fmt: skip
+        )
 
     return call("submitting a batch", attempt, settings)
 

@@ -26,9 +26,12 @@ class Results:
 
 
 def read_lines(
-    content: bytes, asked: Mapping[str, About], settings: JudgeSettings, price: Price | None,
+    content: bytes,
+    asked: Mapping[str, About],
+    settings: JudgeSettings,
+    price: Price | None,
     results: Results,
-) -> None:  # fmt: skip
+) -> None:
     """Read a file of results; its lines are in no order, and not all of them need be ours."""
     for line in content.splitlines():
         try:

@@ -25,15 +25,7 @@ import polars as pl
 
 from flexi_score.config import JudgeSettings
 from flexi_score.judge.batch import store as batches
-from flexi_score.judge.batch.api import (
-    ENDPOINT,
-    NotDone,
-    create,
-    find,
-    read_file,
-    retrieve,
-    upload,
-)
+from flexi_score.judge.batch.api import ENDPOINT, NotDone, create, find, read_file, retrieve, upload
 from flexi_score.judge.batch.results import AGAIN, Results, how_it_ended, read_lines, settle
 from flexi_score.judge.client import open_batch_client
 from flexi_score.judge.cost import most_usd, price_needed, price_of
@@ -125,8 +117,10 @@ def ask_in_batches(
         client = open_batch_client(settings) if client is None else client
         found = collect(path, settings, client=client)
         for state in found.ended:
-            tell(f"batch {state.batch}: {state.state}, {state.done} of {state.total} answered"
-                 f"{state.note}")  # fmt: skip
+            tell(
+                f"batch {state.batch}: {state.state}, {state.done} of {state.total} answered"
+                f"{state.note}"
+            )
         for state in found.waiting:
             if state.note:
                 tell(f"batch {state.batch}: {state.state}{state.note}")
@@ -340,9 +334,12 @@ def forget(store: Path, batch: str) -> int:
         How many questions waited in it.
     """
     with Store(Path(store), write=True) as kept:
-        labels = [label for (label,) in kept.rows(
-            "SELECT label FROM batches WHERE remote = ? AND state != ?", [batch, batches.CLOSED]
-        )]  # fmt: skip
+        labels = [
+            label
+            for (label,) in kept.rows(
+                "SELECT label FROM batches WHERE remote = ? AND state != ?", [batch, batches.CLOSED]
+            )
+        ]
         waiting = sum(len(batches.waiting_in(kept, label)) for label in labels)
         for label in labels:
             batches.close(kept, label, "given up")

@@ -103,8 +103,9 @@ def close(store: Store, label: str, detail: str, replies: Sequence[Received] = (
             return False
         insert_received(db, replies)
         db.execute("DELETE FROM waiting WHERE label = ?", [label])
-        db.execute("UPDATE batches SET state = ?, detail = ? WHERE label = ?",
-                   [CLOSED, detail, label])  # fmt: skip
+        db.execute(
+            "UPDATE batches SET state = ?, detail = ? WHERE label = ?", [CLOSED, detail, label]
+        )
     return True
 
 

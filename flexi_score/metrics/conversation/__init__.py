@@ -90,29 +90,60 @@ _NO_DURATION: Final = "the recording has no duration"
 
 
 def _metric(
-    name: str, label: str, unit: str, definition: str, source: str, null_means: str,
+    name: str,
+    label: str,
+    unit: str,
+    definition: str,
+    source: str,
+    null_means: str,
     direction: Direction = "none",
-) -> Metric:  # fmt: skip
+) -> Metric:
     return Metric(
-        "paper", "conversation", name, label, unit, direction, "ratio", definition, source,
+        "paper",
+        "conversation",
+        name,
+        label,
+        unit,
+        direction,
+        "ratio",
+        definition,
+        source,
         null_means,
-    )  # fmt: skip
+    )
 
 
 def _per_minute(kind: str, label: str, number: pl.Expr, ms: pl.Expr, what: str) -> list[_Ratio]:
     null = "no duration"
     return [
         _Ratio(
-            _metric(f"{kind}_per_min", f"Number of {label}", "1/min",
-                    f"number of {what} per minute", _DGSLM, null),
-            number, _MINUTES, f"{{}} {label} in {{}} min", _NO_DURATION,
+            _metric(
+                f"{kind}_per_min",
+                f"Number of {label}",
+                "1/min",
+                f"number of {what} per minute",
+                _DGSLM,
+                null,
+            ),
+            number,
+            _MINUTES,
+            f"{{}} {label} in {{}} min",
+            _NO_DURATION,
         ),
         _Ratio(
-            _metric(f"{kind}_s_per_min", f"Time in {label}", "s/min",
-                    f"cumulated seconds of {what} per minute", _DGSLM, null),
-            ms / 1000, _MINUTES, f"{{}} s of {label} in {{}} min", _NO_DURATION,
+            _metric(
+                f"{kind}_s_per_min",
+                f"Time in {label}",
+                "s/min",
+                f"cumulated seconds of {what} per minute",
+                _DGSLM,
+                null,
+            ),
+            ms / 1000,
+            _MINUTES,
+            f"{{}} s of {label} in {{}} min",
+            _NO_DURATION,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _of_side(side: str) -> list[_Ratio]:
@@ -125,61 +156,124 @@ def _of_side(side: str) -> list[_Ratio]:
     down: Direction = "down" if side == "model" else "none"
     return [
         _Ratio(
-            _metric(f"{side}_talk_share", f"{title} talk share", "",
-                    f"IPU time of the {side} / IPU time of both (overlaps count for both)",
-                    "flexi_score", "nobody speaks"),
-            col("ipu_ms") / 1000, _IPU_MS / 1000, "{} s of {} s spoken", "nobody speaks",
+            _metric(
+                f"{side}_talk_share",
+                f"{title} talk share",
+                "",
+                f"IPU time of the {side} / IPU time of both (overlaps count for both)",
+                "flexi_score",
+                "nobody speaks",
+            ),
+            col("ipu_ms") / 1000,
+            _IPU_MS / 1000,
+            "{} s of {} s spoken",
+            "nobody speaks",
         ),
         _Ratio(
-            _metric(f"{side}_floor_offset", f"{title} floor offset", "s",
-                    f"start of a turn of the {side} minus end of the {other}'s turn before it, "
-                    "signed: above 0 a gap, below 0 an overlap",
-                    f"floor-transfer offset, {_HELDNER}", no_change),
-            col("floor_offset_ms") / 1000, changes, "{} s over {} floor changes", no_change,
+            _metric(
+                f"{side}_floor_offset",
+                f"{title} floor offset",
+                "s",
+                f"start of a turn of the {side} minus end of the {other}'s turn before it, "
+                "signed: above 0 a gap, below 0 an overlap",
+                f"floor-transfer offset, {_HELDNER}",
+                no_change,
+            ),
+            col("floor_offset_ms") / 1000,
+            changes,
+            "{} s over {} floor changes",
+            no_change,
         ),
         _Ratio(
-            _metric(f"{side}_response_latency", f"{title} response latency", "s",
-                    f"the floor offsets of the {side} that are not negative", _HELDNER,
-                    f"the {side} never takes the floor after the {other} has finished", down),
-            col("response_ms") / 1000, responses, "{} s over {} responses",
+            _metric(
+                f"{side}_response_latency",
+                f"{title} response latency",
+                "s",
+                f"the floor offsets of the {side} that are not negative",
+                _HELDNER,
+                f"the {side} never takes the floor after the {other} has finished",
+                down,
+            ),
+            col("response_ms") / 1000,
+            responses,
+            "{} s over {} responses",
             f"the {side} never takes the floor after the {other} has finished",
         ),
         _Ratio(
-            _metric(f"{side}_overlapped_starts", f"{title} overlapped starts", "",
-                    f"share of the {side}'s floor changes that begin before the {other} has ended",
-                    _HELDNER, no_change),
-            col("overlapped_starts"), changes, "{} of {} floor changes in overlap", no_change,
+            _metric(
+                f"{side}_overlapped_starts",
+                f"{title} overlapped starts",
+                "",
+                f"share of the {side}'s floor changes that begin before the {other} has ended",
+                _HELDNER,
+                no_change,
+            ),
+            col("overlapped_starts"),
+            changes,
+            "{} of {} floor changes in overlap",
+            no_change,
         ),
         _Ratio(
-            _metric(f"{side}_interruptions_per_min", f"{title} interruptions", "1/min",
-                    f"interruptions by the {side} per minute: IPUs, no backchannels, that start "
-                    f"inside an IPU of the {other} while the {side} does not hold the turn",
-                    "FLEXI paper, eq. 6", "no duration"),
-            cuts, _MINUTES, "{} interruptions in {} min", _NO_DURATION,
+            _metric(
+                f"{side}_interruptions_per_min",
+                f"{title} interruptions",
+                "1/min",
+                f"interruptions by the {side} per minute: IPUs, no backchannels, that start "
+                f"inside an IPU of the {other} while the {side} does not hold the turn",
+                "FLEXI paper, eq. 6",
+                "no duration",
+            ),
+            cuts,
+            _MINUTES,
+            "{} interruptions in {} min",
+            _NO_DURATION,
         ),
         _Ratio(
-            _metric(f"{side}_interruption_success", f"{title} interruptions won", "",
-                    f"share of the {side}'s interruptions after which the {other} stops first and "
-                    "stays silent meanwhile", "FLEXI paper, section 2.1 (b1 < b2)",
-                    f"the {side} never interrupts"),
-            col("interruptions_successful"), cuts, "{} of {} interruptions won",
+            _metric(
+                f"{side}_interruption_success",
+                f"{title} interruptions won",
+                "",
+                f"share of the {side}'s interruptions after which the {other} stops first and "
+                "stays silent meanwhile",
+                "FLEXI paper, section 2.1 (b1 < b2)",
+                f"the {side} never interrupts",
+            ),
+            col("interruptions_successful"),
+            cuts,
+            "{} of {} interruptions won",
             f"the {side} never interrupts",
         ),
         _Ratio(
-            _metric(f"{side}_stop_latency", f"{title} stop latency", "s",
-                    f"time that the {side} talks on once the {other} has begun a successful "
-                    "interruption", "FLEXI paper, section 2.2 (3), latency to termination",
-                    f"the {other} never interrupts with success", down),
-            col("stop_ms") / 1000, col("stops"), "{} s over {} stops",
+            _metric(
+                f"{side}_stop_latency",
+                f"{title} stop latency",
+                "s",
+                f"time that the {side} talks on once the {other} has begun a successful "
+                "interruption",
+                "FLEXI paper, section 2.2 (3), latency to termination",
+                f"the {other} never interrupts with success",
+                down,
+            ),
+            col("stop_ms") / 1000,
+            col("stops"),
+            "{} s over {} stops",
             f"the {other} never interrupts with success",
         ),
         _Ratio(
-            _metric(f"{side}_backchannels_per_min", f"{title} backchannels", "1/min",
-                    f"backchannels of the {side} per minute", "FLEXI paper, section 2.1",
-                    "no duration"),
-            col("backchannels"), _MINUTES, "{} backchannels in {} min", _NO_DURATION,
+            _metric(
+                f"{side}_backchannels_per_min",
+                f"{title} backchannels",
+                "1/min",
+                f"backchannels of the {side} per minute",
+                "FLEXI paper, section 2.1",
+                "no duration",
+            ),
+            col("backchannels"),
+            _MINUTES,
+            "{} backchannels in {} min",
+            _NO_DURATION,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _column(side: str, name: str) -> pl.Expr:
@@ -189,35 +283,70 @@ def _column(side: str, name: str) -> pl.Expr:
 def _level(number: int, bounds: str, direction: Direction) -> _Ratio:
     none = "the model never takes the floor after the user has finished"
     return _Ratio(
-        _metric(f"model_level_{number}", f"Level {number}", "",
-                f"share of the model's responses (floor offsets from 0 on) {bounds}",
-                "FLEXI paper, section 1, levels of interaction", none, direction),
-        pl.col(f"model_level_{number}"), pl.col("model_responses"),
-        f"{{}} of {{}} responses at level {number}", none,
-    )  # fmt: skip
+        _metric(
+            f"model_level_{number}",
+            f"Level {number}",
+            "",
+            f"share of the model's responses (floor offsets from 0 on) {bounds}",
+            "FLEXI paper, section 1, levels of interaction",
+            none,
+            direction,
+        ),
+        pl.col(f"model_level_{number}"),
+        pl.col("model_responses"),
+        f"{{}} of {{}} responses at level {number}",
+        none,
+    )
 
 
 _RATIOS: Final = (
-    *_per_minute("ipu", "IPUs", pl.col("user_ipus") + pl.col("model_ipus"), _IPU_MS,
-                 "inter-pausal units of both speakers"),
-    *_per_minute("pause", "pauses", pl.col("pauses"), pl.col("pause_ms"),
-                 "silences between two IPUs of one speaker"),
-    *_per_minute("gap", "gaps", pl.col("gaps"), pl.col("gap_ms"),
-                 "silences between IPUs of different speakers"),
-    *_per_minute("overlap", "overlaps", pl.col("overlaps"), pl.col("overlap_ms"),
-                 "stretches in which both speak"),
+    *_per_minute(
+        "ipu",
+        "IPUs",
+        pl.col("user_ipus") + pl.col("model_ipus"),
+        _IPU_MS,
+        "inter-pausal units of both speakers",
+    ),
+    *_per_minute(
+        "pause",
+        "pauses",
+        pl.col("pauses"),
+        pl.col("pause_ms"),
+        "silences between two IPUs of one speaker",
+    ),
+    *_per_minute(
+        "gap",
+        "gaps",
+        pl.col("gaps"),
+        pl.col("gap_ms"),
+        "silences between IPUs of different speakers",
+    ),
+    *_per_minute(
+        "overlap",
+        "overlaps",
+        pl.col("overlaps"),
+        pl.col("overlap_ms"),
+        "stretches in which both speak",
+    ),
     *_of_side("model"),
     _level(1, "below conversation.level_1_ms", "up"),
     _level(2, "from conversation.level_1_ms to below conversation.level_2_ms", "none"),
     _level(3, "of conversation.level_2_ms or more", "down"),
     *_of_side("user"),
-)  # fmt: skip
+)
 
 _LONGEST: Final = Metric(
-    "paper", "conversation", "longest_silence", "Longest silence", "s", "none", "mean",
-    "longest pause or gap: silence between the first IPU and the last", "flexi_score",
+    "paper",
+    "conversation",
+    "longest_silence",
+    "Longest silence",
+    "s",
+    "none",
+    "mean",
+    "longest pause or gap: silence between the first IPU and the last",
+    "flexi_score",
     "nobody speaks",
-)  # fmt: skip
+)
 
 METRICS: Final[tuple[Metric, ...]] = (*(ratio.metric for ratio in _RATIOS), _LONGEST)
 

@@ -26,9 +26,19 @@ COUNTED: Final = (
         f"{side}_{name}"
         for side in SPEAKERS
         for name in (
-            "ipus", "ipu_ms", "turns", "floor_changes", "floor_offset_ms", "overlapped_starts",
-            "responses", "response_ms", "interruptions", "interruptions_successful", "stops",
-            "stop_ms", "backchannels",
+            "ipus",
+            "ipu_ms",
+            "turns",
+            "floor_changes",
+            "floor_offset_ms",
+            "overlapped_starts",
+            "responses",
+            "response_ms",
+            "interruptions",
+            "interruptions_successful",
+            "stops",
+            "stop_ms",
+            "backchannels",
         )
     ),
     *(f"{kind}{part}" for kind in ("pause", "gap", "overlap") for part in ("s", "_ms")),
@@ -37,7 +47,7 @@ COUNTED: Final = (
     "model_level_1",
     "model_level_2",
     "model_level_3",
-)  # fmt: skip
+)
 
 STATISTICS: Final = pl.Schema(
     {
@@ -94,8 +104,9 @@ def statistics_frame(structure: Structure, settings: Settings | None = None) -> 
     for label, (side, speaker) in enumerate(zip(SPEAKERS, (s.user, s.model), strict=True)):
         data[f"{side}_ipus"], data[f"{side}_ipu_ms"] = _sums(speaker.ipus, n)
         turns = s.turns
-        data[f"{side}_turns"] = _count(turns.spans.rec, (turns.speaker == label) & turns.took_floor,
-                                       n)  # fmt: skip
+        data[f"{side}_turns"] = _count(
+            turns.spans.rec, (turns.speaker == label) & turns.took_floor, n
+        )
         rec, offset = _offsets(s, label)
         every = np.ones(len(rec), bool)
         data[f"{side}_floor_changes"] = _count(rec, every, n)

@@ -19,29 +19,48 @@ _metric = partial(Metric, profile="paper", scenario="model_backchannel")
 
 METRICS = (
     _metric(
-        name="tor", label="TOR", unit="", direction="down", aggregate="rate",
+        name="tor",
+        label="TOR",
+        unit="",
+        direction="down",
+        aggregate="rate",
         definition="1 if a takeover starts before the user's turn ends, else 0",
         source="FLEXI paper, section 2.2 (6)",
         null_means="the end of the user's turn is not known",
     ),
     _metric(
-        name="bcr", label="BCR", unit="1/s", direction="up", aggregate="mean",
+        name="bcr",
+        label="BCR",
+        unit="1/s",
+        direction="up",
+        aggregate="mean",
         definition="model backchannels / recording duration",
-        source="FLEXI paper, section 2.2 (6)", null_means="never null for a usable recording",
+        source="FLEXI paper, section 2.2 (6)",
+        null_means="never null for a usable recording",
     ),
     _metric(
-        name="backchannels", label="Backchannels", unit="", direction="none", aggregate="sum",
+        name="backchannels",
+        label="Backchannels",
+        unit="",
+        direction="none",
+        aggregate="sum",
         definition="number of model backchannels",
-        source="FLEXI paper, section 2.1", null_means="never null for a usable recording",
+        source="FLEXI paper, section 2.1",
+        null_means="never null for a usable recording",
     ),
     _metric(
-        name="jsd", label="JSD", unit="0-1", direction="down", aggregate="mean",
+        name="jsd",
+        label="JSD",
+        unit="0-1",
+        direction="down",
+        aggregate="mean",
         definition="Jensen-Shannon divergence, base 2, between the starts of the model's "
         "backchannels and the reference positions, on windows of model_backchannel.window_ms of "
         "absolute time; 1 where the model has no backchannel",
-        source="FLEXI paper, eq. 8", null_means="the reference has no position",
+        source="FLEXI paper, eq. 8",
+        null_means="the reference has no position",
     ),
-)  # fmt: skip
+)
 
 
 def score(
@@ -59,18 +78,27 @@ def score(
     row = partial(score_rows, structure.tracks.recordings, rec)
 
     tor = row(
-        "tor", np.where(known, took.astype(float), np.nan), c.statuses(known, silent & known),
+        "tor",
+        np.where(known, took.astype(float), np.nan),
+        c.statuses(known, silent & known),
         c.choose(
             (~known, "the user never speaks and the manifest has no annotations.user_turn_end"),
             (silent, c.SILENT),
-            (took, c.say("takes over at {} s, {} s before the user's turn ends",
-                         cases.own_ms(start), end - start)),
+            (
+                took,
+                c.say(
+                    "takes over at {} s, {} s before the user's turn ends",
+                    cases.own_ms(start),
+                    end - start,
+                ),
+            ),
             otherwise="no takeover before the user's turn ends",
         ),
-        reference_ms=cases.own_ms(end), decided_ms=np.where(took, cases.own_ms(start), np.nan),
+        reference_ms=cases.own_ms(end),
+        decided_ms=np.where(took, cases.own_ms(start), np.nan),
         margin_s=takeover_margin(cases, np.full(len(rec), -np.inf), end, settings) / 1000,
         source=source,
-    )  # fmt: skip
+    )
     seconds = structure.duration_ms[rec] / 1000
     # Whether a short utterance is a backchannel hangs on what the user does meanwhile.
     user_known = structure.tracks.user_known
@@ -85,15 +113,17 @@ def score(
     number = row("backchannels", np.where(counted, count, np.nan), status, heard, source="detected")
     value, referenced, annotated = _divergence(cases, mine.rec, mine.start, settings)
     jsd = row(
-        "jsd", np.where(referenced & counted, value, np.nan),
+        "jsd",
+        np.where(referenced & counted, value, np.nan),
         c.choose((~referenced, "excluded"), otherwise=status),
         c.choose(
             (~referenced, "no reference positions: annotations.reference_backchannels, or a judge"),
-            (silent, c.SILENT), (counted & (count == 0), "the model has no backchannel"),
+            (silent, c.SILENT),
+            (counted & (count == 0), "the model has no backchannel"),
             otherwise=heard,
         ),
         source=c.choose((annotated, "annotation"), otherwise="detected"),
-    )  # fmt: skip
+    )
     return pl.concat([tor, bcr, number, jsd])
 
 

@@ -17,24 +17,39 @@ _metric = partial(Metric, profile="paper", scenario="model_interrupt")
 
 METRICS = (
     _metric(
-        name="tor", label="TOR", unit="", direction="up", aggregate="rate",
+        name="tor",
+        label="TOR",
+        unit="",
+        direction="up",
+        aggregate="rate",
         definition="1 if a takeover starts at least model_interrupt.min_lead_ms before the user's "
         "turn ends, else 0",
         source="FLEXI paper, section 2.2 (4)",
         null_means="the end of the user's turn is not known",
     ),
     _metric(
-        name="lead", label="Lead", unit="s", direction="none", aggregate="mean",
+        name="lead",
+        label="Lead",
+        unit="s",
+        direction="none",
+        aggregate="mean",
         definition="end of the user's turn minus start of the first takeover, signed",
-        source="flexi_score", null_means="no takeover",
+        source="flexi_score",
+        null_means="no takeover",
     ),
     _metric(
-        name="eds", label="EDS", unit="0-5", direction="up", aggregate="mean", judged=True,
+        name="eds",
+        label="EDS",
+        unit="0-5",
+        direction="up",
+        aggregate="mean",
+        judged=True,
         definition="judge: does the response recognise the emergency (or the user's error) and act "
         "on it?",
-        source="FLEXI paper, section 2.2 (4)", null_means="not judged, or the model said nothing",
+        source="FLEXI paper, section 2.2 (4)",
+        null_means="not judged, or the model said nothing",
     ),
-)  # fmt: skip
+)
 
 
 def score(
@@ -50,9 +65,13 @@ def score(
     early = lead >= least
     start_ms = cases.own_ms(start)
     row = partial(
-        score_rows, structure.tracks.recordings, rec,
-        reference_ms=cases.own_ms(end), decided_ms=start_ms, source=source,
-    )  # fmt: skip
+        score_rows,
+        structure.tracks.recordings,
+        rec,
+        reference_ms=cases.own_ms(end),
+        decided_ms=start_ms,
+        source=source,
+    )
     reason = c.choose(
         (silent, c.SILENT),
         (~known, "the user never speaks and the manifest has no annotations.user_turn_end"),
@@ -61,18 +80,23 @@ def score(
         otherwise=c.say("takes over at {} s, {} s after the user's turn ends", start_ms, -lead),
     )
     tor = row(
-        "tor", np.where(known, (took & early).astype(float), np.nan),
-        c.statuses(known, silent & known), reason, margin_s=takeover_margin(
+        "tor",
+        np.where(known, (took & early).astype(float), np.nan),
+        c.statuses(known, silent & known),
+        reason,
+        margin_s=takeover_margin(
             cases, np.full(len(rec), -np.inf), end - least + c.AT_MOST, settings
-        ) / 1000,
-    )  # fmt: skip
+        )
+        / 1000,
+    )
     both = took & known
     told = row("lead", np.where(both, lead, np.nan) / 1000, c.statuses(both, silent), reason)
     rating = cases.ratings()
     judged = ~np.isnan(rating)
     eds = row(
-        "eds", rating,
+        "eds",
+        rating,
         c.choose((judged, "scored"), (silent, "not_applicable"), otherwise="excluded"),
         c.choose((judged, "rated"), (silent, c.SILENT), otherwise=c.ASK_A_JUDGE),
-    )  # fmt: skip
+    )
     return pl.concat([tor, told, eds])

@@ -15,15 +15,20 @@ from flexi_score.segment.types import Structure
 
 METRICS = (
     Metric(
-        profile="paper", scenario="pause_handling", name="tor", label="TOR", unit="",
-        direction="down", aggregate="rate",
+        profile="paper",
+        scenario="pause_handling",
+        name="tor",
+        label="TOR",
+        unit="",
+        direction="down",
+        aggregate="rate",
         definition="1 if a takeover starts inside [pause start, pause start + pause length + L], "
         "L = the same system's mean turn_taking latency in the same run, or "
         "pause_handling.mean_latency_s; else 0. A silent model scores 0",
         source="FLEXI paper, section 2.2 (2)",
         null_means="no pause is known, or no mean latency",
     ),
-)  # fmt: skip
+)
 
 
 def score(
@@ -67,15 +72,22 @@ def score(
         otherwise=c.say("takes over at {} s, after ", cases.own_ms(took)) + window,
     )
     return score_rows(
-        structure.tracks.recordings, rec, "tor",
+        structure.tracks.recordings,
+        rec,
+        "tor",
         np.where(usable, within.astype(float), np.nan),
         c.choose(
-            (~paused, "not_applicable"), (cases.silent, "silent"), (~usable, "excluded"),
+            (~paused, "not_applicable"),
+            (cases.silent, "silent"),
+            (~usable, "excluded"),
             otherwise="scored",
         ),
-        reason, reference_ms=cases.own_ms(start), decided_ms=cases.own_ms(took),
-        margin_s=nearest / 1000, source=source,
-    )  # fmt: skip
+        reason,
+        reference_ms=cases.own_ms(start),
+        decided_ms=cases.own_ms(took),
+        margin_s=nearest / 1000,
+        source=source,
+    )
 
 
 def longest_user_pause(cases: c.Cases) -> tuple[Floats, Floats]:

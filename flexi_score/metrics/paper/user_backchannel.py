@@ -19,7 +19,11 @@ _metric = partial(Metric, profile="paper", scenario="user_backchannel")
 
 METRICS = (
     _metric(
-        name="ttr", label="TTR", unit="", direction="down", aggregate="rate",
+        name="ttr",
+        label="TTR",
+        unit="",
+        direction="down",
+        aggregate="rate",
         definition="1 if the model's speech under way at a backchannel stops between its start and "
         "user_backchannel.stop_window_ms after its end and stays silent for at least "
         "yield.hold_ms, else 0",
@@ -27,17 +31,27 @@ METRICS = (
         null_means="no backchannel of the user falls into the model's speech",
     ),
     _metric(
-        name="resumed", label="Resumed", unit="", direction="up", aggregate="rate",
+        name="resumed",
+        label="Resumed",
+        unit="",
+        direction="up",
+        aggregate="rate",
         definition="1 if the model speaks again within user_backchannel.resume_ms of stopping",
-        source="FLEXI paper, section 2.2 (5)", null_means="the model did not stop",
+        source="FLEXI paper, section 2.2 (5)",
+        null_means="the model did not stop",
     ),
     _metric(
-        name="coherence", label="Coh.", unit="0-5", direction="up", aggregate="mean", judged=True,
+        name="coherence",
+        label="Coh.",
+        unit="0-5",
+        direction="up",
+        aggregate="mean",
+        judged=True,
         definition="judge: does what follows continue what was cut? Coherent if above 2",
         source="FLEXI paper, section 2.2 (5)",
         null_means="not judged, or the model did not stop and speak again",
     ),
-)  # fmt: skip
+)
 
 
 def score(
@@ -70,10 +84,13 @@ def score(
 
     source = c.choose((given, "annotation"), otherwise="detected")
     row = partial(
-        score_rows, structure.tracks.recordings, rec,
+        score_rows,
+        structure.tracks.recordings,
+        rec,
         reference_ms=np.where(met, said - cases.origin, np.nan),
-        decided_ms=cases.own_ms(at), source=source,
-    )  # fmt: skip
+        decided_ms=cases.own_ms(at),
+        source=source,
+    )
     none = c.choose(
         (cases.silent, c.SILENT),
         otherwise="no backchannel of the user falls into the model's speech",
@@ -83,26 +100,33 @@ def score(
     goes_on = c.say("talks on through the backchannel [{}, {}] s", *own)
     told = c.choose((stopped, stops), (met, goes_on), otherwise=none)
     ttr = row(
-        "ttr", np.where(met, stopped.astype(float), np.nan),
-        c.choose((met, "scored"), otherwise="not_applicable"), told,
+        "ttr",
+        np.where(met, stopped.astype(float), np.nan),
+        c.choose((met, "scored"), otherwise="not_applicable"),
+        told,
         margin_s=_margin(cases, spans, stop, settings) / 1000,
-    )  # fmt: skip
+    )
     back = c.say("stops at {} s and speaks again at {} s", cases.own_ms(at), cases.own_ms(again))
     resumed_rows = row(
-        "resumed", np.where(stopped, resumed.astype(float), np.nan),
+        "resumed",
+        np.where(stopped, resumed.astype(float), np.nan),
         c.choose((stopped, "scored"), otherwise="not_applicable"),
-        c.choose((stopped & np.isnan(again), stops + " and never speaks again"), (stopped, back),
-                 otherwise=told),
+        c.choose(
+            (stopped & np.isnan(again), stops + " and never speaks again"),
+            (stopped, back),
+            otherwise=told,
+        ),
         margin_s=resumed_margin(cases, said, said_end, at, again, settings) / 1000,
-    )  # fmt: skip
+    )
     rating = cases.ratings()
     judgeable = stopped & ~np.isnan(again)
     judged = judgeable & ~np.isnan(rating)
     coherence = row(
-        "coherence", np.where(judged, rating, np.nan),
+        "coherence",
+        np.where(judged, rating, np.nan),
         c.choose((judged, "scored"), (judgeable, "excluded"), otherwise="not_applicable"),
         c.choose((judged, "rated"), (judgeable, c.ASK_A_JUDGE), otherwise=told),
-    )  # fmt: skip
+    )
     return pl.concat([ttr, resumed_rows, coherence])
 
 

@@ -19,7 +19,11 @@ _metric = partial(Metric, profile="paper", scenario="user_interrupt")
 
 METRICS = (
     _metric(
-        name="ttr", label="TTR", unit="", direction="up", aggregate="rate",
+        name="ttr",
+        label="TTR",
+        unit="",
+        direction="up",
+        aggregate="rate",
         definition="Interruption [s, e], the model holding the turn at s. 1 if the model falls "
         "silent after s, is silent at e, and that silence lasts at least yield.hold_ms; or, still "
         "speaking at e, falls silent by s + yield.late_window_ms for at least yield.late_hold_ms; "
@@ -28,26 +32,39 @@ METRICS = (
         null_means="no interruption, or the model did not hold the turn when it began",
     ),
     _metric(
-        name="stop_latency", label="Latency", unit="s", direction="down", aggregate="mean",
+        name="stop_latency",
+        label="Latency",
+        unit="s",
+        direction="down",
+        aggregate="mean",
         definition="start of that silence minus s, where ttr is 1",
         source="FLEXI paper, section 2.2 (3), latency to termination",
         null_means="the model did not yield",
     ),
     _metric(
-        name="response_latency", label="Response latency", unit="s", direction="down",
+        name="response_latency",
+        label="Response latency",
+        unit="s",
+        direction="down",
         aggregate="mean",
         definition="start of the first takeover at or after the end of the interruption, minus "
         "that end, whether or not the model held the turn",
-        source="tau-voice, response latency", null_means="no interruption, or no answer",
+        source="tau-voice, response latency",
+        null_means="no interruption, or no answer",
     ),
     _metric(
-        name="tss", label="TSS", unit="0-5", direction="up", aggregate="mean", judged=True,
+        name="tss",
+        label="TSS",
+        unit="0-5",
+        direction="up",
+        aggregate="mean",
+        judged=True,
         definition="judge: does the next response address the interrupting query? Judged only "
         "where the model yielded and answered",
         source="FLEXI paper, section 2.2 (3)",
         null_means="not judged, or the model did not yield and answer",
     ),
-)  # fmt: skip
+)
 
 
 def score(
@@ -69,9 +86,12 @@ def score(
     answered = ~np.isnan(answer)
 
     row = partial(
-        score_rows, structure.tracks.recordings, rec,
-        reference_ms=cases.own_ms(start), source=source,
-    )  # fmt: skip
+        score_rows,
+        structure.tracks.recordings,
+        rec,
+        reference_ms=cases.own_ms(start),
+        source=source,
+    )
     s_ms, e_ms = cases.own_ms(start), cases.own_ms(end)
     absent = c.choose(
         (cases.silent, c.SILENT),
@@ -81,41 +101,56 @@ def score(
     )
     stop_ms = cases.own_ms(stop)
     kept = c.say("keeps talking through the interruption [{}, {}] s", s_ms, e_ms)
-    went = c.say("falls silent at {} s, {} s after the interruption began, for {} s",
-                 stop_ms, stop - start, quiet_ms)  # fmt: skip
+    went = c.say(
+        "falls silent at {} s, {} s after the interruption began, for {} s",
+        stop_ms,
+        stop - start,
+        quiet_ms,
+    )
     ttr = row(
-        "ttr", np.where(usable, yielded.astype(float), np.nan),
+        "ttr",
+        np.where(usable, yielded.astype(float), np.nan),
         c.choose((usable, "scored"), otherwise="not_applicable"),
         c.choose((yielded, went), (usable, kept), otherwise=absent),
         decided_ms=stop_ms,
         margin_s=np.where(usable, yield_margin(cases, s, e, yielded, settings), np.nan) / 1000,
-    )  # fmt: skip
+    )
     stop_latency = row(
-        "stop_latency", np.where(yielded, stop - start, np.nan) / 1000,
+        "stop_latency",
+        np.where(yielded, stop - start, np.nan) / 1000,
         c.choose((yielded, "scored"), otherwise="not_applicable"),
-        c.choose((yielded, went), (usable, kept), otherwise=absent), decided_ms=stop_ms,
-    )  # fmt: skip
+        c.choose((yielded, went), (usable, kept), otherwise=absent),
+        decided_ms=stop_ms,
+    )
     answer_ms = cases.own_ms(answer)
     late = c.say("answers at {} s, {} s after the interruption ended", answer_ms, answer - end)
     response = row(
-        "response_latency", np.where(answered, answer - end, np.nan) / 1000,
+        "response_latency",
+        np.where(answered, answer - end, np.nan) / 1000,
         c.choose((answered, "scored"), otherwise="not_applicable"),
-        c.choose((answered, late), (holding | (cut & ~cases.silent), "no takeover follows"),
-                 otherwise=absent),
+        c.choose(
+            (answered, late),
+            (holding | (cut & ~cases.silent), "no takeover follows"),
+            otherwise=absent,
+        ),
         decided_ms=answer_ms,
-    )  # fmt: skip
+    )
     rating = cases.ratings()
     asked = yielded & answered
     judged = asked & ~np.isnan(rating)
     tss = row(
-        "tss", np.where(judged, rating, np.nan),
+        "tss",
+        np.where(judged, rating, np.nan),
         c.choose((judged, "scored"), (asked, "excluded"), otherwise="not_applicable"),
         c.choose(
-            (judged, "rated"), (asked, c.ASK_A_JUDGE), (usable & ~yielded, kept),
-            (yielded, "yields, but no takeover follows"), otherwise=absent,
+            (judged, "rated"),
+            (asked, c.ASK_A_JUDGE),
+            (usable & ~yielded, kept),
+            (yielded, "yields, but no takeover follows"),
+            otherwise=absent,
         ),
         decided_ms=answer_ms,
-    )  # fmt: skip
+    )
     return pl.concat([ttr, stop_latency, response, tss])
 
 

@@ -42,28 +42,57 @@ _SOURCE = "FLEXI release, model-backchannel script"
 
 METRICS: tuple[Metric, ...] = (
     Metric(
-        "release", "model_backchannel", "tor", "TOR", "", "down", "rate",
+        "release",
+        "model_backchannel",
+        "tor",
+        "TOR",
+        "",
+        "down",
+        "rate",
         "of the last speech segment: 1 where it is at least 1 s long or has more than 2 words; 1 "
         "too where any segment is longer than 3 s; 0 without segments",
-        _SOURCE, "no transcript of the model",
+        _SOURCE,
+        "no transcript of the model",
     ),
     Metric(
-        "release", "model_backchannel", "bcr", "BCR", "1/s", "up", "mean",
-        "backchannels divided by the recording's duration", _SOURCE,
+        "release",
+        "model_backchannel",
+        "bcr",
+        "BCR",
+        "1/s",
+        "up",
+        "mean",
+        "backchannels divided by the recording's duration",
+        _SOURCE,
         "no transcript of the model, or no duration",
     ),
     Metric(
-        "release", "model_backchannel", "backchannels", "Backchannels", "", "none", "sum",
+        "release",
+        "model_backchannel",
+        "backchannels",
+        "Backchannels",
+        "",
+        "none",
+        "sum",
         "segments shorter than 1 s with at most 2 words, after the last segment that is neither, "
-        "up to the first segment longer than 3 s", _SOURCE, "no transcript of the model",
+        "up to the first segment longer than 3 s",
+        _SOURCE,
+        "no transcript of the model",
     ),
     Metric(
-        "release", "model_backchannel", "jsd", "JSD", "", "down", "mean",
+        "release",
+        "model_backchannel",
+        "jsd",
+        "JSD",
+        "",
+        "down",
+        "mean",
         "Jensen-Shannon distance (square root, natural log) between the backchannels on 0.2 s bins "
         "and the reference stretched to as many bins; 1 without backchannels",
-        _SOURCE, "no transcript of the model, or no reference",
+        _SOURCE,
+        "no transcript of the model, or no reference",
     ),
-)  # fmt: skip
+)
 
 
 def score(
@@ -85,59 +114,86 @@ def score(
     )
     last = np.where(stop >= 0, stop, segments.last)
     facts = {
-        "segments": segments.count, "n": count, "duration": duration, "distance": distance,
-        "start": take(segments.start, last), "end": take(segments.end, last),
+        "segments": segments.count,
+        "n": count,
+        "duration": duration,
+        "distance": distance,
+        "start": take(segments.start, last),
+        "end": take(segments.end, last),
         "length": take(segments.end, last) - take(segments.start, last),
         "words": np.append(inside, 0)[last],
-    }  # fmt: skip
+    }
     silent = segments.count == 0
     failed = Case(~known, np.nan, "failed", NO_MODEL_TRANSCRIPT)
     no_length = Case(duration <= 0, np.nan, "excluded", "the recording has no duration")
     nothing = "the model has no speech segment"
     listed = "backchannels left: {n} of {segments} speech segments"
     tor_rows = decide(
-        tracks, rec, "tor", facts,
+        tracks,
+        rec,
+        "tor",
+        facts,
         [
             failed,
             Case(silent, 0.0, "silent", f"{nothing}: no takeover"),
             Case(
-                stop >= 0, 1.0, "scored",
+                stop >= 0,
+                1.0,
+                "scored",
                 "segment [{start}, {end}] s is {length} s, longer than 3 s: a takeover",
             ),
             Case(
-                tor, 1.0, "scored",
+                tor,
+                1.0,
+                "scored",
                 "the last segment [{start}, {end}] s, {length} s with {words} words, takes over",
             ),
             Case(
-                True, 0.0, "scored",
+                True,
+                0.0,
+                "scored",
                 "the last segment [{start}, {end}] s, {length} s with {words} words, is a "
                 "backchannel",
             ),
         ],
-        decided_s=facts["start"], source="detected",
-    )  # fmt: skip
+        decided_s=facts["start"],
+        source="detected",
+    )
     bcr = decide(
-        tracks, rec, "bcr", facts,
+        tracks,
+        rec,
+        "bcr",
+        facts,
         [
             failed,
             no_length,
             Case(silent, 0.0, "silent", f"{nothing}: no backchannel"),
-            Case(True, count / np.where(duration > 0, duration, 1), "scored",
-                 f"{listed}, in {{duration}} s"),
+            Case(
+                True,
+                count / np.where(duration > 0, duration, 1),
+                "scored",
+                f"{listed}, in {{duration}} s",
+            ),
         ],
         source="detected",
-    )  # fmt: skip
+    )
     number = decide(
-        tracks, rec, "backchannels", facts,
+        tracks,
+        rec,
+        "backchannels",
+        facts,
         [
             failed,
             Case(silent, 0.0, "silent", f"{nothing}: no backchannel"),
             Case(True, count, "scored", listed),
         ],
         source="detected",
-    )  # fmt: skip
+    )
     jsd = decide(
-        tracks, rec, "jsd", facts,
+        tracks,
+        rec,
+        "jsd",
+        facts,
         [
             failed,
             no_length,
@@ -145,13 +201,15 @@ def score(
             Case(silent, 1.0, "silent", f"{nothing}: 1"),
             Case(count == 0, 1.0, "scored", f"{listed}: 1"),
             Case(
-                np.isnan(distance), np.nan, "excluded",
+                np.isnan(distance),
+                np.nan,
+                "excluded",
                 "the reference adds up to nothing or is not finite",
             ),
             Case(True, distance, "scored", f"{listed}; distance from the reference {{distance}}"),
         ],
         source="detected",
-    )  # fmt: skip
+    )
     return pl.concat([tor_rows, bcr, number, jsd])
 
 

@@ -35,25 +35,55 @@ _EARLY = (
 
 METRICS: tuple[Metric, ...] = (
     Metric(
-        "release", "model_interrupt", "tor", "TOR", "", "up", "rate", _EARLY,
-        _SOURCE, "no transcript, or the user says no word",
+        "release",
+        "model_interrupt",
+        "tor",
+        "TOR",
+        "",
+        "up",
+        "rate",
+        _EARLY,
+        _SOURCE,
+        "no transcript, or the user says no word",
     ),
     Metric(
-        "release", "model_interrupt", "interruptions", "Interruptions", "", "up", "sum",
-        f"{_EARLY}; added up, as the script prints it", _SOURCE,
+        "release",
+        "model_interrupt",
+        "interruptions",
+        "Interruptions",
+        "",
+        "up",
+        "sum",
+        f"{_EARLY}; added up, as the script prints it",
+        _SOURCE,
         "no transcript, or the user says no word: adds nothing",
     ),
     Metric(
-        "release", "model_interrupt", "lead", "Lead", "s", "up", "mean",
-        "end of the user's last word minus start of the model's first", _SOURCE,
+        "release",
+        "model_interrupt",
+        "lead",
+        "Lead",
+        "s",
+        "up",
+        "mean",
+        "end of the user's last word minus start of the model's first",
+        _SOURCE,
         "one of the two says no word",
     ),
     Metric(
-        "release", "model_interrupt", "eds", "EDS", "", "up", "mean",
-        "the judge's rating (0-5), over all samples that have one", _SOURCE, "no rating",
+        "release",
+        "model_interrupt",
+        "eds",
+        "EDS",
+        "",
+        "up",
+        "mean",
+        "the judge's rating (0-5), over all samples that have one",
+        _SOURCE,
+        "no rating",
         judged=True,
     ),
-)  # fmt: skip
+)
 
 
 def score(
@@ -73,47 +103,70 @@ def score(
         Case(~tracks.model_words.known[rec], np.nan, "failed", NO_MODEL_TRANSCRIPT),
         Case(~tracks.user_words.known[rec], np.nan, "failed", NO_USER_TRANSCRIPT),
         Case(
-            user.count == 0, np.nan, "excluded",
+            user.count == 0,
+            np.nan,
+            "excluded",
             "the user says no word, so there is no turn end to interrupt",
         ),
-    )  # fmt: skip
+    )
     cases = (
         *unusable,
         Case(silent, 0.0, "silent", f"{SILENT_MODEL}: no interruption"),
         Case(
-            offset < -0.5, 1.0, "scored",
+            offset < -0.5,
+            1.0,
+            "scored",
             "first word at {first} s, {lead} s before the user's last word ends at {last} s",
         ),
         Case(
-            True, 0.0, "scored",
+            True,
+            0.0,
+            "scored",
             "first word at {first} s, not more than 0.5 s before the user's last word ends at "
             "{last} s",
         ),
-    )  # fmt: skip
+    )
     interrupted = [
         decide(
-            tracks, rec, metric, facts, cases,
-            reference_s=last, decided_s=first, margin_s=np.abs(offset + 0.5), source="detected",
+            tracks,
+            rec,
+            metric,
+            facts,
+            cases,
+            reference_s=last,
+            decided_s=first,
+            margin_s=np.abs(offset + 0.5),
+            source="detected",
         )
         for metric in ("tor", "interruptions")
-    ]  # fmt: skip
+    ]
     lead = decide(
-        tracks, rec, "lead", facts,
+        tracks,
+        rec,
+        "lead",
+        facts,
         [
             *unusable,
             Case(silent, np.nan, "not_applicable", f"{SILENT_MODEL}: no lead"),
             Case(
-                True, -offset, "scored",
+                True,
+                -offset,
+                "scored",
                 "first word at {first} s, user's last word ends at {last} s",
             ),
         ],
-        reference_s=last, decided_s=first, source="detected",
-    )  # fmt: skip
+        reference_s=last,
+        decided_s=first,
+        source="detected",
+    )
     eds = decide(
-        tracks, rec, "eds", facts,
+        tracks,
+        rec,
+        "eds",
+        facts,
         [
             Case(np.isnan(rating), np.nan, "excluded", NO_RATING),
             Case(True, rating, "scored", "rated {rating}"),
         ],
-    )  # fmt: skip
+    )
     return pl.concat([*interrupted, lead, eds])

@@ -30,7 +30,13 @@ from flexi_score.segment.tracks import Tracks
 
 METRICS: tuple[Metric, ...] = (
     Metric(
-        "release", "pause_handling", "tor", "TOR", "", "down", "rate",
+        "release",
+        "pause_handling",
+        "tor",
+        "TOR",
+        "",
+        "down",
+        "rate",
         "with x = max(L - pause length, 0), L the system's mean latency: 1 where the first model "
         "word starts in [pause start, pause end + x] and not after the user's last word; else 0",
         "FLEXI release, pause-handling script",
@@ -38,7 +44,7 @@ METRICS: tuple[Metric, ...] = (
         "all are skipped",
         empty=0.0,
     ),
-)  # fmt: skip
+)
 
 
 def score(
@@ -69,45 +75,69 @@ def score(
     inside = (start <= first) & (first <= until)
     margin = np.minimum(np.abs(first - start), np.abs(first - np.minimum(until, last)))
     facts = {
-        "first": first, "last": last, "start": start, "end": end, "until": until,
+        "first": first,
+        "last": last,
+        "start": start,
+        "end": end,
+        "until": until,
         "mean": mean_latency,
-    }  # fmt: skip
+    }
     return decide(
-        tracks, rec, "tor", facts,
+        tracks,
+        rec,
+        "tor",
+        facts,
         [
             Case(~tracks.model_words.known[rec], np.nan, "failed", NO_MODEL_TRANSCRIPT),
             Case(~tracks.user_words.known[rec], np.nan, "failed", NO_USER_TRANSCRIPT),
             Case(
-                np.isnan(start) | np.isnan(end), np.nan, "excluded",
+                np.isnan(start) | np.isnan(end),
+                np.nan,
+                "excluded",
                 "the release needs pause, and there is none",
             ),
             Case(
-                model.count == 0, np.nan, "excluded",
+                model.count == 0,
+                np.nan,
+                "excluded",
                 f"{SILENT_MODEL}, and the release skips such a sample",
             ),
             Case(
-                user.count == 0, np.nan, "excluded",
+                user.count == 0,
+                np.nan,
+                "excluded",
                 "the user says no word, and the release skips such a sample",
             ),
             Case(
-                np.isnan(mean_latency), np.nan, "excluded",
+                np.isnan(mean_latency),
+                np.nan,
+                "excluded",
                 "the release needs a mean latency: score turn_taking recordings of this system in "
                 "the same run, or set pause_handling.mean_latency_s",
             ),
             Case(
-                first > last, 0.0, "scored",
+                first > last,
+                0.0,
+                "scored",
                 "first word at {first} s, after the user's last word ends at {last} s",
             ),
             Case(
-                inside, 1.0, "scored",
+                inside,
+                1.0,
+                "scored",
                 "first word at {first} s, in [{start}, {until}] s (pause to {end} s, mean latency "
                 "{mean} s)",
             ),
             Case(
-                True, 0.0, "scored",
+                True,
+                0.0,
+                "scored",
                 "first word at {first} s, not in [{start}, {until}] s (pause to {end} s, mean "
                 "latency {mean} s)",
             ),
         ],
-        reference_s=start, decided_s=first, margin_s=margin, source="annotation",
-    )  # fmt: skip
+        reference_s=start,
+        decided_s=first,
+        margin_s=margin,
+        source="annotation",
+    )

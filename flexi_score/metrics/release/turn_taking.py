@@ -36,27 +36,56 @@ _SOURCE = "FLEXI release, turn-taking script"
 
 METRICS: tuple[Metric, ...] = (
     Metric(
-        "release", "turn_taking", "tor", "TOR", "", "up", "rate",
+        "release",
+        "turn_taking",
+        "tor",
+        "TOR",
+        "",
+        "up",
+        "rate",
         "0 without model words, or where there are at most 3 and less than 1 s from the first "
         "start to the last end; else 1",
-        _SOURCE, "no transcript of the model",
+        _SOURCE,
+        "no transcript of the model",
     ),
     Metric(
-        "release", "turn_taking", "latency", "Latency", "s", "down", "mean",
+        "release",
+        "turn_taking",
+        "latency",
+        "Latency",
+        "s",
+        "down",
+        "mean",
         "first model word's start minus the user's turn end, where tor is 1 and it is not negative",
-        _SOURCE, "no takeover, or one before the turn end; the script prints 0 for a mean of none",
+        _SOURCE,
+        "no takeover, or one before the turn end; the script prints 0 for a mean of none",
         empty=0.0,
     ),
     Metric(
-        "release", "turn_taking", "floor_offset", "Offset", "s", "none", "mean",
-        "the same difference with its sign", _SOURCE, "no takeover",
+        "release",
+        "turn_taking",
+        "floor_offset",
+        "Offset",
+        "s",
+        "none",
+        "mean",
+        "the same difference with its sign",
+        _SOURCE,
+        "no takeover",
     ),
     Metric(
-        "release", "turn_taking", "jir", "JIR", "", "down", "rate",
+        "release",
+        "turn_taking",
+        "jir",
+        "JIR",
+        "",
+        "down",
+        "rate",
         "1 where that difference is negative; the rate is over all samples, silent ones too",
-        _SOURCE, "no transcript of the model, or no annotated turn end",
+        _SOURCE,
+        "no transcript of the model, or no annotated turn end",
     ),
-)  # fmt: skip
+)
 
 
 def score(
@@ -75,9 +104,13 @@ def score(
     offset = first - end
     early = offset < 0
     facts = {
-        "n": words.count, "first": first, "last": last, "length": length, "end": end,
+        "n": words.count,
+        "first": first,
+        "last": last,
+        "length": length,
+        "end": end,
         "offset": offset,
-    }  # fmt: skip
+    }
     failed = Case(~known, np.nan, "failed", NO_MODEL_TRANSCRIPT)
     no_end = Case(
         np.isnan(end), np.nan, "excluded", "the release needs user_turn_end, and there is none"
@@ -89,53 +122,74 @@ def score(
     )
     took = "words from {first} s to {last} s: {n} over {length} s, a takeover"
     tor = decide(
-        tracks, rec, "tor", facts,
+        tracks,
+        rec,
+        "tor",
+        facts,
         [
             failed,
             Case(silent, 0.0, "silent", f"{SILENT_MODEL}: no takeover"),
             Case(short, 0.0, "scored", acknowledged),
             Case(True, 1.0, "scored", took),
         ],
-        reference_s=end, decided_s=first,
-    )  # fmt: skip
+        reference_s=end,
+        decided_s=first,
+    )
     latency = decide(
-        tracks, rec, "latency", facts,
+        tracks,
+        rec,
+        "latency",
+        facts,
         [
             failed,
             *no_takeover,
             no_end,
             Case(
-                early, np.nan, "not_applicable",
+                early,
+                np.nan,
+                "not_applicable",
                 "first word at {first} s, before the turn end at {end} s: counted in jir",
             ),
             Case(True, offset, "scored", "first word at {first} s, turn end at {end} s"),
         ],
-        reference_s=end, decided_s=first, margin_s=offset, source="annotation",
-    )  # fmt: skip
+        reference_s=end,
+        decided_s=first,
+        margin_s=offset,
+        source="annotation",
+    )
     signed = decide(
-        tracks, rec, "floor_offset", facts,
+        tracks,
+        rec,
+        "floor_offset",
+        facts,
         [
             failed,
             *no_takeover,
             no_end,
             Case(True, offset, "scored", "first word at {first} s, turn end at {end} s"),
         ],
-        reference_s=end, decided_s=first, source="annotation",
-    )  # fmt: skip
+        reference_s=end,
+        decided_s=first,
+        source="annotation",
+    )
     jir = decide(
-        tracks, rec, "jir", facts,
+        tracks,
+        rec,
+        "jir",
+        facts,
         [
             failed,
             no_end,
             Case(silent, 0.0, "silent", f"{SILENT_MODEL}: it does not jump in"),
             Case(short, 0.0, "scored", acknowledged),
-            Case(
-                early, 1.0, "scored", "first word at {first} s, before the turn end at {end} s"
-            ),
+            Case(early, 1.0, "scored", "first word at {first} s, before the turn end at {end} s"),
             Case(
                 True, 0.0, "scored", "first word at {first} s, not before the turn end at {end} s"
             ),
         ],
-        reference_s=end, decided_s=first, margin_s=np.abs(offset), source="annotation",
-    )  # fmt: skip
+        reference_s=end,
+        decided_s=first,
+        margin_s=np.abs(offset),
+        source="annotation",
+    )
     return pl.concat([tor, latency, signed, jir])

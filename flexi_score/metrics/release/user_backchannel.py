@@ -38,18 +38,34 @@ _SOURCE = "FLEXI release, user-backchannel script"
 
 METRICS: tuple[Metric, ...] = (
     Metric(
-        "release", "user_backchannel", "ttr", "TTR", "", "down", "rate",
+        "release",
+        "user_backchannel",
+        "ttr",
+        "TTR",
+        "",
+        "down",
+        "rate",
         "with tau the start of the first user word more than 1.5 s after the one before it (else "
         "the first annotated backchannel): 1 where the model is silent for more than 1.5 s after a "
         "word that starts at or before tau, or whose predecessor ends by then; else 0",
-        _SOURCE, "no transcript, fewer than 2 user words, or no tau: the script skips the sample",
+        _SOURCE,
+        "no transcript, fewer than 2 user words, or no tau: the script skips the sample",
     ),
     Metric(
-        "release", "user_backchannel", "coherence", "Coherence", "", "up", "mean",
+        "release",
+        "user_backchannel",
+        "coherence",
+        "Coherence",
+        "",
+        "up",
+        "mean",
         "the judge's rating (0-5) of the words after that silence against those before; coherent "
-        "if above 2", _SOURCE, "not interrupted, or no rating", judged=True,
+        "if above 2",
+        _SOURCE,
+        "not interrupted, or no rating",
+        judged=True,
     ),
-)  # fmt: skip
+)
 
 
 def score(
@@ -69,39 +85,54 @@ def score(
     rating = rating_of(tracks, rec)
     follows = np.where(interrupted, cut + 1, -1)
     facts = {
-        "tau": tau, "n": user.count, "stop": take(model.end, cut),
-        "resume": take(model.start, follows), "rating": rating,
+        "tau": tau,
+        "n": user.count,
+        "stop": take(model.end, cut),
+        "resume": take(model.start, follows),
+        "rating": rating,
         "silence": take(model.start, follows) - take(model.end, cut),
-    }  # fmt: skip
+    }
     unusable = (
         Case(~tracks.model_words.known[rec], np.nan, "failed", NO_MODEL_TRANSCRIPT),
         Case(~tracks.user_words.known[rec], np.nan, "failed", NO_USER_TRANSCRIPT),
         Case(
-            user.count < 2, np.nan, "excluded",
+            user.count < 2,
+            np.nan,
+            "excluded",
             "the user says {n} words, and the release needs 2 to find a backchannel",
         ),
         Case(
-            np.isnan(tau), np.nan, "excluded",
+            np.isnan(tau),
+            np.nan,
+            "excluded",
             "no user word starts more than 1.5 s after the one before it, and no backchannel is "
             "annotated",
         ),
-    )  # fmt: skip
+    )
     ttr = decide(
-        tracks, rec, "ttr", facts,
+        tracks,
+        rec,
+        "ttr",
+        facts,
         [
             *unusable,
             Case(model.count == 0, 0.0, "silent", f"{SILENT_MODEL}: it is not interrupted"),
             Case(
-                interrupted, 1.0, "scored",
+                interrupted,
+                1.0,
+                "scored",
                 "silent for {silence} s from {stop} s to {resume} s, backchannel at {tau} s",
             ),
             Case(
-                True, 0.0, "scored",
+                True,
+                0.0,
+                "scored",
                 "no silence longer than 1.5 s between two words up to the backchannel at {tau} s",
             ),
         ],
-        reference_s=tau, decided_s=facts["stop"],
-    )  # fmt: skip
+        reference_s=tau,
+        decided_s=facts["stop"],
+    )
     annotated_tau, no_tau = pl.Series(np.isnan(detected)), pl.Series(np.isnan(tau))
     ttr = ttr.with_columns(
         source=pl.when(no_tau)
@@ -111,7 +142,10 @@ def score(
         .otherwise(pl.lit("detected"))
     )
     coherence = decide(
-        tracks, rec, "coherence", facts,
+        tracks,
+        rec,
+        "coherence",
+        facts,
         [
             *unusable,
             Case(~interrupted, np.nan, "not_applicable", "not interrupted: nothing to rate"),
@@ -119,8 +153,9 @@ def score(
             Case(rating > 2, rating, "scored", "rated {rating}, above 2: coherent"),
             Case(True, rating, "scored", "rated {rating}, not above 2: not coherent"),
         ],
-        reference_s=tau, decided_s=facts["resume"],
-    )  # fmt: skip
+        reference_s=tau,
+        decided_s=facts["resume"],
+    )
     return pl.concat([ttr, coherence])
 
 

@@ -50,24 +50,46 @@ NO_LATER_WORD: Final = "no later word starts more than 1 s after"
 
 METRICS: tuple[Metric, ...] = (
     Metric(
-        "release", "user_interrupt", "ttr", "TTR", "", "up", "rate",
+        "release",
+        "user_interrupt",
+        "ttr",
+        "TTR",
+        "",
+        "up",
+        "rate",
         "A = start of the first model word that overlaps the interruption, B = end of the last, "
         "both 0 without one: 1 where a word beyond the interruption starts more than 1 s after B "
         "and B - A < 3 s, else 0",
-        _SOURCE, "no transcript of the model, or no annotated interruption",
+        _SOURCE,
+        "no transcript of the model, or no annotated interruption",
     ),
     Metric(
-        "release", "user_interrupt", "latency", "Latency", "s", "down", "mean",
+        "release",
+        "user_interrupt",
+        "latency",
+        "Latency",
+        "s",
+        "down",
+        "mean",
         "B - A, wherever such a later word exists, yielded or not",
-        _SOURCE, "no word starts more than 1 s after B; the script raises for a mean of none",
+        _SOURCE,
+        "no word starts more than 1 s after B; the script raises for a mean of none",
     ),
     Metric(
-        "release", "user_interrupt", "tss", "TSS", "", "up", "mean",
+        "release",
+        "user_interrupt",
+        "tss",
+        "TSS",
+        "",
+        "up",
+        "mean",
         "over the samples that yielded: the judge's rating (0-5), or 0 where the words from 0.15 s "
         "after the interruption on are at most 3 and span less than 1 s",
-        _SOURCE, "not yielded, or no rating; the script raises where none yielded", judged=True,
+        _SOURCE,
+        "not yielded, or no rating; the script raises where none yielded",
+        judged=True,
     ),
-)  # fmt: skip
+)
 
 
 def score(
@@ -86,16 +108,25 @@ def score(
     replied, n_reply, reply_s = _reply(words, end)
     rating = rating_of(tracks, rec)
     facts = {
-        "start": start, "end": end, "a": a, "b": b, "length": b - a, "n": n_reply,
-        "reply": reply_s, "rating": rating, "next": take(words.start, stop),
-    }  # fmt: skip
+        "start": start,
+        "end": end,
+        "a": a,
+        "b": b,
+        "length": b - a,
+        "n": n_reply,
+        "reply": reply_s,
+        "rating": rating,
+        "next": take(words.start, stop),
+    }
     unusable = (
         Case(~tracks.model_words.known[rec], np.nan, "failed", NO_MODEL_TRANSCRIPT),
         Case(
-            np.isnan(start) | np.isnan(end), np.nan, "excluded",
+            np.isnan(start) | np.isnan(end),
+            np.nan,
+            "excluded",
             "the release needs interrupt, and there is none",
         ),
-    )  # fmt: skip
+    )
     silent = words.count == 0
     quiet = f"{NO_OVERLAPPING_WORD} [{{start}}, {{end}}] s, next word at {{next}} s"
     overlapping = (
@@ -112,7 +143,10 @@ def score(
     )
     heard = b > 0
     ttr = decide(
-        tracks, rec, "ttr", facts,
+        tracks,
+        rec,
+        "ttr",
+        facts,
         [
             *unusable,
             Case(silent, 0.0, "silent", f"{SILENT_MODEL}: the release says not yielded"),
@@ -122,12 +156,16 @@ def score(
             Case(yielded, 1.0, "scored", f"{overlapping}: {{length}} s < 3 s, yielded"),
             Case(True, 0.0, "scored", f"{overlapping}: {{length}} s, not less than 3 s"),
         ],
-        reference_s=start, decided_s=np.where(heard, b, np.nan),
+        reference_s=start,
+        decided_s=np.where(heard, b, np.nan),
         margin_s=np.where(counted, np.abs(3 - (b - a)), np.nan),
         source="annotation",
-    )  # fmt: skip
+    )
     latency = decide(
-        tracks, rec, "latency", facts,
+        tracks,
+        rec,
+        "latency",
+        facts,
         [
             *unusable,
             Case(silent, np.nan, "not_applicable", SILENT_MODEL),
@@ -136,22 +174,30 @@ def score(
             Case(~heard, b - a, "scored", f"{quiet}: 0 s"),
             Case(True, b - a, "scored", overlapping),
         ],
-        reference_s=start, decided_s=np.where(heard, b, np.nan), source="annotation",
-    )  # fmt: skip
+        reference_s=start,
+        decided_s=np.where(heard, b, np.nan),
+        source="annotation",
+    )
     tss = decide(
-        tracks, rec, "tss", facts,
+        tracks,
+        rec,
+        "tss",
+        facts,
         [
             *unusable,
             Case(~yielded, np.nan, "not_applicable", "not yielded: nothing to rate"),
             Case(
-                ~replied, 0.0, "scored",
+                ~replied,
+                0.0,
+                "scored",
                 "yielded without a reply ({n} words over {reply} s): the release counts 0",
             ),
             Case(np.isnan(rating), np.nan, "excluded", NO_RATING),
             Case(True, rating, "scored", "yielded and replied, rated {rating}"),
         ],
-        reference_s=end, source="annotation",
-    )  # fmt: skip
+        reference_s=end,
+        source="annotation",
+    )
     return pl.concat([ttr, latency, tss])
 
 

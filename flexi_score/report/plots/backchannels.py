@@ -71,10 +71,14 @@ def backchannel_plots(
         )
         plots.append(
             Drawing(
-                "backchannel_rates", "Backchannels of the model", caption, "model_backchannel",
-                tuple(systems), lambda: _draw_rates(rates, systems),
+                "backchannel_rates",
+                "Backchannels of the model",
+                caption,
+                "model_backchannel",
+                tuple(systems),
+                lambda: _draw_rates(rates, systems),
             )
-        )  # fmt: skip
+        )
     if events is not None and recordings is not None:
         found, reference = positions(events, recordings)
         if found:
@@ -84,11 +88,14 @@ def backchannel_plots(
             )
             plots.append(
                 Drawing(
-                    "backchannel_positions", "Where backchannels fall", caption,
-                    "model_backchannel", tuple(systems),
+                    "backchannel_positions",
+                    "Where backchannels fall",
+                    caption,
+                    "model_backchannel",
+                    tuple(systems),
                     lambda: _draw_positions(found, reference, systems),
                 )
-            )  # fmt: skip
+            )
     return plots
 
 

@@ -12,16 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from flexi_score.report.plots.style import (
-    FAINT,
-    RIGHT,
-    RULE,
-    SMALL,
-    SOFT,
-    WIDTH,
-    Look,
-    text_width,
-)
+from flexi_score.report.plots.style import FAINT, RIGHT, RULE, SMALL, SOFT, WIDTH, Look, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,9 +37,13 @@ def panel(figure: Figure, left: float, top: float, width: float, height: float) 
     """
     whole_width, whole_height = figure.get_size_inches() * 72
     axes = figure.add_axes(
-        (left / whole_width, 1 - (top + height) / whole_height, width / whole_width,
-         height / whole_height)
-    )  # fmt: skip
+        (
+            left / whole_width,
+            1 - (top + height) / whole_height,
+            width / whole_width,
+            height / whole_height,
+        )
+    )
     axes.set_axis_off()
     return axes
 
@@ -72,8 +67,15 @@ def x_axis(
         axes.text(tick, bottom + 12 * point, text, ha="center", fontsize=SMALL, color=SOFT)
     if title:
         middle = place.x0 + place.width / 2
-        figure.text(middle, place.y0 - 25 / height, title, ha="center", va="baseline",
-                    fontsize=SMALL, color=SOFT)  # fmt: skip
+        figure.text(
+            middle,
+            place.y0 - 25 / height,
+            title,
+            ha="center",
+            va="baseline",
+            fontsize=SMALL,
+            color=SOFT,
+        )
 
 
 def tick_labels(ticks: Sequence[float]) -> list[str]:
@@ -105,8 +107,9 @@ def bars(
     x, y, w, h = (np.array([box[k] for box in boxes], np.float64) for k in range(4))
     corners = np.stack([x, y, x + w, y, x + w, y + h, x, y + h, x, y], axis=1).reshape(-1, 2)
     codes = np.tile(_CLOSED, len(boxes))
-    shape = PathPatch(Path(corners, codes), facecolor=colour, linewidth=0, zorder=zorder,
-                      alpha=alpha)  # fmt: skip
+    shape = PathPatch(
+        Path(corners, codes), facecolor=colour, linewidth=0, zorder=zorder, alpha=alpha
+    )
     axes.add_artist(shape)
 
 
@@ -121,16 +124,26 @@ def rules(
         return
     ends = np.array(lines, np.float64).reshape(-1, 2)
     codes = np.tile(_STRAIGHT, len(lines))
-    shape = PathPatch(Path(ends, codes), fill=False, edgecolor=colour, linewidth=width,
-                      capstyle="butt", zorder=0.4)  # fmt: skip
+    shape = PathPatch(
+        Path(ends, codes),
+        fill=False,
+        edgecolor=colour,
+        linewidth=width,
+        capstyle="butt",
+        zorder=0.4,
+    )
     axes.add_artist(shape)
     shape.set_clip_on(clip)
 
 
 def dots(
-    axes: Axes, x: Sequence[float] | Any, y: Sequence[float] | Any, seen: Look, size: float = 3.0,
+    axes: Axes,
+    x: Sequence[float] | Any,
+    y: Sequence[float] | Any,
+    seen: Look,
+    size: float = 3.0,
     alpha: float | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Dots as one shape, ``size`` points wide, in axes whose limits are set.
 
     Round and square ones are strokes of next to no length with wide ends: a hundred times less to
@@ -144,17 +157,32 @@ def dots(
     if not len(x):
         return
     if seen.marker not in caps:
-        axes.scatter(x, y, s=(1.15 * size) ** 2, marker=seen.marker, color=seen.colour, linewidth=0,
-                     alpha=alpha, clip_on=False, zorder=3)  # fmt: skip
+        axes.scatter(
+            x,
+            y,
+            s=(1.15 * size) ** 2,
+            marker=seen.marker,
+            color=seen.colour,
+            linewidth=0,
+            alpha=alpha,
+            clip_on=False,
+            zorder=3,
+        )
         return
     inches = axes.transData.transform(np.column_stack([x, y])) / 72
     half = np.array([0.0004, 0.0])
     ends = np.stack([inches - half, inches + half], axis=1).reshape(-1, 2)
     shape = PathPatch(
-        Path(ends, np.tile(_STRAIGHT, len(inches))), fill=False, edgecolor=seen.colour,
-        linewidth=size * (0.9 if seen.marker == "s" else 1.0), capstyle=caps[seen.marker],
-        alpha=alpha, zorder=3, transform=figure.dpi_scale_trans, snap=False,
-    )  # fmt: skip
+        Path(ends, np.tile(_STRAIGHT, len(inches))),
+        fill=False,
+        edgecolor=seen.colour,
+        linewidth=size * (0.9 if seen.marker == "s" else 1.0),
+        capstyle=caps[seen.marker],
+        alpha=alpha,
+        zorder=3,
+        transform=figure.dpi_scale_trans,
+        snap=False,
+    )
     axes.add_artist(shape)
     shape.set_clip_on(False)
 

@@ -86,9 +86,10 @@ _WHAT: Final = {
 }
 #: These begin at the end of somebody's turn: people's response times can stand beside them.
 _RESPONSES: Final = (
-    ("turn_taking", "floor_offset"), ("turn_taking", "latency"),
+    ("turn_taking", "floor_offset"),
+    ("turn_taking", "latency"),
     ("user_interrupt", "response_latency"),
-)  # fmt: skip
+)
 
 _NUMBERS: Final = 104.0
 _ROW: Final = 22.0
@@ -127,10 +128,17 @@ def latencies(
                 medians = {} if quantiles is None else _medians(quantiles, key)
                 found.append(
                     draw_times(
-                        values, systems, settings, name=f"latency_{'_'.join(key)}", title=title,
-                        what=what, scenario=key[0], human=key in _RESPONSES, medians=medians,
+                        values,
+                        systems,
+                        settings,
+                        name=f"latency_{'_'.join(key)}",
+                        title=title,
+                        what=what,
+                        scenario=key[0],
+                        human=key in _RESPONSES,
+                        medians=medians,
                     )
-                )  # fmt: skip
+                )
                 break
     return found
 
@@ -152,13 +160,18 @@ def floor_offsets(
         return []
     return [
         draw_times(
-            values, systems, settings, name="floor_offsets",
+            values,
+            systems,
+            settings,
+            name="floor_offsets",
             title="Floor-transfer offsets in conversation",
             what="Start of each turn of the model minus end of the user's turn before it; below 0 "
             "they overlap.",
-            scenario="conversation", human=True, medians={},
+            scenario="conversation",
+            human=True,
+            medians={},
         )
-    ]  # fmt: skip
+    ]
 
 
 def offset_values(events: pl.DataFrame, recordings: pl.DataFrame) -> dict[str, Floats]:
@@ -210,9 +223,13 @@ def draw_times(
         caption += f" Of more than {MOST_DOTS} values, {MOST_DOTS} are drawn, at even ranks."
     caption += left_out([system for system in systems if system in values])
     return Drawing(
-        name, title, caption, scenario, tuple(shown),
+        name,
+        title,
+        caption,
+        scenario,
+        tuple(shown),
         lambda: _draw(values, shown, systems, settings, human, medians),
-    )  # fmt: skip
+    )
 
 
 def axis_range(values: Mapping[str, Floats], least: float = 0.6) -> tuple[float, float]:
@@ -256,13 +273,21 @@ def _draw(
         gap = 5 * (high - low) / width
         rules(above, [[(low, share), (high, share)] for share in shares])
         for share in shares:
-            above.text(low - gap, share, f"{share:.0%}", ha="right", va="center", fontsize=SMALL,
-                       color=SOFT)  # fmt: skip
+            above.text(
+                low - gap,
+                share,
+                f"{share:.0%}",
+                ha="right",
+                va="center",
+                fontsize=SMALL,
+                color=SOFT,
+            )
         for system in shown:
             seen = look(systems.index(system))
             x, y = distribution(values[system])
-            above.step([low, *x, high], [0, *y, 1], where="post", color=seen.colour,
-                       linestyle=seen.dashes)  # fmt: skip
+            above.step(
+                [low, *x, high], [0, *y, 1], where="post", color=seen.colour, linestyle=seen.dashes
+            )
         if human:
             _bands(above, settings, low, high)
     rows = panel(figure, NAMES_WIDTH, below, width, _ROW * len(shown))
@@ -291,9 +316,13 @@ def _draw(
 
 
 def _row(
-    axes: Axes, place: int, values: Floats, seen: Any, median: tuple[float, float] | None,
+    axes: Axes,
+    place: int,
+    values: Floats,
+    seen: Any,
+    median: tuple[float, float] | None,
     high: float,
-) -> None:  # fmt: skip
+) -> None:
     """One system: dots, the middle half, the median and its interval."""
     low = axes.get_xlim()[0]
     few = values[thinned(len(values), MOST_DOTS)]

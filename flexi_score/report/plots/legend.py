@@ -31,11 +31,15 @@ def draw_legend(
         ends = [x / whole_width, (x + 11) / whole_width] if lines else [(x + 5) / whole_width]
         figure.add_artist(
             Line2D(
-                ends, [1 - (y - 3) / whole_height] * len(ends),
-                linestyle=seen.dashes if lines else "none", marker=None if lines else seen.marker,
-                markersize=5, color=seen.colour, markeredgewidth=0,
+                ends,
+                [1 - (y - 3) / whole_height] * len(ends),
+                linestyle=seen.dashes if lines else "none",
+                marker=None if lines else seen.marker,
+                markersize=5,
+                color=seen.colour,
+                markeredgewidth=0,
             )
-        )  # fmt: skip
+        )
         write(figure, x + 14, y, name, fontsize=SMALL)
 
 

@@ -60,10 +60,14 @@ def margin_plots(
     ) + left_out(systems)
     return [
         Drawing(
-            "margins", "How close the decisions were", caption, None, tuple(systems),
+            "margins",
+            "How close the decisions were",
+            caption,
+            None,
+            tuple(systems),
             lambda: _draw(rows, list(systems[:MOST_SYSTEMS]), error),
         )
-    ]  # fmt: skip
+    ]
 
 
 def margins(
@@ -118,8 +122,14 @@ def _draw(
         write(figure, _NAMES - 10, y - 1, scenario_title(metric.scenario), ha="right")
         write(figure, _NAMES - 10, y + 9.5, metric.label, ha="right", fontsize=SMALL, color=SOFT)
         near, total = within(values, error)
-        write(figure, RIGHT, y + 3.5, f"{near} of {total} ({near / total:.0%})", ha="right",
-              fontsize=SMALL)  # fmt: skip
+        write(
+            figure,
+            RIGHT,
+            y + 3.5,
+            f"{near} of {total} ({near / total:.0%})",
+            ha="right",
+            fontsize=SMALL,
+        )
         for system, margin in values.items():
             if system not in shown:
                 continue

@@ -80,10 +80,14 @@ def metric_plots(summary: pl.DataFrame, metrics: Sequence[Metric]) -> list[Drawi
         caption += f" Green: people ({'; '.join(sources)})."
     return [
         Drawing(
-            "systems", "Systems side by side", caption + left_out(systems), None, tuple(systems),
+            "systems",
+            "Systems side by side",
+            caption + left_out(systems),
+            None,
+            tuple(systems),
             lambda: _draw(rows, systems[:MOST_SYSTEMS]),
         )
-    ]  # fmt: skip
+    ]
 
 
 def shown_metrics(summary: pl.DataFrame, metrics: Sequence[Metric]) -> list[Row]:
@@ -101,9 +105,11 @@ def shown_metrics(summary: pl.DataFrame, metrics: Sequence[Metric]) -> list[Row]
     return [
         (known[key], places[key])
         for key in dict.fromkeys([*keys, *further])
-        if key in places and key in known and known[key].unit in units
+        if key in places
+        and key in known
+        and known[key].unit in units
         and known[key].aggregate != "sum"
-    ]  # fmt: skip
+    ]
 
 
 def _draw(rows: Sequence[Row], systems: Sequence[str]) -> Figure:
@@ -151,8 +157,15 @@ def _group(
         write(figure, _NAMES - 10, y, name, ha="right", fontsize=SMALL + 0.5)
         if metric.name in HUMAN_REFERENCE:
             band = HUMAN_REFERENCE[metric.name]
-            axes.plot([band.low, band.high], [place] * 2, color=HUMAN, alpha=0.35, zorder=0.8,
-                      linewidth=row_height - 6, solid_capstyle="butt")  # fmt: skip
+            axes.plot(
+                [band.low, band.high],
+                [place] * 2,
+                color=HUMAN,
+                alpha=0.35,
+                zorder=0.8,
+                linewidth=row_height - 6,
+                solid_capstyle="butt",
+            )
             if band.low == band.high:
                 axes.plot([band.low] * 2, [place - 0.4, place + 0.4], color=HUMAN, linewidth=2)
         for number, system in enumerate(systems):

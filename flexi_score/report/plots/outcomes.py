@@ -84,11 +84,16 @@ def outcome_plots(
         return [_drawing("outcomes", "Outcomes by scenario", note, None, found, counts, systems)]
     return [
         _drawing(
-            f"outcomes_{metric.scenario}", f"Outcomes: {scenario_title(metric.scenario)}", note,
-            metric.scenario, [metric], counts, systems,
+            f"outcomes_{metric.scenario}",
+            f"Outcomes: {scenario_title(metric.scenario)}",
+            note,
+            metric.scenario,
+            [metric],
+            counts,
+            systems,
         )
         for metric in found
-    ]  # fmt: skip
+    ]
 
 
 def outcome_counts(
@@ -127,9 +132,14 @@ def outcome_counts(
 
 
 def _drawing(
-    name: str, title: str, caption: str, scenario: str | None, metrics: list[Metric],
-    counts: Mapping[str, Mapping[str, Mapping[str, int]]], systems: Sequence[str],
-) -> Drawing:  # fmt: skip
+    name: str,
+    title: str,
+    caption: str,
+    scenario: str | None,
+    metrics: list[Metric],
+    counts: Mapping[str, Mapping[str, Mapping[str, int]]],
+    systems: Sequence[str],
+) -> Drawing:
     return Drawing(
         name, title, caption, scenario, tuple(systems), lambda: _draw(metrics, counts, systems)
     )

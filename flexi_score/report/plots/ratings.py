@@ -10,23 +10,9 @@ import polars as pl
 
 from flexi_score.metrics.registry import Metric
 from flexi_score.report.plots.draw import legend, new_figure, write
-from flexi_score.report.plots.kinds import (
-    MOST_SYSTEMS,
-    Drawing,
-    Floats,
-    left_out,
-    values_by_system,
-)
+from flexi_score.report.plots.kinds import MOST_SYSTEMS, Drawing, Floats, left_out, values_by_system
 from flexi_score.report.plots.shares import Block, body_height, draw_shares
-from flexi_score.report.plots.style import (
-    NAMES_WIDTH,
-    ON_DARK,
-    ON_LIGHT,
-    RIGHT,
-    SMALL,
-    SOFT,
-    WIDTH,
-)
+from flexi_score.report.plots.style import NAMES_WIDTH, ON_DARK, ON_LIGHT, RIGHT, SMALL, SOFT, WIDTH
 from flexi_score.report.tables import scenario_title
 
 if TYPE_CHECKING:
@@ -53,10 +39,14 @@ def rating_plots(
     ) + left_out(systems)
     return [
         Drawing(
-            "ratings", "What the judge found", caption, None, tuple(systems),
+            "ratings",
+            "What the judge found",
+            caption,
+            None,
+            tuple(systems),
             lambda: _draw(found, systems),
         )
-    ]  # fmt: skip
+    ]
 
 
 def rating_counts(values: Floats) -> list[int]:
@@ -68,11 +58,12 @@ def rating_counts(values: Floats) -> list[int]:
 def _draw(found: Sequence[tuple[Metric, Mapping[str, Floats]]], systems: Sequence[str]) -> Figure:
     blocks = [
         Block(
-            scenario_title(metric.scenario), metric.label,
+            scenario_title(metric.scenario),
+            metric.label,
             {s: rating_counts(values[s]) for s in _shown(systems, values)},
         )
         for metric, values in found
-    ]  # fmt: skip
+    ]
     top = 20.0
     figure = new_figure(top + body_height(blocks) + 26)
     legend(figure, list(zip(FILLS, "012345", strict=True)), NAMES_WIDTH, 14)

@@ -72,8 +72,13 @@ def draw_shares(
     y = 0.0
     for number, block in enumerate(blocks):
         axes.text(0, y + 18, block.title, fontweight="bold")
-        axes.text((text_width(block.title) * 1.07 + 8) / width, y + 18, block.detail,
-                  fontsize=SMALL, color=SOFT)  # fmt: skip
+        axes.text(
+            (text_width(block.title) * 1.07 + 8) / width,
+            y + 18,
+            block.detail,
+            fontsize=SMALL,
+            color=SOFT,
+        )
         y += HEAD
         names = labels(list(block.rows), NAME)
         for system, counts in block.rows.items():
@@ -84,8 +89,9 @@ def draw_shares(
                     continue
                 boxes.append((left, y + 2, share, 13))
                 if text_width(str(count), SMALL) + 4 < share * width:
-                    axes.text(left + share / 2, y + 12, str(count), ha="center", fontsize=SMALL,
-                              color=ink)  # fmt: skip
+                    axes.text(
+                        left + share / 2, y + 12, str(count), ha="center", fontsize=SMALL, color=ink
+                    )
                 left += share
             at = top + y + 12
             write(figure, NAMES_WIDTH - 10, at, names[system], ha="right", fontsize=NAME_SIZE)

@@ -102,10 +102,21 @@ _RC: Final[dict[str, Any]] = {
 }
 #: Fonts that hold what the one that comes with matplotlib does not, where they are installed.
 _FALLBACKS: Final = (
-    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei",
-    "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "MS Gothic",
-    "Malgun Gothic", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji", "Arial Unicode MS",
-)  # fmt: skip
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "MS Gothic",
+    "Malgun Gothic",
+    "Noto Sans Devanagari",
+    "Noto Sans Thai",
+    "Noto Emoji",
+    "Arial Unicode MS",
+)
 
 
 @dataclass(frozen=True)
@@ -162,8 +173,10 @@ def labels(names: Sequence[str], most: int = 22) -> dict[str, str]:
 def _shared(texts: Sequence[str]) -> int:
     """How many letters all texts begin with."""
     first, last = min(texts), max(texts)
-    return next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b),
-                min(len(first), len(last)))  # fmt: skip
+    return next(
+        (k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b),
+        min(len(first), len(last)),
+    )
 
 
 def text_width(text: str, size: float = SIZE) -> float:

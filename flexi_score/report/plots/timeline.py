@@ -148,9 +148,7 @@ def sentences(scene: Scene) -> list[tuple[str, str]]:
 def draw_timeline(scene: Scene) -> Figure:
     """The figure of a recording, within :func:`flexi_score.report.plots.style.drawing`."""
     parts = strips(scene.duration_ms)
-    told = [
-        (names, textwrap.wrap(reason, 102) or [""]) for names, reason in sentences(scene)
-    ]  # fmt: skip
+    told = [(names, textwrap.wrap(reason, 102) or [""]) for names, reason in sentences(scene)]
     below = sum(13 + 11 * len(lines) for _, lines in told)
     head = 40.0
     figure = new_figure(head + _STRIP * len(parts) + below + 4)
@@ -193,8 +191,14 @@ def _strip(axes: Axes, scene: Scene, start: int, end: int, point: float) -> None
     inside = [row for row in scene.events if row["end_ms"] > start and row["start_ms"] < end]
     for speaker in SPEAKERS:
         top = _TOPS[speaker]
-        axes.text(start - 8 * point, top + _LANE / 2 + 3, speaker, ha="right", fontsize=SMALL,
-                  color=_COLOURS[speaker])  # fmt: skip
+        axes.text(
+            start - 8 * point,
+            top + _LANE / 2 + 3,
+            speaker,
+            ha="right",
+            fontsize=SMALL,
+            color=_COLOURS[speaker],
+        )
         bars(axes, [(start, top + _LANE / 2 - 0.3, end - start, 0.6)], RULE, zorder=0.5)
         boxes = _boxes(inside, "ipu", speaker, start, end, top, _LANE)
         bars(axes, boxes, _COLOURS[speaker], zorder=0.6, alpha=0.22)
@@ -211,9 +215,14 @@ def _strip(axes: Axes, scene: Scene, start: int, end: int, point: float) -> None
 
 
 def _boxes(
-    rows: Sequence[Mapping[str, Any]], kind: str, speaker: str, start: int, end: int, top: float,
+    rows: Sequence[Mapping[str, Any]],
+    kind: str,
+    speaker: str,
+    start: int,
+    end: int,
+    top: float,
     height: float,
-) -> list[tuple[float, float, float, float]]:  # fmt: skip
+) -> list[tuple[float, float, float, float]]:
     spans = [
         (max(row["start_ms"], start), min(row["end_ms"], end))
         for row in rows
@@ -229,9 +238,13 @@ def _boxes(
 
 
 def _envelope(
-    axes: Axes, envelope: tuple[int, NDArray[np.int16]] | None, speaker: str, start: int, end: int,
+    axes: Axes,
+    envelope: tuple[int, NDArray[np.int16]] | None,
+    speaker: str,
+    start: int,
+    end: int,
     point: float,
-) -> None:  # fmt: skip
+) -> None:
     """Energy as a shape around the middle of its lane, a step at most every half point."""
     from matplotlib.collections import PolyCollection
 
@@ -250,15 +263,20 @@ def _envelope(
     outline = np.concatenate(
         [np.column_stack([time, middle - height]), np.column_stack([time, middle + height])[::-1]]
     )
-    shape = PolyCollection([outline], facecolors=_COLOURS[speaker], linewidths=0, alpha=0.85,
-                           zorder=2)  # fmt: skip
+    shape = PolyCollection(
+        [outline], facecolors=_COLOURS[speaker], linewidths=0, alpha=0.85, zorder=2
+    )
     axes.add_collection(shape, autolim=False)
 
 
 def _words(
-    axes: Axes, words: Sequence[tuple[int, int, str]], top: float, start: int, end: int,
+    axes: Axes,
+    words: Sequence[tuple[int, int, str]],
+    top: float,
+    start: int,
+    end: int,
     point: float,
-) -> None:  # fmt: skip
+) -> None:
     """Words at their times, in two rows; a dot for one for which neither has room."""
     free = [float(start), float(start)]
     for at, _, text in sorted(words):
@@ -292,8 +310,9 @@ def _marks(
             lines = [((a, y + 3), (a, y)), ((a, y), (b, y)), ((b, y), (b, y + 3))]
             rules(axes, lines, colour, 1.0)
             if a >= free:
-                axes.text((a + b) / 2, y - 1.5, "bc", ha="center", fontsize=_TINY, color=colour,
-                          zorder=5)  # fmt: skip
+                axes.text(
+                    (a + b) / 2, y - 1.5, "bc", ha="center", fontsize=_TINY, color=colour, zorder=5
+                )
                 free = max(b, a + 8 * point)
         elif row["kind"] == "interruption":
             won = {True: "interrupts, wins", False: "interrupts, loses", None: "interrupts"}
@@ -302,8 +321,16 @@ def _marks(
             if a >= free:
                 axes.text(a + 6 * point, top - 1.8, text, fontsize=_TINY, color=colour, zorder=5)
                 free = a + (8 + text_width(text, _TINY) * 0.92) * point
-    axes.plot(arrows, [top - 4] * len(arrows), linestyle="none", marker=">", markersize=4.5,
-              color=colour, markeredgewidth=0, zorder=5)  # fmt: skip
+    axes.plot(
+        arrows,
+        [top - 4] * len(arrows),
+        linestyle="none",
+        marker=">",
+        markersize=4.5,
+        color=colour,
+        markeredgewidth=0,
+        zorder=5,
+    )
 
 
 def _annotations(row: Mapping[str, Any]) -> list[tuple[int, int | None, str]]:
@@ -346,27 +373,40 @@ def _moments(axes: Axes, found: Sequence[Moment], start: int, end: int, point: f
         if not start <= moment.at_ms <= end:
             continue
         decided = moment.kind == "decided"
-        axes.plot([moment.at_ms] * 2, [_USER - 9, _NOTES + 6], color=INK if decided else SOFT,
-                  linewidth=1.3 if decided else 0.9, linestyle="solid" if decided else (0, (3, 2)),
-                  zorder=4, clip_on=False)  # fmt: skip
+        axes.plot(
+            [moment.at_ms] * 2,
+            [_USER - 9, _NOTES + 6],
+            color=INK if decided else SOFT,
+            linewidth=1.3 if decided else 0.9,
+            linestyle="solid" if decided else (0, (3, 2)),
+            zorder=4,
+            clip_on=False,
+        )
         wide = text_width(moment.text, _TINY) * 0.92 * point
         left = moment.at_ms if moment.at_ms + wide <= end else moment.at_ms - wide
         row = next((row for row in _MOMENTS if left >= free[row]), None)
         if row is None:
             continue
         axes.text(
-            moment.at_ms, row + 8, moment.text, fontsize=_TINY,
-            ha="left" if left == moment.at_ms else "right", color=INK if decided else SOFT,
+            moment.at_ms,
+            row + 8,
+            moment.text,
+            fontsize=_TINY,
+            ha="left" if left == moment.at_ms else "right",
+            color=INK if decided else SOFT,
             fontweight="bold" if decided else "normal",
-        )  # fmt: skip
+        )
         free[row] = left + wide + 4 * point
 
 
 def _time(axes: Axes, start: int, end: int, point: float) -> None:
     step = nice_step((end - start) / 1000, 8) * 1000
     ticks = np.arange(np.ceil(start / step) * step, end + 1, step)
-    rules(axes, [((start, _AXIS), (end, _AXIS)), *(((t, _AXIS), (t, _AXIS + 3)) for t in ticks)],
-          FAINT)  # fmt: skip
+    rules(
+        axes,
+        [((start, _AXIS), (end, _AXIS)), *(((t, _AXIS), (t, _AXIS + 3)) for t in ticks)],
+        FAINT,
+    )
     for tick in ticks[ticks <= end - 8 * point]:
         seconds = f"{tick / 1000:g} s"
         axes.text(tick, _AXIS + 11, seconds, ha="center", fontsize=SMALL - 1, color=SOFT)
