@@ -8,8 +8,8 @@ attempt by attempt. It counts what it would have charged. To try the judge witho
     flexi-score score sample_recordings --judge openai --set judge.base_url=http://127.0.0.1:8123/v1
 
 Faults, by name: 429, 429_after:S (seconds), 429_date:S, quota, 401, 401_echo (with the key in the
-message), 403, 404, 400, 400_temperature, 400_max_tokens, 400_format, 500, 503, hang, drop (no
-reply), drop_mid (half a reply), drip (a byte at a time), html, refusal, content_filter, truncated,
+message), redirect:URL, 403, 404, 400, 400_temperature, 400_max_tokens, 400_format, 500, 503, hang,
+drop (no reply), drop_mid (half a reply), drip (a byte at a time), html, refusal, content_filter, truncated,
 invalid_json, wrong_keys, out_of_range, empty_choices, no_content.
 """
 
@@ -444,6 +444,8 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
             elif name == "401_echo":
                 key = self.headers.get("Authorization", "").removeprefix("Bearer ")
                 self._error(401, "invalid_api_key", f"Incorrect API key provided: {key}.")
+            elif name == "redirect":
+                self._head(307, 0, "text/plain", {"Location": argument})
             elif name in ("401", "403", "404"):
                 code = {"401": "invalid_api_key", "403": "forbidden", "404": "model_not_found"}
                 self._error(int(name), code[name], f"refused: {code[name]}")

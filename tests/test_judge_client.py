@@ -547,6 +547,38 @@ def test_keys_are_in_no_file_and_no_message(
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
 
 
+def test_a_redirect_is_not_followed(server: JudgeServer, store: Path) -> None:
+    with JudgeServer() as elsewhere:
+        server.faults = scripted({"a": [f"redirect:{elsewhere.url}/chat/completions"]})
+        with pytest.raises(SettingsError, match=r"redirects to .*judge\.base_url="):
+            ask(frame(tss("a")), store, fast(server))
+        assert not elsewhere.calls
+    assert len(server.calls) == 1
+
+
+def test_a_part_of_the_key_in_an_error_is_hidden() -> None:
+    shown = judge_client.hide_keys(
+        f"wrong key ...{KEY[9:]}, it ends in {KEY[-4:]}", JudgeSettings()
+    )
+    assert KEY[-10:] not in shown
+    assert "wrong key" in shown
+
+
+@given(st.text(), st.text())
+def test_no_transcript_changes_more_than_the_quoted_part(words: str, other: str) -> None:
+    body, plain = (
+        make_request(load_rubric("tss"), tss(text, "r")["question"], 0, JudgeSettings()).body
+        for text in (words, other)
+    )
+    assert {k: v for k, v in body.items() if k != "messages"} == {
+        k: v for k, v in plain.items() if k != "messages"
+    }
+    assert body["messages"][0] == plain["messages"][0]
+    assert len(body["messages"]) == 2
+    sent = json.loads(body["messages"][1]["content"])
+    assert sent == {"context": "Tell me of bees.", "interrupt": words, "response": "Of course."}
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -6,6 +6,7 @@ Faults are told apart by what they call for::
     429, 408, 409, 5xx, timeout, lost       again, up to judge.retries more attempts
     429 insufficient_quota                  stop asking; what is left is unscored
     401, 403, 404                           stop the run: key, access or model are wrong
+    3xx                                     stop the run: redirects are not followed
     400 of a parameter the model refuses    stop the run: a setting is wrong
     other 4xx                               that question is unscored
     200 that is no completion               again, as 5xx
@@ -23,6 +24,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any, Final, Literal, NoReturn
 
 from flexi_score.config import JudgeSettings
@@ -33,6 +35,8 @@ from flexi_score.judge.store import About, Received
 
 #: Most characters of a server's own words that a message repeats.
 _QUOTED: Final = 200
+#: Shortest part of a key that is taken out of texts.
+_PART: Final = 10
 #: Keys as OpenAI makes them, and what it prints of one: its ends, with stars between.
 _KEYS: Final = re.compile(r"sk-[\w*-]{4,}|\S*\*{3,}\S*")
 #: Where the API names a parameter that a model does not take: the setting to change.
@@ -115,19 +119,41 @@ def _open(name: str, settings: JudgeSettings) -> Any:
         raise PrerequisiteError(
             "asking a judge needs the package openai: pip install 'flexi_score[judge]'"
         ) from error
+    http = openai.DefaultAsyncHttpxClient if name == "AsyncOpenAI" else openai.DefaultHttpxClient
     # The address is given even where it is OpenAI's own: OPENAI_BASE_URL must not change unseen
-    # who answers.
+    # who answers. Redirects are not followed: transcripts and the key go to that address only.
     return getattr(openai, name)(
-        api_key=key, base_url=server_of(settings), max_retries=0, timeout=settings.timeout_s
+        api_key=key,
+        base_url=server_of(settings),
+        max_retries=0,
+        timeout=settings.timeout_s,
+        http_client=http(follow_redirects=False),
     )
 
 
 def hide_keys(text: str, settings: JudgeSettings) -> str:
-    """A text without API keys, or what looks like one."""
+    """A text without the API key, parts of it, or what looks like one."""
+    return _KEYS.sub("[key]", _without_key(text, settings, shortest=4))
+
+
+def _without_key(text: str, settings: JudgeSettings, shortest: int) -> str:
+    """A text without the key, and without any run of :data:`_PART` characters of it.
+
+    Keys below ``shortest`` characters are left alone: they are words of their own ("none").
+    """
     key = os.environ.get(settings.key_variable, "").strip()
-    if len(key) >= 4:
-        text = text.replace(key, "[key]")
-    return _KEYS.sub("[key]", text)
+    if len(key) < shortest:
+        return text
+    text = text.replace(key, "[key]")
+    parts = {key[i : i + _PART] for i in range(len(key) - _PART + 1)}
+    hidden = [False] * len(text)
+    for i in range(len(text) - _PART + 1):
+        if text[i : i + _PART] in parts:
+            hidden[i : i + _PART] = [True] * _PART
+    if not any(hidden):
+        return text
+    runs = groupby(zip(text, hidden, strict=True), key=lambda pair: pair[1])
+    return "".join("[key]" if hide else "".join(c for c, _ in run) for hide, run in runs)
 
 
 def _brief(text: object, settings: JudgeSettings) -> str:
@@ -222,9 +248,7 @@ def _clean(text: object, settings: JudgeSettings) -> str | None:
     """A text of the reply, as it came; but for our key, and halves of characters."""
     if not isinstance(text, str):
         return None
-    key = os.environ.get(settings.key_variable, "").strip()
-    text = text.replace(key, "[key]") if len(key) >= 8 else text
-    return text.encode("utf-8", "replace").decode()
+    return _without_key(text, settings, shortest=8).encode("utf-8", "replace").decode()
 
 
 def _timeout(settings: JudgeSettings) -> Fault:
@@ -268,6 +292,15 @@ def _status_fault(error: Any, settings: JudgeSettings) -> Fault:
     told = f"{status} {_brief(_words(error), settings)}"
     if code in ("insufficient_quota", "billing_hard_limit_reached"):
         return Fault("quota", f"no quota is left ({told}); add credit, then run again", "stop")
+    if 300 <= status < 400:
+        target = _brief(error.response.headers.get("location", "nowhere"), settings)
+        raise RunStopped(
+            SettingsError(
+                f"{server_of(settings)} redirects to {target}, and redirects are not followed, "
+                "because they would send transcripts and the key to another address; if you "
+                "trust that address, name it with --set judge.base_url=..."
+            )
+        )
     if status in (401, 403, 404):
         _stop(status, told, settings)
     if status in (400, 422) and (setting := _PARAMETERS.get(_parameter(error))):
