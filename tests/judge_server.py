@@ -9,8 +9,8 @@ attempt by attempt. It counts what it would have charged. To try the judge witho
 
 Faults, by name: 429, 429_after:S (seconds), 429_date:S, quota, 401, 401_echo (with the key in the
 message), redirect:URL, 403, 404, 400, 400_temperature, 400_max_tokens, 400_format, 500, 503, hang,
-drop (no reply), drop_mid (half a reply), drip (a byte at a time), html, refusal, content_filter, truncated,
-invalid_json, wrong_keys, out_of_range, empty_choices, no_content.
+drop (no reply), drop_mid (half a reply), drip (a byte at a time), html, refusal, content_filter,
+truncated, invalid_json, wrong_keys, out_of_range, empty_choices, no_content.
 """
 
 import argparse
