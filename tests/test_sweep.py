@@ -65,7 +65,7 @@ def one_by_one(archive: Path, changes: list[dict[str, object]], profile: str) ->
     return pl.concat(parts).sort("combination", "system", "scenario", "metric")
 
 
-@pytest.mark.parametrize("profile", ["paper", "release", "fdb-v1", "tau"])
+@pytest.mark.parametrize("profile", ["paper", "release", "fdb-v1", "tau", "voice-agent", "eva"])
 def test_a_sweep_is_scoring_one_by_one(archive: Path, profile: str) -> None:
     every = combinations(
         {
@@ -192,7 +192,7 @@ def test_every_setting_belongs_to_the_stage_that_reads_it(
             assert np.array_equal(built.turns.spans.end, structure.turns.spans.end), name
 
 
-@pytest.mark.parametrize("profile", ["paper", "release", "fdb-v1", "tau"])
+@pytest.mark.parametrize("profile", ["paper", "release", "fdb-v1", "tau", "voice-agent", "eva"])
 def test_without_reasons_all_else_is_the_same(archive: Path, profile: str) -> None:
     settings = load_settings(profile, {"judge.mode": "replay"})
     ready = pipeline.prepare(archive, store.read_recordings(archive), settings)

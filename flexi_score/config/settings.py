@@ -16,6 +16,7 @@ from flexi_score.config.judge import ANSWER_SETTINGS, OPTIONAL_SETTINGS, JudgeSe
 from flexi_score.config.scoring import (
     BackchannelSettings,
     ConversationSettings,
+    EvaSettings,
     FdbSettings,
     IpuSettings,
     ModelBackchannelSettings,
@@ -24,18 +25,19 @@ from flexi_score.config.scoring import (
     TakeoverSettings,
     TauSettings,
     UserBackchannelSettings,
+    VoiceAgentSettings,
     YieldSettings,
 )
 from flexi_score.config.summary import SummarySettings
 from flexi_score.errors import SettingsError
 
-PROFILES: Final = ("paper", "release", "fdb-v1", "tau")
+PROFILES: Final = ("paper", "release", "fdb-v1", "tau", "voice-agent", "eva")
 
 
 class Settings(Group):
     """All settings. ``profile`` chooses the definitions, the groups hold their numbers."""
 
-    profile: Literal["paper", "release", "fdb-v1", "tau"] = choice(
+    profile: Literal["paper", "release", "fdb-v1", "tau", "voice-agent", "eva"] = choice(
         "paper", "set of definitions", "flexi_score"
     )
     extract: ExtractSettings = ExtractSettings()
@@ -52,6 +54,8 @@ class Settings(Group):
     conversation: ConversationSettings = ConversationSettings()
     fdb: FdbSettings = FdbSettings()
     tau: TauSettings = TauSettings()
+    voice_agent: VoiceAgentSettings = VoiceAgentSettings()
+    eva: EvaSettings = EvaSettings()
     judge: JudgeSettings = JudgeSettings()
     summary: SummarySettings = SummarySettings()
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import PROFILES, Settings
-from flexi_score.metrics import conversation, fdb_v1, paper, release, tau
+from flexi_score.metrics import conversation, eva, fdb_v1, paper, release, tau, voice_agent
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import SCENARIOS, SCORES
 from flexi_score.segment.estimated import mark_estimated
@@ -20,10 +20,15 @@ METRICS: tuple[Metric, ...] = (
     *release.METRICS,
     *fdb_v1.METRICS,
     *tau.METRICS,
+    *voice_agent.METRICS,
+    *eva.METRICS,
     *(replace(m, profile=profile) for profile in PROFILES for m in conversation.METRICS),
 )
 
 Scorer = Callable[[Structure, Ints, Settings, Mapping[str, float]], pl.DataFrame]
+
+#: Profiles whose metrics are the same in every scenario.
+_PANELS: dict[str, Scorer] = {"tau": tau.score, "voice-agent": voice_agent.score, "eva": eva.score}
 
 
 def profile_metrics(profile: str) -> tuple[Metric, ...]:
@@ -79,20 +84,23 @@ def scenario_scorers(recordings: pl.DataFrame, profile: str) -> list[tuple[str, 
 def _scorers(profile: str) -> dict[str, Scorer]:
     """Scorer of each scenario; conversations have the same statistics under every profile."""
     common: dict[str, Scorer] = {"conversation": conversation.score}
-    if profile == "tau":
-        panel: dict[str, Scorer] = dict.fromkeys(SCENARIOS, tau.score)
-        return panel | {"conversation": _conversation_and_tau}
+    if profile in _PANELS:
+        panel: dict[str, Scorer] = dict.fromkeys(SCENARIOS, _PANELS[profile])
+        return panel | {"conversation": _with_conversation(_PANELS[profile])}
     if profile in ("release", "fdb-v1"):
         of_words = release.SCORERS if profile == "release" else fdb_v1.SCORERS
         return {name: _from_words(scorer) for name, scorer in of_words.items()} | common
     return {name: _narrowed(module.score) for name, module in paper.MODULES.items()} | common
 
 
-def _conversation_and_tau(
-    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
-) -> pl.DataFrame:
-    panel = tau.score(structure, rec, settings, latency_s)
-    return pl.concat([panel, conversation.score(structure, rec, settings, latency_s)])
+def _with_conversation(scorer: Scorer) -> Scorer:
+    """A panel, and the statistics of a conversation after it."""
+    return lambda structure, rec, settings, latency_s: pl.concat(
+        [
+            scorer(structure, rec, settings, latency_s),
+            conversation.score(structure, rec, settings, latency_s),
+        ]
+    )
 
 
 def _narrowed(scorer: Scorer) -> Scorer:

@@ -25,14 +25,15 @@ Divergences from tau-voice
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import Direction, Metric, score_rows
+from flexi_score.metrics.panel import Events, panel_rows
+from flexi_score.metrics.registry import Direction, Metric
 from flexi_score.schema import SCENARIOS
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
@@ -162,18 +163,6 @@ _PAIR: Final = rf"\[\s*{_NUMBER}\s*,\s*{_NUMBER}\s*\]"
 _PAIRS: Final = rf"^\s*\[\s*(?:{_PAIR}(?:\s*,\s*{_PAIR})*)?\s*\]\s*$"
 
 
-@dataclass(frozen=True)
-class _Events:
-    """Events of one metric: total and number by recording, or why they cannot be known."""
-
-    numerator: Floats
-    denominator: Floats
-    says: str  # two {}: numerator and denominator
-    what: str
-    unreadable: Bools | None = None
-    wrong: str = ""
-
-
 def score(
     structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
@@ -196,81 +185,17 @@ def score(
         any is ``not_applicable``. Where the system has too few in the scenario, the values are null
         and the status is ``excluded``.
     """
-    found = _panel(structure, settings)
-    rows = structure.tracks.recordings.select("system", "scenario")[rec]
-    silent = np.bincount(structure.model.ipus.rec, minlength=len(structure))[rec] == 0
-    least = settings.tau.min_events
-    return pl.concat(
-        _rows(structure, rec, rows, silent, metric.name, found[metric.name], least)
-        for metric in _PANEL
-    )
-
-
-def _rows(
-    structure: Structure,
-    rec: Ints,
-    rows: pl.DataFrame,
-    silent: Bools,
-    name: str,
-    events: _Events,
-    min_events: int,
-) -> pl.DataFrame:
-    unreadable = np.zeros(len(rec), bool) if events.unreadable is None else events.unreadable[rec]
-    table = (
-        rows.with_columns(
-            a=pl.Series(events.numerator[rec]),
-            b=pl.Series(np.where(unreadable, 0.0, events.denominator[rec])),
-            silent=pl.Series(silent),
-            unreadable=pl.Series(unreadable),
-        )
-        .with_columns(total=pl.col("b").sum().over("system", "scenario"))
-        .with_columns(some=pl.col("b") > 0, few=pl.col("total") < min_events)
-    )
-    shown = [pl.col(c).round(3).cast(pl.String).str.strip_suffix(".0") for c in ("a", "b", "total")]
-    cells = table.select(
-        value=pl.when(pl.col("some") & ~pl.col("few"))
-        .then(pl.col("a") / pl.col("b"))
-        .fill_null(np.nan),
-        weight=pl.when("some").then("b").fill_null(np.nan),
-        status=pl.when("unreadable")
-        .then(pl.lit("excluded"))
-        .when(~pl.col("some"))
-        .then(pl.lit("not_applicable"))
-        .when("few")
-        .then(pl.lit("excluded"))
-        .when("silent")
-        .then(pl.lit("silent"))
-        .otherwise(pl.lit("scored")),
-        reason=pl.when("unreadable")
-        .then(pl.lit(events.wrong))
-        .when(~pl.col("some"))
-        .then(pl.lit(f"no {events.what}"))
-        .when("few")
-        .then(
-            pl.format(
-                "hidden: {} has {} {} in scenario {}, and tau.min_events is {}",
-                "system",
-                shown[2],
-                pl.lit(events.what),
-                "scenario",
-                pl.lit(str(min_events)),
-            )
-        )
-        .otherwise(pl.format(events.says, shown[0], shown[1])),
-    )
-    return score_rows(
-        structure.tracks.recordings,
+    return panel_rows(
+        structure,
         rec,
-        name,
-        cells["value"].to_numpy(),
-        cells["status"],
-        cells["reason"],
-        weight=cells["weight"].to_numpy(),
-        source="detected",
+        _panel(structure, settings),
+        settings.tau.min_events,
+        "tau.min_events",
+        [metric.name for metric in _PANEL],
     )
 
 
-def _panel(structure: Structure, settings: Settings) -> dict[str, _Events]:
+def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
     """Events of every metric, over all recordings."""
     n = len(structure)
     model = structure.model
@@ -286,26 +211,26 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, _Events]:
     cuts = structure.interruptions
     agent = _count(cuts.spans.rec[cuts.speaker == MODEL], n)
     found = {
-        "response_rate": _Events(answers, turns, "{} of {} user turns answered", "user turns"),
-        "response_latency": _Events(
+        "response_rate": Events(answers, turns, "{} of {} user turns answered", "user turns"),
+        "response_latency": Events(
             np.bincount(turn_rec[answered], latency[answered], n) / 1000,
             answers,
             "{} s over {} answers",
             "answered user turns",
         ),
-        "yield_rate": _Events(
+        "yield_rate": Events(
             _count(cut_rec[yields], n),
             _count(cut_rec, n),
             "yields to {} of {} interruptions",
             "user interruptions",
         ),
-        "yield_latency": _Events(
+        "yield_latency": Events(
             np.bincount(cut_rec[yields], stop_ms[yields], n) / 1000,
             _count(cut_rec[yields], n),
             "{} s over {} yields",
             "yields",
         ),
-        "agent_interruptions": _Events(
+        "agent_interruptions": Events(
             agent, turns, "{} interruptions by the model, {} user turns", "user turns"
         ),
     }
@@ -313,7 +238,7 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, _Events]:
     for kind, name in _KINDS.items():
         rec, correct = _ignores(structure, ignored[kind], settings, kind != "backchannels")
         what = _WORDS.get(kind, kind)
-        found[name] = _Events(
+        found[name] = Events(
             _count(rec[correct], n),
             _count(rec, n),
             f"{{}} of {{}} {what} ignored",
@@ -323,7 +248,7 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, _Events]:
         )
         right += found[name].numerator
         every += found[name].denominator
-    found["selectivity"] = _Events(
+    found["selectivity"] = Events(
         right,
         every,
         "{} of {} events ignored",

@@ -1,0 +1,411 @@
+"""Profile ``eva``: the turn-taking score of ServiceNow's EVA, on any recording.
+
+After EVA (MIT licence; docs/metrics/turn_taking.md and src/eva/metrics/experience/turn_taking.py).
+Every exchange (a user turn and the model's answer) gets a score from 0 to 1:
+
+- **latency**, where nobody interrupts: 0 at ``eva.early_ms``, rising to 1 at ``eva.prompt_ms``, 1
+  up to ``eva.slow_ms``, falling to 0 at ``eva.late_ms``; with a tool call in the exchange the last
+  two are ``eva.tool_slow_ms`` and ``eva.tool_late_ms``;
+- **agent interrupts**: at most 0.5. The least of 0.5 * (1 - overlap / ``eva.overlap_ms``), 0.5 for
+  one overlapping segment, 0.25 for two and 0 from three on, and the latency score of the answer
+  that starts after the user has finished, where there is one;
+- **user interrupts**: 1 - (time that the model talks on) / ``eva.yield_ms``, at least 0;
+- both: the lesser of the two;
+- **missed**, where the model never answers: 0.
+
+A recording's score is the mean over its exchanges. What the model says before the user's first turn
+(its greeting) is not scored.
+
+Divergences from EVA
+--------------------
+1. EVA takes turns and interruptions from its own event log; here they are detected
+   (:mod:`flexi_score.metrics.exchanges` with ``takeover.group_ms``), a model's segment is an IPU,
+   and backchannels of either side are neither turns nor interruptions.
+2. EVA leaves an exchange without an answer out, and zeroes the whole conversation if its last turn
+   is missed. Here each missed turn is 0. A last turn after which the recording ends too soon for an
+   answer to be late is left out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from flexi_score.config import Settings
+from flexi_score.metrics.exchanges import Exchanges, answer_starts, exchanges
+from flexi_score.metrics.panel import Events, panel_rows
+from flexi_score.metrics.registry import Direction, Metric, score_rows
+from flexi_score.schema import SCENARIOS
+from flexi_score.segment import axis
+from flexi_score.segment.axis import NEVER, Spans
+from flexi_score.segment.tracks import Bools, Floats, Ints
+from flexi_score.segment.types import BACKCHANNEL, Structure
+
+_SOURCE: Final = "EVA (ServiceNow), docs/metrics/turn_taking.md"
+#: Highest score of an exchange that the agent interrupts, and segments at which it is 0.
+_INTERRUPT_TOP: Final = 0.5
+_INTERRUPT_SEGMENTS: Final = 3
+
+_metric = partial(Metric, profile="eva", scenario="conversation", source=_SOURCE)
+
+_SCORE: Final = _metric(
+    name="turn_taking",
+    label="Turn-taking score",
+    unit="0-1",
+    direction="up",
+    aggregate="mean",
+    definition="mean score of the recording's exchanges: latency, interruptions by the agent, "
+    "yielding to the user; a missed turn is 0",
+    null_means="the user has no turn that could be answered",
+)
+
+#: Name, label, unit, better direction, definition, what null means.
+_TEXTS: Final[tuple[tuple[str, str, str, Direction, str, str], ...]] = (
+    (
+        "latency",
+        "Latency",
+        "s",
+        "down",
+        "start of the answer minus end of the user turn, where nobody interrupts",
+        "no such exchange",
+    ),
+    (
+        "latency_without_tools",
+        "Latency without tools",
+        "s",
+        "down",
+        "the same less the tool time in between (manifest key tools)",
+        "no such exchange",
+    ),
+    (
+        "on_time",
+        "On time",
+        "",
+        "up",
+        "share of these latencies from eva.on_time_ms to below the middle of the falling slope",
+        "no such exchange",
+    ),
+    ("early", "Early", "", "down", "share of them below eva.on_time_ms", "no such exchange"),
+    (
+        "late",
+        "Late",
+        "",
+        "down",
+        "share of them at or above the middle of the falling slope (2 750 ms, with a tool call "
+        "4 000 ms)",
+        "no such exchange",
+    ),
+    (
+        "agent_interruptions",
+        "Agent interrupts",
+        "",
+        "down",
+        "share of exchanges in which the model starts to speak over the user",
+        "no exchange",
+    ),
+    (
+        "user_interruptions",
+        "User interrupts",
+        "",
+        "none",
+        "share of exchanges in which the user starts while the model speaks",
+        "no exchange",
+    ),
+    (
+        "yield_time",
+        "Yield time",
+        "s",
+        "down",
+        "how long the model talks on after the user has started, where the user interrupts",
+        "the user never interrupts",
+    ),
+    (
+        "missed_turns",
+        "Missed turns",
+        "",
+        "down",
+        "share of exchanges without an answer",
+        "no exchange",
+    ),
+)
+
+_PANEL: Final = tuple(
+    _metric(
+        name=name,
+        label=label,
+        unit=unit,
+        direction=direction,
+        aggregate="ratio",
+        definition=definition,
+        null_means=null_means,
+    )
+    for name, label, unit, direction, definition, null_means in _TEXTS
+)
+
+#: Score and panel, once for every scenario.
+METRICS: Final[tuple[Metric, ...]] = tuple(
+    replace(metric, scenario=scenario) for scenario in SCENARIOS for metric in (_SCORE, *_PANEL)
+)
+
+
+@dataclass(frozen=True)
+class Turns:
+    """What is known of every exchange, shape (k,); NaN where it does not apply.
+
+    ``score`` is NaN for an exchange that is left out. Times are ms.
+    """
+
+    rec: Ints
+    score: Floats
+    latency: Floats
+    without_tools: Floats
+    has_tool: Bools
+    agent_interrupts: Bools
+    user_interrupts: Bools
+    yield_ms: Floats
+    missed: Bools
+
+    @property
+    def scored(self) -> Bools:
+        """Exchanges that are not left out."""
+        return ~np.isnan(self.score)
+
+
+def latency_score(latency: Floats, has_tool: Bools, settings: Settings) -> Floats:
+    """Score of latencies (ms), shape (k,); NaN stays NaN."""
+    rules = settings.eva
+    slow = np.where(has_tool, rules.tool_slow_ms, rules.slow_ms)
+    late = np.where(has_tool, rules.tool_late_ms, rules.late_ms)
+    rising = (latency - rules.early_ms) / (rules.prompt_ms - rules.early_ms)
+    falling = (late - latency) / (late - slow)
+    scores: Floats = np.clip(np.minimum(rising, falling), 0.0, 1.0)
+    return scores
+
+
+def score_turns(structure: Structure, settings: Settings) -> Turns:
+    """Score every exchange of all recordings at once.
+
+    Parameters
+    ----------
+    structure : Structure
+    settings : Settings
+        Uses ``eva`` and ``takeover.group_ms``.
+    """
+    found = exchanges(structure, settings.takeover.group_ms, attempts=True)
+    rules, user = settings.eva, found.user
+    ends_at = (structure.origin + structure.duration_ms)[user.rec]
+    answer = answer_starts(found)
+    answered = answer < NEVER
+    tools = _tools(structure)
+    until = np.where(answered, answer, user.end)
+    has_tool = _covered(tools, user.start, until) > 0
+
+    overlap_ms, segments = _interruptions(structure, found)
+    agent_interrupts = segments > 0
+    at_start = axis.straddling(structure.model.ipus, user.start)
+    user_interrupts = at_start >= 0
+    stop = np.append(structure.model.ipus.end, 0)[at_start]
+    yield_ms = np.where(user_interrupts, (stop - user.start).astype(np.float64), np.nan)
+
+    # An answer that is under way when the user ends leaves no silence to measure.
+    under_way = axis.straddling(structure.model.ipus, user.end) >= 0
+    gap = np.where(answered & ~under_way, (answer - user.end).astype(np.float64), np.nan)
+    tool_ms = _covered(tools, user.end, until).astype(np.float64)
+    settled = latency_score(gap, has_tool, settings)
+    agent = np.fmin(
+        np.fmin(
+            _INTERRUPT_TOP * np.maximum(1 - overlap_ms / rules.overlap_ms, 0),
+            _INTERRUPT_TOP * np.maximum(1 - (segments - 1) / (_INTERRUPT_SEGMENTS - 1), 0),
+        ),
+        settled,
+    )
+    yielded = np.maximum(1 - yield_ms / rules.yield_ms, 0)
+    score = np.where(agent_interrupts, agent, settled)
+    score = np.where(user_interrupts, np.where(agent_interrupts, agent, yielded), score)
+    score = np.where(user_interrupts & agent_interrupts, np.minimum(agent, yielded), score)
+
+    late = np.where(has_tool, rules.tool_late_ms, rules.late_ms)
+    unanswered = ~answered & ~agent_interrupts & ~user_interrupts
+    too_soon = unanswered & found.is_last & (ends_at - user.end < late)
+    missed = unanswered & ~too_soon
+    score = np.where(missed, 0.0, np.where(too_soon, np.nan, score))
+    plain = answered & ~agent_interrupts & ~user_interrupts
+    latency = np.where(plain, gap, np.nan)
+    return Turns(
+        rec=user.rec,
+        score=score,
+        latency=latency,
+        without_tools=latency - np.where(plain, tool_ms, 0),
+        has_tool=has_tool,
+        agent_interrupts=agent_interrupts,
+        user_interrupts=user_interrupts,
+        yield_ms=yield_ms,
+        missed=missed,
+    )
+
+
+def score(
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+) -> pl.DataFrame:
+    """Score and panel for the recordings ``rec``, of any scenario.
+
+    Parameters
+    ----------
+    structure : Structure
+    rec : ndarray of int64, shape (k,)
+    settings : Settings
+        Uses ``eva`` and ``takeover.group_ms``.
+    latency_s : mapping
+        Not used.
+
+    Returns
+    -------
+    polars.DataFrame
+        :data:`flexi_score.schema.SCORES`.
+    """
+    turns = score_turns(structure, settings)
+    n = len(structure)
+    number = _sum(turns.rec[turns.scored], n)
+    total = _sum(turns.rec[turns.scored], n, turns.score[turns.scored])
+    silent = np.bincount(structure.model.ipus.rec, minlength=n)[rec] == 0
+    some = number[rec] > 0
+    reason = pl.select(
+        pl.when(pl.Series(some))
+        .then(
+            pl.format(
+                "{} exchanges, total score {}",
+                pl.Series(number[rec].astype(np.int64)),
+                pl.Series(total[rec]).round(3),
+            )
+        )
+        .otherwise(pl.lit("the user has no turn that could be answered"))
+    ).to_series()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(some, total[rec] / number[rec], np.nan)
+    head = score_rows(
+        structure.tracks.recordings,
+        rec,
+        _SCORE.name,
+        mean,
+        pl.select(
+            pl.when(~pl.Series(some))
+            .then(pl.lit("not_applicable"))
+            .when(pl.Series(silent))
+            .then(pl.lit("silent"))
+            .otherwise(pl.lit("scored"))
+        ).to_series(),
+        reason,
+        source="detected",
+    )
+    return pl.concat([head, panel_rows(structure, rec, _panel(turns, n, settings), 0, "")])
+
+
+def _panel(turns: Turns, n: int, settings: Settings) -> dict[str, Events]:
+    rules, scored = settings.eva, turns.scored
+    plain = ~np.isnan(turns.latency)
+    rec, latency = turns.rec[plain], turns.latency[plain]
+    tool = turns.has_tool[plain]
+    middle = np.where(
+        tool, (rules.tool_slow_ms + rules.tool_late_ms) / 2, (rules.slow_ms + rules.late_ms) / 2
+    )
+    early, late = latency < rules.on_time_ms, latency >= middle
+    answers, every = _sum(rec, n), _sum(turns.rec[scored], n)
+    cuts = scored & turns.user_interrupts
+    shares = {
+        "on_time": (rec[~early & ~late], answers, "{} of {} answers on time", "answers"),
+        "early": (rec[early], answers, "{} of {} answers early", "answers"),
+        "late": (rec[late], answers, "{} of {} answers late", "answers"),
+        "agent_interruptions": (
+            turns.rec[scored & turns.agent_interrupts],
+            every,
+            "the model speaks over the user in {} of {} exchanges",
+            "exchanges",
+        ),
+        "user_interruptions": (
+            turns.rec[cuts],
+            every,
+            "the user speaks over the model in {} of {} exchanges",
+            "exchanges",
+        ),
+        "missed_turns": (turns.rec[turns.missed], every, "{} of {} turns unanswered", "exchanges"),
+    }
+    panel = {
+        name: Events(_sum(hits, n), total, sentence, noun)
+        for name, (hits, total, sentence, noun) in shares.items()
+    }
+    for name, values in (("latency", latency), ("latency_without_tools", turns.without_tools)):
+        value = values if name == "latency" else values[plain]
+        panel[name] = Events(_sum(rec, n, value) / 1000, answers, "{} s over {} answers", "answers")
+    panel["yield_time"] = Events(
+        _sum(turns.rec[cuts], n, turns.yield_ms[cuts]) / 1000,
+        _sum(turns.rec[cuts], n),
+        "{} s over {} interruptions",
+        "interruptions by the user",
+    )
+    return {metric.name: panel[metric.name] for metric in _PANEL}
+
+
+def _interruptions(structure: Structure, found: Exchanges) -> tuple[Floats, Ints]:
+    """Overlap (ms) and number of the model's segments that start in an exchange over the user."""
+    k = len(found)
+    user = structure.user.ipus.take(structure.user.role != BACKCHANNEL)
+    inside = found.of_speech >= 0
+    speech, owner = found.speech.take(inside), found.of_speech[inside]
+    # The user's IPUs of the exchange itself: those before the exchange's limit.
+    low = np.maximum(np.searchsorted(user.end, speech.start, "right"), 0)
+    high = np.searchsorted(user.start, np.minimum(speech.end, found.user.end[owner]), "left")
+    count = np.maximum(high - low, 0)
+    piece = np.repeat(np.arange(len(speech)), count)
+    at = np.arange(len(piece)) - np.repeat(np.cumsum(count) - count, count) + low[piece]
+    shared = np.minimum(user.end[at], speech.end[piece]) - np.maximum(
+        user.start[at], speech.start[piece]
+    )
+    overlap = np.bincount(owner[piece], shared, k).astype(np.float64)
+    hit = np.bincount(piece, minlength=len(speech)) > 0
+    return overlap, np.bincount(owner[hit], minlength=k).astype(np.int64)
+
+
+def _tools(structure: Structure) -> Spans:
+    """Tool time of all recordings (manifest key ``tools``), as a track on the common axis."""
+    rows = structure.tracks.recordings
+    none = np.empty(0, np.int64)
+    if "tools" not in rows.columns:
+        return Spans(none, none, none)
+    table = (
+        rows.select(pl.int_range(len(rows)).alias("rec"), "tools")
+        .explode("tools")
+        .drop_nulls("tools")
+        .unnest("tools")
+    )
+    rec = table["rec"].to_numpy().astype(np.int64)
+    start, end = (
+        np.clip(table[name].to_numpy().astype(np.int64), 0, structure.duration_ms[rec])
+        + structure.origin[rec]
+        for name in ("start_ms", "end_ms")
+    )
+    order = np.lexsort((end, start))
+    kept = order[end[order] > start[order]]
+    return axis.bridge(Spans(rec[kept], start[kept], end[kept]), 0)
+
+
+def _covered(track: Spans, start: Ints, end: Ints) -> Ints:
+    """How much (ms) of each interval a track covers."""
+    done = np.concatenate([[0], np.cumsum(track.end - track.start)])
+
+    def upto(moment: Ints) -> Ints:
+        index = np.searchsorted(track.start, moment, "right") - 1
+        begun = np.append(track.start, 0)[index]
+        length = np.append(track.end - track.start, 0)[index]
+        inside = np.where(index >= 0, np.minimum(moment - begun, length), 0)
+        total: Ints = done[np.maximum(index, 0)] + inside
+        return total
+
+    covered: Ints = np.maximum(upto(end) - upto(start), 0)
+    return covered
+
+
+def _sum(rec: Ints, n: int, values: Floats | None = None) -> Floats:
+    return np.bincount(rec, values, n).astype(np.float64)
