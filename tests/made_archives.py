@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from flexi_score.archive import store
-from flexi_score.archive.store import ARCHIVED, ENVELOPE_MS, FRAME_MS
+from flexi_score.archive.tables import ARCHIVED, ENVELOPE_MS, FRAME_MS
 from flexi_score.schema import SCENARIOS
 
 DURATION_MS = 12_000

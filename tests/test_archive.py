@@ -1,6 +1,7 @@
 """The archive: append-only, content-addressed, whole or absent whatever happens."""
 
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,8 @@ import pytest
 from conftest import ROOT, SAMPLES, write_jsonl
 
 import flexi_score
-from flexi_score.archive import store
+from flexi_score.archive import store, tables
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError
 
@@ -23,7 +25,7 @@ OTHER = SAMPLES / "calm_turn_taking_1.flac"
 
 
 def _recording(name: str) -> dict[str, object]:
-    row = dict.fromkeys(store.ARCHIVED.names())
+    row = dict.fromkeys(tables.ARCHIVED.names())
     return row | {"recording": name, "system": "s", "scenario": "conversation", "duration_ms": 5}
 
 
@@ -32,7 +34,7 @@ def test_the_newer_row_of_a_key_wins(tmp_path: Path) -> None:
     for end in (10, 20):
         rows = [{"key": "k", "segments": [{"start_ms": 0, "end_ms": end}]}]
         store.append(folder, "segments", rows)
-    found = store.read_rows(folder, "segments", ["k", "absent"])
+    found = ArchiveReader(folder).read("segments", ["k", "absent"])
     assert found.to_dicts() == [{"key": "k", "segments": [{"start_ms": 0, "end_ms": 20}]}]
 
 
@@ -47,20 +49,20 @@ def test_the_last_attempt_of_a_recording_counts(tmp_path: Path) -> None:
         "reason": "gone",
     }
     store.append(folder, "recordings", [_recording("x"), _recording("y")])
-    assert store.read_recordings(folder)["recording"].to_list() == ["x", "y"]
+    assert ArchiveReader(folder).recordings()["recording"].to_list() == ["x", "y"]
     store.append(folder, "failures", [failure])
-    assert store.read_recordings(folder)["recording"].to_list() == ["y"]
-    assert store.read_failures(folder)["reason"].to_list() == ["gone"]
+    assert ArchiveReader(folder).recordings()["recording"].to_list() == ["y"]
+    assert ArchiveReader(folder).failures()["reason"].to_list() == ["gone"]
     store.append(folder, "recordings", [_recording("x")])
-    assert sorted(store.read_recordings(folder)["recording"]) == ["x", "y"]
-    assert len(store.read_failures(folder)) == 0
+    assert sorted(ArchiveReader(folder).recordings()["recording"]) == ["x", "y"]
+    assert len(ArchiveReader(folder).failures()) == 0
 
 
 def test_what_a_killed_writer_leaves_is_ignored(tmp_path: Path) -> None:
     folder = store.open_archive(tmp_path / "a", create=True)
     store.append(folder, "recordings", [_recording("x")])
     (folder / "recordings" / ".123.parquet.9.tmp").write_bytes(b"half a par")
-    assert store.read_recordings(folder)["recording"].to_list() == ["x"]
+    assert ArchiveReader(folder).recordings()["recording"].to_list() == ["x"]
 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     part = sorted((folder / "recordings").glob("*.parquet"))[1]
     part.write_bytes(part.read_bytes()[:-30])
     with pytest.raises(ArchiveError, match=part.name):
-        store.read_recordings(folder)
+        ArchiveReader(folder).recordings()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_the_same_audio_under_two_names_is_extracted_once(tmp_path: Path) -> Non
     rows = [{"id": n, "audio": f"{n}.flac", "scenario": "turn_taking"} for n in ("one", "two")]
     manifest = write_jsonl(tmp_path / "m.jsonl", rows)
     run = flexi_score.score(manifest, settings=NO_WORDS, archive=tmp_path / "a")
-    assert len(store.read_columns(tmp_path / "a", "channels", ["key"])) == 2
+    assert len(ArchiveReader(tmp_path / "a").read("channels", columns=["key"])) == 2
     by_name = run.scores.partition_by("recording", as_dict=True)
     one, two = (by_name[(n,)].drop("recording") for n in ("one", "two"))
     assert one.equals(two)
@@ -111,7 +113,7 @@ def test_words_can_be_added_to_an_archive_that_had_none(tmp_path: Path) -> None:
     assert bare.events["text"].drop_nulls().len() == 0
     spoken = flexi_score.score(GOOD, archive=tmp_path / "a")
     assert "garden" in " ".join(spoken.events["text"].drop_nulls())
-    assert len(store.read_columns(tmp_path / "a", "channels", ["key"])) == 2
+    assert len(ArchiveReader(tmp_path / "a").read("channels", columns=["key"])) == 2
 
 
 def test_an_archive_moves_without_its_audio(tmp_path: Path) -> None:
@@ -182,4 +184,28 @@ def test_a_flipped_bit_that_can_be_read_is_noticed(tmp_path: Path) -> None:
     # The same rows, written otherwise: they can be read, and are not what was kept.
     pl.read_parquet(part).write_parquet(part, compression="lz4")
     with pytest.raises(ArchiveError, match=f"{part.name}.*--repair"):
-        store.read_rows(folder, "segments", ["y"])
+        ArchiveReader(folder).read("segments", ["y"])
+
+
+def test_a_limited_reader_reads_only_the_parts_of_its_recordings(tmp_path):
+    folder = store.open_archive(tmp_path / "a", create=True)
+    for name in ("x", "y"):
+        store.append(folder, "segments", [{"key": name, "segments": []}])
+        row = _recording(name) | {"user_segments_key": name}
+        store.append(folder, "recordings", [row])
+    reader = ArchiveReader(folder)
+    rows = reader.recordings()
+    limited = pickle.loads(pickle.dumps(reader.limited_to(rows.filter(recording="y"))))
+    assert len(limited.parts("segments")) == 1
+    assert limited.read("segments", ["x", "y"])["key"].to_list() == ["y"]
+    assert limited.read("words", ["y"]).is_empty()
+
+
+def test_a_cached_reader_reads_once(tmp_path):
+    folder = store.open_archive(tmp_path / "a", create=True)
+    store.append(folder, "segments", [{"key": "x", "segments": []}])
+    cached, fresh = ArchiveReader(folder, cached=True), ArchiveReader(folder)
+    assert cached.read("segments", ["x", "y"]).equals(fresh.read("segments", ["x", "y"]))
+    store.append(folder, "segments", [{"key": "y", "segments": []}])
+    assert len(cached.read("segments", ["x", "y"])) == 1
+    assert len(fresh.read("segments", ["x", "y"])) == 2

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal as dsp
 
-from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.audio.dropouts import ZeroRuns
 from flexi_score.capture.audio_measures import leak_lags
 from flexi_score.capture.checks import CHECKS, FINE, REFUSE, WARN
@@ -491,10 +491,10 @@ def test_selected_tracks_score_as_if_alone(made: tuple[Path, Path]) -> None:
     from flexi_score.scoring.load import load_tracks
     from flexi_score.segment.structure import build_structure
 
-    rows = store.read_recordings(made[1])
-    tracks, _ = load_tracks(made[1], rows, SETTINGS)
+    rows = ArchiveReader(made[1]).recordings()
+    tracks, _ = load_tracks(ArchiveReader(made[1]), rows, SETTINGS)
     keep = np.arange(len(tracks)) % 3 != 1
     some = select_tracks(tracks, keep)
-    alone, _ = load_tracks(made[1], rows.filter(pl.Series(keep)), SETTINGS)
+    alone, _ = load_tracks(ArchiveReader(made[1]), rows.filter(pl.Series(keep)), SETTINGS)
     mine, theirs = (score_structure(build_structure(t, SETTINGS), SETTINGS) for t in (some, alone))
     assert mine.equals(theirs)

@@ -15,7 +15,7 @@ import pytest
 import soundfile as sf
 
 from flexi_score.archive import store
-from flexi_score.archive.store import ARCHIVED, ENVELOPE_MS, FRAME_MS
+from flexi_score.archive.tables import ARCHIVED, ENVELOPE_MS, FRAME_MS
 from flexi_score.report.build import build_report
 from flexi_score.schema import HEALTH, RATINGS
 from flexi_score.scoring.pipeline import score, write

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.audio.levels import gain_db, measure_levels
 from flexi_score.audio.signal import signal_from_array
 from flexi_score.config import ExtractSettings, Settings, SpeechSettings, load_settings
@@ -569,7 +570,7 @@ def test_one_channel_recordings_end_to_end(tmp_path, cli):
     assert silent["status"].to_list() == ["silent"]
     again = cli("score", manifest, "--out", out, "--asr", "none", "--mono", "diarize", "-q")
     assert again.returncode == 0
-    assert len(store.read_columns(out / "archive", "channels", ["key"])) == 8
+    assert len(ArchiveReader(out / "archive").read("channels", columns=["key"])) == 8
 
 
 @needs_weights
@@ -588,7 +589,7 @@ def test_the_detector_is_part_of_what_a_channel_is_known_by(tmp_path, cli):
             "-q",
         )
         assert done.returncode == 0, done.stderr
-    channels = store.read_columns(archive, "channels", ["key", "detector"])
+    channels = ArchiveReader(archive).read("channels", columns=["key", "detector"])
     assert channels["key"].n_unique() == 4
     assert set(channels["detector"].str.split("-").list.first()) == {"silero", "pyannote"}
 

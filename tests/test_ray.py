@@ -11,6 +11,7 @@ from conftest import SAMPLES, read_jsonl, write_jsonl
 from test_resume import assert_equal, contents
 
 from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import load_settings
 from flexi_score.extraction.remote import mirror_archive, read_remote_manifest
 from flexi_score.scoring import pipeline
@@ -119,6 +120,6 @@ def test_a_recording_that_is_lost_with_two_actors_fails_alone(
 
     monkeypatch.setattr(ray_executor, "_Actor", Fragile)
     pipeline.extract(light, tmp_path / "a", settings=NO_WORDS, executor="ray", workers=2)
-    failure = store.read_failures(tmp_path / "a").row(0, named=True)
+    failure = ArchiveReader(tmp_path / "a").failures().row(0, named=True)
     assert (failure["recording"], failure["error"]) == (rows[0]["id"], "WorkerDied")
-    assert store.read_recordings(tmp_path / "a")["recording"].to_list() == [rows[1]["id"]]
+    assert ArchiveReader(tmp_path / "a").recordings()["recording"].to_list() == [rows[1]["id"]]

@@ -689,15 +689,14 @@ def test_a_page_without_its_archive_says_what_is_missing(tmp_path):
     assert "archive.json" in page
 
 
-def test_chunked_runs_draw_words_and_say_that_waveforms_are_left_out(tmp_path):
+def test_chunked_runs_draw_words_and_waveforms(tmp_path):
     archive = make_archive(tmp_path / "archive", 14)
     score_in_chunks(archive, tmp_path / "run", chunk=5)
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     details = details_of(page)
     assert len(details) == 15  # of the lost one, what failed
     assert sum("w" in one for one in details.values()) == 14
-    assert not any("env" in one for one in details.values())
-    assert "waveforms are left out" in page
+    assert sum("env" in one for one in details.values()) == 14
     assert index_of(page)["len"].count(12.0) == 14
 
 

@@ -16,7 +16,8 @@ import polars as pl
 import pytest
 from conftest import ROOT, SAMPLES, Cli, write_jsonl
 
-from flexi_score.archive import store
+from flexi_score.archive import store, tables
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError, InputError, SettingsError
 from flexi_score.extraction.ledger import Writer, plan_tasks
@@ -52,12 +53,12 @@ def make_manifest(folder: Path, count: int, first: int = 0) -> Path:
 def contents(archive: Path) -> dict[str, pl.DataFrame]:
     """All that scoring reads, in an order that does not depend on how it came about."""
     found = {
-        name: store.read_columns(archive, name, schema.names()).unique("key").sort("key")
-        for name, schema in store.TABLES.items()
+        name: ArchiveReader(archive).read(name).sort("key")
+        for name, schema in tables.TABLES.items()
         if "key" in schema
     }
-    found["recordings"] = store.read_recordings(archive)
-    return found | {"failures": store.read_failures(archive)}
+    found["recordings"] = ArchiveReader(archive).recordings()
+    return found | {"failures": ArchiveReader(archive).failures()}
 
 
 def assert_equal(one: Path, other: Path) -> None:
@@ -98,7 +99,7 @@ def test_an_extraction_killed_at_random_moments_is_finished(
     held = []
     for _ in range(4):
         process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-        count = len(held and store.read_recordings(tmp_path / "a"))
+        count = len(held and ArchiveReader(tmp_path / "a").recordings())
         deadline = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < deadline:
             found = list((tmp_path / "a" / "recordings").glob("*.parquet"))
@@ -108,7 +109,7 @@ def test_an_extraction_killed_at_random_moments_is_finished(
         time.sleep(draw.uniform(0, 0.02))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        held.append(len(store.read_recordings(tmp_path / "a")))
+        held.append(len(ArchiveReader(tmp_path / "a").recordings()))
     assert held == sorted(held)
     assert 0 < held[0] < 600
     assert store.damaged_parts(tmp_path / "a") == []
@@ -132,13 +133,13 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     manifest = write_jsonl(tmp_path / "m.jsonl", [{"id": "x", "audio": "x.flac"}])
     pipeline.extract(manifest, tmp_path / "a", settings=NO_WORDS)
     # Just written, it might still change within a tick of the clock: its hash is not kept.
-    assert store.read_columns(tmp_path / "a", "files", ["path"]).is_empty()
+    assert ArchiveReader(tmp_path / "a").files().is_empty()
     os.utime(target, ns=(0, 0))
-    first = store.read_recordings(tmp_path / "a")["user_key"].item()
+    first = ArchiveReader(tmp_path / "a").recordings()["user_key"].item()
     target.write_bytes((SAMPLES / "calm_turn_taking_1.flac").read_bytes())
     os.utime(target, ns=(0, 0))
     pipeline.extract(manifest, tmp_path / "a", settings=NO_WORDS)
-    assert store.read_recordings(tmp_path / "a")["user_key"].item() != first
+    assert ArchiveReader(tmp_path / "a").recordings()["user_key"].item() != first
 
 
 def test_a_kept_hash_is_used_only_while_nothing_about_the_file_changed(tmp_path: Path) -> None:
@@ -170,18 +171,18 @@ def test_a_failed_recording_is_tried_again_on_request_or_once_it_changed(tmp_pat
     archive = tmp_path / "a"
     pipeline.extract(manifest, archive, settings=NO_WORDS)
     first = parts(archive)
-    reason = store.read_failures(archive)["reason"].item()
+    reason = ArchiveReader(archive).failures()["reason"].item()
     _, found = pipeline.extract(manifest, archive, settings=NO_WORDS)
     assert "--retry-failed" in found.warnings[-1]
     assert parts(archive) == first
-    assert store.read_failures(archive)["reason"].item() == reason
+    assert ArchiveReader(archive).failures()["reason"].item() == reason
     _, found = pipeline.extract(manifest, archive, settings=NO_WORDS, retry_failed=True)
     assert found.warnings == []
     assert len(list((archive / "failures").glob("*.parquet"))) == 2
     (tmp_path / "bad.wav").write_bytes((SAMPLES / "awkward_calm_turn_taking.wav").read_bytes())
     pipeline.extract(manifest, archive, settings=NO_WORDS)
-    assert store.read_failures(archive).is_empty()
-    assert store.read_recordings(archive)["recording"].to_list() == ["bad"]
+    assert ArchiveReader(archive).failures().is_empty()
+    assert ArchiveReader(archive).recordings()["recording"].to_list() == ["bad"]
 
 
 @pytest.mark.parametrize("table", ["segments", "recordings"])
@@ -241,7 +242,7 @@ def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path, light: tuple[Path
     assert "Traceback" not in done.stderr
     assert store.damaged_parts(tmp_path / "a") == []
     assert list((tmp_path / "a").glob("*/.*.tmp")) == []
-    store.read_recordings(tmp_path / "a")
+    ArchiveReader(tmp_path / "a").recordings()
     pipeline.extract(manifest, tmp_path / "a")
     assert_equal(tmp_path / "a", whole)
 
@@ -285,15 +286,15 @@ def test_merging_refuses_what_is_damaged(tmp_path: Path, light: tuple[Path, Path
 
 def test_a_part_from_before_a_column_was_thought_of_is_read(tmp_path: Path) -> None:
     archive = store.open_archive(tmp_path / "a", create=True)
-    row = dict.fromkeys(store.ARCHIVED.names()) | {"recording": "x", "system": "s"}
-    old = pl.DataFrame([row], schema=store.ARCHIVED).drop("manifest_position")
+    row = dict.fromkeys(tables.ARCHIVED.names()) | {"recording": "x", "system": "s"}
+    old = pl.DataFrame([row], schema=tables.ARCHIVED).drop("manifest_position")
     (archive / "recordings").mkdir()
     buffer = io.BytesIO()
     old.write_parquet(buffer)
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
     (archive / "recordings" / f"{1:020d}-{digest}.parquet").write_bytes(buffer.getvalue())
     store.append(archive, "recordings", [row | {"recording": "y", "manifest_position": 0}])
-    assert store.read_recordings(archive)["recording"].to_list() == ["y", "x"]
+    assert ArchiveReader(archive).recordings()["recording"].to_list() == ["y", "x"]
 
 
 def test_leftovers_of_killed_writers_are_cleared_when_old(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from conftest import ROOT, SAMPLES, write_jsonl
 from test_resume import contents, make_light
 
 from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError
 from flexi_score.extraction.remote import mirror_archive, read_remote_manifest
@@ -100,8 +101,8 @@ def test_audio_is_fetched_and_what_is_missing_fails_alone(
     with mirror_archive("s3://calls/audio") as (folder, send):
         pipeline.extract(found, folder, settings=NO_WORDS, after_write=send)
     with mirror_archive("s3://calls/audio") as (folder, _):
-        assert store.read_recordings(folder)["recording"].to_list() == ["one"]
-        failure = store.read_failures(folder).row(0, named=True)
+        assert ArchiveReader(folder).recordings()["recording"].to_list() == ["one"]
+        failure = ArchiveReader(folder).failures().row(0, named=True)
         assert failure["recording"] == "gone"
         assert "s3://calls/in/gone.flac" in failure["reason"]
         local = write_jsonl(tmp_path / "local.jsonl", [{"id": "one", "audio": str(sample)}])

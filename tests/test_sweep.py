@@ -16,6 +16,7 @@ from polars.testing import assert_frame_equal
 
 import flexi_score
 from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import load_settings, setting_names
 from flexi_score.errors import InputError, SettingsError
 from flexi_score.metrics import METRICS, profile_metrics, score_structure
@@ -137,7 +138,7 @@ def test_what_combinations_share_is_done_once(
 def test_speech_that_detection_does_not_change_is_scored_once(tmp_path: Path, monkeypatch) -> None:
     """Segment files stand for detection: its settings then change nothing."""
     folder = make_archive(tmp_path / "archive", count=14)
-    rows = store.read_recordings(folder)
+    rows = ArchiveReader(folder).recordings()
     given = [
         {"key": f"{side}{i}", "segments": [{"start_ms": 500, "end_ms": 900 + 200 * i}]}
         for i in range(14)
@@ -163,8 +164,8 @@ def test_every_setting_belongs_to_the_stage_that_reads_it(
 ) -> None:
     """A setting of a later stage must not change the result of an earlier one."""
     base = load_settings()
-    rows = store.read_recordings(archive)
-    plain = pipeline.prepare(archive, rows, base)
+    rows = ArchiveReader(archive).recordings()
+    plain = pipeline.prepare(ArchiveReader(archive), rows, base)
     structure = build_structure(plain.tracks, base)
     others = {"allow_dead": True, "gate": False}
     for name, field in setting_names().items():
@@ -181,7 +182,7 @@ def test_every_setting_belongs_to_the_stage_that_reads_it(
             changed = load_settings("paper", {name: type(value)(new)})
         except SettingsError:
             continue
-        again = pipeline.prepare(archive, rows, changed)
+        again = pipeline.prepare(ArchiveReader(archive), rows, changed)
         assert again.tracks.user_speech.start_ms.tolist() == (
             plain.tracks.user_speech.start_ms.tolist()
         ), name
@@ -195,7 +196,7 @@ def test_every_setting_belongs_to_the_stage_that_reads_it(
 @pytest.mark.parametrize("profile", ["paper", "release", "fdb-v1", "tau", "voice-agent", "eva"])
 def test_without_reasons_all_else_is_the_same(archive: Path, profile: str) -> None:
     settings = load_settings(profile, {"judge.mode": "replay"})
-    ready = pipeline.prepare(archive, store.read_recordings(archive), settings)
+    ready = pipeline.prepare(ArchiveReader(archive), ArchiveReader(archive).recordings(), settings)
     structure = build_structure(ready.tracks, settings)
     told = score_structure(structure, settings)
     with without_reasons():

@@ -15,6 +15,7 @@ from conftest import ROOT, SAMPLES, write_jsonl
 from test_resume import assert_equal, make_light, make_manifest
 
 from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.cli.app import chosen_settings
 from flexi_score.config import load_settings
 from flexi_score.errors import SettingsError
@@ -68,7 +69,7 @@ def test_workers_find_what_one_process_finds_though_one_of_them_dies(
     )
     assert len(killed) == 1
     assert_equal(tmp_path / "a", alone)
-    names = [*store.read_recordings(alone)["recording"], "gone"]
+    names = [*ArchiveReader(alone).recordings()["recording"], "gone"]
     assert sorted(name for name, _ in told) == sorted(names)
     assert [name for name, error in told if error] == ["gone"]
     assert pipeline.score(tmp_path / "a").scores.equals(pipeline.score(alone).scores)
@@ -81,8 +82,8 @@ def test_a_recording_that_kills_its_worker_twice_fails_alone(
     killed = kill_workers(monkeypatch, lambda recording: recording == "r7")
     pipeline.extract(manifest, tmp_path / "a", workers=2)
     assert killed == ["r7", "r7"]
-    assert len(store.read_recordings(tmp_path / "a")) == 39
-    failure = store.read_failures(tmp_path / "a").row(0, named=True)
+    assert len(ArchiveReader(tmp_path / "a").recordings()) == 39
+    failure = ArchiveReader(tmp_path / "a").failures().row(0, named=True)
     assert (failure["recording"], failure["error"]) == ("r7", "WorkerDied")
     assert "SIGKILL" in failure["reason"]
 

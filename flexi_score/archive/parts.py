@@ -29,6 +29,11 @@ def write_whole(path: Path, data: bytes) -> None:
             os.close(folder)
 
 
+def list_parts(archive: Path, table: str) -> list[Path]:
+    """The parts of a table, oldest first."""
+    return sorted((archive / table).glob("*.parquet"))
+
+
 def is_whole(part: Path) -> bool:
     """Whether a part's bytes have the hash that its name carries."""
     try:

@@ -5,7 +5,7 @@ from typing import Final
 
 import polars as pl
 
-from flexi_score.schema import FAILURES, INTERVAL, RECORDINGS, WORD, make_schema
+from flexi_score.schema import FAILURES, INTERVAL, RECORDINGS, SPEAKERS, WORD, Speaker, make_schema
 
 #: Speech probability of every 32 ms frame, as 16-bit fractions of one.
 FRAME_MS: Final = 32
@@ -107,3 +107,27 @@ TABLES: Final[Mapping[str, pl.Schema]] = {
     "failures": ATTEMPTS,
     "files": FILES,
 }
+
+
+def leak_key(target: str, source: str, target_ms: int, source_ms: int) -> str:
+    """Key of a channel beside another that starts at another time: a row of :data:`LEAKS`."""
+    return f"{target}<{source}@{source_ms - target_ms}"
+
+
+def leak_keys(speaker: Speaker) -> pl.Expr:
+    """:func:`leak_key` of one speaker's channel, for every row of :data:`ARCHIVED`."""
+    other = SPEAKERS[1 - SPEAKERS.index(speaker)]
+    own_ms, other_ms = (pl.col(f"{s}_offset_ms").fill_null(0) for s in (speaker, other))
+    return pl.format("{}<{}@{}", f"{speaker}_key", f"{other}_key", other_ms - own_ms)
+
+
+def pair_keys() -> pl.Expr:
+    """Key of a pair of channels (:data:`HEALTH`), for every row of :data:`ARCHIVED`."""
+    return pl.format("{}+{}", "user_key", "model_key")
+
+
+def artefact_keys(rows: pl.DataFrame) -> pl.Series:
+    """Keys of everything that the archive may hold of these recordings (:data:`ARCHIVED`)."""
+    names = [f"{s}_{kind}" for s in SPEAKERS for kind in ("key", "words_key", "segments_key")]
+    keys = [pl.col(name) for name in names] + [leak_keys(s) for s in SPEAKERS] + [pair_keys()]
+    return pl.concat([rows.select(key=key)["key"] for key in keys]).drop_nulls().unique()

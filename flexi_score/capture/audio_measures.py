@@ -62,7 +62,7 @@ def measure_health(
     Returns
     -------
     dict
-        :data:`flexi_score.archive.store.HEALTH`. None where a number cannot be measured:
+        :data:`flexi_score.archive.tables.HEALTH`. None where a number cannot be measured:
         no sound, or, for lags and drift, no leak to measure them by.
     """
     starts, chunks = _chunks(user, model)

@@ -6,13 +6,13 @@ not measured, or cannot be said of a recording, has no row: a channel without sp
 archive from before a measurement was made does not hold it.
 """
 
-from pathlib import Path
 from typing import Final
 
 import polars as pl
 
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.capture.checks import CHECKS, FINE, REFUSE, WARN
-from flexi_score.capture.measures import gather_facts, measure, some_columns
+from flexi_score.capture.measures import gather_facts, measure
 from flexi_score.config import HealthSettings, Settings
 from flexi_score.schema import FAILURES, HEALTH, SPEAKERS
 from flexi_score.segment.tracks import Tracks
@@ -26,15 +26,15 @@ _SETTINGS: Final = {
 
 
 def check_health(
-    archive: Path, rows: pl.DataFrame, tracks: Tracks, settings: Settings
+    reader: ArchiveReader, rows: pl.DataFrame, tracks: Tracks, settings: Settings
 ) -> pl.DataFrame:
     """Verdicts on recordings.
 
     Parameters
     ----------
-    archive : Path
+    reader : ArchiveReader
     rows : polars.DataFrame
-        :data:`flexi_score.archive.store.ARCHIVED` rows; those that are not in ``tracks`` are
+        :data:`flexi_score.archive.tables.ARCHIVED` rows; those that are not in ``tracks`` are
         ignored.
     tracks : Tracks
         Of these rows, from :func:`~flexi_score.scoring.load.load_tracks`.
@@ -46,12 +46,12 @@ def check_health(
     polars.DataFrame
         :data:`flexi_score.schema.HEALTH`, recording by recording.
     """
-    facts = gather_facts(archive, rows, tracks)
+    facts = gather_facts(reader, rows, tracks)
     judged = judge(measure(facts, settings.health), settings.health)
-    return pl.concat([find_dead(archive, rows, tracks), judged])
+    return pl.concat([find_dead(reader, rows, tracks), judged])
 
 
-def find_dead(archive: Path, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFrame:
+def find_dead(reader: ArchiveReader, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFrame:
     """A row for every dead channel (:data:`flexi_score.schema.HEALTH`); the value is 1.
 
     A dead channel is no outcome of the gate: loading fails such a recording, unless its speech
@@ -60,7 +60,7 @@ def find_dead(archive: Path, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFrame
     parts = []
     for speaker in SPEAKERS:
         keys = rows[f"{speaker}_key"]
-        dead = some_columns(archive, "channels", keys.drop_nulls(), ["dead"]).filter("dead")
+        dead = reader.read("channels", keys.drop_nulls(), ["key", "dead"]).filter("dead")
         parts.append(
             rows.filter(keys.is_in(dead["key"].implode())).select(
                 "recording", channel=pl.lit(speaker)

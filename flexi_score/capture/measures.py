@@ -1,13 +1,12 @@
 """The number of every health check, from what the archive holds and the speech found in it."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
+from flexi_score.archive.tables import leak_keys, pair_keys
 from flexi_score.capture.checks import CHECKS
 from flexi_score.capture.swapped import swap_evidence
 from flexi_score.config import HealthSettings
@@ -18,7 +17,7 @@ from flexi_score.segment.tracks import Intervals, Tracks
 SOUND_DB: Final = 20.0
 
 
-def gather_facts(archive: Path, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFrame:
+def gather_facts(reader: ArchiveReader, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFrame:
     """One row a recording: all stored numbers, and what is known of its speech.
 
     Columns of a channel begin with ``user_`` or ``model_``; null is not measured.
@@ -28,9 +27,9 @@ def gather_facts(archive: Path, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFr
         rows.unique("recording", keep="last"), on="recording", how="left", maintain_order="left"
     )
     keys = pl.concat([table[f"{s}_key"] for s in SPEAKERS]).drop_nulls()
-    channels = some_columns(archive, "channels", keys, _OF_CHANNELS)
-    table = table.with_columns(pair=pl.col("user_key") + "+" + pl.col("model_key"))
-    measured = store.read_rows(archive, "health", table["pair"].drop_nulls())
+    channels = reader.read("channels", keys, _OF_CHANNELS)
+    table = table.with_columns(pair=pair_keys())
+    measured = reader.read("health", table["pair"].drop_nulls())
     facts = table.select(
         "recording",
         "user_key",
@@ -42,11 +41,11 @@ def gather_facts(archive: Path, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFr
         paired=pl.col("user_audio").is_not_null() & pl.col("audio").is_null(),
         span_ms=pl.Series(tracks.duration_ms),
     ).join(measured, left_on="pair", right_on="key", how="left", maintain_order="left")
-    for speaker, other in zip(SPEAKERS, reversed(SPEAKERS), strict=True):
+    for speaker in SPEAKERS:
         side = channels.rename({name: f"{speaker}_{name}" for name in channels.columns})
         facts = facts.join(side, on=f"{speaker}_key", how="left", maintain_order="left")
-        facts = facts.with_columns(leak=_leak_key(speaker, other))
-        leaks = some_columns(archive, "leaks", facts["leak"].drop_nulls(), _OF_LEAKS)
+        facts = facts.with_columns(leak=leak_keys(speaker))
+        leaks = reader.read("leaks", facts["leak"].drop_nulls(), _OF_LEAKS)
         side = leaks.rename({name: f"{speaker}_leak_{name}" for name in leaks.columns})
         facts = facts.join(
             side, left_on="leak", right_on=f"{speaker}_leak_key", how="left", maintain_order="left"
@@ -60,6 +59,7 @@ def gather_facts(archive: Path, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFr
 
 
 _OF_CHANNELS: Final = (
+    "key",
     "duration_ms",
     "active_dbfs",
     "noise_dbfs",
@@ -68,21 +68,7 @@ _OF_CHANNELS: Final = (
     "clipped_share",
     "dead",
 )
-_OF_LEAKS: Final = ("level_db", "lag_ms", "depth_db")
-
-
-def some_columns(
-    archive: Path, table: str, keys: pl.Series, columns: Sequence[str]
-) -> pl.DataFrame:
-    """Some columns of the rows with these keys, one a key."""
-    rows = store.read_columns(archive, table, ["key", *columns])
-    return rows.filter(pl.col("key").is_in(keys.unique().implode())).unique("key", keep="last")
-
-
-def _leak_key(target: str, source: str) -> pl.Expr:
-    """:func:`flexi_score.archive.store.leak_key`, for every row."""
-    later = pl.col(f"{source}_offset_ms").fill_null(0) - pl.col(f"{target}_offset_ms").fill_null(0)
-    return pl.format("{}<{}@{}", f"{target}_key", f"{source}_key", later)
+_OF_LEAKS: Final = ("key", "level_db", "lag_ms", "depth_db")
 
 
 def _spoken(speech: Intervals, size: int) -> pl.DataFrame:

@@ -23,10 +23,12 @@ def merge(
 
         flexi-score merge part1.archive part2.archive --into calls.archive
     """
-    from flexi_score.archive import store
+
+    from flexi_score.archive.reader import ArchiveReader
     from flexi_score.scoring.merge import merge_archives
 
     added = merge_archives(archives, into)
-    held, failed = store.read_recordings(into), store.read_failures(into)
+    reader = ArchiveReader(into)
+    held, failed = reader.recordings(), reader.failures()
     print(f"{into}: {added} parts added; {len(held)} recordings; {len(failed)} failed")
     return OK

@@ -82,6 +82,7 @@ def score(
         flexi-score score run/archive --judge replay
     """
     from flexi_score.archive import store
+    from flexi_score.archive.reader import ArchiveReader
     from flexi_score.cli.judging import JudgeProgress, check_ready, judge_changes, tell_unrated
     from flexi_score.scoring import chunks, pipeline
 
@@ -103,7 +104,7 @@ def score(
     check_ready(settings, folder)
     if (
         store.is_archive(source)
-        and store.count(source, "recordings") >= chunks.MANY
+        and ArchiveReader(source).count("recordings") >= chunks.MANY
         and (chunks.can_score_in_chunks(settings))
     ):
         with JudgeProgress(quiet) as asking:
@@ -222,7 +223,7 @@ def extract(
     """
     from contextlib import ExitStack
 
-    from flexi_score.archive import store
+    from flexi_score.archive.reader import ArchiveReader
     from flexi_score.scoring import pipeline
 
     settings = chosen_settings("paper", set_, asr=asr, language=language, vad=vad, mono=mono)
@@ -243,7 +244,8 @@ def extract(
                 after_write=after_write,
                 progress=progress.advance,
             )
-        held, failed = store.read_recordings(folder), store.read_failures(folder)
+        reader = ArchiveReader(folder)
+        held, failed = reader.recordings(), reader.failures()
     failed = failed.join(manifest.failures, on="recording", how="anti", maintain_order="left")
     refused = len(manifest.failures)
     print(f"{archive}: {len(held)} recordings; {len(failed) + refused} failed")

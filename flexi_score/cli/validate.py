@@ -120,10 +120,10 @@ def _speech(run: Any, archive: Path) -> Any:
     """Speech of a stored run before it was made into IPUs, from its archive."""
     import polars as pl
 
-    from flexi_score.archive import store
+    from flexi_score.archive.reader import ArchiveReader
     from flexi_score.scoring.load import load_tracks
 
-    folder = store.open_archive(archive)
-    rows = store.read_recordings(folder)
+    reader = ArchiveReader(archive)
+    rows = reader.recordings()
     rows = rows.filter(pl.col("recording").is_in(run.recordings["recording"].implode()))
-    return load_tracks(folder, rows, run.settings)[0]
+    return load_tracks(reader, rows, run.settings)[0]

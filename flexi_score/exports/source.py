@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings
 from flexi_score.errors import ArchiveError, InputError
 from flexi_score.exports.names import safe_names
@@ -227,14 +227,14 @@ def _archived_words(
             "archive that was scored with --archive"
         )
         return _WORDS.to_frame(), none, reason, [reason]
-    folder = store.open_archive(folder)
-    rows = store.read_recordings(folder)
+    reader = ArchiveReader(folder)
+    rows = reader.recordings()
     wanted = table.select("recording")
     rows = wanted.join(rows, on="recording", how="inner", maintain_order="left")
     if archive is not None and not len(rows) and len(wanted):
         raise ArchiveError(f"{folder}: holds none of the recordings of {run.folder}")
     settings: Settings = run.settings
-    user, model = (load_words(folder, rows, s, settings) for s in SPEAKERS)
+    user, model = (load_words(reader, rows, s, settings) for s in SPEAKERS)
     words, worded = _words_of(rows, user, model)
     wordless, notes = None, []
     if lost := len(wanted) - len(rows):

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score.archive.store import leak_key
+from flexi_score.archive.tables import leak_key
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.audio.levels import gain_db, measure_levels, noise_dbfs
 from flexi_score.audio.signal import Signal
@@ -72,7 +72,7 @@ def clean_channels(
     Returns
     -------
     rows : list of dict
-        :data:`flexi_score.archive.store.LEAKS`, one for each channel; without lists where
+        :data:`flexi_score.archive.tables.LEAKS`, one for each channel; without lists where
         nothing leaks.
     cleaned : dict
         The channels that something leaks into.

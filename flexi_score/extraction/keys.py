@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flexi_score.archive import store
+from flexi_score.archive import store, tables
 from flexi_score.audio.decode import content_hash
 from flexi_score.extraction.extractor import Extractor
 from flexi_score.schema import SPEAKERS, Speaker
@@ -37,8 +37,8 @@ def leak_keys(row: Row, keys: Mapping[Speaker, str]) -> dict[Speaker, str]:
     at = offsets_ms(row)
     user, model = SPEAKERS
     return {
-        user: store.leak_key(keys[user], keys[model], at[user], at[model]),
-        model: store.leak_key(keys[model], keys[user], at[model], at[user]),
+        user: tables.leak_key(keys[user], keys[model], at[user], at[model]),
+        model: tables.leak_key(keys[model], keys[user], at[model], at[user]),
     }
 
 

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from flexi_score.archive import store
+from flexi_score.archive import store, tables
+from flexi_score.archive.reader import ARTEFACTS, ArchiveReader
 from flexi_score.audio.decode import content_hash
 from flexi_score.errors import AudioError, FlexiScoreError, RecordingError
 from flexi_score.extraction.extractor import Extractor
@@ -194,7 +195,7 @@ def plan_tasks(
     positions : polars.Series, optional
         Place of each row in its manifest, where `rows` is a part of it.
     """
-    attempts = store.read_attempts(archive).select("recording", "source_hash")
+    attempts = ArchiveReader(archive).attempts().select("recording", "source_hash")
     failed = {} if retry_failed else dict(attempts.iter_rows())
     cache = _read_cache(archive)
     places = range(len(rows)) if positions is None else positions.to_list()
@@ -210,7 +211,7 @@ def keep_refused(archive: Path, refused: pl.DataFrame) -> None:
     So whoever scores the archive counts them, too. What it holds already is not written again; a
     row that is put right counts as any recording, once it is extracted.
     """
-    attempts = store.read_attempts(archive)
+    attempts = ArchiveReader(archive).attempts()
     news = refused.join(attempts, on=refused.columns, how="anti", nulls_equal=True)
     store.append(archive, "failures", news)
 
@@ -223,12 +224,9 @@ class Writer:
         self._after_write = after_write
         self._batch = Batch()
         self._since = time.monotonic()
-        self._keys = {
-            name: store.known_keys(archive, name)
-            for name, schema in store.TABLES.items()
-            if "key" in schema
-        }
-        rows = store.read_recordings(archive).iter_rows(named=True)
+        reader = ArchiveReader(archive)
+        self._keys = {name: reader.keys(name) for name in ARTEFACTS}
+        rows = reader.recordings().iter_rows(named=True)
         self._archived = {row["recording"]: _digest(row) for row in rows}
         _clear_leftovers(archive)
 
@@ -256,7 +254,7 @@ class Writer:
 
 
 def _digest(row: Row) -> int:
-    return hash(repr([row.get(name) for name in store.ARCHIVED.names()]))
+    return hash(repr([row.get(name) for name in tables.ARCHIVED.names()]))
 
 
 def _paths(row: Row) -> Iterator[str]:
@@ -266,7 +264,7 @@ def _paths(row: Row) -> Iterator[str]:
 
 
 def _hash_files(row: Row, hashes: dict[str, str]) -> list[dict[str, Any]]:
-    """Hash the files that are not known; returns what may be kept (:data:`store.FILES`)."""
+    """Hash the files that are not known; returns what may be kept (:data:`tables.FILES`)."""
     found = []
     for path in _paths(row):
         if path in hashes:
@@ -299,7 +297,7 @@ def _stat(path: str) -> tuple[int, int, int] | None:
 
 
 def _read_cache(archive: Path) -> dict[str, tuple[tuple[int, int, int], str]]:
-    table = store.read_columns(archive, "files", store.FILES.names())
+    table = ArchiveReader(archive).files().select(tables.FILES.names())
     return {path: ((n, mtime, ctime), sha) for path, n, mtime, ctime, sha in table.iter_rows()}
 
 

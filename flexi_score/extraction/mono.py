@@ -64,7 +64,7 @@ def mono_channels(
     Returns
     -------
     rows : dict of Speaker to dict
-        :data:`flexi_score.archive.store.CHANNELS`, without key.
+        :data:`flexi_score.archive.tables.CHANNELS`, without key.
     probabilities : dict of Speaker to ndarray of uint16
         Of speech every 32 ms.
     gain : float

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from flexi_score.archive import store
+from flexi_score.archive import store, tables
+from flexi_score.archive.reader import ARTEFACTS, ArchiveReader
 from flexi_score.audio.decode import probe
 from flexi_score.audio.signal import Signal, open_signals
 from flexi_score.capture.audio_measures import measure_health
@@ -27,7 +28,7 @@ class Batch:
     """Rows for the archive, table by table."""
 
     rows: dict[str, list[dict[str, Any]]] = field(
-        default_factory=lambda: {name: [] for name in store.TABLES}
+        default_factory=lambda: {name: [] for name in tables.TABLES}
     )
 
 
@@ -52,12 +53,9 @@ class Known:
 
 def read_known(archive: Path) -> Known:
     """What an archive holds already."""
-    keys = {
-        name: store.known_keys(archive, name)
-        for name, schema in store.TABLES.items()
-        if "key" in schema
-    }
-    return Known(keys, _known_durations(archive, keys["channels"]), {})
+    reader = ArchiveReader(archive)
+    keys = {name: reader.keys(name) for name in ARTEFACTS}
+    return Known(keys, _known_durations(reader), {})
 
 
 def extract_recording(row: Row, extractor: Extractor, known: Known, batch: Batch) -> dict[str, Any]:
@@ -76,7 +74,7 @@ def extract_recording(row: Row, extractor: Extractor, known: Known, batch: Batch
     Returns
     -------
     dict
-        Its links (:data:`flexi_score.archive.store.LINKS`).
+        Its links (:data:`flexi_score.archive.tables.LINKS`).
 
     Raises
     ------
@@ -99,10 +97,8 @@ def describe_failure(row: Row, problem: Exception) -> dict[str, Any]:
     }
 
 
-def _known_durations(archive: Path, keys: set[str]) -> dict[str, int]:
-    if not keys:
-        return {}
-    table = store.read_columns(archive, "channels", ["key", "duration_ms"])
+def _known_durations(reader: ArchiveReader) -> dict[str, int]:
+    table = reader.read("channels", columns=["key", "duration_ms"])
     return dict(table.iter_rows())
 
 
@@ -115,7 +111,7 @@ def _extract_one(
     hashes: dict[str, str],
 ) -> dict[str, Any]:
     """Extract what is missing of one recording; returns its links (``archive.LINKS``)."""
-    link: dict[str, Any] = dict.fromkeys(store.LINKS.names())
+    link: dict[str, Any] = dict.fromkeys(tables.LINKS.names())
     # Files that replace a model are read first: if one is malformed, the audio is not decoded.
     ends = [_given_files(row, speaker, link, batch, known, hashes) for speaker in SPEAKERS]
     has_audio = row["audio"] is not None or row["user_audio"] is not None

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from flexi_score.archive import store
+from flexi_score.archive import store, tables
+from flexi_score.archive.parts import list_parts
 from flexi_score.errors import ArchiveError, AudioError, InputError, PrerequisiteError
 from flexi_score.manifest import MANIFEST_NAMES, Manifest, read_input
 
@@ -96,7 +97,7 @@ def mirror_archive(url: str) -> Iterator[tuple[Path, Callable[[], None]]]:
         def send() -> None:
             # Artefacts before the recordings that refer to them, as they were written.
             new = [folder / "archive.json"]
-            new += [p for table in store.TABLES for p in sorted((folder / table).glob("*.parquet"))]
+            new += [part for table in tables.TABLES for part in list_parts(folder, table)]
             for part in new:
                 name = part.relative_to(folder).as_posix()
                 if name in there or not part.exists():
@@ -154,7 +155,7 @@ def _open(url: str) -> tuple[Any, str]:
 
 def _fetch_parts(system: Any, place: str, folder: Path) -> set[str]:
     there = set()
-    for name in ["archive.json", *store.TABLES]:
+    for name in ["archive.json", *tables.TABLES]:
         remote = posixpath.join(place, name)
         if not system.exists(remote):
             continue

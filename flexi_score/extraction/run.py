@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from flexi_score.archive import store
+from flexi_score.archive import parts, store
 from flexi_score.config import ExtractSettings
 from flexi_score.errors import ArchiveError, SettingsError
 from flexi_score.extraction.ledger import Outcome, Task, Writer, plan_tasks
@@ -114,8 +114,8 @@ def check_parts(archive: Path, *, repair: bool = False) -> list[Path]:
     """
     damaged = store.damaged_parts(archive)
     if damaged and not repair:
-        raise ArchiveError("\n".join(store.explain_damage(part) for part in damaged))
-    return [store.set_aside(part) for part in damaged]
+        raise ArchiveError("\n".join(parts.explain_damage(part) for part in damaged))
+    return [parts.set_aside(part) for part in damaged]
 
 
 def shard_of(recording: str, n_shards: int) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.aggregate import cluster_labels, quantiles
-from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings
 from flexi_score.errors import InputError, SettingsError
 from flexi_score.metrics import profile_metrics
@@ -126,7 +126,7 @@ def read_scenes(
     words: dict[str, dict[str, Any]] = {}
     envelopes: dict[str, dict[str, Any]] = {}
     if folder is not None:
-        words, envelopes = _kept(store.open_archive(folder), names, run.settings)
+        words, envelopes = _kept(ArchiveReader(folder), names, run.settings)
     return [
         Scene(
             rows[name],
@@ -188,18 +188,18 @@ def _by_recording(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, An
 
 
 def _kept(
-    archive: Path, names: Sequence[str], settings: Settings
+    reader: ArchiveReader, names: Sequence[str], settings: Settings
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Words and envelopes of recordings, by recording and speaker."""
-    rows = store.read_recordings(archive)
+    rows = reader.recordings()
     rows = rows.filter(pl.col("recording").is_in(pl.Series(list(names)).implode()))
-    tracks, _ = load_tracks(archive, rows, settings)
+    tracks, _ = load_tracks(reader, rows, settings)
     numbers = tracks.recordings["recording"].to_list()
     words: dict[str, dict[str, Any]] = {}
     for speaker, said in (("user", tracks.user_words), ("model", tracks.model_words)):
         _add_words(words, numbers, speaker, said)
     keys = pl.concat([rows[f"{speaker}_key"] for speaker in SPEAKERS]).drop_nulls()
-    channels = store.read_rows(archive, "channels", keys)
+    channels = reader.read("channels", keys, ["key", "envelope_cdb"])
     levels = dict(zip(channels["key"], channels["envelope_cdb"], strict=True))
     envelopes: dict[str, dict[str, Any]] = {}
     for row in rows.iter_rows(named=True):

@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flexi_score.archive import store
-from flexi_score.archive.store import ENVELOPE_MS
+from flexi_score.archive.reader import ArchiveReader
+from flexi_score.archive.tables import ENVELOPE_MS
 from flexi_score.config import Settings
 from flexi_score.errors import ArchiveError
 from flexi_score.report.timeline import names_in
@@ -25,9 +25,6 @@ FLOOR_DB: Final = -90.0
 _POINTS: Final = 6000
 
 _MISSING: Final = "Waveforms and the times of words are missing"
-_LEFT_OUT: Final = (
-    "With so many recordings waveforms are left out; flexi-score report RUN draws them."
-)
 
 WORDS: Final = pl.Schema(
     {
@@ -49,14 +46,7 @@ class Kept:
     problem: str | None = None
 
 
-def read_kept(
-    archive: Path | None,
-    recordings: pl.Series,
-    settings: Settings,
-    envelopes: pl.DataFrame | None = None,
-    *,
-    sound: bool = True,
-) -> Kept:
+def read_kept(archive: Path | None, recordings: pl.Series, settings: Settings) -> Kept:
     """Read from an archive what is drawn of these recordings.
 
     An archive that is not there, or is damaged, costs the waveforms and the times of words, never
@@ -68,31 +58,25 @@ def read_kept(
     recordings : polars.Series of String
     settings : Settings
         Uses ``extract.asr`` (``none`` leaves recognised words out).
-    envelopes : polars.DataFrame, optional
-        ``key, envelope_cdb`` of channels, where they were read before.
-    sound : bool
-        Whether to read envelopes otherwise, which takes as long as the archive is large.
     """
     if archive is None:
         return Kept(problem=f"{_MISSING}: the run has no archive.")
     try:
-        folder = store.open_archive(archive)
-        rows = store.read_recordings(folder).filter(names_in("recording", recordings))
-        if envelopes is None and sound:
-            keys = pl.concat([rows[f"{s}_key"] for s in SPEAKERS]).drop_nulls()
-            envelopes = store.read_rows(folder, "channels", keys, ["key", "envelope_cdb"])
-        words = _words(folder, rows, settings)
+        reader = ArchiveReader(archive)
+        rows = reader.recordings().filter(names_in("recording", recordings))
+        reader = reader.limited_to(rows)
+        keys = pl.concat([rows[f"{s}_key"] for s in SPEAKERS]).drop_nulls()
+        envelopes = reader.read("channels", keys, ["key", "envelope_cdb"])
+        words = _words(reader, rows, settings)
     except ArchiveError as error:
         return Kept(problem=f"{_MISSING}: {error}.")
-    if envelopes is None:
-        return Kept(words, problem=_LEFT_OUT)
     return Kept(words, _encoded(rows, envelopes))
 
 
-def _words(archive: Path, rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+def _words(reader: ArchiveReader, rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     tables = []
     for speaker in SPEAKERS:
-        words = load_words(archive, rows, speaker, settings)
+        words = load_words(reader, rows, speaker, settings)
         tables.append(
             pl.DataFrame(
                 {

@@ -43,7 +43,6 @@ def write_run(
     health: pl.DataFrame | None = None,
     ratings: pl.DataFrame | None = None,
     archive: Path | None = None,
-    envelopes: pl.DataFrame | None = None,
 ) -> list[Path]:
     """Write the tables (Parquet), the summary (also JSON and Markdown), report.html and run.json.
 
@@ -70,9 +69,7 @@ def write_run(
     ratings : polars.DataFrame, optional
         :data:`flexi_score.schema.RATINGS`, for ``ratings.parquet`` and the page.
     archive : Path, optional
-        Where the page's words come from; run.json names it.
-    envelopes : polars.DataFrame, optional
-        ``key, envelope_cdb`` of channels: without them the page has no waveforms.
+        Where the page's words and waveforms come from; run.json names it.
 
     Returns
     -------
@@ -111,7 +108,7 @@ def write_run(
         plots=plots,
         health=health,
         ratings=ratings,
-        kept=read_kept(archive, drawn, settings, envelopes, sound=False),
+        kept=read_kept(archive, drawn, settings),
         links=link_audio(recordings.filter(names_in("recording", drawn)), out / "report.html"),
     )
     text = summary_md(

@@ -19,7 +19,7 @@ import polars as pl
 from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, with_failures
 from flexi_score.aggregate.agreement import MARKED
 from flexi_score.aggregate.pooled import add_quantiles
-from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.capture.gate import unsure_recordings
 from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError, OutputError
@@ -43,7 +43,7 @@ from flexi_score.report.html import MAX_TIMELINES
 from flexi_score.report.listing import closest_first
 from flexi_score.report.write import write_run
 from flexi_score.schema import RATINGS
-from flexi_score.scoring.asked import CHUNK, parts_of, questions_of
+from flexi_score.scoring.asked import CHUNK, questions_of
 from flexi_score.scoring.prepare import prepare
 from flexi_score.scoring.processes import table_workers
 from flexi_score.scoring.provenance import health_counts, model_facts, run_info
@@ -101,14 +101,13 @@ class Written:
 class _Job(NamedTuple):
     """One chunk."""
 
-    archive: Path
+    reader: ArchiveReader
     rows: pl.DataFrame
     settings: Settings
     latency_s: Mapping[str, float] | None
     place: Path
     number: int
     with_text: bool
-    parts: Mapping[str, Sequence[Path]]
 
 
 def can_score_in_chunks(settings: Settings) -> bool:
@@ -156,27 +155,27 @@ def score_in_chunks(
     settings = settings or load_settings()
     if not can_score_in_chunks(settings):
         raise InputError(f"profile {settings.profile} cannot be scored in chunks")
-    folder, out = store.open_archive(archive), Path(out)
-    rows, failures = store.read_recordings(folder), store.read_failures(folder)
+    reader, out = ArchiveReader(archive), Path(out)
+    rows, failures = reader.recordings(), reader.failures()
     if not len(rows) and not len(failures):
-        raise InputError(f"{folder}: holds no recordings")
+        raise InputError(f"{reader.folder}: holds no recordings")
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".chunks-", dir=out) as place:
             for table in _TABLES:
                 (Path(place) / table).mkdir()
-            facts = model_facts(folder, rows)
+            facts = model_facts(reader, rows)
             _score_all(
-                folder, rows, settings, Path(place), chunk, workers, with_text, progress, judging
+                reader, rows, settings, Path(place), chunk, workers, with_text, progress, judging
             )
             del rows
-            return _put_together(folder, Path(place), out, failures, settings, facts)
+            return _put_together(reader.folder, Path(place), out, failures, settings, facts)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from error
 
 
 def _score_all(
-    folder: Path,
+    reader: ArchiveReader,
     rows: pl.DataFrame,
     settings: Settings,
     place: Path,
@@ -189,7 +188,6 @@ def _score_all(
     """Score all chunks into ``place``, turn_taking first."""
     first = (rows["scenario"] == "turn_taking").fill_null(False)
     latency_s: Mapping[str, float] | None = {}
-    where = store.locate(folder)
     number = done = 0
     with _mapper(workers if len(rows) > chunk else 1) as over:
         for part in (rows.filter(first), rows.filter(~first)):
@@ -197,14 +195,13 @@ def _score_all(
             size = len(part) if len(rows) or number else 1
             jobs = [
                 _Job(
-                    folder,
+                    reader.limited_to(piece),
                     piece,
                     settings,
                     latency_s,
                     place,
                     number + k,
                     with_text,
-                    parts_of(piece, where),
                 )
                 for k, piece in enumerate(part[i : i + chunk] for i in range(0, size, chunk))
             ]
@@ -245,7 +242,7 @@ def _judge_all(jobs: Sequence[_Job], judging: Judging | None) -> None:
         verdicts = find_ratings(
             Questions(asked, unasked),
             pl.concat([job.rows for job in share]),
-            share[0].archive / REPLIES,
+            share[0].reader.folder / REPLIES,
             _within(share[0].settings, spent),
             tell,
         )
@@ -277,15 +274,14 @@ def _mapper(workers: int) -> Iterator[Callable[[Callable[[_Job], int], list[_Job
 
 
 def _ask_chunk(job: _Job) -> int:
-    questions = questions_of(job.archive, job.rows, job.settings, job.parts)
+    questions = questions_of(job.reader, job.rows, job.settings)
     for name, table in questions._asdict().items():
         table.write_parquet(_part(job.place, name, job.number), compression="lz4")
     return len(questions.asked)
 
 
 def _score_chunk(job: _Job) -> int:
-    with store.reading_only(job.parts):
-        ready = prepare(job.archive, job.rows, job.settings)
+    ready = prepare(job.reader, job.rows, job.settings)
     structure = build_structure(ready.tracks, job.settings)
     verdicts = no_verdicts()
     if job.settings.judge.mode != "none":

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings
 from flexi_score.formats.text import word_counts
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
@@ -19,15 +19,15 @@ from flexi_score.speech.outline import outline_speech
 
 
 def load_tracks(
-    archive: Path, rows: pl.DataFrame, settings: Settings
+    reader: ArchiveReader, rows: pl.DataFrame, settings: Settings
 ) -> tuple[Tracks, pl.DataFrame]:
     """Speech and words of archived recordings under these settings.
 
     Parameters
     ----------
-    archive : Path
+    reader : ArchiveReader
     rows : polars.DataFrame
-        :data:`flexi_score.archive.store.ARCHIVED` rows, as ``read_recordings`` returns them.
+        :data:`flexi_score.archive.tables.ARCHIVED` rows, as ``read_recordings`` returns them.
     settings : Settings
         Uses ``speech``, ``health`` and ``extract.asr`` (``none`` leaves recognised words out).
 
@@ -44,11 +44,11 @@ def load_tracks(
     ArchiveError
         If a part of the archive is damaged.
     """
-    channels = store.read_rows(archive, "channels", _keys(rows, "key"))
-    rows, failures = _usable(rows, channels, archive, settings)
-    found = {s: _speech(archive, rows, channels, s, settings) for s in SPEAKERS}
+    channels = reader.read("channels", _keys(rows, "key"))
+    rows, failures = _usable(rows, channels, reader.folder, settings)
+    found = {s: _speech(reader, rows, channels, s, settings) for s in SPEAKERS}
     speech = {s: found[s][0] for s in SPEAKERS}
-    words = {s: load_words(archive, rows, s, settings) for s in SPEAKERS}
+    words = {s: load_words(reader, rows, s, settings) for s in SPEAKERS}
     for speaker in SPEAKERS:
         speech[speaker] = _speech_of_words(rows, speaker, speech[speaker], words[speaker])
     guessed = channels.filter(pl.col("estimated")).select("detector", user_key="key")
@@ -135,7 +135,11 @@ def _known(speaker: Speaker) -> pl.Expr:
 
 
 def _speech(
-    archive: Path, rows: pl.DataFrame, channels: pl.DataFrame, speaker: Speaker, settings: Settings
+    reader: ArchiveReader,
+    rows: pl.DataFrame,
+    channels: pl.DataFrame,
+    speaker: Speaker,
+    settings: Settings,
 ) -> tuple[Intervals, pl.Series]:
     """Detected or given speech of one speaker, in the recording's own time.
 
@@ -143,7 +147,7 @@ def _speech(
     """
     n = len(rows)
     given = rows[f"{speaker}_segments_key"]
-    files = store.read_rows(archive, "segments", given.drop_nulls())
+    files = reader.read("segments", given.drop_nulls())
     noted = (
         rows.select(pl.int_range(n).alias("rec"), key=given)
         .join(files, on="key", how="inner", maintain_order="left")
@@ -162,7 +166,7 @@ def _speech(
         maintain_order="left",
     )
     if settings.speech.bleed:
-        heard = with_leaks(archive, heard, rows, speaker)
+        heard = with_leaks(reader, heard, rows, speaker)
     lengths = heard["duration_ms"].to_numpy().astype(np.int64)
     frames, offsets = _flat(heard["probabilities"])
     found = speech_segments(frames, offsets, lengths, settings.speech)
@@ -192,18 +196,20 @@ def _flat(lists: pl.Series) -> tuple[NDArray[Any], Ints]:
     return lists.explode().drop_nulls().to_numpy(), offsets
 
 
-def load_words(archive: Path, rows: pl.DataFrame, speaker: Speaker, settings: Settings) -> Words:
+def load_words(
+    reader: ArchiveReader, rows: pl.DataFrame, speaker: Speaker, settings: Settings
+) -> Words:
     """Words of one speaker of archived recordings, in the recordings' own time.
 
     Parameters
     ----------
-    archive, rows, settings
+    reader, rows, settings
         As in :func:`load_tracks`.
     speaker : {"user", "model"}
     """
     n = len(rows)
     keys = rows[f"{speaker}_words_key"]
-    stored = store.read_rows(archive, "words", keys.drop_nulls())
+    stored = reader.read("words", keys.drop_nulls())
     if settings.extract.asr == "none":
         stored = stored.filter(pl.col("source") == "file")
     table = rows.select(

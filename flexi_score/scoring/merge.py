@@ -10,7 +10,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from flexi_score.archive import store
+from flexi_score.archive import store, tables
+from flexi_score.archive.parts import explain_damage
 from flexi_score.errors import ArchiveError, InputError
 from flexi_score.judge.gather import gather_replies, keep_replies
 from flexi_score.judge.store import FILE
@@ -48,13 +49,13 @@ def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
             raise InputError(f"{source}: cannot be merged into itself")
     damaged = [part for source in sources for part in store.damaged_parts(source)]
     if damaged:
-        told = "\n".join(store.explain_damage(part) for part in damaged)
+        told = "\n".join(explain_damage(part) for part in damaged)
         raise ArchiveError(f"{told}\nnothing was merged")
     replies = gather_replies(source / FILE for source in sources)
     target = store.open_archive(into, create=True)
     added = 0
     # As in an extraction, artefacts come before the recordings that refer to them.
-    for table in store.TABLES:
+    for table in tables.TABLES:
         for source in sources:
             for part in sorted((source / table).glob("*.parquet")):
                 added += _add(part, target / table)

@@ -10,6 +10,7 @@ import polars as pl
 from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, with_failures
 from flexi_score.aggregate.pooled import add_quantiles
 from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.capture.gate import unsure_recordings
 from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError
@@ -69,8 +70,6 @@ class Run:
         Ratings that could not be asked for (:data:`flexi_score.judge.questions.UNASKED`).
     archive : Path or None
         Where the page takes the times of words from, while it is there.
-    envelopes : polars.DataFrame or None
-        ``key, envelope_cdb`` of the archive's channels, for the page's waveforms.
     """
 
     scores: pl.DataFrame
@@ -87,7 +86,6 @@ class Run:
     ratings: pl.DataFrame = field(default_factory=RATINGS.to_frame)
     unasked: pl.DataFrame = field(default_factory=UNASKED.to_frame)
     archive: Path | None = None
-    envelopes: pl.DataFrame | None = None
 
     def _repr_html_(self) -> str:
         from flexi_score.report.notebook import run_html
@@ -227,10 +225,10 @@ def score(
     """
     settings = settings or load_settings()
     if not isinstance(source, Manifest) and store.is_archive(source):
-        folder = store.open_archive(source)
-        rows, failures = store.read_recordings(folder), store.read_failures(folder)
+        reader = ArchiveReader(source)
+        rows, failures = reader.recordings(), reader.failures()
         return score_rows(
-            folder, rows, failures, settings, source=source, with_text=with_text, judging=judging
+            reader, rows, failures, settings, source=source, with_text=with_text, judging=judging
         )
     if archive is None:
         import tempfile
@@ -257,21 +255,18 @@ def score(
         retry_failed=retry_failed,
         progress=progress,
     )
+    reader = ArchiveReader(folder)
     wanted = manifest.rows.select("recording")
-    rows = wanted.join(
-        store.read_recordings(folder), on="recording", how="inner", maintain_order="left"
-    )
-    failed = wanted.join(
-        store.read_failures(folder), on="recording", how="inner", maintain_order="left"
-    )
+    rows = wanted.join(reader.recordings(), on="recording", how="inner", maintain_order="left")
+    failed = wanted.join(reader.failures(), on="recording", how="inner", maintain_order="left")
     failures = pl.concat([manifest.failures, failed])
     return score_rows(
-        folder, rows, failures, settings, source=manifest.root, with_text=with_text, judging=judging
+        reader, rows, failures, settings, source=manifest.root, with_text=with_text, judging=judging
     )
 
 
 def score_rows(
-    folder: Path,
+    reader: ArchiveReader,
     rows: pl.DataFrame,
     failures: pl.DataFrame,
     settings: Settings,
@@ -281,8 +276,7 @@ def score_rows(
     judging: Judging | None = None,
 ) -> Run:
     """Score archived recordings (no audio, no models)."""
-    with store.keeping("channels", ["key", "envelope_cdb"]) as envelopes:
-        ready = prepare(folder, rows, settings)
+    ready = prepare(reader, rows, settings)
     failures = pl.concat([failures, ready.failures])
     if not len(ready.tracks) and not len(failures):
         raise InputError(f"{source}: holds no recordings")
@@ -290,14 +284,14 @@ def score_rows(
         ready.tracks,
         failures,
         settings,
-        facts=model_facts(folder, rows),
+        facts=model_facts(reader, rows),
         with_text=with_text,
         health=ready.health,
         refused=ready.refused,
-        replies=folder / REPLIES,
+        replies=reader.folder / REPLIES,
         judging=judging,
     )
-    return replace(run, archive=folder, envelopes=envelopes[0] if envelopes else None)
+    return replace(run, archive=reader.folder)
 
 
 def score_tracks(
@@ -415,6 +409,5 @@ def write(run: Run, out: str | Path) -> Path:
         health=run.health,
         ratings=run.ratings,
         archive=run.archive if run.archive is not None and run.archive.is_dir() else None,
-        envelopes=run.envelopes,
     )
     return folder

@@ -1,11 +1,11 @@
 """From an archive to what can be scored: speech detected, captures checked, the rest set aside."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.capture.gate import check_health, refusals
 from flexi_score.config import Settings
 from flexi_score.manifest import check_annotations
@@ -28,11 +28,11 @@ class Prepared(NamedTuple):
     health: pl.DataFrame
 
 
-def prepare(folder: Path, rows: pl.DataFrame, settings: Settings) -> Prepared:
+def prepare(reader: ArchiveReader, rows: pl.DataFrame, settings: Settings) -> Prepared:
     """Detect the speech of archived recordings, and set aside those that are not to be scored."""
     rows, misplaced = _annotated_inside(rows)
-    tracks, lost = load_tracks(folder, rows, settings)
-    health = check_health(folder, rows, tracks, settings)
+    tracks, lost = load_tracks(reader, rows, settings)
+    health = check_health(reader, rows, tracks, settings)
     health = pl.concat([health, estimated_health(tracks.recordings)])
     refused = FAILURES.to_frame()
     if settings.health.gate:

@@ -4,13 +4,12 @@ import platform
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings, flatten, signature
 from flexi_score.segment.estimated import estimated_note, estimated_recordings
 from flexi_score.version import package_version
@@ -42,17 +41,19 @@ def run_info(
     }
 
 
-def model_facts(folder: Path, rows: pl.DataFrame) -> dict[str, str]:
+def model_facts(reader: ArchiveReader, rows: pl.DataFrame) -> dict[str, str]:
     """Which detector and recogniser stand behind these recordings of an archive."""
-    detectors = _named(folder, "channels", "detector", rows, ("user_key", "model_key"))
-    sources = _named(folder, "words", "source", rows, ("user_words_key", "model_words_key"))
+    detectors = _named(reader, "channels", "detector", rows, ("user_key", "model_key"))
+    sources = _named(reader, "words", "source", rows, ("user_words_key", "model_words_key"))
     return {"vad": detectors or "given", "asr": sources or "none"}
 
 
-def _named(folder: Path, table: str, column: str, rows: pl.DataFrame, keys: tuple[str, str]) -> str:
+def _named(
+    reader: ArchiveReader, table: str, column: str, rows: pl.DataFrame, keys: tuple[str, str]
+) -> str:
     """Every value of a column among what these recordings link to, joined by plus signs."""
     wanted = pl.concat([rows[key] for key in keys]).drop_nulls().unique()
-    found = store.read_columns(folder, table, ["key", column])
+    found = reader.read(table, columns=["key", column])
     values = found.filter(pl.col("key").is_in(wanted.implode()))[column]
     return "+".join(sorted(values.unique().drop_nulls()))
 

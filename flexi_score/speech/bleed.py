@@ -10,16 +10,16 @@ Conventions
 Envelopes are hundredths of a dB re full scale, 10 ms a frame, channel after channel.
 """
 
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
+from flexi_score.archive.tables import leak_keys
 from flexi_score.config import SpeechSettings
-from flexi_score.schema import SPEAKERS, Speaker
+from flexi_score.schema import Speaker
 from flexi_score.segment.tracks import Floats, Intervals, Ints, make_intervals
 
 Centi = NDArray[np.int16]
@@ -36,18 +36,18 @@ RUN_FRAMES: Final = 3
 
 
 def with_leaks(
-    archive: Path, heard: pl.DataFrame, rows: pl.DataFrame, speaker: Speaker
+    reader: ArchiveReader, heard: pl.DataFrame, rows: pl.DataFrame, speaker: Speaker
 ) -> pl.DataFrame:
     """Channels of one speaker as they are without their leaks.
 
     Parameters
     ----------
-    archive : Path
+    reader : ArchiveReader
     heard : polars.DataFrame
         One row a channel: ``rec`` (row number in `rows`), ``probabilities``, ``envelope_cdb``,
         ``noise_dbfs``.
     rows : polars.DataFrame
-        :data:`flexi_score.archive.store.ARCHIVED`.
+        :data:`flexi_score.archive.tables.ARCHIVED`.
     speaker : {"user", "model"}
 
     Returns
@@ -56,12 +56,8 @@ def with_leaks(
         With ``leak_cdb``, ``depth_db`` and ``raw_cdb`` (the envelope before), null where nothing
         leaks in, or where the archive was made before leaks were looked for.
     """
-    other = SPEAKERS[1 - SPEAKERS.index(speaker)]
-    own_ms, other_ms = (pl.col(f"{s}_offset_ms").fill_null(0) for s in (speaker, other))
-    # As store.leak_key, for all rows at once.
-    key = pl.format("{}<{}@{}", f"{speaker}_key", f"{other}_key", other_ms - own_ms)
-    keys = rows.select(rec=pl.int_range(pl.len()), leak=key)
-    stored = store.read_rows(archive, "leaks", keys["leak"].drop_nulls())
+    keys = rows.select(rec=pl.int_range(pl.len()), leak=leak_keys(speaker))
+    stored = reader.read("leaks", keys["leak"].drop_nulls())
     lists = ("probabilities", "envelope_cdb", "noise_dbfs")
     clean = stored.filter(pl.col("leak_cdb").is_not_null()).select(
         "leak_cdb", "depth_db", *[pl.col(n).alias(f"clean_{n}") for n in lists], leak="key"

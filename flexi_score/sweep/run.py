@@ -16,6 +16,7 @@ from typing import Any, Final
 import polars as pl
 
 from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings, signature
 from flexi_score.metrics import profile_metrics
 from flexi_score.metrics.registry import Metric
@@ -125,7 +126,7 @@ def sweep(
     folder = store.open_archive(archive)
     texts = [_texts(one) for one in settings]
     order = sorted(range(len(settings)), key=lambda i: (*texts[i], i))
-    if len(set(texts)) * store.count(folder, "recordings") < _ENOUGH:
+    if len(set(texts)) * ArchiveReader(folder).count("recordings") < _ENOUGH:
         workers = 1
     shares = _shares(order, workers)
     jobs = [Share(str(folder), share, [settings[i] for i in share]) for share in shares]

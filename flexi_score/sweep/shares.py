@@ -11,14 +11,13 @@ reads and does the same.
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields, is_dataclass
-from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import polars as pl
 
 from flexi_score.aggregate import values_of, with_failures
-from flexi_score.archive import store
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings
 from flexi_score.errors import InputError
 from flexi_score.metrics import mean_latencies, profile_metrics, scenario_scorers
@@ -108,22 +107,22 @@ def score_share(share: Share, tell: Callable[[int], None] | None = None) -> pl.D
     ArchiveError, InputError
         If the archive cannot be read, or holds no recordings.
     """
-    folder = Path(share.archive)
-    rows, failed = store.read_recordings(folder), store.read_failures(folder)
+    reader = ArchiveReader(share.archive, cached=True)
+    rows, failed = reader.recordings(), reader.failures()
     if not len(rows) and not len(failed):
-        raise InputError(f"{folder}: holds no recordings")
+        raise InputError(f"{reader.folder}: holds no recordings")
     values = _Values(profile_metrics(share.settings[0].profile))
     parts: list[tuple[int, int]] = []
     known: dict[Hashable, list[_Known]] = {}
     built: dict[Hashable, Structure] = {}
     ready: Prepared | None = None
     detected, speech = None, -1
-    with store.remembering(), without_reasons():
+    with without_reasons():
         pairs = zip(share.numbers, share.settings, strict=True)
         for count, (number, settings) in enumerate(pairs, 1):
             key = tuple(getattr(settings, group) for group in DETECTION)
             if ready is None or key != detected:
-                newer, detected = prepare(folder, rows, settings), key
+                newer, detected = prepare(reader, rows, settings), key
                 if ready is None or not _same(newer, ready):
                     ready, speech = newer, speech + 1
             used = _score(ready, failed, settings, speech, known, values, built)

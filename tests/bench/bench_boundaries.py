@@ -186,7 +186,8 @@ def compare(pairs: list[tuple[Spans, Spans]]) -> str:
 
 def main() -> None:
     """Print the table."""
-    from flexi_score.archive import store
+
+    from flexi_score.archive.reader import ArchiveReader
     from flexi_score.config import load_settings
     from flexi_score.scoring.load import load_tracks
     from flexi_score.scoring.pipeline import extract
@@ -202,11 +203,11 @@ def main() -> None:
             archive, _ = extract(
                 write(condition, rows, folder), folder / "archive", settings=settings
             )
-            recordings = store.read_recordings(archive)
+            recordings = ArchiveReader(archive).recordings()
             heard = {r["id"]: audible(r) for r in rows} if condition == "telephone" else truth
             for remedy, changes in REMEDIES.items():
                 settings = load_settings("paper", {"extract.asr": "none", **changes})
-                tracks, failed, *_ = load_tracks(archive, recordings, settings)
+                tracks, failed, *_ = load_tracks(ArchiveReader(archive), recordings, settings)
                 pairs, limited = [], []
                 for speaker in SPEAKERS:
                     speech = getattr(tracks, f"{speaker}_speech")

@@ -24,6 +24,7 @@ from conftest import SAMPLES, write_jsonl  # noqa: E402
 from test_resume import contents  # noqa: E402
 
 from flexi_score.archive import store  # noqa: E402
+from flexi_score.archive.reader import ArchiveReader  # noqa: E402
 from flexi_score.config import load_settings  # noqa: E402
 from flexi_score.scoring import pipeline  # noqa: E402
 
@@ -111,7 +112,7 @@ def main() -> None:
         process.wait()
         if store.is_archive(archive):
             damaged += len(store.damaged_parts(archive))
-            kept += len(store.read_recordings(archive))
+            kept += len(ArchiveReader(archive).recordings())
         assert extract(program, manifest, archive, options).wait() == 0
         found = contents(archive)
         same = all(found[name].equals(table) for name, table in want.items())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from flexi_score.archive.store import ENVELOPE_MS
+from flexi_score.archive.tables import ENVELOPE_MS
 from flexi_score.report.plots.draw import bars, legend, new_figure, panel, rules, write
 from flexi_score.report.plots.kinds import nice_step
 from flexi_score.report.plots.style import (

@@ -1,0 +1,224 @@
+"""Reading an archive: rows by key, the log of recordings, and readers of a share of the parts."""
+
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from flexi_score.archive.parts import blame, check_whole, list_parts
+from flexi_score.archive.store import open_archive
+from flexi_score.archive.tables import ARCHIVED, ATTEMPTS, TABLES, artefact_keys
+from flexi_score.errors import ArchiveError
+from flexi_score.schema import FAILURES, make_schema
+
+#: Tables that hold artefacts: addressed by content, one row per key.
+ARTEFACTS: Final = tuple(name for name, schema in TABLES.items() if "key" in schema)
+
+
+class ArchiveReader:
+    """Reads the tables of an archive (:mod:`flexi_score.archive.store`).
+
+    Parameters
+    ----------
+    folder : path
+        An archive.
+    cached : bool
+        Whether :meth:`read` answers repeated requests from memory. For work that goes over the
+        same recordings many times while nothing is added.
+
+    Attributes
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    ArchiveError
+        Not an archive, not readable, or of another version.
+
+    Notes
+    -----
+    A reader can be pickled and passed to another process. Every method raises ArchiveError, naming
+    the part, where one is damaged.
+    """
+
+    def __init__(self, folder: str | Path, *, cached: bool = False) -> None:
+        self.folder = open_archive(folder)
+        self._parts: dict[str, list[Path]] | None = None
+        self._cache: dict[Hashable, pl.DataFrame] | None = {} if cached else None
+        self._index: pl.DataFrame | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        """Everything but what can be read again."""
+        cache: dict[str, object] | None = None if self._cache is None else {}
+        return self.__dict__ | {"_cache": cache, "_index": None}
+
+    def read(
+        self,
+        table: str,
+        keys: Sequence[str] | pl.Series | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pl.DataFrame:
+        """Rows of a table of artefacts, one per key: the newest.
+
+        Parameters
+        ----------
+        table : str
+            One of :data:`ARTEFACTS`.
+        keys : sequence of str, optional
+            Keys to read, by default all. Those that the table does not hold are absent.
+        columns : sequence of str, optional
+            Columns to read, by default all.
+        """
+        columns = TABLES[table].names() if columns is None else list(columns)
+        wanted = None if keys is None else pl.Series("key", keys, dtype=pl.String).unique().sort()
+        if self._cache is None:
+            return self._read(table, wanted, columns)
+        request = (table, tuple(columns), None if wanted is None else hash(tuple(wanted)))
+        if request not in self._cache:
+            self._cache[request] = self._read(table, wanted, columns)
+        return self._cache[request]
+
+    def _read(self, table: str, wanted: pl.Series | None, columns: list[str]) -> pl.DataFrame:
+        parts = self.parts(table)
+        if not parts or (wanted is not None and not len(wanted)):
+            return TABLES[table].to_frame().select(columns)
+        read = list(dict.fromkeys(["key", *columns]))
+
+        def query(rows: pl.LazyFrame) -> pl.LazyFrame:
+            if wanted is not None:
+                # pl.Series.implode: one list to look in, not one per row.
+                rows = rows.filter(pl.col("key").is_in(wanted.implode()))
+            return rows.select(read)
+
+        rows = _collect(parts, query)
+        return rows.unique("key", keep="last", maintain_order=True).select(columns)
+
+    def keys(self, table: str) -> set[str]:
+        """Keys that a table holds."""
+        return set(self.read(table, columns=["key"])["key"])
+
+    def count(self, table: str) -> int:
+        """Number of rows of a table, older rows of the same key included."""
+        parts = self.parts(table)
+        return int(_collect(parts, lambda rows: rows.select(pl.len())).item()) if parts else 0
+
+    def files(self) -> pl.DataFrame:
+        """Hashes of files that extraction has read (:data:`~flexi_score.archive.tables.FILES`)."""
+        parts = self.parts("files")
+        return _collect(parts, lambda rows: rows) if parts else TABLES["files"].to_frame()
+
+    def recordings(self) -> pl.DataFrame:
+        """Every recording of the archive (:data:`~flexi_score.archive.tables.ARCHIVED`).
+
+        In the order of the manifest, not of the work, so that it does not depend on how the work
+        was divided or interrupted. A recording that was added again has its newer row. Those whose
+        last attempt failed are left out.
+        """
+        good, bad = self._log("recordings"), self._log("failures")
+        latest = bad.select("recording", pl.col("part").alias("failed_in"))
+        rows = good.join(latest, on="recording", how="left", maintain_order="left")
+        rows = rows.filter(pl.col("failed_in").is_null() | (pl.col("part") > pl.col("failed_in")))
+        placed = rows["manifest_position"].is_not_null().any()
+        order = ["manifest_position", "recording"] if placed else []
+        rows = rows.sort(order, nulls_last=True, maintain_order=True) if order else rows
+        return rows.select(ARCHIVED.names())
+
+    def failures(self) -> pl.DataFrame:
+        """Recordings whose last attempt failed (:data:`flexi_score.schema.FAILURES`)."""
+        return self.attempts().select(FAILURES.names()).sort("recording")
+
+    def attempts(self) -> pl.DataFrame:
+        """Recordings whose last attempt failed, and what was tried.
+
+        Returns
+        -------
+        polars.DataFrame
+            :data:`~flexi_score.archive.tables.ATTEMPTS`.
+        """
+        good, bad = self._log("recordings"), self._log("failures")
+        latest = good.select("recording", pl.col("part").alias("done_in"))
+        rows = bad.join(latest, on="recording", how="left", maintain_order="left")
+        failed = pl.col("done_in").is_null() | (pl.col("part") > pl.col("done_in"))
+        return rows.filter(failed).select(ATTEMPTS.names())
+
+    def _log(self, table: str) -> pl.DataFrame:
+        parts = self.parts(table)
+        if not parts:
+            return make_schema({**TABLES[table], "part": pl.String}).to_frame()
+        rows = _collect(parts, lambda rows: rows, include_file_paths="part")
+        names = pl.col("part").str.split("/").list.last()
+        return rows.with_columns(names).unique("recording", keep="last", maintain_order=True)
+
+    def parts(self, table: str) -> list[Path]:
+        """The parts of a table that this reader reads, oldest first."""
+        if self._parts is not None and table in self._parts:
+            return self._parts[table]
+        return list_parts(self.folder, table)
+
+    def limited_to(self, rows: pl.DataFrame) -> "ArchiveReader":
+        """A reader of the parts that hold artefacts of some recordings, for a chunk of the work.
+
+        Parameters
+        ----------
+        rows : polars.DataFrame
+            :data:`~flexi_score.archive.tables.ARCHIVED`.
+        """
+        if self._index is None:
+            self._index = self._locate()
+        wanted = artefact_keys(rows).hash().unique()
+        held = self._index.filter(pl.col("hash").is_in(wanted.implode()))
+        limited = ArchiveReader(self.folder, cached=self._cache is not None)
+        limited._parts = {table: [] for table in ARTEFACTS}
+        for table, part in held.select("table", "part").unique().sort("part").iter_rows():
+            limited._parts[table].append(self.folder / table / part)
+        return limited
+
+    def _locate(self) -> pl.DataFrame:
+        """Which parts hold which keys: ``hash`` (of the key), ``table``, ``part`` (its name)."""
+        schema = {"hash": pl.UInt64, "table": pl.String, "part": pl.String}
+        found = [pl.DataFrame(schema=schema)]
+        for table in ARTEFACTS:
+            parts = self.parts(table)
+            if not parts:
+                continue
+            rows = _collect(
+                parts,
+                lambda rows: rows.select(pl.col("key").hash().alias("hash"), "part").unique(),
+                include_file_paths="part",
+                check=False,  # whoever is limited to a part checks it before its rows are read
+            )
+            name = pl.col("part").str.split("/").list.last()
+            found.append(rows.select("hash", pl.lit(table).alias("table"), name))
+        return pl.concat(found)
+
+
+def _collect(
+    parts: Sequence[Path],
+    query: Callable[[pl.LazyFrame], pl.LazyFrame],
+    include_file_paths: str | None = None,
+    *,
+    check: bool = True,
+) -> pl.DataFrame:
+    """The answer to a query over parts of one table, each checked by its hash before it is read.
+
+    Raises
+    ------
+    ArchiveError
+        If a part is damaged, naming it.
+    """
+    if check:
+        check_whole(parts)
+    # A part that was written before a column was thought of has nulls there.
+    rows = pl.scan_parquet(
+        list(parts),
+        glob=False,
+        include_file_paths=include_file_paths,
+        schema=TABLES[parts[0].parent.name],
+        missing_columns="insert",
+        extra_columns="ignore",
+    )
+    try:
+        return query(rows).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ArchiveError(blame(parts, error)) from error
