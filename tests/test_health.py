@@ -313,7 +313,7 @@ def test_what_is_refused_is_excluded_with_the_reason_and_no_gate_overrides(
     assert (summary["excluded"] >= 2).any()
     text = (tmp_path / "run" / "summary.md").read_text("utf-8")
     assert "Health of the recordings" in text
-    assert "Health of the recordings" in done.stdout
+    assert "2 recordings left out by the health gate (--no-gate scores them)" in done.stdout
     assert pl.read_parquet(tmp_path / "run" / "health.parquet").schema == HEALTH
     done = cli("score", made[1], "--no-gate", "--out", tmp_path / "all")
     assert done.returncode == 0, done.stderr

@@ -51,7 +51,7 @@ def check(
     from flexi_score.archive import store
     from flexi_score.cli.score import _Progress
     from flexi_score.report.health import count_verdicts, recordings_table
-    from flexi_score.report.tables import plain
+    from flexi_score.report.tables import counted, plain
     from flexi_score.report.terminal import print_table
     from flexi_score.report.write import write_whole
     from flexi_score.scoring import pipeline
@@ -76,8 +76,8 @@ def check(
         print(f"{plain(row['recording'])}: {plain(row['reason'])}", file=sys.stderr)
     counts = count_verdicts(health)
     print(
-        f"{sum(counts.values())} recordings checked: {counts['fine']} fine, {counts['warn']} to "
-        f"look at, {counts['refuse']} refused; {len(failures)} failed"
+        f"{counted(sum(counts.values()), 'recording')} checked: {counts['fine']} fine, "
+        f"{counts['warn']} to look at, {counts['refuse']} refused; {len(failures)} failed"
     )
     if out is not None:
         write_whole(out, health.write_parquet if out.suffix == ".parquet" else health.write_csv)

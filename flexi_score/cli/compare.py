@@ -123,6 +123,7 @@ def _compare_profiles(console: Any, first: Any, other: Any, out: Path | None) ->
 
     from flexi_score.errors import SettingsError
     from flexi_score.metrics.release.differences import explain_differences
+    from flexi_score.report.tables import counted
 
     by_profile = {run.settings.profile: run for run in (first, other)}
     if set(by_profile) != {"paper", "release"}:
@@ -147,7 +148,7 @@ def _compare_profiles(console: Any, first: Any, other: Any, out: Path | None) ->
             _plain(row["why"]),
         )
     console.print(shown)
-    console.print(f"{len(table)} outcomes differ")
+    console.print(f"{counted(len(table), 'outcome')} differ")
     _write(table, out)
     return OK
 

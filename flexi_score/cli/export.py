@@ -48,6 +48,7 @@ def export(
     """
     from flexi_score.exports.folder import EXPORTS
     from flexi_score.exports.folder import export as write_export
+    from flexi_score.report.tables import counted
     from flexi_score.scoring.runs import read_run
 
     stored = read_run(run)
@@ -67,7 +68,8 @@ def export(
     for note in made.notes:
         print(note, file=sys.stderr)
     print(
-        f"{made.folder}: {len(made.names)} recordings, {len(made.files)} files; "
+        f"{made.folder}: {counted(len(made.names), 'recording')}, "
+        f"{counted(len(made.files), 'file')}; "
         "index.json says which is which, manifest.jsonl scores them again"
     )
     return OK

@@ -139,11 +139,13 @@ def tell_unrated(ratings: Any, unasked: Any, *, listed: bool) -> bool:
     """
     import polars as pl
 
+    from flexi_score.report.tables import counted
+
     missing = ratings.filter(pl.col("status") == "missing")
     if not listed:
         if number := len(missing) + len(unasked):
             print(
-                f"judge: {number} ratings are not there: --judge replay lists them, "
+                f"judge: {counted(number, 'rating')} missing: --judge replay lists them, "
                 "--judge openai asks for them",
                 file=sys.stderr,
             )

@@ -23,12 +23,13 @@ def merge(
 
         flexi-score merge part1.archive part2.archive --into calls.archive
     """
-
     from flexi_score.archive.reader import ArchiveReader
+    from flexi_score.report.tables import counted
     from flexi_score.scoring.merge import merge_archives
 
     added = merge_archives(archives, into)
     reader = ArchiveReader(into)
     held, failed = reader.recordings(), reader.failures()
-    print(f"{into}: {added} parts added; {len(held)} recordings; {len(failed)} failed")
+    recordings = counted(len(held), "recording")
+    print(f"{into}: {counted(added, 'part')} added; {recordings}; {len(failed)} failed")
     return OK

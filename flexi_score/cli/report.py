@@ -58,6 +58,8 @@ def report(
         flexi-score report run --figures figures
         flexi-score report run --figures figures --formats pdf --recordings call-17,call-18
     """
+    from flexi_score.report.tables import counted
+
     if figures is not None:
         from flexi_score.report.figures import write_figures
         from flexi_score.scoring.runs import read_run
@@ -81,7 +83,7 @@ def report(
             recordings=names,
             archive=archive,
         )
-        print(f"{figures}: {len(written)} files: figures, captions.txt, tables.tex")
+        print(f"{figures}: {counted(len(written), 'file')}: figures, captions.txt, tables.tex")
         return OK
     from flexi_score.report.build import build_report
     from flexi_score.report.html import MAX_RECORDINGS, MAX_TIMELINES
@@ -97,8 +99,8 @@ def report(
     for problem in made.problems:
         print(problem, file=sys.stderr)
     print(
-        f"{made.path}: {made.n_bytes / 1e6:.1f} MB, {made.drawn} timelines, "
-        f"sound of {made.embedded} recordings inside"
+        f"{made.path}: {made.n_bytes / 1e6:.1f} MB, {counted(made.drawn, 'timeline')}, "
+        f"sound of {counted(made.embedded, 'recording')} inside"
     )
     if open_:
         import webbrowser

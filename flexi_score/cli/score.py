@@ -1,6 +1,7 @@
 """``flexi-score score`` and ``extract``: the main job."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -66,6 +67,9 @@ def score(
     gate: Annotated[
         bool, Parameter(help="Leave out recordings that the health gate refuses.")
     ] = True,
+    details: Annotated[
+        bool, Parameter(negative="", help="Print every table, interval, count and the signature.")
+    ] = False,
     quiet: Quiet = False,
 ) -> int:
     """Score INPUT: a manifest, a folder of recordings, one two-channel file, or an archive.
@@ -86,6 +90,7 @@ def score(
     from flexi_score.cli.judging import JudgeProgress, check_ready, judge_changes, tell_unrated
     from flexi_score.scoring import chunks, pipeline
 
+    started = time.monotonic()
     changes = [*(set_ or []), *([] if gate else ["health.gate=false"])]
     settings = chosen_settings(
         profile,
@@ -111,7 +116,7 @@ def score(
             many = chunks.score_in_chunks(
                 source, target, settings=settings, workers=cores(), judging=asking.advance
             )
-        _show(many, target)
+        _show(many, source, target, folder, details, started)
         unrated = tell_unrated(many.unrated, many.unasked, listed=judge is not None)
         return SOME_FAILED if unrated or len(many.failures) else OK
     if store.is_archive(source):
@@ -131,7 +136,7 @@ def score(
                 judging=asking.after(progress.stop).advance,
             )
     pipeline.write(run, target)
-    _show(run, target)
+    _show(run, source, target, folder, details, started)
     unrated = tell_unrated(run.ratings, run.unasked, listed=judge is not None)
     return SOME_FAILED if unrated or len(run.failures) else OK
 
@@ -160,29 +165,41 @@ def _dry_run(
     return OK
 
 
-def _show(run: Any, target: Path) -> None:
+def _show(
+    run: Any, source: Path, target: Path, archive: Path, details: bool, started: float
+) -> None:
+    """The first screen on stdout, and what it leaves out where that is asked for."""
     from rich.console import Console
 
+    from flexi_score.report.screen import print_screen
     from flexi_score.report.terminal import print_summary
 
     console = Console(highlight=False)
-    few = run.settings.summary.few
-    print_summary(
+    print_screen(
         console,
         run.summary,
         run.metrics,
+        run.settings,
+        run.info,
         run.failures,
-        run.info["signature"],
-        few=few,
-        notes=run.info["notes"],
-        health=run.health,
-        boundary_error_s=run.settings.summary.boundary_error_s,
+        run.health,
+        name="/".join(source.resolve().parts[-2 if source == archive else -1 :]),
+        folder=target,
+        archive=archive,
+        elapsed_s=time.monotonic() - started,
     )
-    judged = "" if run.settings.judge.mode == "none" else "ratings.parquet, "
-    console.print(
-        f"{target}: summary.md, report.html, scores.parquet, events.parquet, {judged}run.json",
-        markup=False,
-    )
+    if details:
+        console.print()
+        print_summary(
+            console,
+            run.summary,
+            run.metrics,
+            run.failures,
+            run.info["signature"],
+            few=run.settings.summary.few,
+            health=run.health,
+            boundary_error_s=run.settings.summary.boundary_error_s,
+        )
 
 
 @app.command
@@ -224,6 +241,7 @@ def extract(
     from contextlib import ExitStack
 
     from flexi_score.archive.reader import ArchiveReader
+    from flexi_score.report.tables import counted
     from flexi_score.scoring import pipeline
 
     settings = chosen_settings("paper", set_, asr=asr, language=language, vad=vad, mono=mono)
@@ -248,7 +266,7 @@ def extract(
         held, failed = reader.recordings(), reader.failures()
     failed = failed.join(manifest.failures, on="recording", how="anti", maintain_order="left")
     refused = len(manifest.failures)
-    print(f"{archive}: {len(held)} recordings; {len(failed) + refused} failed")
+    print(f"{archive}: {counted(len(held), 'recording')}; {len(failed) + refused} failed")
     for row in [*manifest.failures.iter_rows(named=True), *failed.iter_rows(named=True)]:
         print(f"  {row['recording']}: {row['reason']}", file=sys.stderr)
     return SOME_FAILED if len(failed) + refused else OK
@@ -294,32 +312,39 @@ class _Progress:
 
     def __enter__(self) -> "_Progress":
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self._told = len(self.manifest.warnings)
         for warning in self.manifest.warnings:
             print(warning, file=sys.stderr)
-        if not self._quiet:
-            from flexi_score.extraction.recordings import recordings_seconds
-
-            names = self._rows["recording"].to_list()
-            found = recordings_seconds(self._rows)
-            self._seconds = dict(zip(names, found, strict=True))
+        # The bar is there before headers are read and models loaded: both take seconds.
         self._bar = Progress(
-            TextColumn("extract"),
+            TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
             disable=self._quiet,
         )
-        total = sum(self._seconds.values()) or 1.0
-        self._task = self._bar.add_task("extract", total=total, count="")
+        number = f"0/{len(self._rows)} recordings"
+        self._task = self._bar.add_task("loading models", total=None, count=number)
         self._done = 0
         self._bar.start()
+        if not self._quiet:
+            from flexi_score.extraction.recordings import recordings_seconds
+
+            names = self._rows["recording"].to_list()
+            found = recordings_seconds(self._rows)
+            self._seconds = dict(zip(names, found, strict=True))
         return self
 
     def stop(self) -> None:
@@ -336,6 +361,12 @@ class _Progress:
         self._done += 1
         name = row["recording"]
         count = f"{self._done}/{len(self._rows)} recordings"
-        self._bar.update(self._task, advance=self._seconds.get(name, 0.0), count=count)
+        self._bar.update(
+            self._task,
+            description="extracting",
+            total=sum(self._seconds.values()) or 1.0,
+            advance=self._seconds.get(name, 0.0),
+            count=count,
+        )
         if error is not None and not self._quiet:
             self._bar.console.print(f"{name}: {error}", markup=False, highlight=False)

@@ -223,6 +223,7 @@ def _write(
     noises: Path | None,
     quiet: bool,
 ) -> int:
+    from flexi_score.report.tables import counted
     from flexi_score.simulate.channel import parse_condition
     from flexi_score.simulate.write import write_index, write_scenes
 
@@ -233,7 +234,9 @@ def _write(
         folder = out if len(parsed) == 1 else out / re.sub(r"[^\w.+-]", "_", one.name)
         with _Bar(quiet) as bar:
             write_scenes(made, library, folder, one, seed=seed, noises=noises, progress=bar)
-        print(f"{folder}: {len(made)} recordings, manifest.jsonl, truth.jsonl ({one.name})")
+        print(
+            f"{folder}: {counted(len(made), 'recording')}, manifest.jsonl, truth.jsonl ({one.name})"
+        )
         folders.append(folder)
     if len(folders) > 1:
         write_index(out, folders)

@@ -14,6 +14,7 @@ from flexi_score.errors import ArchiveError, InputError
 from flexi_score.exports.names import safe_names
 from flexi_score.formats.files import name_some
 from flexi_score.formats.timed import Timed
+from flexi_score.report.tables import counted
 from flexi_score.schema import EVENTS, RECORDINGS, SCORES, SPEAKERS, Speaker, make_schema
 from flexi_score.scoring.load import load_words
 from flexi_score.scoring.pipeline import Run
@@ -161,7 +162,7 @@ def load_source(
         wanted = pl.col("recording").is_in(pl.Series(recordings, dtype=pl.String).implode())
         table, events, scores = (t.filter(wanted) for t in (table, events, scores))
     elif failed := len(source.failures):
-        notes.append(f"{failed} recordings that failed have nothing to export")
+        notes.append(f"nothing to export of what failed: {counted(failed, 'recording')}")
     if isinstance(source, StoredRun):
         words, worded, wordless, more = _archived_words(source, table, archive)
         notes += more

@@ -16,6 +16,7 @@ from flexi_score.report.tables import (
     Column,
     Table,
     comparison_cells,
+    counted,
     details_table,
     metric_finder,
     paper_tables,
@@ -117,7 +118,7 @@ def run_html(
     name: str = "",
 ) -> str:
     """A scored run: the paper's tables; intervals, counts and failures folded away."""
-    counts = f"{info.get('recordings', 0)} recordings scored, {len(failures)} failed"
+    counts = f"{counted(info.get('recordings', 0), 'recording')} scored, {len(failures)} failed"
     excluded = info.get("excluded", 0)
     facts = [
         f"profile {info.get('profile', 'paper')}: {counts}"

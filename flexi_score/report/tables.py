@@ -87,6 +87,17 @@ def plain(text: object) -> str:
     return DASH if text is None else UNSEEN.sub(" ", str(text)).strip() or DASH
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 recording``, ``2 recordings``.
+
+    Examples
+    --------
+    >>> counted(1, "recording"), counted(1200, "recording")
+    ('1 recording', '1 200 recordings')
+    """
+    return f"{number:,}".replace(",", " ") + f" {noun}" + ("" if number == 1 else "s")
+
+
 def heading(metric: Metric) -> str:
     """Label, unit and direction of a metric: ``Latency (s, ↓)``."""
     marks = ", ".join(mark for mark in (metric.unit, ARROWS[metric.direction]) if mark)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from flexi_score.formats.files import name_some
 from flexi_score.report.markdown import escape, markdown_table
-from flexi_score.report.tables import plain
+from flexi_score.report.tables import counted, plain
 from flexi_score.report.terminal import rich_table
 from flexi_score.report.write import as_text, write_whole
 from flexi_score.validate.plot import validation_svg
@@ -22,7 +22,7 @@ def coverage(validation: Validation) -> list[str]:
     info = validation.info
     unit = "IPUs" if info["level"] == "ipu" else "speech segments"
     lines = [
-        f"{info['compared']} recordings compared on {unit}; boundaries up to "
+        f"{counted(info['compared'], 'recording')} compared on {unit}; boundaries up to "
         f"{info['boundary_collar_ms']} ms apart are matched, events up to {info['collar_ms']} ms."
     ]
     for key, text in (

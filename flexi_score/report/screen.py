@@ -1,0 +1,439 @@
+"""The first screen of a run: at most forty lines of eighty columns, in words."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import copysign
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from rich.cells import cell_len, chop_cells
+from rich.console import Console
+from rich.text import Text
+
+from flexi_score.config import Settings
+from flexi_score.metrics.registry import Metric
+from flexi_score.report.tables import DASH, counted, metric_finder, plain, scenario_title
+from flexi_score.report.wording import wording
+
+#: Rows of values; further ones are in the details.
+MAX_ROWS: Final = 22
+#: A column of values is not made narrower than this; systems without room are counted.
+_NARROWEST: Final = 9
+_FAILURES: Final = 3
+_LABEL: Final = 9
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of values: which scenario, what the model does, the better direction, one cell each.
+
+    ``cells`` has a short and a long form a system: without and with an interval.
+    """
+
+    scenario: str
+    label: str
+    better: str
+    cells: tuple[tuple[str, str], ...]
+    human: str = ""
+
+
+@dataclass(frozen=True)
+class _Card:
+    """A line on conversations: its metric, in words, and what people do."""
+
+    metric: str
+    label: str
+    human: str = ""
+
+
+_CARD: Final = (
+    _Card("model_response_latency.p50", "answers after, median", "0.2 s"),
+    _Card("model_response_latency.p90", "nine in ten answers within"),
+    _Card("model_overlapped_starts", "starts before the user ends", "40 %"),
+    _Card("model_stop_latency.p50", "interrupted, it stops after"),
+    _Card("user_interruption_success", "user's interruptions that win"),
+    _Card("model_interruptions_per_min", "interrupts the user"),
+    _Card("model_backchannels_per_min", "backchannels"),
+    _Card("model_talk_share", "model's share of the talking"),
+    _Card("overlap_s_per_min", "both speak", "3.6 s/min"),
+    _Card("gap_s_per_min", "nobody speaks, between turns", "4.4 s/min"),
+    _Card("longest_silence", "longest silence, mean"),
+)
+_PEOPLE: Final = "people: Heldner & Edlund 2010 (timing); dGSLM, Fisher telephone calls (s/min)"
+
+
+def print_screen(
+    console: Console,
+    summary: pl.DataFrame,
+    metrics: Sequence[Metric],
+    settings: Settings,
+    info: Mapping[str, Any],
+    failures: pl.DataFrame,
+    health: pl.DataFrame,
+    *,
+    name: str,
+    folder: Path,
+    archive: Path,
+    elapsed_s: float | None = None,
+) -> None:
+    """Print what a run found, what it lacks, what to do next and how to cite it.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    summary, failures, health : polars.DataFrame
+        The tables of :mod:`flexi_score.schema`.
+    metrics : sequence of Metric
+        Of one profile.
+    settings : Settings
+    info : mapping
+        ``run.json``.
+    name : str
+        What was scored.
+    folder, archive : Path
+        The run folder, and the archive to score again.
+    elapsed_s : float, optional
+        How long it took.
+    """
+    systems = _systems(summary)
+    _print_title(console, name, systems, info, elapsed_s)
+    rows = scenario_rows(summary, metrics, settings.summary.few)
+    card = conversation_rows(summary, metrics, settings.summary.few)
+    shown = rows[: MAX_ROWS - len(card)]
+    if shown:
+        _print_rows(console, systems, shown)
+    if card:
+        _print_rows(console, systems, card, people=True)
+        console.print(Text(_PEOPLE, style="dim"))
+    if not rows and not card:
+        console.print(Text("No metric was scored.", style="bold"))
+    console.print()
+    notes = [
+        *_troubles(failures, info, health),
+        *_cautions(summary, settings, rows + card),
+        *_gaps(summary, metrics, settings),
+    ]
+    if len(rows) > len(shown):
+        notes.append(("-", f"{counted(len(rows) - len(shown), 'more value')} in the details"))
+    for mark, text in notes:
+        _print_note(console, mark, text)
+    console.print()
+    _print_next(console, systems, folder, archive, info, judged=_unasked(summary, metrics) > 0)
+
+
+def scenario_rows(summary: pl.DataFrame, metrics: Sequence[Metric], few: int) -> list[Row]:
+    """A row a metric of the six scenarios that has a better direction and any value."""
+    find = metric_finder(metrics)
+    systems = _systems(summary)
+    part = summary.filter(pl.col("scenario") != "conversation")
+    by_key = {(r["scenario"], r["metric"], r["system"]): r for r in part.iter_rows(named=True)}
+    rows = []
+    for scenario, name in part.select("scenario", "metric").unique(maintain_order=True).rows():
+        metric = find(scenario, name)
+        of_systems = [by_key.get((scenario, name, system)) for system in systems]
+        if metric is None or metric.direction == "none" or ".p" in name:
+            continue
+        if not any(row and row["n"] for row in of_systems):
+            continue
+        rows.append(
+            Row(
+                scenario_title(scenario),
+                plain(wording(scenario, name, metric).full),
+                metric.direction,
+                tuple(value_cells(row, metric, few) for row in of_systems),
+            )
+        )
+    return rows
+
+
+def conversation_rows(summary: pl.DataFrame, metrics: Sequence[Metric], few: int) -> list[Row]:
+    """The card of conversations: how it answers, stops and interrupts, beside what people do."""
+    find = metric_finder(metrics)
+    systems = _systems(summary)
+    part = summary.filter(pl.col("scenario") == "conversation")
+    by_key = {(r["metric"], r["system"]): r for r in part.iter_rows(named=True)}
+    rows = []
+    for line in _CARD:
+        found = [by_key.get((line.metric, system)) for system in systems]
+        metric = find("conversation", line.metric)
+        if metric is None or not any(found):
+            continue
+        cells = tuple(value_cells(row, metric, few) for row in found)
+        rows.append(Row("Conversation", line.label, "", cells, line.human))
+    return rows
+
+
+def value_cells(row: Mapping[str, Any] | None, metric: Metric, few: int) -> tuple[str, str]:
+    """A value without and with its interval, in no more digits than stand on evidence.
+
+    Of fewer than ``few`` outcomes a count (``1 of 2``), not a rate.
+
+    Examples
+    --------
+    >>> from flexi_score.metrics import profile_metrics
+    >>> tor = profile_metrics("paper")[0]
+    >>> row = {"value": 0.5, "n": 2, "numerator": 1.0, "denominator": 2.0}
+    >>> value_cells(row | {"ci_low": 0.09, "ci_high": 0.91}, tor, 10)
+    ('1 of 2', '1 of 2')
+    >>> row = {"value": 0.5, "n": 20, "numerator": 10.0, "denominator": 20.0}
+    >>> value_cells(row | {"ci_low": 0.3, "ci_high": 0.7}, tor, 10)
+    ('50 %', '50 % [30, 70]')
+    """
+    if row is None or row["value"] is None:
+        return DASH, DASH
+    value, top, bottom = row["value"], row["numerator"], row["denominator"]
+    share = not metric.unit and metric.aggregate in ("rate", "ratio")
+    if share and bottom and bottom < few and _whole(top) and _whole(bottom):
+        text = f"{top:.0f} of {bottom:.0f}"
+        return text, text
+    text = _amount(value, metric)
+    if row["ci_low"] is None or row["ci_high"] is None or row["n"] < few:
+        return text, text
+    low, high = (_bare(row[end], metric) for end in ("ci_low", "ci_high"))
+    return text, f"{text} [{low}, {high}]"
+
+
+def short_signature(info: Mapping[str, Any]) -> str:
+    """One line to quote beside a number; ``run.json`` has every choice behind its hash."""
+    from hashlib import sha256
+
+    given = info.get("short_signature")
+    if given:
+        return plain(given)
+    models = info.get("models", {})
+    asr = str(models.get("asr", "none")).partition("@")[0]
+    parts = [
+        f"flexi_score {info.get('versions', {}).get('flexi_score', '')}",
+        str(info.get("profile", "")),
+        str(models.get("vad", "given")),
+        asr,
+        f"#{sha256(str(info.get('signature', '')).encode()).hexdigest()[:8]}",
+    ]
+    return plain(" | ".join(parts))
+
+
+def _systems(summary: pl.DataFrame) -> list[str]:
+    return summary["system"].unique(maintain_order=True).to_list()
+
+
+def _whole(number: float | None) -> bool:
+    return number is not None and abs(number - round(number)) < 1e-9
+
+
+def _amount(value: float, metric: Metric) -> str:
+    if metric.aggregate == "sum":
+        return f"{value:.0f}"
+    if metric.unit == "0-5":
+        return f"{value:.1f} of 5"
+    if not metric.unit and metric.aggregate in ("rate", "ratio"):
+        return f"{value * 100:.0f} %"
+    unit = "" if metric.unit == "0-1" else metric.unit.replace("1/", "/")
+    return f"{_bare(value, metric)} {unit}".strip()
+
+
+def _bare(value: float, metric: Metric) -> str:
+    if not metric.unit and metric.aggregate in ("rate", "ratio"):
+        return f"{value * 100:.0f}"
+    digits = 1 if metric.unit in ("0-5", "1/min", "s/min") else 2
+    # Halves go up, as on paper: 0.695, which is stored a little below, is 0.70.
+    text = f"{value + copysign(1e-9, value):.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def _print_title(
+    console: Console,
+    name: str,
+    systems: Sequence[str],
+    info: Mapping[str, Any],
+    elapsed_s: float | None,
+) -> None:
+    number = info.get("recordings", 0) + info.get("failed", 0) + info.get("excluded", 0)
+    title = (
+        f"{plain(name)}: {counted(number, 'recording')}, {counted(len(systems), 'system')}, "
+        f"profile {plain(info.get('profile', ''))}"
+    )
+    line = Text(title, style="bold")
+    if elapsed_s is not None:
+        minutes, seconds = divmod(round(elapsed_s), 60)
+        took = f"{minutes}:{seconds:02d}"
+        room = min(console.width, 100) - cell_len(title) - len(took)
+        line.append(" " * max(room, 2) + took, style="not bold dim")
+    console.print(line, soft_wrap=True)
+    console.print()
+
+
+def _print_rows(
+    console: Console, systems: Sequence[str], rows: Sequence[Row], people: bool = False
+) -> None:
+    first = max(cell_len(row.scenario) for row in rows)
+    second = max(cell_len(row.label) for row in rows)
+    better = max(len(row.better) for row in rows)
+    right = max((len(row.human) for row in rows), default=0) if people else 0
+    right = max(right, len("people")) + 2 if people else 0
+    left = first + 2 + second + 2 + better
+    room = max(console.width - left - right, _NARROWEST + 2)
+    number = max(1, min(len(systems), room // (_NARROWEST + 2)))
+    each = room // number - 2
+    long = max(cell_len(cell[1]) for row in rows for cell in row.cells[:number])
+    short = max(cell_len(cell[0]) for row in rows for cell in row.cells[:number])
+    form, needed = (1, long) if long <= each else (0, short)
+    names = [plain(system) for system in systems[:number]]
+    width = min(each, max(needed, *map(cell_len, names), _NARROWEST - 2))
+    heads = [_folded(name, width) for name in names]
+    tall = max(map(len, heads))
+    for k in range(tall):
+        line = " " * left
+        for head in heads:
+            lines = [""] * (tall - len(head)) + head
+            line += "  " + _right(lines[k], width)
+        if people:
+            line += "  " + ("people" if k == tall - 1 else "").rjust(right - 2)
+        console.print(Text(line.rstrip(), style="bold"), soft_wrap=True)
+    for scenario, part in groupby(rows, key=lambda row: row.scenario):
+        for k, row in enumerate(part):
+            text = Text()
+            text.append(_left(scenario if k == 0 else "", first), style="bold")
+            text.append("  " + _left(row.label, second))
+            text.append("  " + row.better.ljust(better), style="dim")
+            for cell in row.cells[:number]:
+                text.append("  " + _right(cell[form], width))
+            if people:
+                text.append("  " + row.human.rjust(right - 2), style="dim")
+            text.rstrip()
+            console.print(text, soft_wrap=True)
+    if number < len(systems):
+        left_out = counted(len(systems) - number, "more system")
+        console.print(Text(f"{left_out} in the details, a wider window and the page", style="dim"))
+
+
+def _folded(name: str, width: int) -> list[str]:
+    """Lines of a name, broken after a separator where there is one."""
+    lines = [""]
+    for part in re.split(r"(?<=[-_./ ])", name):
+        if cell_len(lines[-1] + part) <= width:
+            lines[-1] += part
+        else:
+            lines += chop_cells(part, width)
+    return [line for line in lines if line]
+
+
+def _left(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))
+
+
+def _right(text: str, width: int) -> str:
+    return " " * (width - cell_len(text)) + text
+
+
+def _troubles(
+    failures: pl.DataFrame, info: Mapping[str, Any], health: pl.DataFrame
+) -> list[tuple[str, str]]:
+    """What failed, what was left out, what was captured badly."""
+    notes = []
+    for row in failures.head(_FAILURES).iter_rows(named=True):
+        notes.append(("x", f"{plain(row['recording'])} failed: {plain(row['reason'])}"))
+    if len(failures) > _FAILURES:
+        more = counted(len(failures) - _FAILURES, "more recording")
+        notes.append(("x", f"{more} failed: --details, or failures.parquet, has the reasons"))
+    for verdict, told in (
+        ("refuse", "left out by the health gate (--no-gate scores them)"),
+        ("warn", "captured with flaws (flexi-score check says what to do)"),
+    ):
+        bad = health.filter(pl.col("verdict") == verdict)
+        if bad.is_empty():
+            continue
+        by_check = bad.group_by("check").agg(n=pl.col("recording").n_unique()).sort("n", "check")
+        checks = [f"{check.replace('_', ' ')} {n}" for check, n in by_check.reverse().iter_rows()]
+        more = f", {counted(len(checks) - 4, 'more check')}" if len(checks) > 4 else ""
+        number = counted(bad["recording"].n_unique(), "recording")
+        notes.append(("!", f"{number} {told}: {', '.join(checks[:4])}{more}"))
+    return notes + [("!", plain(note)) for note in info.get("notes", ())]
+
+
+def _cautions(
+    summary: pl.DataFrame, settings: Settings, rows: Sequence[Row]
+) -> list[tuple[str, str]]:
+    """How far the values can be trusted."""
+    notes = []
+    few, valued = settings.summary.few, summary.filter(pl.col("n") > 0)
+    thin = int((valued["n"] < few).sum())
+    if thin and rows:
+        which = "every value" if thin == len(valued) else f"{thin} of {len(valued)} values"
+        notes.append(("!", f"Fewer than {few} recordings behind {which}: examples, not rates."))
+    near = int(summary["within_error"].fill_null(0).sum())
+    if near:
+        error = f"{settings.summary.boundary_error_s * 1000:g} ms"
+        verb = "hangs" if near == 1 else "hang"
+        notes.append(
+            ("!", f"{counted(near, 'outcome')} {verb} on less than the measurement error, {error}.")
+        )
+    silent = summary.group_by("system", "scenario").agg(pl.col("silent").max())["silent"].sum()
+    if silent:
+        notes.append(
+            ("-", f"The model never speaks in {counted(int(silent), 'recording')}: they count.")
+        )
+    return notes
+
+
+def _unasked(summary: pl.DataFrame, metrics: Sequence[Metric]) -> int:
+    """Ratings that nobody was asked for, without those of recordings that the gate left out."""
+    judged = [(m.scenario, m.name) for m in metrics if m.judged and m.name != "acceptable"]
+    if not judged or summary.is_empty():
+        return 0
+    keys = pl.DataFrame(judged, schema=["scenario", "metric"], orient="row")
+    gate = summary.group_by("system", "scenario").agg(left_out=pl.col("excluded").min())
+    found = summary.join(keys, on=["scenario", "metric"]).join(gate, on=["system", "scenario"])
+    return int((found["excluded"] - found["left_out"]).sum())
+
+
+def _gaps(
+    summary: pl.DataFrame, metrics: Sequence[Metric], settings: Settings
+) -> list[tuple[str, str]]:
+    """What was not asked, and why."""
+    number = _unasked(summary, metrics)
+    if not number:
+        return []
+    verb = "was" if number == 1 else "were"
+    if settings.judge.mode == "none":
+        why = "no judge (--dry-run shows what it would cost)"
+    else:
+        why = "no reply is kept for them, or nothing was said; ratings.parquet has the reasons"
+    return [("-", f"{counted(number, 'question')} {verb} not asked: {why}")]
+
+
+def _print_note(console: Console, mark: str, text: str) -> None:
+    style = {"x": "red", "!": "yellow"}.get(mark, "dim")
+    lines = Text(text).wrap(console, max(console.width - 3, 20))
+    for k, line in enumerate(lines):
+        line.rstrip()
+        head = Text(f"{mark}  " if k == 0 else "   ", style=style)
+        console.print(head.append(line.plain, style=style), soft_wrap=True)
+
+
+def _print_next(
+    console: Console,
+    systems: Sequence[str],
+    folder: Path,
+    archive: Path,
+    info: Mapping[str, Any],
+    *,
+    judged: bool,
+) -> None:
+    run, kept = shlex.quote(str(folder)), shlex.quote(str(archive))
+    lines = [("Look", f"flexi-score report {run} --open")]
+    if len(systems) > 1:
+        lines.append(("Compare", f"flexi-score compare {run}"))
+    if judged:
+        lines.append(("Judge", f"flexi-score score {kept} --judge openai --dry-run"))
+    lines += [
+        ("Rescore", f"flexi-score score {kept} --set NAME=VALUE"),
+        ("More", f"{run}/summary.md, or --details"),
+        ("Cite", short_signature(info)),
+    ]
+    for label, text in lines:
+        line = Text(label.ljust(_LABEL), style="bold").append(text, style="not bold")
+        console.print(line, soft_wrap=True)
