@@ -9,3 +9,6 @@ def package_version() -> str:
         return importlib.metadata.version("flexi_score")
     except importlib.metadata.PackageNotFoundError:
         return "unknown"
+
+
+__version__ = package_version()

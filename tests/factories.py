@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flexi_score.schema import RECORDINGS
+from flexi_score.aggregate import summarize, with_failures
+from flexi_score.config import Settings, flatten
+from flexi_score.judge.questions import UNASKED
+from flexi_score.metrics import profile_metrics
+from flexi_score.schema import EVENTS, FAILURES, HEALTH, RATINGS, RECORDINGS, SCORES
+from flexi_score.scoring.run import Run
 from flexi_score.segment.tracks import Intervals, Tracks, Words, make_intervals, make_words
 
 Spans = Sequence[tuple[int, int]]
@@ -43,6 +48,33 @@ def make_tracks(
         _words(user_words or [None] * n),
         _words(model_words or [None] * n),
     )
+
+
+def make_run(
+    scores: pl.DataFrame | None = None,
+    settings: Settings | None = None,
+    info: dict[str, Any] | None = None,
+    **tables: pl.DataFrame,
+) -> Run:
+    """A run in memory of these tables; the others are empty, the summary is that of the scores."""
+    settings = settings or Settings()
+    scores = SCORES.to_frame() if scores is None else scores
+    metrics = profile_metrics(settings.profile)
+    if "failures" in tables:
+        scores = with_failures(scores, tables["failures"], metrics)
+    empty = {
+        "events": EVENTS.to_frame(),
+        "recordings": RECORDINGS.to_frame(),
+        "failures": FAILURES.to_frame(),
+        "statistics": pl.DataFrame(),
+        "health": HEALTH.to_frame(),
+        "ratings": RATINGS.to_frame(),
+        "not_judged": UNASKED.to_frame(),
+    }
+    if "summary" not in tables:
+        tables["summary"] = summarize(scores, metrics, settings.summary)
+    info = {"settings": flatten(settings), **(info or {})}
+    return Run(empty | tables | {"scores": scores}, settings, info)
 
 
 def _intervals(lists: Sequence[Spans]) -> Intervals:

@@ -17,7 +17,7 @@ from conftest import ROOT, SAMPLES, SHARED_DATA, Cli, write_jsonl
 from flexi_score.config import setting_names
 from flexi_score.metrics import METRICS, profile_metrics
 from flexi_score.schema import EVENT_KINDS, EVENTS, SCORES, STATUSES, SUMMARY
-from flexi_score.scoring.runs import read_run
+from flexi_score.scoring.run import Run
 
 VERBS = (
     "score",
@@ -131,11 +131,11 @@ def test_a_stored_run_is_read_back_with_its_settings(
         tmp_path / "r",
     )
     assert done.returncode == 0, done.stderr
-    stored = read_run(tmp_path / "r")
+    stored = Run.open(tmp_path / "r")
     assert stored.settings.ipu.min_silence_ms == 350
     assert stored.settings.yield_.hold_ms == 400
     assert "ipu.min_silence_ms:350" in stored.info["signature"]
-    first = read_run(run_folder)
+    first = Run.open(run_folder)
     assert first.settings.ipu.min_silence_ms == 200
     longer = [len(r.events.filter(pl.col("kind") == "ipu")) for r in (stored, first)]
     assert longer[0] < longer[1]

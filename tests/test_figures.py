@@ -25,7 +25,7 @@ from flexi_score.report.plots.svg import svg_text
 from flexi_score.report.plots.timeline import Scene, draw_timeline, moments, sentences, strips
 from flexi_score.schema import FAILURES, SCORES
 from flexi_score.scoring import pipeline
-from flexi_score.scoring.runs import read_run
+from flexi_score.scoring.run import Run
 
 PAPER = profile_metrics("paper")
 NASTY = ["</text><script>x", "$\\frac$/../../b", "\u05d0\u05d1\u202e", "A", "a", "%&#_{}~^\\"]
@@ -42,7 +42,7 @@ def made_run(folder, names=("one", "two"), seed=0):
             one.row |= {"recording": f"{name} {scenario}", "system": name}
             dialogues.append(one)
     run = pipeline.score_tracks(tracks_of(dialogues), FAILURES.to_frame(), Settings())
-    pipeline.write(run, folder)
+    run.write(folder)
     return folder
 
 
@@ -122,7 +122,7 @@ def test_an_empty_run_still_has_its_tables(tmp_path) -> None:
         [("x", "a", "turn_taking", "audio", "AudioError", "gone")], schema=FAILURES, orient="row"
     )
     run = pipeline.score_tracks(tracks_of([]), failures, Settings())
-    pipeline.write(run, tmp_path / "run")
+    run.write(tmp_path / "run")
     names = {path.name for path in write_figures(tmp_path / "run", tmp_path / "out")}
     assert {"tables.tex", "captions.txt", "outcomes.pdf"} <= names
 
@@ -168,8 +168,8 @@ def test_timelines_of_real_audio_have_energy_and_words(tmp_path) -> None:
         shutil.copy(SAMPLES / name, tmp_path / name)
     chosen = pipeline.load_settings("paper", {"extract.asr": "none"})
     run = pipeline.score(source, settings=chosen, archive=tmp_path / "run" / "archive")
-    pipeline.write(run, tmp_path / "run")
-    stored = read_run(tmp_path / "run")
+    run.write(tmp_path / "run")
+    stored = Run.open(tmp_path / "run")
     (scene,) = read_scenes(stored, [run.recordings["recording"][0]])
     assert set(scene.envelopes) == {"user", "model"}
     for start, level in scene.envelopes.values():

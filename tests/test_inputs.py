@@ -12,7 +12,7 @@ from conftest import SAMPLES, read_jsonl, write_jsonl
 
 import flexi_score
 from flexi_score.config import load_settings
-from flexi_score.scoring.pipeline import Run
+from flexi_score.scoring.run import Run
 
 NO_WORDS = load_settings("paper", {"extract.asr": "none"})
 NAME = "calm_user_interrupt_1"

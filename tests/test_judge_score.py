@@ -26,7 +26,7 @@ from flexi_score.schema import FAILURES, RATINGS
 from flexi_score.scoring.asked import find_questions
 from flexi_score.scoring.chunks import score_in_chunks
 from flexi_score.scoring.merge import merge_archives
-from flexi_score.scoring.pipeline import Run
+from flexi_score.scoring.run import Run
 
 pytest.importorskip("openai")
 

@@ -22,7 +22,7 @@ from flexi_score.report.plots import report_plots, run_drawings
 from flexi_score.report.tables import Column, Table
 from flexi_score.schema import FAILURES
 from flexi_score.scoring import pipeline
-from flexi_score.scoring.runs import read_run
+from flexi_score.scoring.run import Run
 from flexi_score.simulate import Clips
 from flexi_score.sweep import Sweep
 from flexi_score.validate import read_truth, validate
@@ -69,7 +69,7 @@ def run_folder(tmp_path_factory):
 
 
 def test_a_run_shows_the_papers_tables(run_folder) -> None:
-    stored = read_run(run_folder)
+    stored = Run.open(run_folder)
     page = parse(stored._repr_html_())
     assert "flexi_score: <b>run" in page.text
     for name in NASTY[:3]:
@@ -89,7 +89,7 @@ def test_a_fresh_run_and_an_empty_one_show_themselves() -> None:
 
 
 def test_comparisons_and_summaries_can_be_shown(run_folder) -> None:
-    stored = read_run(run_folder)
+    stored = Run.open(run_folder)
     metrics = profile_metrics("paper")
     compared = compare_systems(stored.scores, metrics, stored.settings.summary)
     page = parse(show_comparison(compared, metrics)._repr_html_())
@@ -99,11 +99,9 @@ def test_comparisons_and_summaries_can_be_shown(run_folder) -> None:
 
 
 def test_plots_show_themselves(run_folder) -> None:
-    stored = read_run(run_folder)
-    metrics = profile_metrics("paper")
-    few = (stored.scores, stored.summary, None, metrics, stored.settings)
-    assert "svg" in parse(report_plots(*few)[0]._repr_html_()).tags
-    drawing = run_drawings(*few)[0]
+    stored = Run.open(run_folder)
+    assert "svg" in parse(report_plots(stored)[0]._repr_html_()).tags
+    drawing = run_drawings(stored)[0]
     assert "svg" in parse(drawing._repr_html_()).tags
     assert drawing._repr_png_().startswith(b"\x89PNG")
 

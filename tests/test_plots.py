@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import polars as pl
 import pytest
+from factories import make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,7 +126,7 @@ def plots_of(scores, **more):
     chosen = Settings()
     summary = summarize(scores, PAPER, chosen.summary)
     spread = quantiles(scores, PAPER, chosen.summary)
-    return report_plots(scores, summary, spread, PAPER, chosen, **more)
+    return report_plots(make_run(scores, chosen, summary=summary, **more), spread)
 
 
 def texts(svg):
@@ -214,7 +215,7 @@ def test_the_same_data_gives_the_same_bytes() -> None:
 
 
 def test_a_run_of_nothing_has_no_plots() -> None:
-    assert report_plots(SCORES.to_frame(), SUMMARY.to_frame(), None, PAPER, Settings()) == []
+    assert report_plots(make_run(summary=SUMMARY.to_frame())) == []
     failed = pl.DataFrame([score("x", "a", "turn_taking", "tor", None, "failed")], schema=SCORES)
     (plot,) = plots_of(failed)
     assert "failed" in texts(plot.svg)
@@ -237,7 +238,7 @@ def test_other_profiles_have_plots_too(profile) -> None:
     ]
     scores, chosen = pl.DataFrame(rows, schema=SCORES), load_settings(profile)
     summary = summarize(scores, metrics, chosen.summary)
-    plots = report_plots(scores, summary, None, metrics, chosen)
+    plots = report_plots(make_run(scores, chosen, summary=summary))
     titles = {plot.title for plot in plots}
     assert "Systems side by side" in titles
     # What tau counts are shares of events, not outcomes of recordings.
@@ -326,7 +327,7 @@ def test_files_are_whole_and_the_same_every_time(tmp_path, suffix) -> None:
     summary = summarize(scores, PAPER, chosen.summary)
     written = []
     for turn in range(2):
-        for one in run_drawings(scores, summary, None, PAPER, chosen)[1:2]:
+        for one in run_drawings(make_run(scores, chosen, summary=summary))[1:2]:
             path = tmp_path / str(turn) / f"{one.name}.{suffix}"
             path.parent.mkdir(exist_ok=True)
             with drawing(one.texts):
@@ -460,7 +461,7 @@ def test_values_that_are_no_measurements_cost_nothing_else(bad) -> None:
         value=pl.when(place % 3 == 0).then(bad).otherwise("value"),
         ci_low=pl.when(place % 5 == 0).then(bad).otherwise("ci_low"),
     )
-    for plot in report_plots(scores, summary, None, PAPER, chosen):
+    for plot in report_plots(make_run(scores, chosen, summary=summary)):
         assert not re.search(r"\b(nan|inf)\b", plot.svg.partition("</desc>")[2])
 
 
@@ -494,7 +495,7 @@ def test_curves_and_rows_are_drawn_at_the_values() -> None:
     scores = made_scores(["a", "b"], n=30)
     chosen = Settings()
     summary = summarize(scores, PAPER, chosen.summary)
-    drawings = {one.name: one for one in run_drawings(scores, summary, None, PAPER, chosen)}
+    drawings = {one.name: one for one in run_drawings(make_run(scores, chosen, summary=summary))}
     found = scores.filter(
         (pl.col("scenario") == "turn_taking")
         & (pl.col("metric") == "floor_offset")

@@ -1,6 +1,7 @@
 """Tables, terminal, Markdown and HTML of a run, and its files: also on hostile and empty runs."""
 
 import base64
+import hashlib
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import soundfile as sf
+from factories import make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_archives import make_archive
@@ -20,11 +22,11 @@ from polars.testing import assert_frame_equal
 from rich.console import Console
 
 import flexi_score
-from flexi_score.aggregate import compare_systems, quantiles, summarize
+from flexi_score.aggregate import compare_systems, quantiles
 from flexi_score.cli import main
-from flexi_score.config import Settings
-from flexi_score.errors import OutputError
+from flexi_score.errors import InputError, OutputError
 from flexi_score.metrics.registry import Metric
+from flexi_score.output import make_folder, write_whole
 from flexi_score.report import (
     paper_tables,
     print_comparison,
@@ -39,12 +41,10 @@ from flexi_score.report.sound import embed_audio, link_audio
 from flexi_score.report.tables import DASH, FEW, details_table, metric_finder, plain
 from flexi_score.report.timeline import timelines
 from flexi_score.report.timing import timing
-from flexi_score.report.write import write_whole
 from flexi_score.schema import EVENTS, FAILURES, HEALTH, RATINGS, RECORDINGS, SCORES, SUMMARY
 from flexi_score.scoring.chunks import score_in_chunks
 from flexi_score.scoring.pipeline import score as run_score
-from flexi_score.scoring.pipeline import write
-from flexi_score.scoring.runs import archive_of, read_run
+from flexi_score.scoring.run import Run, find_archive
 
 HOSTILE = "<script>alert(1)</script>|`x`\n\x1b[31m\u202e&amp;\"'"
 FILES = {
@@ -52,6 +52,10 @@ FILES = {
     "events.parquet",
     "recordings.parquet",
     "failures.parquet",
+    "statistics.parquet",
+    "health.parquet",
+    "ratings.parquet",
+    "not_judged.parquet",
     "summary.parquet",
     "summary.json",
     "summary.md",
@@ -100,38 +104,40 @@ def failure(recording, reason="x.wav: not audio", system="calm", scenario="turn_
     return row | {"stage": "audio", "error": "AudioError", "reason": reason}
 
 
-class Run:
-    """Frames of a run, from partial rows."""
+class Made:
+    """A run, from partial rows."""
 
-    def __init__(self, scores=(), events=(), failures=(), settings=None):
-        self.settings = settings or Settings()
-        self.scores = pl.DataFrame(list(scores), schema=SCORES)
-        self.events = pl.DataFrame(list(events), schema=EVENTS)
-        self.failures = pl.DataFrame(list(failures), schema=FAILURES)
-        keys = self.scores.select("recording", "system", "scenario").unique(maintain_order=True)
-        self.recordings = pl.DataFrame(
-            [dict.fromkeys(RECORDINGS.names()) | row for row in keys.to_dicts()], schema=RECORDINGS
+    def __init__(self, scores=(), events=(), failures=(), settings=None, **tables):
+        scores = pl.DataFrame(list(scores), schema=SCORES)
+        keys = scores.select("recording", "system", "scenario").unique(maintain_order=True)
+        rows = [dict.fromkeys(RECORDINGS.names()) | row for row in keys.to_dicts()]
+        self.run = make_run(
+            scores,
+            settings,
+            {"signature": "profile:paper|a:1", "profile": "paper", "versions": {"x": "1"}},
+            events=pl.DataFrame(list(events), schema=EVENTS),
+            failures=pl.DataFrame(list(failures), schema=FAILURES),
+            recordings=pl.DataFrame(rows, schema=RECORDINGS),
+            **tables,
         )
-        self.summary = summarize(
-            self.scores, METRICS, self.settings.summary, failures=self.failures
-        )
-        self.info = {"signature": "profile:paper|a:1", "profile": "paper", "versions": {"x": "1"}}
+
+    def __getattr__(self, name):
+        return getattr(self.run, name)
+
+    def with_tables(self, **tables):
+        return Made.of(self.run.with_tables(**tables))
+
+    @classmethod
+    def of(cls, run):
+        made = cls.__new__(cls)
+        made.run = run
+        return made
 
     def html(self, **more):
-        return render_html(
-            self.scores,
-            self.events,
-            self.summary,
-            self.recordings,
-            self.failures,
-            self.info,
-            METRICS,
-            self.settings,
-            **more,
-        )
+        return render_html(self.run, **more)
 
     def markdown(self, **more):
-        return summary_md(self.summary, METRICS, self.failures, self.info["signature"], **more)
+        return summary_md(self.run, **more)
 
     def terminal(self, width=100, **more):
         out = StringIO()
@@ -140,17 +146,7 @@ class Run:
         return out.getvalue()
 
     def write(self, out):
-        return write_run(
-            out,
-            self.scores,
-            self.events,
-            self.summary,
-            self.recordings,
-            self.failures,
-            self.info,
-            METRICS,
-            self.settings,
-        )
+        return write_run(self.run, out)
 
 
 def usual(n=12):
@@ -184,7 +180,7 @@ def usual(n=12):
         score("b0", "backchannels", 3.0, status="silent", **more),
         score("b0", "jsd", None, status="not_applicable", **more),
     ]
-    return Run(scores, events, [failure("broken")])
+    return Made(scores, events, [failure("broken")])
 
 
 class Page(HTMLParser):
@@ -236,7 +232,7 @@ def test_paper_tables_have_the_papers_shape():
         score("5", "ttr", 0.0, "user_backchannel"),
         score("6", "tor", 0.0, "model_backchannel"),
     ]
-    two, three, four = paper_tables(Run(scores).summary, METRICS, few=1)
+    two, three, four = paper_tables(Made(scores).summary, METRICS, few=1)
     assert [(c.group, c.label) for c in two.columns] == [
         ("", "System"),
         ("Turn-taking", "TOR (↑)"),
@@ -319,7 +315,7 @@ def test_terminal_shows_values_counts_failures_and_signature():
 
 
 def test_terminal_lists_ten_failures():
-    run = Run(failures=[failure(f"f{i}") for i in range(13)])
+    run = Made(failures=[failure(f"f{i}") for i in range(13)])
     text = run.terminal()
     assert "13 recordings failed" in text
     assert "f9:" in text
@@ -367,7 +363,7 @@ def test_markdown_tables_are_rectangular():
 
 
 def test_markdown_escapes_names():
-    run = Run([score(HOSTILE, "tor", 1.0, system=HOSTILE)], failures=[failure(HOSTILE, HOSTILE)])
+    run = Made([score(HOSTILE, "tor", 1.0, system=HOSTILE)], failures=[failure(HOSTILE, HOSTILE)])
     text = run.markdown()
     assert "<script>" not in text
     assert "\x1b" not in text
@@ -375,12 +371,13 @@ def test_markdown_escapes_names():
         assert len({len(cells(line)) for line in block.splitlines()}) == 1
     row = next(line for line in text.splitlines() if line.startswith("| &lt;script"))
     assert r"\|\`x\`" in row
-    fenced = summary_md(run.summary, METRICS, run.failures, "a```b")
+    run.info["signature"] = "a```b"
+    fenced = run.markdown()
     assert "````\na```b\n````" in fenced
 
 
 def test_markdown_bounds_failures():
-    run = Run(failures=[failure(f"f{i}") for i in range(5)])
+    run = Made(failures=[failure(f"f{i}") for i in range(5)])
     assert "… and 3 more" in run.markdown(max_failures=2)
 
 
@@ -437,7 +434,7 @@ def test_index_lists_each_recording():
     labels = [m["label"] for m in index["metrics"]]
     (latency,) = [c for c in index["scores"] if labels[c["m"]] == "Latency" and r in c["r"]]
     assert latency["v"][latency["r"].index(r)] == pytest.approx(0.73)
-    assert latency["s"] == 0  # all scored
+    assert latency["s"][latency["r"].index(r)] == 0  # scored
     assert index["said"][str(r)] == "hello there good day"
 
 
@@ -467,7 +464,7 @@ def test_details_hold_what_is_drawn():
         "value": 4.0,
         "status": "rated",
     }
-    page = run.html(health=health, ratings=pl.DataFrame([rating], schema=RATINGS))
+    page = run.with_tables(health=health, ratings=pl.DataFrame([rating], schema=RATINGS)).html()
     index, detail = index_of(page), details_of(page)["calm-0"]
     assert detail["d"] == 5000  # the last event ends there
     kinds = [index["kinds"][k] for k in detail["ev"]["k"]]
@@ -496,7 +493,7 @@ def test_timelines_stop_where_events_become_too_many():
         event(f"r{i}", "user", "ipu", k * 1000, k * 1000 + 400) for i in range(3) for k in range(10)
     ]
     names = pl.DataFrame({"recording": ["r0", "r1", "r2"]})
-    drawn = timelines(names, Run(events=events).events, Run().scores, METRICS, most_events=25)
+    drawn = timelines(names, Made(events=events).events, Made().scores, METRICS, most_events=25)
     assert list(drawn) == ["r0", "r1"]
     assert len(json.loads(drawn["r1"])["ev"]["a"]) == 10
 
@@ -513,7 +510,7 @@ def test_annotations_and_texts_of_the_manifest():
         "metadata": '{"voice": "x", "n": 3}',
     }
     table = pl.DataFrame([row], schema=RECORDINGS)
-    found = json.loads(timelines(table, Run().events, Run().scores, METRICS)["a"])
+    found = json.loads(timelines(table, Made().events, Made().scores, METRICS)["a"])
     assert found["an"] == [
         ["user turn ends", 100, None],
         ["pause", 5, 9],
@@ -556,7 +553,7 @@ def test_every_system_and_scenario_is_among_those_drawn():
 
 def test_html_shows_hostile_text_as_text():
     nasty = "</script><script>alert(3)</script><!--<script>\u2028\u202e"
-    run = Run(
+    run = Made(
         [
             score(HOSTILE, "tor", 1.0, system=HOSTILE, reason=nasty),
             score(HOSTILE, HOSTILE, 1.0, HOSTILE, HOSTILE, source=HOSTILE),
@@ -585,11 +582,9 @@ def test_html_shows_hostile_text_as_text():
         "detail": nasty,
         "remedy": nasty,
     }
-    page = run.html(
-        title=nasty,
-        ratings=pl.DataFrame([rating], schema=RATINGS),
-        health=pl.DataFrame([health], schema=HEALTH),
-    )
+    page = run.with_tables(
+        ratings=pl.DataFrame([rating], schema=RATINGS), health=pl.DataFrame([health], schema=HEALTH)
+    ).html(title=nasty)
     parsed = Page(page)
     kinds = [a.get("type") for a in parsed.of("script")]
     assert kinds == ["application/json"] * 3 + [None]
@@ -654,7 +649,7 @@ def test_embedded_sound_is_bounded_and_says_so(tmp_path):
 
 def test_report_verb(cli, tmp_path, capsys):
     archive = make_archive(tmp_path / "run" / "archive", 14)
-    write(run_score(archive), tmp_path / "run")
+    run_score(archive).write(tmp_path / "run")
     before = index_of((tmp_path / "run" / "report.html").read_text("utf-8"))
     out = tmp_path / "more.html"
     done = cli("report", tmp_path / "run", "--out", out, "--timelines", "3", "--rows", "5")
@@ -676,7 +671,7 @@ def test_report_verb(cli, tmp_path, capsys):
 
 def test_a_page_without_its_archive_says_what_is_missing(tmp_path):
     run = run_score(make_archive(tmp_path / "archive", 7))
-    write(run, tmp_path / "run")
+    run.write(tmp_path / "run")
     (tmp_path / "archive").rename(tmp_path / "away")
     flexi_score.build_report(tmp_path / "run")
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
@@ -689,7 +684,8 @@ def test_a_page_without_its_archive_says_what_is_missing(tmp_path):
     assert "archive.json" in page
 
 
-def test_chunked_runs_draw_words_and_waveforms(tmp_path):
+def test_large_runs_draw_words_and_waveforms(tmp_path, monkeypatch):
+    monkeypatch.setattr("flexi_score.report.write._WHOLE", 5)
     archive = make_archive(tmp_path / "archive", 14)
     score_in_chunks(archive, tmp_path / "run", chunk=5)
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
@@ -709,14 +705,14 @@ def test_response_times():
     assert eager["shares"] == [0.0, 0.0, 1.0, 0.0]
     assert sum(count for *_, count in calm["bars"]) == 12
     assert not shown.signed
-    spread = Run([score(f"r{i}", "floor_offset", v) for i, v in enumerate((-0.5, 0.1, 0.15, 0.4))])
+    spread = Made([score(f"r{i}", "floor_offset", v) for i, v in enumerate((-0.5, 0.1, 0.15, 0.4))])
     (row,) = timing(spread.scores, spread.events, spread.recordings).rows
     assert row["shares"] == [0.25, 0.25, 0.25, 0.25]  # levels are below 150 and 400 ms
     only_events = usual()
-    (row,) = timing(Run().scores, only_events.events, Run().recordings).rows
+    (row,) = timing(Made().scores, only_events.events, Made().recordings).rows
     assert (row["system"], row["n"]) == ("all recordings", 24)
     assert row["p50"] == pytest.approx(0.7)
-    assert timing(Run().scores, Run().events, Run().recordings) is None
+    assert timing(Made().scores, Made().events, Made().recordings) is None
 
 
 # ---- odd runs
@@ -725,14 +721,14 @@ def test_response_times():
 @pytest.mark.parametrize(
     "run",
     [
-        Run(),
-        Run(failures=[failure("f", system=None, scenario=None)]),
-        Run([score("one", "tor", 1.0)]),
-        Run([score("one", "tor", None, status="failed", reason=None, margin_s=None, source=None)]),
-        Run([score("one", "unheard_of", float("nan"), "nowhere", None)]),
-        Run([score("one", "floor_offset", 0.0)], [event("one", "user", "ipu", 0, 1)]),
-        Run([score("one", "floor_offset", 1e9), score("two", "floor_offset", -1e9)]),
-        Run(events=[event("stray", "none", "silence", 0, 0)]),
+        Made(),
+        Made(failures=[failure("f", system=None, scenario=None)]),
+        Made([score("one", "tor", 1.0)]),
+        Made([score("one", "tor", None, status="failed", reason=None, margin_s=None, source=None)]),
+        Made([score("one", "unheard_of", float("nan"), "nowhere", None)]),
+        Made([score("one", "floor_offset", 0.0)], [event("one", "user", "ipu", 0, 1)]),
+        Made([score("one", "floor_offset", 1e9), score("two", "floor_offset", -1e9)]),
+        Made(events=[event("stray", "none", "silence", 0, 0)]),
     ],
     ids=["empty", "failure", "single", "nulls", "unknown", "instant", "extremes", "no length"],
 )
@@ -761,7 +757,7 @@ def test_write_run_round_trip(tmp_path):
     assert_frame_equal(pl.read_parquet(tmp_path / "summary.parquet"), run.summary)
     assert_frame_equal(pl.read_parquet(tmp_path / "events.parquet"), run.events)
     scores = pl.read_parquet(tmp_path / "scores.parquet")
-    assert_frame_equal(scores.head(len(run.scores)), run.scores)
+    assert_frame_equal(scores, run.scores)
     assert set(scores.tail(4)["recording"]) == {"broken"}
     assert set(scores.tail(4)["status"]) == {"failed"}
     rows = json.loads((tmp_path / "summary.json").read_text("utf-8"))
@@ -784,12 +780,53 @@ def test_a_run_is_written_the_same_twice(tmp_path):
 def test_unwritable_places_are_named(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    with pytest.raises(OutputError, match=re.escape(str(blocked / "run" / "scores.parquet"))):
+    with pytest.raises(OutputError, match=re.escape(str(blocked / "run")) + ".*is a file"):
         usual().write(blocked / "run")
+    with pytest.raises(OutputError, match=r"file: cannot be written .*expected a folder"):
+        make_folder(blocked)
     (tmp_path / "run" / "summary.md").mkdir(parents=True)
     with pytest.raises(OutputError, match=r"summary\.md: cannot be written"):
         usual().write(tmp_path / "run")
-    assert not [p for p in os.listdir(tmp_path / "run") if p.endswith(".part")]
+    assert os.listdir(tmp_path / "run") == ["summary.md"]
+
+
+def test_a_run_folder_is_one_run_or_the_other(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    usual().write(out)
+    first = Run.open(out).scores
+    other = usual(3)
+    # Killed while it writes aside: the old run is whole. (The label is written last of all.)
+    with monkeypatch.context() as broken:
+        broken.setattr("flexi_score.report.write.hash_files", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            other.write(out)
+    assert Run.open(out).scores.equals(first)
+    # Killed while the files are put in place: no run at all, and it says so.
+    with monkeypatch.context() as broken:
+        broken.setattr("flexi_score.output.os.replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            other.write(out)
+    with pytest.raises(InputError, match=r"run\.json: no such file.*interrupted; score again"):
+        Run.open(out)
+    other.write(out)
+    assert Run.open(out).scores.equals(other.scores)
+    usual(4).write(tmp_path / "another")
+    (tmp_path / "another" / "events.parquet").rename(out / "events.parquet")
+    with pytest.raises(InputError, match=r"events\.parquet: is not the file that"):
+        Run.open(out)
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_run_json_names_the_page_that_was_built_again(tmp_path):
+    usual().write(tmp_path / "run")
+    build_report(tmp_path / "run", max_timelines=1)
+    noted = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))["files"]
+    assert set(noted) == FILES - {"run.json"}
+    for name, digest in noted.items():
+        assert hashlib.sha256((tmp_path / "run" / name).read_bytes()).hexdigest() == digest
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):
@@ -810,9 +847,9 @@ def test_a_run_scored_from_an_archive_elsewhere_finds_it_again(tmp_path) -> None
     archive, out = tmp_path / "kept.archive", tmp_path / "runs" / "one"
     make_archive(archive, 3)
     flexi_score.write(flexi_score.score(archive), out)
-    run = read_run(out)
+    run = Run.open(out)
     assert run.info["archive"] == "../../kept.archive"
-    assert archive_of(run) == out / "../../kept.archive"
-    assert archive_of(run, "other") == Path("other")
+    assert find_archive(run) == out / "../../kept.archive"
+    assert find_archive(run, "other") == Path("other")
     archive.rename(tmp_path / "moved.archive")
-    assert archive_of(run) is None
+    assert find_archive(Run.open(out)) is None

@@ -9,7 +9,7 @@ from conftest import SAMPLES, read_jsonl
 
 import flexi_score
 from flexi_score.config import load_settings
-from flexi_score.scoring.pipeline import Run
+from flexi_score.scoring.run import Run
 
 #: Metrics in seconds inherit two boundary errors; all others are decided exactly.
 SECONDS = ("latency", "floor_offset", "stop_latency", "response_latency", "lead")

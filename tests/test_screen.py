@@ -21,7 +21,7 @@ from flexi_score.metrics import METRICS, profile_metrics
 from flexi_score.report.screen import print_screen, value_cells
 from flexi_score.report.wording import WORDING
 from flexi_score.schema import HEALTH
-from flexi_score.scoring.runs import read_run
+from flexi_score.scoring.run import Run
 
 TOR = next(m for m in METRICS if m.name == "tor")
 
@@ -95,7 +95,7 @@ def test_details_print_the_rest(scored: tuple[Path, str], tmp_path: Path) -> Non
     )
     assert "Intervals and counts" in more
     assert "Intervals and counts" not in text
-    signature = read_run(run).info["signature"]
+    signature = Run.open(run).info["signature"]
     assert signature in more
     assert signature not in text
 
@@ -110,7 +110,7 @@ def test_conversations_get_a_card_beside_people(tmp_path: Path) -> None:
     assert "people" in text
     for label in ("answers after, median", "both speak", "longest silence"):
         assert label in text
-    value = read_run(tmp_path / "run").summary.filter(pl.col("metric") == "overlap_s_per_min")
+    value = Run.open(tmp_path / "run").summary.filter(pl.col("metric") == "overlap_s_per_min")
     assert f"{value['value'][0]:.1f} s/min" in text
 
 
@@ -120,7 +120,7 @@ def test_many_systems_fit_and_those_left_out_are_counted(
     tmp_path: Path, width: int, profile: str
 ) -> None:
     names = NAMES[:3] + [f"s{k}" for k in range(9)]
-    run = read_run(made_run(tmp_path / "run", names))
+    run = Run.open(made_run(tmp_path / "run", names))
     console = Console(file=StringIO(), width=width)
     print_screen(
         console,

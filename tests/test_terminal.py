@@ -19,7 +19,7 @@ from flexi_score.config import setting_names
 from flexi_score.metrics import profile_metrics
 from flexi_score.report.tables import Column, Table
 from flexi_score.report.terminal import print_summary, print_table, rich_table
-from flexi_score.scoring.runs import read_run
+from flexi_score.scoring.run import Run
 
 NAMES = ["a-system-with-a-long-name-v2", "another-one", "語音模型", "x" * 60]
 
@@ -45,7 +45,7 @@ def run_folder(tmp_path_factory):
 
 
 def summary_of(run_folder) -> str:
-    run = read_run(run_folder)
+    run = Run.open(run_folder)
     console = Console(file=StringIO(), width=80)
     print_summary(console, run.summary, profile_metrics("paper"), run.failures)
     return console.file.getvalue()

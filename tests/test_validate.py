@@ -21,7 +21,8 @@ from flexi_score.config import load_settings
 from flexi_score.errors import InputError, SettingsError, TranscriptError
 from flexi_score.formats import read_segments, read_words
 from flexi_score.schema import EVENT_KINDS, FAILURES, SCENARIOS
-from flexi_score.scoring.pipeline import Run, score_tracks
+from flexi_score.scoring.pipeline import score_tracks
+from flexi_score.scoring.run import Run
 from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
 from flexi_score.validate import Truth, Validation, read_truth, validate
@@ -192,7 +193,7 @@ def test_short_silences_and_blips_are_treated_alike_on_both_sides(tmp_path: Path
     result = validate(_run([heard]), truth)
     assert _errors(result).is_empty()
     run = _run([heard])
-    raw = validate(run, truth, speech=run.structure.tracks)
+    raw = validate(run, truth, speech=run.tracks)
     assert raw.info["level"] == "speech"
     assert raw.value("detection", "false_alarm", "speech", "user") == pytest.approx(
         100 * 100 / 1950

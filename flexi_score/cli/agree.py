@@ -35,9 +35,9 @@ def agree(
     """
     from flexi_score.aggregate.agreement import agreement_table
     from flexi_score.aggregate.labels import read_labels, read_ratings
-    from flexi_score.scoring.runs import read_run
+    from flexi_score.scoring.run import Run
 
-    stored = read_run(run)
+    stored = Run.open(run)
     ratings, human = read_ratings(run), read_labels(labels)
     table = agreement_table(ratings, human, stored.settings.summary)
     rated = ratings.filter(ratings["value"].is_not_null())
@@ -53,7 +53,7 @@ def agree(
     else:
         _show(table, stored.settings.summary.confidence)
     if out is not None:
-        from flexi_score.report.write import write_whole
+        from flexi_score.output import write_whole
 
         write_whole(out, table.write_parquet if out.suffix == ".parquet" else table.write_csv)
     return OK

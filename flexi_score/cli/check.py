@@ -50,10 +50,10 @@ def check(
 
     from flexi_score.archive import store
     from flexi_score.cli.score import _Progress
+    from flexi_score.output import write_whole
     from flexi_score.report.health import count_verdicts, recordings_table
     from flexi_score.report.tables import counted, plain
     from flexi_score.report.terminal import print_table
-    from flexi_score.report.write import write_whole
     from flexi_score.scoring import pipeline
 
     stored = store.is_archive(source)

@@ -48,10 +48,10 @@ def compare(
     from flexi_score.aggregate import check_gates, compare_runs, compare_systems, parse_gate
     from flexi_score.metrics import profile_metrics
     from flexi_score.report.terminal import print_comparison
-    from flexi_score.scoring.runs import read_run
+    from flexi_score.scoring.run import Run
 
     console = Console(highlight=False)
-    first, *others = [read_run(path) for path in runs]
+    first, *others = [Run.open(path) for path in runs]
     metrics = profile_metrics(first.settings.profile)
     # Gates are parsed before anything is computed: a typing error must not cost the work.
     gates = [parse_gate(text, metrics) for text in fail_if or []]
@@ -160,7 +160,7 @@ def _plain(text: str) -> Any:
 
 
 def _write(table: Any, out: Path | None) -> None:
-    from flexi_score.report.write import write_whole
+    from flexi_score.output import write_whole
 
     if out is not None:
         write = table.write_parquet if out.suffix == ".parquet" else table.write_csv

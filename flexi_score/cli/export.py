@@ -49,9 +49,9 @@ def export(
     from flexi_score.exports.folder import EXPORTS
     from flexi_score.exports.folder import export as write_export
     from flexi_score.report.tables import counted
-    from flexi_score.scoring.runs import read_run
+    from flexi_score.scoring.run import Run
 
-    stored = read_run(run)
+    stored = Run.open(run)
     known = set(stored.recordings["recording"])
     wanted = None if recordings is None else _split(recordings, known)
     formats = _split(format_, set(EXPORTS))

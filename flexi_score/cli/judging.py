@@ -132,7 +132,7 @@ def print_estimate(archive: Path, settings: Any, wanted: Any = None) -> None:
         print(f"{'not asked':<10} {line}")
 
 
-def tell_unrated(ratings: Any, unasked: Any, *, listed: bool) -> bool:
+def tell_unrated(run: Any, *, listed: bool) -> bool:
     """Name on stderr what has no rating, and why; return whether any failed.
 
     Not ``listed`` (nobody has asked for a judge, it is the profile that replays): in one line.
@@ -141,7 +141,9 @@ def tell_unrated(ratings: Any, unasked: Any, *, listed: bool) -> bool:
 
     from flexi_score.report.tables import counted
 
-    missing = ratings.filter(pl.col("status") == "missing")
+    of_interest = pl.col("status").is_in(["missing", "pending", "failed"])
+    ratings = run.scan("ratings").filter(of_interest).collect()
+    missing, unasked = ratings.filter(pl.col("status") == "missing"), run.not_judged
     if not listed:
         if number := len(missing) + len(unasked):
             print(

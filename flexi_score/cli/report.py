@@ -62,9 +62,9 @@ def report(
 
     if figures is not None:
         from flexi_score.report.figures import write_figures
-        from flexi_score.scoring.runs import read_run
+        from flexi_score.scoring.run import Run
 
-        stored = read_run(run)
+        stored = Run.open(run)
         known = set(stored.recordings["recording"])
         names = (
             None

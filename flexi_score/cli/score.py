@@ -88,6 +88,7 @@ def score(
     from flexi_score.archive import store
     from flexi_score.archive.reader import ArchiveReader
     from flexi_score.cli.judging import JudgeProgress, check_ready, judge_changes, tell_unrated
+    from flexi_score.output import make_folder
     from flexi_score.scoring import chunks, pipeline
 
     started = time.monotonic()
@@ -106,6 +107,7 @@ def score(
     folder = source if store.is_archive(source) else archive or target / "archive"
     if dry_run:
         return _dry_run(source, folder, settings, layout, workers, threads, quiet)
+    make_folder(target)
     check_ready(settings, folder)
     if (
         store.is_archive(source)
@@ -117,7 +119,7 @@ def score(
                 source, target, settings=settings, workers=cores(), judging=asking.advance
             )
         _show(many, source, target, folder, details, started)
-        unrated = tell_unrated(many.unrated, many.unasked, listed=judge is not None)
+        unrated = tell_unrated(many, listed=judge is not None)
         return SOME_FAILED if unrated or len(many.failures) else OK
     if store.is_archive(source):
         with JudgeProgress(quiet) as asking:
@@ -135,9 +137,9 @@ def score(
                 progress=progress.advance,
                 judging=asking.after(progress.stop).advance,
             )
-    pipeline.write(run, target)
+    run.write(target)
     _show(run, source, target, folder, details, started)
-    unrated = tell_unrated(run.ratings, run.unasked, listed=judge is not None)
+    unrated = tell_unrated(run, listed=judge is not None)
     return SOME_FAILED if unrated or len(run.failures) else OK
 
 

@@ -65,7 +65,7 @@ def validate(
     from flexi_score.archive import store
     from flexi_score.errors import SettingsError
     from flexi_score.scoring import pipeline
-    from flexi_score.scoring.runs import read_run
+    from flexi_score.scoring.run import Run
     from flexi_score.validate import read_truth
     from flexi_score.validate import validate as compare
     from flexi_score.validate.report import print_validation, write_validation
@@ -76,14 +76,14 @@ def validate(
     run: Any
     if store.is_archive(source):
         run = pipeline.score(source, settings=chosen_settings(profile, set_), with_text=False)
-        speech = run.structure.tracks
+        speech = run.tracks
     else:
         if set_ or profile != "paper":
             raise SettingsError(
                 f"{source}: a run is compared as it was scored; to change settings, give its "
                 "archive as RUN"
             )
-        run = read_run(source)
+        run = Run.open(source)
         speech = _speech(run, archive or source / "archive") if level == "speech" else None
     result = compare(
         run,

@@ -14,9 +14,8 @@ from flexi_score.exports.writers import WRITERS, json_line
 from flexi_score.formats import FORMATS
 from flexi_score.formats.files import brief
 from flexi_score.formats.spelling import nearest
-from flexi_score.report.write import write_whole
-from flexi_score.scoring.pipeline import Run
-from flexi_score.scoring.runs import StoredRun
+from flexi_score.output import write_whole
+from flexi_score.scoring.run import Run
 
 #: Names of all formats that can be written.
 EXPORTS: Final = tuple(known.export for known in FORMATS.values() if known.export)
@@ -47,7 +46,7 @@ class Exported:
 
 
 def export(
-    run: str | Path | StoredRun | Run,
+    run: str | Path | Run,
     out: str | Path,
     formats: str | Sequence[str] = "textgrid",
     *,
@@ -64,7 +63,7 @@ def export(
 
     Parameters
     ----------
-    run : path, StoredRun or Run
+    run : path or Run
         A run folder, or what :func:`flexi_score.score` returned.
     out : path
         Folder to write to; made where it does not exist.

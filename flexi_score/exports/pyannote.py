@@ -7,18 +7,15 @@ from typing import Any
 from flexi_score.errors import PrerequisiteError
 from flexi_score.exports.source import load_source
 from flexi_score.schema import SPEAKERS
-from flexi_score.scoring.pipeline import Run
-from flexi_score.scoring.runs import StoredRun
+from flexi_score.scoring.run import Run
 
 
-def to_pyannote(
-    run: str | Path | StoredRun | Run, recordings: Sequence[str] | None = None
-) -> dict[str, Any]:
+def to_pyannote(run: str | Path | Run, recordings: Sequence[str] | None = None) -> dict[str, Any]:
     """IPUs as pyannote annotations.
 
     Parameters
     ----------
-    run : path, StoredRun or Run
+    run : path or Run
         A run folder, or what :func:`flexi_score.score` returned.
     recordings : sequence of str, optional
         Ids of those wanted; all if not given.

@@ -17,8 +17,7 @@ from flexi_score.formats.timed import Timed
 from flexi_score.report.tables import counted
 from flexi_score.schema import EVENTS, RECORDINGS, SCORES, SPEAKERS, Speaker, make_schema
 from flexi_score.scoring.load import load_words
-from flexi_score.scoring.pipeline import Run
-from flexi_score.scoring.runs import StoredRun, archive_of, read_run
+from flexi_score.scoring.run import Run, find_archive
 from flexi_score.segment.tracks import Words
 
 #: Recordings that are taken apart at a time.
@@ -124,7 +123,7 @@ class Source:
 
 
 def load_source(
-    run: str | Path | StoredRun | Run,
+    run: str | Path | Run,
     recordings: Sequence[str] | None = None,
     archive: str | Path | None = None,
 ) -> Source:
@@ -132,7 +131,7 @@ def load_source(
 
     Parameters
     ----------
-    run : path, StoredRun or Run
+    run : path or Run
         A run folder, or what :func:`flexi_score.score` returned.
     recordings : sequence of str, optional
         Ids of those wanted; all if not given.
@@ -146,8 +145,8 @@ def load_source(
     ArchiveError
         Where the archive that was named is none, or is damaged.
     """
-    source = run if isinstance(run, (Run, StoredRun)) else read_run(run)
-    label = source.name if isinstance(source, StoredRun) else "run"
+    source = run if isinstance(run, Run) else Run.open(run)
+    label = source.name
     _check_columns(source, label)
     table, notes = source.recordings, []
     ids = table["recording"].to_list()
@@ -163,18 +162,18 @@ def load_source(
         table, events, scores = (t.filter(wanted) for t in (table, events, scores))
     elif failed := len(source.failures):
         notes.append(f"nothing to export of what failed: {counted(failed, 'recording')}")
-    if isinstance(source, StoredRun):
+    tracks = source.tracks
+    if tracks is None:
         words, worded, wordless, more = _archived_words(source, table, archive)
         notes += more
     else:
-        tracks = source.structure.tracks
         words, worded = _words_of(tracks.recordings, tracks.user_words, tracks.model_words)
         wordless = None if any(worded.values()) else "the run has no transcripts"
     created = str(source.info.get("created", ""))
     return Source(label, created, table, events, scores, words, worded, notes, wordless)
 
 
-def _check_columns(source: Run | StoredRun, label: str) -> None:
+def _check_columns(source: Run, label: str) -> None:
     """Raise where a table is not what scoring writes: a run folder is anyone's."""
     tables = {
         "events": (source.events, EVENTS),
@@ -217,11 +216,11 @@ _Worded = dict[Speaker, dict[str, bool]]
 
 
 def _archived_words(
-    run: StoredRun, table: pl.DataFrame, archive: str | Path | None
+    run: Run, table: pl.DataFrame, archive: str | Path | None
 ) -> tuple[pl.DataFrame, _Worded, str | None, list[str]]:
     """Words of these recordings, of which they are known, why of none, and what to note."""
     none: _Worded = {s: {} for s in SPEAKERS}
-    folder = archive_of(run, archive)
+    folder = find_archive(run, archive)
     if folder is None:
         reason = (
             f"{run.folder}: has no archive, which holds the words: they are left out; name the "

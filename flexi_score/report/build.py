@@ -6,17 +6,16 @@ from pathlib import Path
 
 import polars as pl
 
-from flexi_score.aggregate import cluster_labels, quantiles
 from flexi_score.errors import InputError
-from flexi_score.metrics import profile_metrics
+from flexi_score.output import write_text
 from flexi_score.report.html import MAX_RECORDINGS, MAX_TIMELINES, render_html
 from flexi_score.report.kept import read_kept
 from flexi_score.report.listing import closest_first
 from flexi_score.report.plots import report_plots
 from flexi_score.report.sound import embed_audio, link_audio
 from flexi_score.report.timeline import names_in
-from flexi_score.report.write import write_text
-from flexi_score.scoring.runs import StoredRun, archive_of, read_run
+from flexi_score.report.write import note_file, run_quantiles
+from flexi_score.scoring.run import Run, find_archive
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,8 @@ def build_report(
     OutputError
         The page cannot be written.
     """
-    run = read_run(run_folder)
-    page = Path(out) if out is not None else run.folder / "report.html"
-    metrics = profile_metrics(run.settings.profile)
+    run = Run.open(run_folder)
+    page = Path(out) if out is not None else Path(run_folder) / "report.html"
     listed = closest_first(run.scores, run.recordings, run.failures).head(max_recordings)
     chosen = _chosen(embed, listed["recording"].to_list(), run)
     rows = pl.DataFrame({"recording": chosen}, schema={"recording": pl.String}).join(
@@ -73,48 +71,26 @@ def build_report(
     )
     sounds, problems = embed_audio(rows.iter_rows(named=True))
     wanted = pl.Series([*chosen, *listed["recording"].head(max_timelines)], dtype=pl.String)
-    shown = run.settings.summary
-    clusters = (
-        None if shown.cluster is None else cluster_labels(run.scores, run.recordings, shown.cluster)
-    )
-    kept = read_kept(archive_of(run, archive), wanted, run.settings)
-    spread = quantiles(run.scores, metrics, shown, clusters)
-    plots = report_plots(
-        run.scores,
-        run.summary,
-        spread,
-        metrics,
-        run.settings,
-        events=run.events,
-        recordings=run.recordings,
-    )
+    spread = run_quantiles(run)
     html = render_html(
-        run.scores,
-        run.events,
-        run.summary,
-        run.recordings,
-        run.failures,
-        run.info,
-        metrics,
-        run.settings,
-        title=run.name.removesuffix(".run"),
+        run,
         quantiles=spread,
-        plots=plots,
-        health=_table(run, "health"),
-        ratings=_table(run, "ratings"),
-        kept=kept,
+        plots=report_plots(run, spread),
+        kept=read_kept(find_archive(run, archive), wanted, run.settings),
         links=link_audio(run.recordings.filter(names_in("recording", wanted)), page),
         sounds=sounds,
         max_timelines=max_timelines,
         max_recordings=max_recordings,
     )
     write_text(page, html)
+    if page.resolve() == (Path(run_folder) / "report.html").resolve():
+        note_file(Path(run_folder), page.name)
     return Report(
         page, len(html.encode()), html.count('class="detail" data-r='), len(sounds), tuple(problems)
     )
 
 
-def _chosen(embed: int | Sequence[str], listed: list[str], run: StoredRun) -> list[str]:
+def _chosen(embed: int | Sequence[str], listed: list[str], run: Run) -> list[str]:
     if isinstance(embed, int):
         return listed[: max(embed, 0)]
     known = set(run.recordings["recording"])
@@ -122,14 +98,3 @@ def _chosen(embed: int | Sequence[str], listed: list[str], run: StoredRun) -> li
         if name not in known:
             raise InputError(f"{run.folder}: has no recording {name!r} whose sound could be put in")
     return list(dict.fromkeys(embed))
-
-
-def _table(run: StoredRun, name: str) -> pl.DataFrame | None:
-    """A table that a run folder may lack."""
-    file = run.folder / f"{name}.parquet"
-    if not file.is_file():
-        return None
-    try:
-        return pl.read_parquet(file, glob=False)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); score again") from error

@@ -11,11 +11,10 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from flexi_score.aggregate import cluster_labels, quantiles
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings
 from flexi_score.errors import InputError, SettingsError
-from flexi_score.metrics import profile_metrics
+from flexi_score.output import write_text, write_whole
 from flexi_score.report.latex import tables_tex
 from flexi_score.report.listing import closest_first
 from flexi_score.report.plots import run_drawings
@@ -24,10 +23,10 @@ from flexi_score.report.plots.style import drawing
 from flexi_score.report.plots.svg import FORMATS, save_figure
 from flexi_score.report.plots.timeline import Scene, draw_timeline
 from flexi_score.report.tables import scenario_title
-from flexi_score.report.write import write_text, write_whole
+from flexi_score.report.write import run_quantiles
 from flexi_score.schema import SPEAKERS
 from flexi_score.scoring.load import load_tracks
-from flexi_score.scoring.runs import StoredRun, archive_of, read_run
+from flexi_score.scoring.run import Run, find_archive
 from flexi_score.segment.tracks import Words
 
 #: Timelines drawn where nobody says which: one of each system and scenario, of at most so many.
@@ -35,7 +34,7 @@ MOST_TIMELINES: Final = 24
 
 
 def write_figures(
-    run: str | Path | StoredRun,
+    run: str | Path | Run,
     out: str | Path,
     *,
     formats: Sequence[str] = ("svg", "pdf", "png"),
@@ -46,8 +45,8 @@ def write_figures(
 
     Parameters
     ----------
-    run : path or StoredRun
-        A run folder.
+    run : path or Run
+        A run folder, or what :func:`flexi_score.score` returned.
     out : path
         Folder of the figures, made where it does not exist.
     formats : sequence of {"svg", "pdf", "png"}
@@ -74,25 +73,10 @@ def write_figures(
     for name in formats:
         if name not in FORMATS:
             raise SettingsError(f"format {name!r}: expected one of {', '.join(FORMATS)}")
-    stored = run if isinstance(run, StoredRun) else read_run(run)
-    folder, settings = Path(out), stored.settings
-    metrics = profile_metrics(settings.profile)
+    stored = run if isinstance(run, Run) else Run.open(run)
+    folder = Path(out)
     names = _chosen(stored, recordings)
-    shown = settings.summary
-    clusters = (
-        None
-        if shown.cluster is None
-        else cluster_labels(stored.scores, stored.recordings, shown.cluster)
-    )
-    drawings = run_drawings(
-        stored.scores,
-        stored.summary,
-        quantiles(stored.scores, metrics, shown, clusters),
-        metrics,
-        settings,
-        events=stored.events,
-        recordings=stored.recordings,
-    )
+    drawings = run_drawings(stored, run_quantiles(stored))
     used: set[str] = set()
     scenes = read_scenes(stored, names, archive)
     drawings += [_timeline(scene, used) for scene in scenes]
@@ -106,23 +90,21 @@ def write_figures(
                 save = partial(_save, figure, kind, one)
                 written.append(write_whole(path, save))
     captions = "".join(f"{one.name}: {one.title}\n{one.caption}\n\n" for one in drawings)
-    tex = tables_tex(stored.summary, metrics, shown.few, str(stored.info.get("signature", "")))
+    few, signature = stored.settings.summary.few, str(stored.info.get("signature", ""))
+    tex = tables_tex(stored.summary, stored.metrics, few, signature)
     for name, text in (("captions.txt", captions), ("tables.tex", tex)):
         written.append(write_text(folder / name, text))
     return written
 
 
-def read_scenes(
-    run: StoredRun, names: Sequence[str], archive: str | Path | None = None
-) -> list[Scene]:
+def read_scenes(run: Run, names: Sequence[str], archive: str | Path | None = None) -> list[Scene]:
     """What the timelines of these recordings show."""
     wanted = pl.col("recording").is_in(pl.Series(list(names), dtype=pl.String).implode())
     rows = {r["recording"]: r for r in run.recordings.filter(wanted).iter_rows(named=True)}
     events = _by_recording(run.events.filter(wanted).sort("start_ms").iter_rows(named=True))
     scores = _by_recording(run.scores.filter(wanted).iter_rows(named=True))
-    metrics = profile_metrics(run.settings.profile)
-    labels = {(m.scenario, m.name): m.label for m in metrics}
-    folder = archive_of(run, archive)
+    labels = {(m.scenario, m.name): m.label for m in run.metrics}
+    folder = find_archive(run, archive)
     words: dict[str, dict[str, Any]] = {}
     envelopes: dict[str, dict[str, Any]] = {}
     if folder is not None:
@@ -140,13 +122,14 @@ def read_scenes(
     ]
 
 
-def _chosen(run: StoredRun, names: Sequence[str] | None) -> list[str]:
+def _chosen(run: Run, names: Sequence[str] | None) -> list[str]:
     known = set(run.recordings["recording"])
     if names is not None:
         for name in names:
             if name not in known:
                 raise InputError(
-                    f"{run.folder}: has no scored recording {name!r}; recordings.parquet lists them"
+                    f"{run.folder or run.name}: has no scored recording {name!r}; "
+                    "recordings.parquet lists them"
                 )
         return list(dict.fromkeys(names))
     ranked = closest_first(run.scores, run.recordings, run.failures)

@@ -18,7 +18,6 @@ import polars as pl
 from markupsafe import Markup
 
 from flexi_score.config import Settings, flatten, load_settings
-from flexi_score.metrics.registry import Metric
 from flexi_score.report.health import health_table
 from flexi_score.report.kept import Kept
 from flexi_score.report.listing import closest_first, index_json
@@ -36,6 +35,7 @@ from flexi_score.report.tables import (
 from flexi_score.report.timeline import STEERING, clean, names_in, timelines
 from flexi_score.report.timing import timing
 from flexi_score.schema import STATUSES
+from flexi_score.scoring.run import Run
 
 #: Recordings that a page draws, and lists, unless told otherwise.
 MAX_TIMELINES: Final = 300
@@ -55,19 +55,10 @@ _STYLES: Final = ("base", "results", "recordings", "detail")
 
 
 def render_html(
-    scores: pl.DataFrame,
-    events: pl.DataFrame,
-    summary: pl.DataFrame,
-    recordings: pl.DataFrame,
-    failures: pl.DataFrame,
-    run_info: Mapping[str, Any],
-    metrics: Sequence[Metric],
-    settings: Settings,
+    run: Run,
     *,
     title: str = "",
     quantiles: pl.DataFrame | None = None,
-    health: pl.DataFrame | None = None,
-    ratings: pl.DataFrame | None = None,
     kept: Kept | None = None,
     links: Mapping[str, Any] | None = None,
     sounds: Mapping[str, str] | None = None,
@@ -79,19 +70,12 @@ def render_html(
 
     Parameters
     ----------
-    scores, events, summary, recordings, failures : polars.DataFrame
-        The tables of :mod:`flexi_score.schema`.
-    run_info : mapping
-        What run.json holds; ``signature``, ``profile`` and ``created`` are shown.
-    metrics : sequence of Metric
-        Of one profile.
-    settings : Settings
+    run : Run
+        Its tables are read whole (:func:`flexi_score.report.write.page_view` cuts large ones).
     title : str
-        Name of the run.
+        Name of the run; by default the run's own.
     quantiles : polars.DataFrame, optional
         :data:`flexi_score.aggregate.QUANTILES`.
-    health, ratings : polars.DataFrame, optional
-        :data:`flexi_score.schema.HEALTH` and :data:`flexi_score.schema.RATINGS`.
     kept : Kept, optional
         Words and envelopes (:func:`flexi_score.report.kept.read_kept`).
     links, sounds : mapping, optional
@@ -107,6 +91,10 @@ def render_html(
     -------
     str
     """
+    scores, events, recordings, failures = run.scores, run.events, run.recordings, run.failures
+    summary, health, ratings = run.summary, run.health, run.ratings
+    metrics, settings, run_info = run.metrics, run.settings, run.info
+    title = title or run.name.removesuffix(".run")
     few = settings.summary.few
     every = closest_first(scores, recordings, failures)
     listed = every.head(max_recordings)
@@ -156,8 +144,8 @@ def render_html(
         limits=limits,
         near=near,
         error=f"{settings.summary.boundary_error_s * 1000:g} ms",
-        health=None if health is None else health_table(health),
-        checked=0 if health is None else health["recording"].n_unique(),
+        health=health_table(health),
+        checked=health["recording"].n_unique(),
         judged=judged(ratings, metrics, _RATINGS),
         index=embedded_json(index),
         details=[
@@ -301,7 +289,7 @@ def _read_first(
     scores: pl.DataFrame,
     summary: pl.DataFrame,
     failures: pl.DataFrame,
-    health: pl.DataFrame | None,
+    health: pl.DataFrame,
     run_info: Mapping[str, Any],
     settings: Settings,
 ) -> list[tuple[str, str, str]]:

@@ -1,12 +1,10 @@
 """summary.md: the tables of the paper, intervals, counts by status, failures, the signature."""
 
 import re
-from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
 
-from flexi_score.metrics.registry import Metric
 from flexi_score.report.health import health_table
 from flexi_score.report.tables import (
     Table,
@@ -16,53 +14,30 @@ from flexi_score.report.tables import (
     plain,
     quantile_table,
 )
+from flexi_score.scoring.run import Run
 
 _SPECIAL: Final = re.compile(r"([\\`*|\[\]~])")
 
 
-def summary_md(
-    summary: pl.DataFrame,
-    metrics: Sequence[Metric],
-    failures: pl.DataFrame,
-    signature: str = "",
-    *,
-    quantiles: pl.DataFrame | None = None,
-    few: int = 10,
-    confidence: float = 0.95,
-    max_failures: int = 200,
-    notes: Sequence[str] = (),
-    health: pl.DataFrame | None = None,
-    boundary_error_s: float | None = None,
-) -> str:
+def summary_md(run: Run, quantiles: pl.DataFrame | None = None, *, max_failures: int = 200) -> str:
     """The summary of a run as GitHub-flavoured Markdown.
 
     Parameters
     ----------
-    summary, failures : polars.DataFrame
-        :data:`flexi_score.schema.SUMMARY` and :data:`flexi_score.schema.FAILURES`.
-    metrics : sequence of Metric
-        Of one profile.
-    signature : str
-        The line that names every choice that changes a number.
+    run : Run
     quantiles : polars.DataFrame, optional
         :data:`flexi_score.aggregate.QUANTILES`.
-    few, confidence
-        Of :class:`flexi_score.config.SummarySettings`.
     max_failures : int
         Failures listed; the rest are counted.
-    notes : sequence of str
-        Sentences on the run as a whole, before its tables.
-    health : polars.DataFrame, optional
-        :data:`flexi_score.schema.HEALTH`.
-    boundary_error_s : float, optional
-        What stands behind the column ``within_error``.
 
     Returns
     -------
     str
     """
+    summary, failures, metrics, shown = run.summary, run.failures, run.metrics, run.settings.summary
+    signature, few = str(run.info.get("signature", "")), shown.few
     parts = ["# Summary", ""]
-    for note in notes:
+    for note in run.info.get("notes", ()):
         parts += [f"> {escape(note)}", ""]
     tables = paper_tables(summary, metrics, few)
     if summary.is_empty():
@@ -76,19 +51,18 @@ def summary_md(
     if len(summary):
         parts += markdown_table(details_table(summary, metrics, few))
         parts += [
-            f"Intervals: {confidence:.0%}; Wilson for rates, bootstrap (BCa) for means. "
+            f"Intervals: {shown.confidence:.0%}; Wilson for rates, bootstrap (BCa) for means. "
             "A dash is a value that could not be scored; it is never 0.",
             "",
         ]
-        if boundary_error_s is not None and "within_error" in summary.columns:
-            parts += [escape(near_note(boundary_error_s)), ""]
-    if health is not None:
-        troubles = health_table(health)
-        if troubles.rows:
-            parts += markdown_table(troubles)
-        else:
-            count = health["recording"].n_unique()
-            parts += [f"## {troubles.title}", "", f"All fine ({count} checked).", ""]
+        if "within_error" in summary.columns:
+            parts += [escape(near_note(shown.boundary_error_s)), ""]
+    troubles = health_table(run.health)
+    if troubles.rows:
+        parts += markdown_table(troubles)
+    else:
+        count = run.health["recording"].n_unique()
+        parts += [f"## {troubles.title}", "", f"All fine ({count} checked).", ""]
     parts += ["## Failures", ""]
     if failures.is_empty():
         parts += ["None.", ""]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -23,6 +23,7 @@ from flexi_score.report.tables import (
     plain,
     scenario_title,
 )
+from flexi_score.scoring.run import Run
 
 #: Rows of a table that a notebook shows; the frames have all.
 MOST_ROWS: Final = 60
@@ -109,15 +110,10 @@ def table_html(table: Table) -> str:
     return "\n".join(lines)
 
 
-def run_html(
-    summary: pl.DataFrame,
-    metrics: Sequence[Metric],
-    failures: pl.DataFrame,
-    info: Mapping[str, Any],
-    few: int = 10,
-    name: str = "",
-) -> str:
+def run_html(run: Run) -> str:
     """A scored run: the paper's tables; intervals, counts and failures folded away."""
+    info, failures, few = run.info, run.failures, run.settings.summary.few
+    name = "" if run.folder is None else run.name
     counts = f"{counted(info.get('recordings', 0), 'recording')} scored, {len(failures)} failed"
     excluded = info.get("excluded", 0)
     facts = [
@@ -134,10 +130,11 @@ def run_html(
         ),
         (f"and {len(failures) - _FAILURES} more",) if len(failures) > _FAILURES else (),
     )
-    tables = paper_tables(summary, metrics, few)
+    tables = paper_tables(run.summary, run.metrics, few)
     main, further = tables[:3], tables[3:]
     title = f"flexi_score: {name}" if name else "flexi_score"
-    return notebook_html(title, facts, main, [*further, details_table(summary, metrics, few), lost])
+    details = details_table(run.summary, run.metrics, few)
+    return notebook_html(title, facts, main, [*further, details, lost])
 
 
 def show_summary(summary: pl.DataFrame, metrics: Sequence[Metric], few: int = 10) -> Shown:

@@ -1,19 +1,16 @@
-"""The files of a run folder, each written whole or not at all."""
+"""Writing a run folder: its tables, the summary, the page, and run.json with their hashes."""
 
-import contextlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from flexi_score.aggregate import cluster_labels, quantiles, with_failures
-from flexi_score.config import Settings
-from flexi_score.errors import OutputError
-from flexi_score.metrics.registry import Metric
+from flexi_score.aggregate import cluster_labels, quantiles
+from flexi_score.output import as_text, write_together
 from flexi_score.report.html import MAX_TIMELINES, render_html
 from flexi_score.report.kept import read_kept
 from flexi_score.report.listing import closest_first
@@ -21,55 +18,26 @@ from flexi_score.report.markdown import summary_md
 from flexi_score.report.plots import report_plots
 from flexi_score.report.sound import link_audio
 from flexi_score.report.timeline import names_in
+from flexi_score.scoring.run import LABEL, TABLES, Run, hash_files
 
 #: Recordings up to which a run's page has all plots. They take a second, as long as scoring some
 #: thousands; of larger runs ``flexi-score report`` draws them.
 _PLOTTED: Final = 2_000
+#: Recordings up to which a page is made from the whole tables.
+_WHOLE: Final = 50_000
 
 
-def write_run(
-    out: Path,
-    scores: pl.DataFrame,
-    events: pl.DataFrame,
-    summary: pl.DataFrame,
-    recordings: pl.DataFrame,
-    failures: pl.DataFrame,
-    run_info: Mapping[str, Any],
-    metrics: Sequence[Metric],
-    settings: Settings,
-    *,
-    statistics: pl.DataFrame | None = None,
-    whole: Mapping[str, Callable[[Path], object]] | None = None,
-    health: pl.DataFrame | None = None,
-    ratings: pl.DataFrame | None = None,
-    archive: Path | None = None,
-) -> list[Path]:
+def write_run(run: Run, out: str | Path) -> list[Path]:
     """Write the tables (Parquet), the summary (also JSON and Markdown), report.html and run.json.
+
+    All files are written aside and put in place together, run.json last: a folder that has one is
+    the run that was there before or the new one, never a mix.
 
     Parameters
     ----------
-    out : Path
-        The run folder; made where it does not exist.
-    scores, events, summary, recordings, failures : polars.DataFrame
-        The tables of :mod:`flexi_score.schema`. Failed recordings get their rows in
-        ``scores.parquet``, if they have none yet.
-    run_info : mapping
-        What goes into run.json: settings, ``profile``, ``signature``, versions, model hashes.
-        Values that JSON does not know are written as text.
-    metrics : sequence of Metric
-        Of one profile.
-    settings : Settings
-    statistics : polars.DataFrame, optional
-        One row a recording, for ``statistics.parquet``.
-    whole : mapping, optional
-        What writes a file, by its name, in place of the table given: ``events`` may then be those
-        of the recordings that the page draws.
-    health : polars.DataFrame, optional
-        :data:`flexi_score.schema.HEALTH`, for ``health.parquet``, the summary and the page.
-    ratings : polars.DataFrame, optional
-        :data:`flexi_score.schema.RATINGS`, for ``ratings.parquet`` and the page.
-    archive : Path, optional
-        Where the page's words and waveforms come from; run.json names it.
+    run : Run
+    out : path
+        The run folder; made where it does not exist. Other files in it stay.
 
     Returns
     -------
@@ -79,109 +47,90 @@ def write_run(
     Raises
     ------
     OutputError
-        Naming the path that cannot be written. Files written before it stay.
+        Naming the path that cannot be written, and what to do.
     """
-    shown = settings.summary
-    scores = with_failures(scores, failures, metrics)
-    clusters = None if shown.cluster is None else cluster_labels(scores, recordings, shown.cluster)
-    spread = quantiles(scores, metrics, shown, clusters)
-    signature = str(run_info.get("signature", ""))
-    if archive is not None and archive.is_dir():
-        run_info = {**run_info, "archive": _from(out, archive)}
-    drawn = closest_first(scores, recordings, failures)["recording"].head(MAX_TIMELINES)
-    plots = []
-    if len(recordings) <= _PLOTTED:
-        plots = report_plots(
-            scores, summary, spread, metrics, settings, events=events, recordings=recordings
-        )
-    page = render_html(
-        scores,
-        events,
-        summary,
-        recordings,
-        failures,
-        run_info,
-        metrics,
-        settings,
-        title=Path(out).resolve().name.removesuffix(".run"),
-        quantiles=spread,
-        plots=plots,
-        health=health,
-        ratings=ratings,
-        kept=read_kept(archive, drawn, settings),
-        links=link_audio(recordings.filter(names_in("recording", drawn)), out / "report.html"),
+    folder = Path(out)
+    info = dict(run.info)
+    if run.archive is not None and run.archive.is_dir():
+        info["archive"] = _relative(run.archive, folder)
+    view = page_view(run)
+    spread = run_quantiles(view)
+    drawn = closest_first(view.scores, view.recordings, view.failures)["recording"].head(
+        MAX_TIMELINES
     )
-    text = summary_md(
-        summary,
-        metrics,
-        failures,
-        signature,
+    n = len(view.recordings)
+    page = render_html(
+        view,
+        title=folder.resolve().name.removesuffix(".run"),
         quantiles=spread,
-        few=shown.few,
-        notes=run_info.get("notes", ()),
-        confidence=shown.confidence,
-        health=health,
-        boundary_error_s=shown.boundary_error_s,
+        plots=report_plots(view, spread) if n <= _PLOTTED else (),
+        kept=read_kept(view.archive, drawn, run.settings),
+        links=link_audio(
+            view.recordings.filter(names_in("recording", drawn)), folder / "report.html"
+        ),
     )
     files: dict[str, Callable[[Path], object]] = {
-        "scores.parquet": scores.write_parquet,
-        "events.parquet": events.write_parquet,
-        "recordings.parquet": recordings.write_parquet,
-        "failures.parquet": failures.write_parquet,
-        "summary.parquet": summary.write_parquet,
-        "summary.json": as_text(_json(summary.to_dicts())),
-        "summary.md": as_text(text),
-        "report.html": as_text(page),
-        "run.json": as_text(_json(dict(run_info))),
+        f"{name}.parquet": _table_writer(run, name) for name in TABLES
     }
-    if statistics is not None:
-        files["statistics.parquet"] = statistics.write_parquet
-    if health is not None:
-        files["health.parquet"] = health.write_parquet
-    if ratings is not None:
-        files["ratings.parquet"] = ratings.write_parquet
-    files.update(whole or {})
-    return [write_whole(out / name, write) for name, write in files.items()]
+    files |= {
+        "summary.json": as_text(_json(run.summary.to_dicts())),
+        "summary.md": as_text(summary_md(view, spread)),
+        "report.html": as_text(page),
+    }
+    return write_together(
+        folder,
+        files,
+        label=LABEL,
+        describe=lambda aside: _json({**info, "files": hash_files(aside, files)}),
+    )
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
-    """Let ``write`` fill a temporary file beside ``path``, then put it in its place.
-
-    Raises
-    ------
-    OutputError
-        Where that is not possible.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "give a folder that is writable, with --out"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return path
+def write(run: Run, out: str | Path) -> Path:
+    """Write the run folder (:func:`write_run`), and return it."""
+    write_run(run, out)
+    return Path(out)
 
 
-def as_text(content: str) -> Callable[[Path], object]:
-    """What :func:`write_whole` needs to write a text: UTF-8, lines end with a line feed."""
-    return lambda path: path.write_text(content, encoding="utf-8", newline="\n")
+def note_file(run_folder: Path, name: str) -> None:
+    """Note in run.json the hash of a file that was written anew."""
+    label = run_folder / LABEL
+    info = json.loads(label.read_text("utf-8"))
+    if "files" in info:
+        info["files"] |= hash_files(run_folder, [name])
+        write_together(run_folder, {}, label=LABEL, describe=lambda _: _json(info))
 
 
-def write_text(path: Path, content: str) -> Path:
-    """Write a text file whole, or not at all.
+def run_quantiles(run: Run) -> pl.DataFrame:
+    """Median and upper quantiles of a run (:data:`flexi_score.aggregate.QUANTILES`)."""
+    shown = run.settings.summary
+    clusters = (
+        None if shown.cluster is None else cluster_labels(run.scores, run.recordings, shown.cluster)
+    )
+    return quantiles(run.scores, run.metrics, shown, clusters)
 
-    Raises
-    ------
-    OutputError
-        Where that is not possible.
-    """
-    return write_whole(path, as_text(content))
+
+def page_view(run: Run) -> Run:
+    """What a page shows of a run; of a large one, reasons and events only where they are drawn."""
+    recordings = run.scan("recordings").select("recording").collect()
+    if len(recordings) <= _WHOLE:
+        return run
+    scores = run.scan("scores").with_columns(reason=pl.lit(None, pl.String)).collect()
+    names = "^(recording|system|scenario|metadata|estimated_by|duration_ms)$"
+    rows = run.scan("recordings").select(pl.col(names)).collect()
+    listed = closest_first(scores, rows, run.failures)["recording"].head(MAX_TIMELINES)
+    shown = names_in("recording", listed)
+    more = run.scan("recordings").filter(shown).select("recording", pl.exclude(rows.columns))
+    return run.with_tables(
+        scores=pl.concat([run.scan("scores").filter(shown).collect(), scores.filter(~shown)]),
+        recordings=rows.join(more.collect(), on="recording", how="left", maintain_order="left"),
+        events=run.scan("events").filter(shown).collect(),
+        ratings=run.scan("ratings").filter(shown).collect(),
+    )
+
+
+def _table_writer(run: Run, name: str) -> Callable[[Path], object]:
+    table = run.tables[name]
+    return table.sink_parquet if isinstance(table, pl.LazyFrame) else table.write_parquet
 
 
 def _finite(data: Any) -> Any:
@@ -197,9 +146,9 @@ def _json(data: object) -> str:
     return json.dumps(_finite(data), indent=1, default=str, allow_nan=False) + "\n"
 
 
-def _from(out: Path, archive: Path) -> str:
+def _relative(archive: Path, folder: Path) -> str:
     """Path of the archive from the run folder; as it is, where there is none (another drive)."""
     try:
-        return Path(os.path.relpath(archive, out)).as_posix()
+        return Path(os.path.relpath(archive, folder)).as_posix()
     except ValueError:
         return str(archive)

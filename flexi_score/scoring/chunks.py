@@ -9,10 +9,8 @@ first, because pause_handling needs the mean latency of all of them.
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
@@ -38,15 +36,13 @@ from flexi_score.judge.rate import (
 )
 from flexi_score.metrics import mean_latencies, profile_metrics, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
-from flexi_score.metrics.registry import Metric
-from flexi_score.report.html import MAX_TIMELINES
-from flexi_score.report.listing import closest_first
 from flexi_score.report.write import write_run
 from flexi_score.schema import RATINGS
 from flexi_score.scoring.asked import CHUNK, questions_of
 from flexi_score.scoring.prepare import prepare
 from flexi_score.scoring.processes import table_workers
 from flexi_score.scoring.provenance import health_counts, model_facts, run_info
+from flexi_score.scoring.run import Run
 from flexi_score.segment.events import events_frame
 from flexi_score.segment.structure import build_structure
 
@@ -73,29 +69,6 @@ _TABLES: Final = (
     "unasked",
     "ratings",
 )
-
-
-@dataclass(frozen=True)
-class Written:
-    """A run of which the tables are on the disk: see :class:`flexi_score.scoring.pipeline.Run`.
-
-    ``unrated`` are the rows of ``ratings.parquet`` without a rating.
-    """
-
-    summary: pl.DataFrame
-    failures: pl.DataFrame
-    metrics: tuple[Metric, ...]
-    settings: Settings
-    info: dict[str, Any]
-    health: pl.DataFrame
-    unrated: pl.DataFrame
-    unasked: pl.DataFrame
-
-    def _repr_html_(self) -> str:
-        from flexi_score.report.notebook import run_html
-
-        few = self.settings.summary.few
-        return run_html(self.summary, self.metrics, self.failures, self.info, few)
 
 
 class _Job(NamedTuple):
@@ -126,7 +99,7 @@ def score_in_chunks(
     with_text: bool = True,
     progress: Callable[[int, int], None] | None = None,
     judging: Judging | None = None,
-) -> Written:
+) -> Run:
     """Score every recording of an archive into a run folder, in memory that does not grow with it.
 
     Parameters
@@ -322,7 +295,7 @@ def _put_together(
     failures: pl.DataFrame,
     settings: Settings,
     facts: Mapping[str, str],
-) -> Written:
+) -> Run:
     """The run folder, from the tables of all chunks."""
     metrics = profile_metrics(settings.profile)
     refused, health = (_scan(place, name).collect() for name in ("refused", "health"))
@@ -341,47 +314,27 @@ def _put_together(
     events = _scan(place, "observations").collect()
     summary = add_quantiles(summary, events, settings.summary, sessions)
     ratings, unasked = _kept(place, "ratings", RATINGS), _kept(place, "unasked", UNASKED).collect()
-    unrated = ratings.filter(pl.col("status").is_in(["missing", "pending", "failed"])).collect()
     # Of the questions, which are long, only those whose words are counted.
     asked = pl.when(pl.col("metric") == MARKED).then("question").alias("question")
     told = ratings.select(pl.exclude("question", "reply", "reason"), asked).collect()
     info = run_info(settings, recordings, failures, {**facts, **judge_facts(told, settings)})
     info |= health_counts(health, refused) | judge_info(told, len(unasked), settings)
     info["notes"] += judge_notes(info)
-    # Of the recordings that the page draws, it also shows reasons and events.
-    listed = closest_first(scores, recordings, failures)["recording"].head(MAX_TIMELINES)
-    shown = pl.col("recording").is_in(listed.implode())
-    reasons = _scan(place, "scores").filter(shown).collect()
-    whole = _scan(place, "recordings").filter(shown).collect()
-    more = whole.select("recording", pl.exclude(recordings.columns))
-    recordings = recordings.join(more, on="recording", how="left", maintain_order="left")
-    events = _scan(place, "events").filter(shown).collect()
-    scores = pl.concat([reasons, scores.filter(~shown)])
-    tables = ("scores", "events", "recordings", "statistics")
-    write_run(
-        out,
-        scores,
-        events,
-        summary,
-        recordings,
-        failures,
-        info,
-        metrics,
-        settings,
-        health=health,
-        archive=archive,
-        ratings=ratings.filter(shown).collect(),
-        whole={f"{table}.parquet": partial(_join, place, table) for table in tables}
-        | {"ratings.parquet": ratings.sink_parquet},
-    )
-    return Written(summary, failures, metrics, settings, info, health, unrated, unasked)
+    tables: dict[str, pl.DataFrame | pl.LazyFrame] = {
+        name: _scan(place, name) for name in ("scores", "events", "recordings", "statistics")
+    }
+    tables |= {
+        "summary": summary,
+        "failures": failures,
+        "health": health,
+        "ratings": ratings,
+        "not_judged": unasked,
+    }
+    write_run(Run(tables, settings, info, archive=archive), out)
+    return Run.open(out)
 
 
 def _kept(place: Path, table: str, schema: pl.Schema) -> pl.LazyFrame:
     """A table that only a judge fills."""
     some = any((place / table).iterdir())
     return _scan(place, table) if some else schema.to_frame().lazy()
-
-
-def _join(place: Path, table: str, path: Path) -> None:
-    _scan(place, table).sink_parquet(path)

@@ -1,7 +1,7 @@
 """The whole way: manifest, extract, archive, segment, score, aggregate, report."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,6 @@ from flexi_score.archive.reader import ArchiveReader
 from flexi_score.capture.gate import unsure_recordings
 from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError
-from flexi_score.judge.questions import UNASKED
 from flexi_score.judge.rate import (
     REPLIES,
     Judging,
@@ -27,71 +26,19 @@ from flexi_score.judge.rate import (
 from flexi_score.manifest import Manifest, read_input
 from flexi_score.metrics import profile_metrics, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
-from flexi_score.metrics.registry import Metric
-from flexi_score.report.write import write_run
-from flexi_score.schema import FAILURES, HEALTH, RATINGS
+from flexi_score.schema import FAILURES, HEALTH
 from flexi_score.scoring.prepare import prepare
 from flexi_score.scoring.provenance import health_counts, model_facts, run_info
+from flexi_score.scoring.run import Run
 from flexi_score.segment.events import events_frame
 from flexi_score.segment.structure import build_structure
 from flexi_score.segment.tracks import Tracks
-from flexi_score.segment.types import Structure
 
 Progress = Callable[[Mapping[str, Any], float, str | None], None]
 
 
 def _quiet(row: Mapping[str, Any], seconds: float, error: str | None) -> None:
     return None
-
-
-@dataclass(frozen=True)
-class Run:
-    """Results of scoring, as ``write_run`` puts them into a run folder.
-
-    Attributes
-    ----------
-    scores, events, summary, recordings, failures : polars.DataFrame
-        See :mod:`flexi_score.schema`.
-    statistics : polars.DataFrame
-        Counts and durations of every recording's structure, whatever its scenario
-        (:func:`flexi_score.metrics.conversation.statistics_frame`).
-    metrics : tuple of Metric
-        The registry of the profile.
-    settings : Settings
-    info : dict
-        ``run.json``: settings, signature, versions, models, counts.
-    structure : Structure
-        For plots and further metrics.
-    health : polars.DataFrame
-        Verdicts of the health gate (:data:`flexi_score.schema.HEALTH`), also on what it refused.
-    ratings : polars.DataFrame
-        What the judge was asked and answered (:data:`flexi_score.schema.RATINGS`).
-    unasked : polars.DataFrame
-        Ratings that could not be asked for (:data:`flexi_score.judge.questions.UNASKED`).
-    archive : Path or None
-        Where the page takes the times of words from, while it is there.
-    """
-
-    scores: pl.DataFrame
-    events: pl.DataFrame
-    summary: pl.DataFrame
-    recordings: pl.DataFrame
-    statistics: pl.DataFrame
-    failures: pl.DataFrame
-    metrics: tuple[Metric, ...]
-    settings: Settings
-    info: dict[str, Any]
-    structure: Structure
-    health: pl.DataFrame = field(default_factory=HEALTH.to_frame)
-    ratings: pl.DataFrame = field(default_factory=RATINGS.to_frame)
-    unasked: pl.DataFrame = field(default_factory=UNASKED.to_frame)
-    archive: Path | None = None
-
-    def _repr_html_(self) -> str:
-        from flexi_score.report.notebook import run_html
-
-        few = self.settings.summary.few
-        return run_html(self.summary, self.metrics, self.failures, self.info, few)
 
 
 def extract(
@@ -332,21 +279,18 @@ def score_tracks(
     info |= health_counts(health, refused)
     info |= judge_info(verdicts.ratings, len(verdicts.unasked), settings)
     info["notes"] += judge_notes(info)
-    return Run(
-        scores=scores,
-        events=events_frame(structure, with_text=with_text),
-        summary=summary,
-        recordings=tracks.recordings.with_columns(duration_ms=pl.Series(tracks.duration_ms)),
-        statistics=statistics_frame(structure, settings),
-        failures=failures,
-        metrics=metrics,
-        settings=settings,
-        info=info,
-        structure=structure,
-        health=health,
-        ratings=verdicts.ratings,
-        unasked=verdicts.unasked,
-    )
+    tables = {
+        "scores": scores,
+        "events": events_frame(structure, with_text=with_text),
+        "summary": summary,
+        "recordings": tracks.recordings.with_columns(duration_ms=pl.Series(tracks.duration_ms)),
+        "statistics": statistics_frame(structure, settings),
+        "failures": failures,
+        "health": health,
+        "ratings": verdicts.ratings,
+        "not_judged": verdicts.unasked,
+    }
+    return Run(tables, settings, info, tracks=tracks)
 
 
 def check(
@@ -384,30 +328,3 @@ def check(
         with_text=False,
     )
     return run.health, run.failures
-
-
-def write(run: Run, out: str | Path) -> Path:
-    """Write the run folder: scores, events, summary (Parquet, JSON, Markdown), report, run.json.
-
-    Raises
-    ------
-    OutputError
-        Naming the file that cannot be written.
-    """
-    folder = Path(out)
-    write_run(
-        folder,
-        run.scores,
-        run.events,
-        run.summary,
-        run.recordings,
-        run.failures,
-        run.info,
-        run.metrics,
-        run.settings,
-        statistics=run.statistics,
-        health=run.health,
-        ratings=run.ratings,
-        archive=run.archive if run.archive is not None and run.archive.is_dir() else None,
-    )
-    return folder

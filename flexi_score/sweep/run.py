@@ -20,7 +20,7 @@ from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings, signature
 from flexi_score.metrics import profile_metrics
 from flexi_score.metrics.registry import Metric
-from flexi_score.report.write import write_text, write_whole
+from flexi_score.output import write_text, write_whole
 from flexi_score.scoring.processes import table_workers
 from flexi_score.sweep.effects import flips, sensitivity
 from flexi_score.sweep.grid import in_force, resolve

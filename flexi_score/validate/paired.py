@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,7 @@ from flexi_score.errors import InputError, SettingsError
 from flexi_score.formats.files import name_some
 from flexi_score.formats.text import word_counts
 from flexi_score.schema import RECORDINGS, SPEAKERS, Speaker
+from flexi_score.scoring.run import Run
 from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
 from flexi_score.segment.structure import build_ipus
@@ -28,21 +29,6 @@ from flexi_score.validate.truth import Truth, flat_labels
 
 #: Conditions with more levels than this are not shown unless they are asked for.
 MOST_LEVELS = 50
-
-
-class Scored(Protocol):
-    """What is looked at of a run: a :class:`flexi_score.scoring.pipeline.Run` or a stored one."""
-
-    @property
-    def scores(self) -> pl.DataFrame: ...
-    @property
-    def events(self) -> pl.DataFrame: ...
-    @property
-    def recordings(self) -> pl.DataFrame: ...
-    @property
-    def failures(self) -> pl.DataFrame: ...
-    @property
-    def settings(self) -> Settings: ...
 
 
 @dataclass(frozen=True)
@@ -104,12 +90,12 @@ class Paired:
         return axis.bridge(truth, 0), axis.bridge(found_spans, 0)
 
 
-def pair(run: Scored, truth: Truth, speech: Tracks | None = None) -> Paired:
+def pair(run: Run, truth: Truth, speech: Tracks | None = None) -> Paired:
     """Find the recordings that both have.
 
     Parameters
     ----------
-    run : Scored
+    run : Run
     truth : Truth
     speech : Tracks, optional
         The run's speech before it was made into IPUs, to be compared in their place.
@@ -182,7 +168,7 @@ def _intervals(table: pl.DataFrame) -> Intervals:
     return make_intervals(*(table[name].to_numpy() for name in ("rec", "start_ms", "end_ms")))
 
 
-def _found(run: Scored, speech: Tracks | None, speaker: Speaker, names: pl.Series) -> Intervals:
+def _found(run: Run, speech: Tracks | None, speaker: Speaker, names: pl.Series) -> Intervals:
     if speech is None:
         ipus = run.events.filter((pl.col("kind") == "ipu") & (pl.col("speaker") == speaker))
         return _intervals(_numbered(ipus.select("recording", "start_ms", "end_ms"), names))

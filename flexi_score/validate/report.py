@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.text import Text
 
 from flexi_score.formats.files import name_some
+from flexi_score.output import as_text, write_whole
 from flexi_score.report.markdown import escape, markdown_table
 from flexi_score.report.tables import counted, plain
 from flexi_score.report.terminal import rich_table
-from flexi_score.report.write import as_text, write_whole
 from flexi_score.validate.plot import validation_svg
 from flexi_score.validate.tables import LISTED, group_levels, group_title, validation_tables
 from flexi_score.validate.validation import Validation

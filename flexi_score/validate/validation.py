@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from flexi_score.errors import SettingsError
+from flexi_score.scoring.run import Run
 from flexi_score.segment.tracks import Tracks
 from flexi_score.validate.detection import boundary_frame, detection_frame
 from flexi_score.validate.events import event_counts
@@ -19,7 +20,7 @@ from flexi_score.validate.measures import (
     outcome_measures,
 )
 from flexi_score.validate.outcomes import aggregate_frame, outcome_frame, truth_scores
-from flexi_score.validate.paired import Scored, groups_of, pair
+from flexi_score.validate.paired import groups_of, pair
 from flexi_score.validate.truth import Truth
 
 #: Wider collars would pair what has nothing to do with each other.
@@ -79,7 +80,7 @@ class Validation:
 
 
 def validate(
-    run: Scored,
+    run: Run,
     truth: Truth,
     *,
     by: Sequence[str] | None = None,
@@ -91,7 +92,7 @@ def validate(
 
     Parameters
     ----------
-    run : flexi_score.scoring.pipeline.Run or flexi_score.scoring.runs.StoredRun
+    run : Run
     truth : Truth
         From :func:`flexi_score.validate.read_truth`.
     by : sequence of str, optional
@@ -102,7 +103,7 @@ def validate(
     boundary_collar_ms : int
         Boundaries further apart are not matched.
     speech : Tracks, optional
-        The run's speech before bridging (``run.structure.tracks``). Detection and boundaries are
+        The run's speech before bridging (``run.tracks``). Detection and boundaries are
         then compared on speech, with nothing bridged or dropped on either side. If not given,
         on IPUs: the run's against those that its settings make of the true speech.
 

@@ -6,13 +6,10 @@ imported when something is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from flexi_score.config import Settings
-from flexi_score.metrics.registry import Metric
 from flexi_score.report.plots.backchannels import backchannel_plots
 from flexi_score.report.plots.kinds import Drawing, systems_of
 from flexi_score.report.plots.latency import floor_offsets, latencies
@@ -21,6 +18,7 @@ from flexi_score.report.plots.metrics import metric_plots
 from flexi_score.report.plots.outcomes import outcome_plots
 from flexi_score.report.plots.ratings import rating_plots
 from flexi_score.report.plots.style import drawing, page_css
+from flexi_score.scoring.run import Run
 
 __all__ = ["Drawing", "Plot", "page_css", "report_plots", "run_drawings"]
 
@@ -50,30 +48,14 @@ class Plot:
         return notebook_html(self.title, [self.caption], pictures=[self.svg])
 
 
-def report_plots(
-    scores: pl.DataFrame,
-    summary: pl.DataFrame,
-    quantiles: pl.DataFrame | None,
-    metrics: Sequence[Metric],
-    settings: Settings,
-    *,
-    events: pl.DataFrame | None = None,
-    recordings: pl.DataFrame | None = None,
-) -> list[Plot]:
+def report_plots(run: Run, quantiles: pl.DataFrame | None = None) -> list[Plot]:
     """The plots of a run, for report.html.
 
     Parameters
     ----------
-    scores, summary : polars.DataFrame
-        :data:`flexi_score.schema.SCORES` and :data:`flexi_score.schema.SUMMARY`.
+    run : Run
     quantiles : polars.DataFrame, optional
         :data:`flexi_score.aggregate.QUANTILES`.
-    metrics : sequence of Metric
-        Of one profile.
-    settings : Settings
-    events, recordings : polars.DataFrame, optional
-        Of all recordings, not of some: for plots of single events. Without them these are left
-        out.
 
     Returns
     -------
@@ -82,9 +64,7 @@ def report_plots(
     """
     from flexi_score.report.plots.svg import svg_text
 
-    drawings = run_drawings(
-        scores, summary, quantiles, metrics, settings, events=events, recordings=recordings
-    )
+    drawings = run_drawings(run, quantiles)
     if not drawings:
         return []
     plots = []
@@ -95,25 +75,16 @@ def report_plots(
     return plots
 
 
-def run_drawings(
-    scores: pl.DataFrame,
-    summary: pl.DataFrame,
-    quantiles: pl.DataFrame | None,
-    metrics: Sequence[Metric],
-    settings: Settings,
-    *,
-    events: pl.DataFrame | None = None,
-    recordings: pl.DataFrame | None = None,
-) -> list[Drawing]:
+def run_drawings(run: Run, quantiles: pl.DataFrame | None = None) -> list[Drawing]:
     """What :func:`report_plots` draws, not yet drawn."""
-    systems = systems_of(summary)
-    drawings = [
-        *metric_plots(summary, metrics),
+    scores, metrics, settings = run.scores, run.metrics, run.settings
+    systems = systems_of(run.summary)
+    return [
+        *metric_plots(run.summary, metrics),
         *latencies(scores, systems, settings, quantiles),
         *outcome_plots(scores, systems, metrics),
         *margin_plots(scores, systems, metrics, settings),
         *rating_plots(scores, systems, metrics),
+        *floor_offsets(run.events, run.recordings, systems, settings),
+        *backchannel_plots(scores, systems, run.events, run.recordings),
     ]
-    if events is not None and recordings is not None:
-        drawings += floor_offsets(events, recordings, systems, settings)
-    return drawings + backchannel_plots(scores, systems, events, recordings)

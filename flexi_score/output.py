@@ -1,0 +1,155 @@
+"""Files that are written whole or not at all, and what to do where they cannot be written."""
+
+import contextlib
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from flexi_score.errors import OutputError
+
+#: What to do about an error of the system.
+_REMEDIES: Final = {
+    errno.ENOSPC: "the disk is full: make room, or write to another place with --out",
+    getattr(errno, "EDQUOT", -1): "the quota is used up: make room, or write elsewhere",
+    errno.EFBIG: "files may not be that large here: write to another place with --out",
+    errno.ENOTDIR: "a part of this path is a file: name another one with --out",
+    errno.EEXIST: "it is a file, expected a folder: name another one with --out",
+    errno.EISDIR: "expected a file: move it away, or name another folder with --out",
+}
+_WRITABLE: Final = "give a folder that is writable, with --out"
+#: Files written aside are left over from a process that was killed once they are so old.
+_LEFT_OVER_S: Final = 3600.0
+
+
+def output_error(path: Path, error: Exception) -> OutputError:
+    """The error to raise where ``path`` cannot be written: it says what to do."""
+    number = getattr(error, "errno", None)
+    text = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    if number is None and "No space left" in str(error):  # polars passes on the text alone
+        number = errno.ENOSPC
+    remedy = _WRITABLE if number is None else _REMEDIES.get(number, _WRITABLE)
+    return OutputError(f"{path}: cannot be written ({text}); {remedy}")
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder for results, and find out that files can be written into it.
+
+    Raises
+    ------
+    OutputError
+        Where it is a file, or not writable.
+    """
+    folder = Path(path)
+    probe = folder / f".probe.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise output_error(folder, error) from error
+    return folder
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let ``write`` fill a temporary file beside ``path``, then put it in its place.
+
+    Raises
+    ------
+    OutputError
+        Where that is not possible.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        os.replace(temporary, path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise output_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def as_text(content: str) -> Callable[[Path], object]:
+    """What :func:`write_whole` needs to write a text: UTF-8, lines end with a line feed."""
+    return lambda path: path.write_text(content, encoding="utf-8", newline="\n")
+
+
+def write_text(path: Path, content: str) -> Path:
+    """Write a text file whole, or not at all.
+
+    Raises
+    ------
+    OutputError
+        Where that is not possible.
+    """
+    return write_whole(path, as_text(content))
+
+
+def write_together(
+    folder: Path,
+    files: Mapping[str, Callable[[Path], object]],
+    *,
+    label: str,
+    describe: Callable[[Path], str],
+) -> list[Path]:
+    """Write the files of a folder so that it never holds some of two versions and looks whole.
+
+    All are written aside first. Then the old label is removed, the files are put in place, and the
+    new label comes last: a folder with a label is one version or the other.
+
+    Parameters
+    ----------
+    folder : Path
+        Made where it does not exist; what else is in it stays.
+    files : mapping of str to callable
+        What writes each file, by its name.
+    label : str
+        Name of the file without which the folder counts as unfinished.
+    describe : callable
+        Given the folder that holds the new files, returns the label's text.
+
+    Returns
+    -------
+    list of Path
+        What was written, the label last.
+
+    Raises
+    ------
+    OutputError
+        Where that is not possible. What was there before is then still there, unless the last
+        step, the renaming, failed: then there is no label.
+    """
+    make_folder(folder)
+    for name in [*files, label]:
+        if (folder / name).is_dir():
+            raise output_error(folder / name, IsADirectoryError(errno.EISDIR, "it is a folder"))
+    aside = folder / f".writing.{os.getpid()}"
+    _remove_left_over(folder)
+    try:
+        aside.mkdir(exist_ok=True)
+        for name, write in files.items():
+            write(aside / name)
+        (aside / label).write_text(describe(aside), encoding="utf-8", newline="\n")
+        (folder / label).unlink(missing_ok=True)
+        for name in [*files, label]:
+            os.replace(aside / name, folder / name)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise output_error(folder, error) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return [folder / name for name in [*files, label]]
+
+
+def _remove_left_over(folder: Path) -> None:
+    for old in folder.glob(".writing.*"):
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > _LEFT_OVER_S:
+                shutil.rmtree(old)
