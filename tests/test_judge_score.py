@@ -413,7 +413,7 @@ def test_a_profile_that_replays_by_itself_says_little(
     manifest: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = score(manifest, "replay", profile="release")
-    assert not tell_unrated(run.ratings, run.unasked, listed=False)
+    assert not tell_unrated(run, listed=False)
     told = capsys.readouterr().err
     assert (
         told == f"judge: {len(run.ratings)} ratings are not there: --judge replay lists them, "
@@ -508,7 +508,7 @@ def test_without_words_the_reason_is_told(tmp_path: Path, server: JudgeServer) -
     run = score(write_jsonl(tmp_path / "m.jsonl", rows), "openai", server)
     assert not server.calls
     told = judged(run).filter(pl.col("status") == "excluded")
-    assert len(told) == len(run.unasked) == 11
+    assert len(told) == len(run.not_judged) == 11
     assert told["reason"].str.starts_with("not judged: the words of the ").all()
 
 
@@ -615,4 +615,5 @@ def test_one_budget_for_all_chunks(manifest: Path, tmp_path: Path, server: Judge
     many = score_in_chunks(archive, tmp_path / "many", settings=settings, chunk=3)
     # With a budget for every chunk, it would be two of each.
     assert sum(server.charged.values()) == many.info["judge"]["ratings"]["rated"] == 2
-    assert many.unrated["problem"].str.contains("max_cost_usd").all()
+    unrated = many.ratings.filter(pl.col("value").is_null() & pl.col("positions_s").is_null())
+    assert unrated["problem"].str.contains("max_cost_usd").all()

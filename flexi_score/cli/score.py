@@ -107,8 +107,8 @@ def score(
     folder = source if store.is_archive(source) else archive or target / "archive"
     if dry_run:
         return _dry_run(source, folder, settings, layout, workers, threads, quiet)
-    make_folder(target)
     check_ready(settings, folder)
+    make_folder(target)
     if (
         store.is_archive(source)
         and ArchiveReader(source).count("recordings") >= chunks.MANY
