@@ -361,7 +361,7 @@ def test_every_format_is_written_and_indexed(exported):
     assert len(index["recordings"]) == 14
     assert index["notes"] == exported.notes
     # Made without audio: lhotse has no recordings then, and the failed one is told of.
-    assert any("1 recordings that failed" in note for note in exported.notes)
+    assert any("what failed: 1 recording" in note for note in exported.notes)
     assert any(note.startswith("lhotse recordings: nothing to write") for note in exported.notes)
 
 
