@@ -53,7 +53,12 @@ def make_archive(folder: Path, count: int = 42, seed: int = 0, first: int = 0) -
         "user_key": "gone",
         "model_key": "gone",
     }
-    for table, data in (("recordings", [*rows, lost]), ("channels", channels), ("words", words)):
+    for table, data in (
+        ("recordings", [*rows, lost]),
+        ("channels", channels),
+        ("frames", channels),
+        ("words", words),
+    ):
         store.append(folder, table, data)
     return folder
 

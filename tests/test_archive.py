@@ -18,6 +18,7 @@ from flexi_score.archive import store, tables
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError
+from flexi_score.scoring import pipeline
 
 NO_WORDS = load_settings("paper", {"extract.asr": "none"})
 GOOD = SAMPLES / "eager_turn_taking_2.flac"
@@ -209,3 +210,54 @@ def test_a_cached_reader_reads_once(tmp_path):
     store.append(folder, "segments", [{"key": "y", "segments": []}])
     assert len(cached.read("segments", ["x", "y"])) == 1
     assert len(fresh.read("segments", ["x", "y"])) == 2
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An archive of one recording with audio."""
+    folder = tmp_path_factory.mktemp("spoken")
+    rows = [{"id": "x", "audio": str(GOOD), "scenario": "turn_taking"}]
+    manifest = write_jsonl(folder / "m.jsonl", rows)
+    pipeline.extract(manifest, folder / "a", settings=NO_WORDS)
+    return folder / "a"
+
+
+def test_speech_of_the_settings_of_extraction_is_read_and_not_detected(
+    spoken: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a"
+    shutil.copytree(spoken, folder)
+    assert len(ArchiveReader(folder).read("speech")) == 2
+    whole = pipeline.score(folder, settings=NO_WORDS)
+    shutil.rmtree(folder / "frames")
+    other = load_settings("paper", {"extract.asr": "none", "ipu.min_silence_ms": 400})
+    expected = pipeline.score(spoken, settings=other)
+    for settings, want in ((NO_WORDS, whole), (other, expected)):
+        again = pipeline.score(folder, settings=settings)
+        assert again.scores.equals(want.scores)
+        assert again.events.equals(want.events)
+
+
+def test_other_speech_settings_are_detected_anew(spoken: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    shutil.copytree(spoken, folder)
+    other = load_settings("paper", {"extract.asr": "none", "speech.pad_ms": 100})
+    detected = pipeline.score(folder, settings=other)
+    shutil.rmtree(folder / "speech")
+    assert pipeline.score(folder, settings=other).events.equals(detected.events)
+    assert not pipeline.score(folder, settings=NO_WORDS).events.equals(detected.events)
+    shutil.rmtree(folder / "frames")
+    failed = pipeline.score(folder, settings=other).failures
+    assert "does not hold the frames" in failed["reason"].item()
+
+
+def test_an_extraction_adds_the_speech_of_new_settings_without_audio(
+    spoken: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "a"
+    shutil.copytree(spoken, folder)
+    other = load_settings("paper", {"extract.asr": "none", "speech.pad_ms": 100})
+    before = ArchiveReader(folder).count("frames")
+    pipeline.extract(spoken.parent / "m.jsonl", folder, settings=other)
+    assert ArchiveReader(folder).count("frames") == before
+    assert ArchiveReader(folder).count("speech") == 4

@@ -272,7 +272,7 @@ def test_channels_without_a_leak_stay_as_they_are():
             "envelope_cdb": [[-2000] * 50, [-2000] * 50],
             "noise_dbfs": [-80.0, -80.0],
             "duration_ms": [500, 500],
-            "leak_cdb": pl.Series([None, None], dtype=pl.List(pl.Int16)),
+            "crosstalk_cdb": pl.Series([None, None], dtype=pl.List(pl.Int16)),
             "depth_db": pl.Series([None, None], dtype=pl.Float64),
             "raw_cdb": pl.Series([None, None], dtype=pl.List(pl.Int16)),
         }
@@ -283,7 +283,7 @@ def test_channels_without_a_leak_stay_as_they_are():
     assert rows.drop("leak_doubt").equals(heard)
     assert rows["leak_doubt"].to_list() == [None, None]
     one = heard.with_columns(
-        leak_cdb=pl.Series([None, [-1000] * 50], dtype=pl.List(pl.Int16)),
+        crosstalk_cdb=pl.Series([None, [-1000] * 50], dtype=pl.List(pl.Int16)),
         depth_db=pl.Series([None, 0.0]),
         raw_cdb=pl.Series([None, [-2000] * 50], dtype=pl.List(pl.Int16)),
     )
@@ -327,14 +327,14 @@ def detect(detector, audio, treat=True):
                 "envelope_cdb": x.envelope_cdb,
                 "noise_dbfs": noise_dbfs(x),
                 "duration_ms": audio.shape[1] // MS,
-                "leak_cdb": None,
+                "crosstalk_cdb": None,
                 "depth_db": None,
                 "raw_cdb": x.envelope_cdb,
             }
             for p, x in zip(found, levels, strict=True)
         ]
         if treat:
-            leaks, _ = clean_channels(
+            leaks, frames, _ = clean_channels(
                 signals,
                 {"user": "a", "model": "b"},
                 {"user": 0, "model": 0},
@@ -344,10 +344,13 @@ def detect(detector, audio, treat=True):
             )
             for row, leak in zip(rows, leaks, strict=True):
                 row |= {k: v for k, v in leak.items() if k in row}
+                for one in frames:
+                    if one["key"] == leak["key"]:
+                        row |= {k: v for k, v in one.items() if k in row}
     lists = {
         "probabilities": pl.UInt16,
         "envelope_cdb": pl.Int16,
-        "leak_cdb": pl.Int16,
+        "crosstalk_cdb": pl.Int16,
         "raw_cdb": pl.Int16,
     }
     heard = pl.DataFrame(

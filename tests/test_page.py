@@ -98,6 +98,7 @@ def archived(folder: Path, names: list[str], systems: list[str], text: str) -> P
             for k, word in enumerate(said)
         ]
         store.append(folder, "channels", [channel])
+        store.append(folder, "frames", [channel])
         store.append(folder, "words", [{"key": side, "source": "asr", "words": words}])
     rows = []
     for k, name in enumerate(names):

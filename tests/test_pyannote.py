@@ -310,6 +310,7 @@ def test_everything_scored_on_estimated_roles_says_so(tmp_path, cli):
             if row["recording"] == "mono":
                 channel |= {"estimated": True, "detector": "network, first_is_user"}
             store.append(folder, "channels", [channel])
+            store.append(folder, "frames", [channel])
     store.append(folder, "recordings", rows)
     out = tmp_path / "run"
     done = cli("score", folder, "--out", out, "--set", "speech.refine=false")

@@ -184,13 +184,18 @@ class ArchiveReader:
                 continue
             rows = _collect(
                 parts,
-                lambda rows: rows.select(pl.col("key").hash().alias("hash"), "part").unique(),
+                lambda rows: rows.select(_own_key().hash().alias("hash"), "part").unique(),
                 include_file_paths="part",
                 check=False,  # whoever is limited to a part checks it before its rows are read
             )
             name = pl.col("part").str.split("/").list.last()
             found.append(rows.select("hash", pl.lit(table).alias("table"), name))
         return pl.concat(found)
+
+
+def _own_key() -> pl.Expr:
+    """The key that a recording refers to: of speech, without algorithm and settings."""
+    return pl.col("key").str.split_exact("#", 1).struct.field("field_0")
 
 
 def _collect(

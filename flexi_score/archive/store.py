@@ -3,20 +3,22 @@
 A folder of append-only tables, each a set of Parquet parts::
 
     archive.json              what this is, and its version
-    channels/*.parquet        one row a channel: speech probabilities, energy envelope, levels
-    words/*.parquet           one row a transcript (recognised or given)
-    segments/*.parquet        one row a segment file that replaces detection
-    leaks/*.parquet           one row a channel beside another: what is left without its leak
-    health/*.parquet          one row a pair of channels: how they were captured
+    channels/*.parquet        one row per channel: levels, length, detector
+    frames/*.parquet          one row per channel: speech probabilities and energy envelope
+    crosstalk/*.parquet       one row per channel beside another: the other party heard in it
+    speech/*.parquet          one row per channel: speech intervals of the settings of extraction
+    words/*.parquet           one row per transcript (recognised or given)
+    segments/*.parquet        one row per segment file that replaces detection
+    health/*.parquet          one row per pair of channels: how they were captured
     recordings/*.parquet      manifest rows, with the keys of what belongs to them
     failures/*.parquet        recordings that could not be used, and why
     files/*.parquet           hashes of files, so that they need not be read again: only a cache
 
-Artefacts are addressed by content: the key of a channel is a hash of the audio file's bytes, the
-channel number, the detector's weights and the settings that shaped it. The same audio under two
-names is extracted once. A part is written beside its place and renamed into it, so a part is whole
-or absent, whenever the program is killed; its name carries the hash of its bytes. Where a key
-occurs twice, the newer part wins.
+Artefacts are addressed by content: their key is a hash of what they were made from, the version of
+the algorithm and every setting that it used (:mod:`flexi_score.extraction.keys`). The same audio
+under two names is extracted once. A part is written beside its place and renamed into it, so a part
+is whole or absent, whenever the program is killed; its name carries the hash of its bytes. Where a
+key occurs twice, the newer part wins.
 """
 
 import hashlib
@@ -36,7 +38,7 @@ from flexi_score.archive.tables import TABLES
 from flexi_score.errors import ArchiveError
 
 FORMAT: Final = "flexi_score archive"
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 def is_archive(path: str | Path) -> bool:

@@ -5,19 +5,18 @@ from typing import Final
 
 import polars as pl
 
-from flexi_score.schema import FAILURES, INTERVAL, RECORDINGS, SPEAKERS, WORD, Speaker, make_schema
+from flexi_score.schema import FAILURES, INTERVAL, RECORDINGS, WORD, make_schema
 
-#: Speech probability of every 32 ms frame, as 16-bit fractions of one.
+#: Step of speech probabilities.
 FRAME_MS: Final = 32
-#: Energy of every 10 ms, in hundredths of a dB re full scale.
+#: Step of energy envelopes.
 ENVELOPE_MS: Final = 10
 
+#: One row per channel, as captured.
 CHANNELS: Final = make_schema(
     {
         "key": pl.String,
         "duration_ms": pl.Int64,
-        "probabilities": pl.List(pl.UInt16),
-        "envelope_cdb": pl.List(pl.Int16),
         "active_dbfs": pl.Float64,
         "noise_dbfs": pl.Float64,
         "peak_dbfs": pl.Float64,
@@ -31,25 +30,41 @@ CHANNELS: Final = make_schema(
         "encoding": pl.String,
     }
 )
-WORDS: Final = make_schema({"key": pl.String, "source": pl.String, "words": pl.List(WORD)})
-#: Which channel is freed of which (:func:`leak_key`), and speech probabilities and envelope
-#: without the leak (:mod:`flexi_score.speech.crosstalk`). All else is null where nothing leaks.
-LEAKS: Final = make_schema(
+#: What speech is detected from, under the key of a channel or, of a channel without its crosstalk,
+#: of a row of :data:`CROSSTALK` (its lists are null where there is no crosstalk). Scoring reads it
+#: only where :data:`SPEECH` has no row.
+FRAMES: Final = make_schema(
+    {
+        "key": pl.String,
+        "probabilities": pl.List(pl.UInt16),  # of speech, every 32 ms: q / 65535
+        "envelope_cdb": pl.List(pl.Int16),  # energy every 10 ms, hundredths of a dB re full scale
+        "crosstalk_cdb": pl.List(pl.Int16),  # energy of what was taken off; null: nothing was
+    }
+)
+#: One row per channel beside another: the other party heard in it
+#: (:mod:`flexi_score.speech.crosstalk`). Numbers are null where there is no crosstalk.
+CROSSTALK: Final = make_schema(
     {
         "key": pl.String,
         "level_db": pl.Float64,
         "lag_ms": pl.Float64,
         "depth_db": pl.Float64,
-        "probabilities": pl.List(pl.UInt16),
-        "envelope_cdb": pl.List(pl.Int16),
-        "leak_cdb": pl.List(pl.Int16),
-        "noise_dbfs": pl.Float64,
+        "noise_dbfs": pl.Float64,  # noise floor of the channel without it
     }
 )
+#: Speech intervals (:func:`flexi_score.speech.detect.detect_speech`). The key is that of the
+#: channel (or of its row in :data:`CROSSTALK`), ``#``, and a hash of algorithm and settings.
+SPEECH: Final = make_schema(
+    {
+        "key": pl.String,
+        "speech": pl.List(INTERVAL),  # in the channel's own time
+        "doubt": pl.Float64,  # share of it that crosstalk leaves in doubt; null: no crosstalk
+    }
+)
+WORDS: Final = make_schema({"key": pl.String, "source": pl.String, "words": pl.List(WORD)})
 SEGMENTS: Final = make_schema({"key": pl.String, "segments": pl.List(INTERVAL)})
-#: How a pair of channels was captured, as
-#: :func:`flexi_score.capture.audio_measures.measure_health` returns it. The key is those of both
-#: channels, joined by a plus sign. Null is not measured.
+#: How a pair of channels was captured
+#: (:func:`flexi_score.capture.audio_measures.measure_health`). Null is not measured.
 HEALTH: Final = make_schema(
     {
         "key": pl.String,
@@ -75,6 +90,9 @@ LINKS: Final = pl.Schema(
     {
         "user_key": pl.String,
         "model_key": pl.String,
+        "user_crosstalk_key": pl.String,
+        "model_crosstalk_key": pl.String,
+        "health_key": pl.String,
         "user_words_key": pl.String,
         "model_words_key": pl.String,
         "user_segments_key": pl.String,
@@ -99,9 +117,11 @@ FILES: Final = make_schema(
 
 TABLES: Final[Mapping[str, pl.Schema]] = {
     "channels": CHANNELS,
+    "frames": FRAMES,
+    "crosstalk": CROSSTALK,
+    "speech": SPEECH,
     "words": WORDS,
     "segments": SEGMENTS,
-    "leaks": LEAKS,
     "health": HEALTH,
     "recordings": ARCHIVED,
     "failures": ATTEMPTS,
@@ -109,25 +129,10 @@ TABLES: Final[Mapping[str, pl.Schema]] = {
 }
 
 
-def leak_key(target: str, source: str, target_ms: int, source_ms: int) -> str:
-    """Key of a channel beside another that starts at another time: a row of :data:`LEAKS`."""
-    return f"{target}<{source}@{source_ms - target_ms}"
-
-
-def leak_keys(speaker: Speaker) -> pl.Expr:
-    """:func:`leak_key` of one speaker's channel, for every row of :data:`ARCHIVED`."""
-    other = SPEAKERS[1 - SPEAKERS.index(speaker)]
-    own_ms, other_ms = (pl.col(f"{s}_offset_ms").fill_null(0) for s in (speaker, other))
-    return pl.format("{}<{}@{}", f"{speaker}_key", f"{other}_key", other_ms - own_ms)
-
-
-def pair_keys() -> pl.Expr:
-    """Key of a pair of channels (:data:`HEALTH`), for every row of :data:`ARCHIVED`."""
-    return pl.format("{}+{}", "user_key", "model_key")
+#: Columns of :data:`LINKS` that hold keys.
+KEYS: Final = tuple(name for name in LINKS if name.endswith("_key"))
 
 
 def artefact_keys(rows: pl.DataFrame) -> pl.Series:
-    """Keys of everything that the archive may hold of these recordings (:data:`ARCHIVED`)."""
-    names = [f"{s}_{kind}" for s in SPEAKERS for kind in ("key", "words_key", "segments_key")]
-    keys = [pl.col(name) for name in names] + [leak_keys(s) for s in SPEAKERS] + [pair_keys()]
-    return pl.concat([rows.select(key=key)["key"] for key in keys]).drop_nulls().unique()
+    """Keys that recordings (:data:`ARCHIVED`) refer to; those of :data:`SPEECH` begin with one."""
+    return pl.concat([rows[name].alias("key") for name in KEYS]).drop_nulls().unique()

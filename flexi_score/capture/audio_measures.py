@@ -18,6 +18,8 @@ from flexi_score.audio.signal import Signal
 
 Floats = NDArray[np.float64]
 
+#: Version of these measurements: raise it with every change that may move a stored number.
+HEALTH_VERSION: Final = 2
 CHUNK_S: Final = 4
 MAX_CHUNKS: Final = 40
 #: A copy of a channel is looked for at lags up to this, on both sides.
@@ -45,28 +47,24 @@ _PRE_EMPHASIS: Final = 0.95
 _TINY: Final = 1e-20
 
 
-def measure_health(
-    user: Signal, model: Signal, *, user_key: str, model_key: str, paired: bool
-) -> dict[str, Any]:
+def measure_health(user: Signal, model: Signal, *, paired: bool) -> dict[str, Any]:
     """One row of the archive's table ``health``.
 
     Parameters
     ----------
     user, model : Signal
         As captured, without offsets.
-    user_key, model_key : str
-        Of the two channels.
     paired : bool
         They come from two files, so that their clocks may differ.
 
     Returns
     -------
     dict
-        :data:`flexi_score.archive.tables.HEALTH`. None where a number cannot be measured:
-        no sound, or, for lags and drift, no leak to measure them by.
+        :data:`flexi_score.archive.tables.HEALTH` without its key. None where a number cannot be
+        measured: no sound, or, for lags and drift, no leak to measure them by.
     """
     starts, chunks = _chunks(user, model)
-    row: dict[str, Any] = {"key": f"{user_key}+{model_key}"}
+    row: dict[str, Any] = {}
     for name, signal, side in (("user", user, 0), ("model", model, 1)):
         frames = _frames([pair[side] for pair in chunks])
         power = (frames**2).mean(axis=1)

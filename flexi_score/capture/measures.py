@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
-from flexi_score.archive.tables import leak_keys, pair_keys
 from flexi_score.capture.checks import CHECKS
 from flexi_score.capture.swapped import swap_evidence
 from flexi_score.config import HealthSettings
@@ -22,34 +21,33 @@ def gather_facts(reader: ArchiveReader, rows: pl.DataFrame, tracks: Tracks) -> p
 
     Columns of a channel begin with ``user_`` or ``model_``; null is not measured.
     """
-    doubts = [f"{s}_leak_doubt" for s in SPEAKERS]
+    doubts = [f"{s}_crosstalk_doubt" for s in SPEAKERS]
     table = tracks.recordings.select("recording", *doubts).join(
         rows.unique("recording", keep="last"), on="recording", how="left", maintain_order="left"
     )
     keys = pl.concat([table[f"{s}_key"] for s in SPEAKERS]).drop_nulls()
     channels = reader.read("channels", keys, _OF_CHANNELS)
-    table = table.with_columns(pair=pair_keys())
-    measured = reader.read("health", table["pair"].drop_nulls())
+    measured = reader.read("health", table["health_key"].drop_nulls())
     facts = table.select(
         "recording",
         "user_key",
         "model_key",
-        "pair",
+        "user_crosstalk_key",
+        "model_crosstalk_key",
+        "health_key",
         "user_offset_ms",
         "model_offset_ms",
         *doubts,
         paired=pl.col("user_audio").is_not_null() & pl.col("audio").is_null(),
         span_ms=pl.Series(tracks.duration_ms),
-    ).join(measured, left_on="pair", right_on="key", how="left", maintain_order="left")
+    ).join(measured, left_on="health_key", right_on="key", how="left", maintain_order="left")
     for speaker in SPEAKERS:
         side = channels.rename({name: f"{speaker}_{name}" for name in channels.columns})
         facts = facts.join(side, on=f"{speaker}_key", how="left", maintain_order="left")
-        facts = facts.with_columns(leak=leak_keys(speaker))
-        leaks = reader.read("leaks", facts["leak"].drop_nulls(), _OF_LEAKS)
-        side = leaks.rename({name: f"{speaker}_leak_{name}" for name in leaks.columns})
-        facts = facts.join(
-            side, left_on="leak", right_on=f"{speaker}_leak_key", how="left", maintain_order="left"
-        )
+        keys = facts[f"{speaker}_crosstalk_key"].drop_nulls()
+        crosstalk = reader.read("crosstalk", keys, _OF_CROSSTALK)
+        side = crosstalk.rename({name: f"{speaker}_crosstalk_{name}" for name in crosstalk.columns})
+        facts = facts.join(side, on=f"{speaker}_crosstalk_key", how="left", maintain_order="left")
         spoken = _spoken(getattr(tracks, f"{speaker}_speech"), len(tracks))
         facts = facts.with_columns(
             spoken[c].alias(f"{speaker}_{c}") for c in ("speech_ms", "last_ms")
@@ -68,7 +66,7 @@ _OF_CHANNELS: Final = (
     "clipped_share",
     "dead",
 )
-_OF_LEAKS: Final = ("key", "level_db", "lag_ms", "depth_db")
+_OF_CROSSTALK: Final = ("key", "level_db", "lag_ms", "depth_db")
 
 
 def _spoken(speech: Intervals, size: int) -> pl.DataFrame:
@@ -200,22 +198,22 @@ def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
             table,
             "bleed",
             speaker,
-            pl.when(~pl.col("copy")).then(c("leak_level_db")),
+            pl.when(~pl.col("copy")).then(c("crosstalk_level_db")),
             _say(
                 "the other party leaks in at {} dB, {} ms late, and comes off by {} dB",
-                (c("leak_level_db"), 1),
-                (c("leak_lag_ms"), 1),
-                (c("leak_depth_db"), 1),
+                (c("crosstalk_level_db"), 1),
+                (c("crosstalk_lag_ms"), 1),
+                (c("crosstalk_depth_db"), 1),
             ),
         ),
         _part(
             table,
             "bleed_left",
             speaker,
-            pl.when(~pl.col("copy")).then(100 * c("leak_doubt")),
+            pl.when(~pl.col("copy")).then(100 * c("crosstalk_doubt")),
             _say(
                 "{} % of it stands less than speech.bleed_clear_db above what may be left of that",
-                (100 * c("leak_doubt"), 1),
+                (100 * c("crosstalk_doubt"), 1),
             ),
         ),
         _part(

@@ -27,20 +27,21 @@ def extract_channels(
     row: Row,
     signals: Mapping[Speaker, Signal],
     keys: Mapping[Speaker, str],
+    crosstalk_keys: Mapping[Speaker, str],
     wanted: Mapping[Speaker, str | None],
     need: list[Speaker],
     hear: list[Speaker],
     extractor: Extractor,
     rows: dict[str, list[dict[str, Any]]],
 ) -> None:
-    """Add rows to the tables ``channels``, ``leaks`` and ``words``.
+    """Add rows to the tables ``channels``, ``frames``, ``crosstalk`` and ``words``.
 
     Parameters
     ----------
     row : mapping
         :data:`flexi_score.schema.RECORDINGS`.
-    signals, keys, wanted : mapping by speaker
-        The audio, the key of the channel, and the key of the words that are wanted.
+    signals, keys, crosstalk_keys, wanted : mapping by speaker
+        The audio, the keys of the channel and of its crosstalk, and of the words to recognise.
     need, hear : list of speakers
         Whose channel and whose words the archive does not hold yet.
     extractor : Extractor
@@ -62,8 +63,6 @@ def extract_channels(
             {
                 "key": keys[s],
                 "duration_ms": signals[s].duration_ms,
-                "probabilities": pl.Series(probabilities[s]),
-                "envelope_cdb": pl.Series(levels[s].envelope_cdb),
                 "active_dbfs": levels[s].active_dbfs,
                 "noise_dbfs": noise_dbfs(levels[s]),
                 "peak_dbfs": levels[s].peak_dbfs,
@@ -76,11 +75,19 @@ def extract_channels(
                 "encoding": f"{info[s].container} {info[s].encoding}",
             }
         )
-    with ExitStack() as opened:
-        leaks, cleaned = clean_channels(
-            signals, keys, offsets_ms(row), extractor.detector, extractor.settings, opened
+        rows["frames"].append(
+            {
+                "key": keys[s],
+                "probabilities": pl.Series(probabilities[s]),
+                "envelope_cdb": pl.Series(levels[s].envelope_cdb),
+            }
         )
-        rows["leaks"].extend(leaks)
+    with ExitStack() as opened:
+        crosstalk, frames, cleaned = clean_channels(
+            signals, crosstalk_keys, offsets_ms(row), extractor.detector, extractor.settings, opened
+        )
+        rows["crosstalk"].extend(crosstalk)
+        rows["frames"].extend(frames)
         for s in hear:
             if s in cleaned:
                 own = cleaned[s]

@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score.archive.tables import leak_key
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.audio.levels import gain_db, measure_levels, noise_dbfs
 from flexi_score.audio.signal import Signal
@@ -55,13 +54,13 @@ def clean_channels(
     detector: Any,
     settings: ExtractSettings,
     opened: ExitStack,
-) -> tuple[list[dict[str, Any]], dict[Speaker, Cleaned]]:
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[Speaker, Cleaned]]:
     """Find leaks, subtract them, and detect speech in what is left.
 
     Parameters
     ----------
     signals, keys : mapping
-        Of both channels: samples, and the keys of their rows in the archive.
+        Of both channels: samples, and the keys of their rows in the table ``crosstalk``.
     offsets_ms : mapping
         When each channel starts in the recording.
     detector : Detector
@@ -72,8 +71,10 @@ def clean_channels(
     Returns
     -------
     rows : list of dict
-        :data:`flexi_score.archive.tables.LEAKS`, one for each channel; without lists where
-        nothing leaks.
+        :data:`flexi_score.archive.tables.CROSSTALK`, one for each channel.
+    frames : list of dict
+        :data:`flexi_score.archive.tables.FRAMES`, one for each channel; without lists where
+        nothing leaks in.
     cleaned : dict
         The channels that something leaks into.
     """
@@ -84,14 +85,14 @@ def clean_channels(
     found = find_leaks(signals["user"], signals["model"], model_at)
     leaks: dict[Speaker, Leak | None] = dict(zip(SPEAKERS, found, strict=True))
     rows: list[dict[str, Any]] = []
+    frames: list[dict[str, Any]] = []
     cleaned: dict[Speaker, Cleaned] = {}
     for s in SPEAKERS:
         leak, other = leaks[s], OTHER[s]
-        row: dict[str, Any] = {
-            "key": leak_key(keys[s], keys[other], offsets_ms[s], offsets_ms[other])
-        }
+        row: dict[str, Any] = {"key": keys[s]}
         rows.append(row)
         if leak is None:
+            frames.append({"key": keys[s]})
             continue
         signal, leak_cdb = remove_leak(
             signals[s], signals[other], leak, leaks[other], source_at=starts[s]
@@ -107,12 +108,17 @@ def clean_channels(
             "level_db": leak.level_db,
             "lag_ms": leak.lag_ms,
             "depth_db": leak.depth_db,
-            "probabilities": pl.Series(probabilities),
-            "envelope_cdb": pl.Series(levels.envelope_cdb),
-            "leak_cdb": pl.Series(leak_cdb),
             "noise_dbfs": noise_dbfs(levels),
         }
-    return rows, cleaned
+        frames.append(
+            {
+                "key": keys[s],
+                "probabilities": pl.Series(probabilities),
+                "envelope_cdb": pl.Series(levels.envelope_cdb),
+                "crosstalk_cdb": pl.Series(leak_cdb),
+            }
+        )
+    return rows, frames, cleaned
 
 
 def own_speech(segments: Intervals, cleaned: Cleaned) -> Intervals:

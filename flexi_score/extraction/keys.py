@@ -1,14 +1,32 @@
-"""Keys of what a recording has in the archive: hashes of everything that it depends on."""
+"""Keys of what a recording has in the archive: hashes of everything that it depends on.
+
+A key holds what an artefact was made from, the version of the algorithm that made it, and every
+setting that the algorithm used, those at their defaults too. So an archive from before a change is
+never taken for one from after it: what changed is extracted again.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from flexi_score.archive import store, tables
+from flexi_score.archive.store import content_key
 from flexi_score.audio.decode import content_hash
+from flexi_score.capture.audio_measures import HEALTH_VERSION
+from flexi_score.config import ExtractSettings, IpuSettings, SpeechSettings
 from flexi_score.extraction.extractor import Extractor
 from flexi_score.schema import SPEAKERS, Speaker
+from flexi_score.speech.crosstalk import CROSSTALK_VERSION
+from flexi_score.speech.detect import BOUNDARIES_VERSION
+from flexi_score.version import package_version
 
 Row = Mapping[str, Any]
+
+#: Version of decoding, levels, normalisation and speech probabilities. Raise it with every change
+#: that may move a stored number.
+CHANNELS_VERSION: Final = 2
+#: Likewise, of estimating two speakers from one channel.
+MONO_VERSION: Final = 2
+#: Likewise, of choosing the speech that is recognised.
+WORDS_VERSION: Final = 3
 
 
 def hash_of(path: str, hashes: dict[str, str]) -> str:
@@ -18,13 +36,39 @@ def hash_of(path: str, hashes: dict[str, str]) -> str:
     return hashes[path]
 
 
+def level_settings(settings: ExtractSettings) -> dict[str, Any]:
+    """The settings that shape the levels of a channel before detection."""
+    return settings.model_dump(
+        include={"normalize", "target_level_dbfs", "max_gain_db", "silence_dbfs"}
+    )
+
+
 def channel_key(row: Row, speaker: Speaker, extractor: Extractor, hashes: dict[str, str]) -> str:
+    """Key of a channel, and of its frames."""
     path = row["audio"] or row[f"{speaker}_audio"]
     channel = row[f"{speaker}_channel"] if row["audio"] else 0
-    s = extractor.settings
-    shape = [s.normalize, s.target_level_dbfs, s.max_gain_db, s.silence_dbfs]
-    return store.content_key(
-        "channel", 1, hash_of(path, hashes), channel or 0, extractor.detector.sha256, *shape
+    return content_key(
+        "channel",
+        CHANNELS_VERSION,
+        hash_of(path, hashes),
+        channel or 0,
+        extractor.detector.version,
+        extractor.detector.sha256,
+        level_settings(extractor.settings),
+    )
+
+
+def mono_key(file_hash: str, speaker: Speaker, extractor: Extractor) -> str:
+    """Key of a channel that is estimated from a one-channel file."""
+    return content_key(
+        "mono",
+        MONO_VERSION,
+        file_hash,
+        speaker,
+        extractor.diarizer.version,
+        extractor.diarizer.sha256,
+        extractor.settings.mono_roles,
+        level_settings(extractor.settings),
     )
 
 
@@ -33,17 +77,55 @@ def offsets_ms(row: Row) -> dict[Speaker, int]:
     return {s: row[f"{s}_offset_ms"] or 0 for s in SPEAKERS}
 
 
-def leak_keys(row: Row, keys: Mapping[Speaker, str]) -> dict[Speaker, str]:
+def crosstalk_keys(row: Row, keys: Mapping[Speaker, str]) -> dict[Speaker, str]:
+    """Keys of the crosstalk in each channel, and of the frames without it.
+
+    Parameters
+    ----------
+    row : mapping
+    keys : mapping
+        Keys of the channels, which hold the detector and its settings.
+    """
     at = offsets_ms(row)
     user, model = SPEAKERS
     return {
-        user: tables.leak_key(keys[user], keys[model], at[user], at[model]),
-        model: tables.leak_key(keys[model], keys[user], at[model], at[user]),
+        own: content_key(
+            "crosstalk", CROSSTALK_VERSION, keys[own], keys[other], at[other] - at[own]
+        )
+        for own, other in ((user, model), (model, user))
     }
 
 
-def words_key(row: Row, speaker: Speaker, leak_key: str, extractor: Extractor) -> str | None:
+def health_key(row: Row, keys: Mapping[Speaker, str]) -> str:
+    """Key of the measurements of a pair of channels."""
+    paired = row["audio"] is None
+    return content_key("health", HEALTH_VERSION, keys["user"], keys["model"], paired)
+
+
+def words_key(row: Row, speaker: Speaker, heard_key: str, extractor: Extractor) -> str | None:
+    """Key of recognised words; None where none are to be recognised.
+
+    Parameters
+    ----------
+    heard_key : str
+        Key of the frames that say where there is speech: of the channel, or without its crosstalk.
+    """
     if row[f"{speaker}_words"] is not None or extractor.recognizer is None:
         return None
-    # Words are heard without the leak, so they depend on the other channel.
-    return store.content_key("words", 2, leak_key, extractor.recognizer_id)
+    return content_key(
+        "words",
+        WORDS_VERSION,
+        heard_key,
+        extractor.recognizer_id,
+        BOUNDARIES_VERSION,
+        SpeechSettings().model_dump(),
+        IpuSettings().model_dump(),
+    )
+
+
+def given_key(kind: str, speaker: Speaker, file_hash: str) -> str:
+    """Key of a transcript or segment file (``kind``: ``words`` or ``segments``).
+
+    Readers have no version of their own: a new release reads the file again.
+    """
+    return content_key(kind, package_version(), speaker, file_hash)

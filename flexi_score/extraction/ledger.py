@@ -36,7 +36,7 @@ _FLUSH_RECORDINGS: Final = 32
 #: A file that changed this short a time before it was hashed may change again unnoticed, because
 #: file systems stamp times in steps of up to 2 s; its hash is not kept.
 _SETTLED_NS: Final = 2_500_000_000
-_MEASURED: Final = ("channels", "leaks", "health")
+_MEASURED: Final = ("channels", "crosstalk", "health")
 #: Leftovers of killed writers are cleared away after this long: until then they may be at work.
 _STALE_S: Final = 86_400.0
 

@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score.archive import store
 from flexi_score.audio.decode import probe
 from flexi_score.audio.levels import gain_db, measure_levels, noise_dbfs
 from flexi_score.audio.signal import Signal
@@ -36,20 +35,9 @@ def is_mono(row: Mapping[str, Any]) -> bool:
     return probe(row["audio"]).n_channels == 1
 
 
-def mono_key(
-    file_hash: str, speaker: Speaker, diarizer: Diarizer, settings: ExtractSettings
-) -> str:
-    """Key of an estimated role's channel."""
-    s = settings
-    shape = [s.normalize, s.target_level_dbfs, s.max_gain_db, s.silence_dbfs]
-    return store.content_key(
-        "mono", 1, file_hash, speaker, diarizer.sha256, settings.mono_roles, *shape
-    )
-
-
 def mono_channels(
     signal: Signal, path: str, diarizer: Diarizer, settings: ExtractSettings
-) -> tuple[dict[Speaker, dict[str, Any]], dict[Speaker, Quantised], float]:
+) -> tuple[dict[Speaker, dict[str, Any]], dict[Speaker, dict[str, Any]], float]:
     """Both roles of a one-channel recording.
 
     Parameters
@@ -65,8 +53,8 @@ def mono_channels(
     -------
     rows : dict of Speaker to dict
         :data:`flexi_score.archive.tables.CHANNELS`, without key.
-    probabilities : dict of Speaker to ndarray of uint16
-        Of speech every 32 ms.
+    frames : dict of Speaker to dict
+        :data:`flexi_score.archive.tables.FRAMES`, without key.
     gain : float
         dB, applied before detection.
     """
@@ -75,14 +63,10 @@ def mono_channels(
     info = probe(path)
     roles = assign_roles(two_voices(diarizer, signal, gain), settings.mono_roles)
     noise = noise_dbfs(levels)
-    rows = {}
+    rows, frames = {}, {}
     for speaker, other in zip(SPEAKERS, reversed(SPEAKERS), strict=True):
         rows[speaker] = {
             "duration_ms": signal.duration_ms,
-            "probabilities": pl.Series(roles[speaker]),
-            "envelope_cdb": pl.Series(
-                role_envelope(levels.envelope_cdb, roles[speaker], roles[other], noise)
-            ),
             "active_dbfs": levels.active_dbfs,
             "noise_dbfs": noise,
             "peak_dbfs": levels.peak_dbfs,
@@ -96,7 +80,13 @@ def mono_channels(
             "sample_rate_hz": info.sample_rate_hz,
             "encoding": f"{info.container} {info.encoding}",
         }
-    return rows, roles, gain
+        frames[speaker] = {
+            "probabilities": pl.Series(roles[speaker]),
+            "envelope_cdb": pl.Series(
+                role_envelope(levels.envelope_cdb, roles[speaker], roles[other], noise)
+            ),
+        }
+    return rows, frames, gain
 
 
 def role_envelope(

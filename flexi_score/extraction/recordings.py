@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from flexi_score.archive import store, tables
+from flexi_score.archive import tables
 from flexi_score.archive.reader import ARTEFACTS, ArchiveReader
 from flexi_score.audio.decode import probe
 from flexi_score.audio.signal import Signal, open_signals
@@ -16,7 +16,16 @@ from flexi_score.capture.audio_measures import measure_health
 from flexi_score.errors import RecordingError
 from flexi_score.extraction.channels import extract_channels, hear_words
 from flexi_score.extraction.extractor import Extractor
-from flexi_score.extraction.keys import Row, channel_key, hash_of, leak_keys, words_key
+from flexi_score.extraction.keys import (
+    Row,
+    channel_key,
+    crosstalk_keys,
+    given_key,
+    hash_of,
+    health_key,
+    mono_key,
+    words_key,
+)
 from flexi_score.formats import read_segments, read_words
 from flexi_score.schema import SPEAKERS, Speaker
 
@@ -119,41 +128,46 @@ def _extract_one(
         ends = [_extract_mono(row, link, extractor, batch, known, durations, hashes)]
     elif has_audio:
         keys = {s: channel_key(row, s, extractor, hashes) for s in SPEAKERS}
-        leaks = leak_keys(row, keys)
-        wanted = {s: words_key(row, s, leaks[s], extractor) for s in SPEAKERS}
-        need = [s for s in SPEAKERS if keys[s] not in known["channels"]]
+        crosstalk = crosstalk_keys(row, keys)
+        wanted = {s: words_key(row, s, crosstalk[s], extractor) for s in SPEAKERS}
+        need = [s for s in SPEAKERS if not _holds(known, keys[s])]
         hear = [s for s in SPEAKERS if wanted[s] and wanted[s] not in known["words"]]
-        pair = f"{keys['user']}+{keys['model']}"
-        fresh = bool(need or hear) or leaks["user"] not in known["leaks"]
+        pair = health_key(row, keys)
+        fresh = bool(need or hear) or not all(_holds(known, k) for k in crosstalk.values())
         if fresh or pair not in known["health"]:
             user, model = open_signals(row)
             with user, model:
                 signals: dict[Speaker, Signal] = {"user": user, "model": model}
-                health = measure_health(
-                    user,
-                    model,
-                    user_key=keys["user"],
-                    model_key=keys["model"],
-                    paired=row["audio"] is None,
-                )
+                health = measure_health(user, model, paired=row["audio"] is None)
                 if fresh:
-                    extract_channels(row, signals, keys, wanted, need, hear, extractor, batch.rows)
-            batch.rows["health"].append(health)
+                    extract_channels(
+                        row, signals, keys, crosstalk, wanted, need, hear, extractor, batch.rows
+                    )
+            batch.rows["health"].append({"key": pair} | health)
             known["health"].add(pair)
             for s in SPEAKERS:
                 durations[keys[s]] = signals[s].duration_ms
                 known["channels"].add(keys[s])
-                known["leaks"].add(leaks[s])
+                known["frames"].update((keys[s], crosstalk[s]))
+                known["crosstalk"].add(crosstalk[s])
                 if wanted[s]:
                     known["words"].add(str(wanted[s]))
         for s in SPEAKERS:
             link[f"{s}_key"] = keys[s]
+            link[f"{s}_crosstalk_key"] = crosstalk[s]
             link[f"{s}_words_key"] = link[f"{s}_words_key"] or wanted[s]
             ends.append(durations[keys[s]] + (row[f"{s}_offset_ms"] or 0))
+        link["health_key"] = pair
         # Audio sets the length; what a transcript says past it is clipped with the speech.
         ends = ends[len(SPEAKERS) :]
     link["duration_ms"] = max(ends) if has_audio else max(_stated_ms(row), *ends)
     return link
+
+
+def _holds(known: dict[str, set[str]], key: str) -> bool:
+    """Whether the archive holds a channel, or its crosstalk, with the frames."""
+    held = key in known["channels"] or key in known["crosstalk"]
+    return held and key in known["frames"]
 
 
 def _is_mono(row: Row, extractor: Extractor) -> bool:
@@ -175,24 +189,26 @@ def _extract_mono(
 ) -> int:
     """Both roles from one channel, as an estimate; fills in the links, returns the length (ms)."""
     from flexi_score.audio.signal import open_mono
-    from flexi_score.extraction.mono import mono_channels, mono_key
+    from flexi_score.extraction.mono import mono_channels
 
     path, found = row["audio"], hash_of(row["audio"], hashes)
-    keys = {s: mono_key(found, s, extractor.diarizer, extractor.settings) for s in SPEAKERS}
+    keys = {s: mono_key(found, s, extractor) for s in SPEAKERS}
     wanted = {s: words_key(row, s, keys[s], extractor) for s in SPEAKERS}
-    need = [s for s in SPEAKERS if keys[s] not in known["channels"]]
+    need = [s for s in SPEAKERS if not _holds(known, keys[s])]
     hear = [s for s in SPEAKERS if wanted[s] and wanted[s] not in known["words"]]
     if need or hear:
         with open_mono(path) as signal:
-            rows, roles, gain = mono_channels(signal, path, extractor.diarizer, extractor.settings)
+            rows, frames, gain = mono_channels(signal, path, extractor.diarizer, extractor.settings)
             batch.rows["channels"].extend(rows[s] | {"key": keys[s]} for s in need)
+            batch.rows["frames"].extend(frames[s] | {"key": keys[s]} for s in need)
             for s in hear:
-                words = hear_words(signal, roles[s], gain, extractor)
+                words = hear_words(signal, frames[s]["probabilities"].to_numpy(), gain, extractor)
                 batch.rows["words"].append(
                     {"key": wanted[s], "source": extractor.recognizer_id, "words": words}
                 )
             durations.update(dict.fromkeys(keys.values(), signal.duration_ms))
         known["channels"].update(keys.values())
+        known["frames"].update(keys.values())
         known["words"].update(key for key in wanted.values() if key)
     for s in SPEAKERS:
         link[f"{s}_key"] = keys[s]
@@ -230,7 +246,7 @@ def _given_files(
         if path is None:
             continue
         table = read(path, speaker)
-        key = store.content_key(kind, 1, hash_of(path, hashes), speaker)
+        key = given_key(kind, speaker, hash_of(path, hashes))
         link[f"{speaker}_{kind}_key"] = key
         last = max([last, *table["end_ms"]])
         if key in known[kind]:

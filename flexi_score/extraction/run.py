@@ -4,19 +4,25 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 
 from flexi_score.archive import parts, store
-from flexi_score.config import ExtractSettings
+from flexi_score.archive.reader import ArchiveReader
+from flexi_score.config import ExtractSettings, Settings, SpeechSettings
 from flexi_score.errors import ArchiveError, SettingsError
 from flexi_score.extraction.ledger import Outcome, Task, Writer, plan_tasks
 from flexi_score.extraction.recordings import recordings_seconds
 from flexi_score.extraction.workers import Setup, attempt_here, attempt_in_workers, choose_workers
+from flexi_score.speech.archived import missing_speech
 
 Progress = Callable[[Mapping[str, Any], float, str | None], None]
 Executor = Literal["local", "ray"]
+
+
+#: Recordings whose speech is detected at a time: their frames are held in memory.
+_SPEECH_RECORDINGS: Final = 2000
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Counts:
 def extract_rows(
     rows: pl.DataFrame,
     archive: Path,
-    settings: ExtractSettings,
+    settings: Settings,
     *,
     workers: int = 1,
     threads: int = 0,
@@ -50,7 +56,8 @@ def extract_rows(
         :data:`flexi_score.schema.RECORDINGS`.
     archive : Path
         An open archive; it is written as the work goes on, by this process only.
-    settings : ExtractSettings
+    settings : Settings
+        Uses ``extract``; the archive also keeps the speech intervals of ``speech``.
     workers : int
         Processes to work in: 1 is this one, 0 chooses.
     threads : int
@@ -77,7 +84,7 @@ def extract_rows(
     """
     check_parts(archive, repair=repair)
     tasks = plan_tasks(rows, archive, retry_failed=retry_failed, positions=positions)
-    setup = Setup(settings, archive, *_models_needed(rows, settings), threads)
+    setup = Setup(settings.extract, archive, *_models_needed(rows, settings.extract), threads)
     writer = Writer(archive, after_write)
     counts = {"done": 0, "failed": 0, "skipped": 0}
 
@@ -96,7 +103,29 @@ def extract_rows(
             _attempt_locally(tasks, setup, workers, take, rows)
     finally:
         writer.flush()
+    keep_speech(archive, rows, settings.speech)
+    after_write()
     return Counts(**counts)
+
+
+def keep_speech(archive: Path, rows: pl.DataFrame, settings: SpeechSettings) -> None:
+    """Add the speech intervals of these settings, so that scoring need not detect them again.
+
+    Detected from the archived frames, many recordings at a time; no audio is read.
+
+    Parameters
+    ----------
+    archive : Path
+    rows : polars.DataFrame
+        :data:`flexi_score.schema.RECORDINGS`.
+    settings : SpeechSettings
+    """
+    reader = ArchiveReader(archive)
+    archived = reader.recordings().join(rows.select("recording"), on="recording", how="semi")
+    for first in range(0, len(archived), _SPEECH_RECORDINGS):
+        some = archived[first : first + _SPEECH_RECORDINGS]
+        missing = missing_speech(reader.limited_to(some), some, settings)
+        store.append(archive, "speech", missing)
 
 
 def check_parts(archive: Path, *, repair: bool = False) -> list[Path]:

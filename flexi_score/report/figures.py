@@ -182,7 +182,7 @@ def _kept(
     for speaker, said in (("user", tracks.user_words), ("model", tracks.model_words)):
         _add_words(words, numbers, speaker, said)
     keys = pl.concat([rows[f"{speaker}_key"] for speaker in SPEAKERS]).drop_nulls()
-    channels = reader.read("channels", keys, ["key", "envelope_cdb"])
+    channels = reader.read("frames", keys, ["key", "envelope_cdb"])
     levels = dict(zip(channels["key"], channels["envelope_cdb"], strict=True))
     envelopes: dict[str, dict[str, Any]] = {}
     for row in rows.iter_rows(named=True):

@@ -66,7 +66,7 @@ def read_kept(archive: Path | None, recordings: pl.Series, settings: Settings) -
         rows = reader.recordings().filter(names_in("recording", recordings))
         reader = reader.limited_to(rows)
         keys = pl.concat([rows[f"{s}_key"] for s in SPEAKERS]).drop_nulls()
-        envelopes = reader.read("channels", keys, ["key", "envelope_cdb"])
+        envelopes = reader.read("frames", keys, ["key", "envelope_cdb"])
         words = _words(reader, rows, settings)
     except ArchiveError as error:
         return Kept(problem=f"{_MISSING}: {error}.")

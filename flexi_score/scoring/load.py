@@ -1,11 +1,10 @@
 """From archived artefacts to :class:`~flexi_score.segment.tracks.Tracks`: detection, no audio."""
 
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings
@@ -13,9 +12,9 @@ from flexi_score.formats.text import word_counts
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
 from flexi_score.segment.partial import heard_up_to
 from flexi_score.segment.tracks import Intervals, Ints, Tracks, Words, make_intervals, make_words
-from flexi_score.speech.bleed import remove_leaks, with_leaks
-from flexi_score.speech.hysteresis import speech_segments
-from flexi_score.speech.outline import outline_speech
+from flexi_score.speech.archived import ArchivedSpeech, read_speech
+
+_OF_CHANNELS: Final = ("key", "dead", "detector", "estimated")
 
 
 def load_tracks(
@@ -29,7 +28,8 @@ def load_tracks(
     rows : polars.DataFrame
         :data:`flexi_score.archive.tables.ARCHIVED` rows, as ``read_recordings`` returns them.
     settings : Settings
-        Uses ``speech``, ``health`` and ``extract.asr`` (``none`` leaves recognised words out).
+        Uses ``speech``, ``health``, ``judge.mode`` and ``extract.asr`` (``none`` leaves recognised
+        words out).
 
     Returns
     -------
@@ -44,9 +44,15 @@ def load_tracks(
     ArchiveError
         If a part of the archive is damaged.
     """
-    channels = reader.read("channels", _keys(rows, "key"))
+    channels = reader.read("channels", _keys(rows, "key"), _OF_CHANNELS)
     rows, failures = _usable(rows, channels, reader.folder, settings)
-    found = {s: _speech(reader, rows, channels, s, settings) for s in SPEAKERS}
+    detected = read_speech(reader, rows, settings.speech)
+    if detected.missing.any():
+        lost = np.unique(detected.channels["rec"].to_numpy()[detected.missing])
+        failures = pl.concat([failures, _without_frames(reader.folder, rows[lost])])
+        rows = rows.filter(~pl.int_range(pl.len()).is_in(pl.Series(lost).implode()))
+        detected = read_speech(reader, rows, settings.speech)
+    found = _speech(reader, rows, detected)
     speech = {s: found[s][0] for s in SPEAKERS}
     words = {s: load_words(reader, rows, s, settings) for s in SPEAKERS}
     for speaker in SPEAKERS:
@@ -55,7 +61,7 @@ def load_tracks(
     recordings = rows.join(guessed, on="user_key", how="left", maintain_order="left").select(
         *RECORDINGS.names(),
         estimated_by="detector",
-        **{f"{s}_leak_doubt": found[s][1] for s in SPEAKERS},
+        **{f"{s}_crosstalk_doubt": found[s][1] for s in SPEAKERS},
     )
     if settings.judge.mode != "replay":
         recordings = recordings.with_columns(pl.lit(None, pl.Float64).alias("rating"))
@@ -128,72 +134,60 @@ def _usable(
     return rows.filter(keep), failures
 
 
+def _without_frames(folder: Path, rows: pl.DataFrame) -> pl.DataFrame:
+    """Failures of recordings of which the archive holds neither speech nor frames."""
+    reason = (
+        f"{folder}: the archive does not hold the frames from which the speech of this recording "
+        "is detected; extract it again"
+    )
+    return rows.with_columns(
+        stage=pl.lit("audio"), error=pl.lit("ArchiveError"), reason=pl.lit(reason)
+    ).select(FAILURES.names())
+
+
 def _known(speaker: Speaker) -> pl.Expr:
     """Whether a recording has audio, segments or words of a speaker."""
     kinds = ("key", "segments_key", "words_key")
     return pl.any_horizontal(pl.col(f"{speaker}_{kind}").is_not_null() for kind in kinds)
 
 
-def _speech(
-    reader: ArchiveReader,
-    rows: pl.DataFrame,
-    channels: pl.DataFrame,
-    speaker: Speaker,
-    settings: Settings,
-) -> tuple[Intervals, pl.Series]:
-    """Detected or given speech of one speaker, in the recording's own time.
-
-    Also the share of it that a leak leaves in doubt, null where nothing leaks in.
-    """
-    n = len(rows)
-    given = rows[f"{speaker}_segments_key"]
-    files = reader.read("segments", given.drop_nulls())
-    noted = (
-        rows.select(pl.int_range(n).alias("rec"), key=given)
+def _given_speech(reader: ArchiveReader, rows: pl.DataFrame, speaker: Speaker) -> pl.DataFrame:
+    """Intervals of one speaker's segment files: ``rec, start_ms, end_ms``."""
+    keys = rows[f"{speaker}_segments_key"]
+    files = reader.read("segments", keys.drop_nulls())
+    return (
+        rows.select(pl.int_range(pl.len()).alias("rec"), key=keys)
         .join(files, on="key", how="inner", maintain_order="left")
         .explode("segments")
         .drop_nulls("segments")
         .unnest("segments")
     )
-    offset = rows[f"{speaker}_offset_ms"].fill_null(0).to_numpy().astype(np.int64)
-    detectable = rows.select(
-        pl.int_range(n).alias("rec"), pl.col(f"{speaker}_key").alias("key"), given=given
-    ).filter(pl.col("given").is_null() & pl.col("key").is_not_null())
-    heard = detectable.join(
-        channels.select("key", "probabilities", "duration_ms", "envelope_cdb", "noise_dbfs"),
-        on="key",
-        how="inner",
-        maintain_order="left",
-    )
-    if settings.speech.bleed:
-        heard = with_leaks(reader, heard, rows, speaker)
-    lengths = heard["duration_ms"].to_numpy().astype(np.int64)
-    frames, offsets = _flat(heard["probabilities"])
-    found = speech_segments(frames, offsets, lengths, settings.speech)
-    if settings.speech.bleed:
-        found, heard = remove_leaks(heard, found, settings.speech)
-    envelope, envelope_offsets = _flat(heard["envelope_cdb"])
-    noise = heard["noise_dbfs"].to_numpy()
-    found = outline_speech(
-        found, frames, offsets, envelope, envelope_offsets, lengths, noise, settings.speech
-    )
-    rec = heard["rec"].to_numpy().astype(np.int64)[found.rec]
-    doubt = np.full(n, np.nan)
-    if "leak_doubt" in heard.columns:
-        doubt[heard["rec"].to_numpy()] = heard["leak_doubt"].fill_null(float("nan")).to_numpy()
-    speech = make_intervals(
-        np.concatenate([rec, noted["rec"].to_numpy()]),
-        np.concatenate([found.start_ms + offset[rec], noted["start_ms"].to_numpy()]),
-        np.concatenate([found.end_ms + offset[rec], noted["end_ms"].to_numpy()]),
-    )
-    return speech, pl.Series(doubt).fill_nan(None)
 
 
-def _flat(lists: pl.Series) -> tuple[NDArray[Any], Ints]:
-    """Lists end to end, and where each begins; the last entry is where the last one ends."""
-    sizes = lists.list.len().cast(pl.Int64).to_numpy()
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    return lists.explode().drop_nulls().to_numpy(), offsets
+def _speech(
+    reader: ArchiveReader, rows: pl.DataFrame, detected: ArchivedSpeech
+) -> dict[Speaker, tuple[Intervals, pl.Series]]:
+    """Detected or given speech of both speakers, in the recording's own time.
+
+    Also the share of it that crosstalk leaves in doubt, null where there is none.
+    """
+    found = detected.intervals
+    offset = detected.channels["offset_ms"].to_numpy()[found.rec]
+    owner = detected.channels["rec"].to_numpy().astype(np.int64)
+    speech: dict[Speaker, tuple[Intervals, pl.Series]] = {}
+    for speaker in SPEAKERS:
+        side = (detected.channels["speaker"] == speaker).to_numpy()
+        own = side[found.rec]
+        given = _given_speech(reader, rows, speaker)
+        doubt = np.full(len(rows), np.nan)
+        doubt[owner[side]] = detected.doubt[side]
+        intervals = make_intervals(
+            np.concatenate([owner[found.rec[own]], given["rec"].to_numpy()]),
+            np.concatenate([(found.start_ms + offset)[own], given["start_ms"].to_numpy()]),
+            np.concatenate([(found.end_ms + offset)[own], given["end_ms"].to_numpy()]),
+        )
+        speech[speaker] = intervals, pl.Series(doubt).fill_nan(None)
+    return speech
 
 
 def load_words(

@@ -113,7 +113,7 @@ def extract(
     counts = extract_rows(
         manifest.rows,
         folder,
-        settings.extract,
+        settings,
         workers=workers,
         threads=threads,
         executor=executor,

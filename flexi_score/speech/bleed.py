@@ -16,10 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score.archive.reader import ArchiveReader
-from flexi_score.archive.tables import leak_keys
 from flexi_score.config import SpeechSettings
-from flexi_score.schema import Speaker
 from flexi_score.segment.tracks import Floats, Intervals, Ints, make_intervals
 
 Centi = NDArray[np.int16]
@@ -35,44 +32,6 @@ HOLE_FRAMES: Final = 15
 RUN_FRAMES: Final = 3
 
 
-def with_leaks(
-    reader: ArchiveReader, heard: pl.DataFrame, rows: pl.DataFrame, speaker: Speaker
-) -> pl.DataFrame:
-    """Channels of one speaker as they are without their leaks.
-
-    Parameters
-    ----------
-    reader : ArchiveReader
-    heard : polars.DataFrame
-        One row a channel: ``rec`` (row number in `rows`), ``probabilities``, ``envelope_cdb``,
-        ``noise_dbfs``.
-    rows : polars.DataFrame
-        :data:`flexi_score.archive.tables.ARCHIVED`.
-    speaker : {"user", "model"}
-
-    Returns
-    -------
-    polars.DataFrame
-        With ``leak_cdb``, ``depth_db`` and ``raw_cdb`` (the envelope before), null where nothing
-        leaks in, or where the archive was made before leaks were looked for.
-    """
-    keys = rows.select(rec=pl.int_range(pl.len()), leak=leak_keys(speaker))
-    stored = reader.read("leaks", keys["leak"].drop_nulls())
-    lists = ("probabilities", "envelope_cdb", "noise_dbfs")
-    clean = stored.filter(pl.col("leak_cdb").is_not_null()).select(
-        "leak_cdb", "depth_db", *[pl.col(n).alias(f"clean_{n}") for n in lists], leak="key"
-    )
-    return (
-        heard.join(keys, on="rec", how="left", maintain_order="left")
-        .join(clean, on="leak", how="left", maintain_order="left")
-        .with_columns(
-            *(pl.coalesce(f"clean_{n}", n).alias(n) for n in lists),
-            raw_cdb=pl.when(pl.col("leak_cdb").is_not_null()).then("envelope_cdb"),
-        )
-        .drop("leak", *[f"clean_{n}" for n in lists])
-    )
-
-
 def remove_leaks(
     heard: pl.DataFrame, segments: Intervals, settings: SpeechSettings
 ) -> tuple[Intervals, pl.DataFrame]:
@@ -81,7 +40,7 @@ def remove_leaks(
     Parameters
     ----------
     heard : polars.DataFrame
-        One row a channel: ``envelope_cdb``, ``noise_dbfs``, ``duration_ms``, and ``leak_cdb``,
+        One row a channel: ``envelope_cdb``, ``noise_dbfs``, ``duration_ms``, and ``crosstalk_cdb``,
         ``depth_db`` and ``raw_cdb`` (null where nothing leaks in).
     segments : Intervals
         Detected in them; ``rec`` is the row's number.
@@ -96,7 +55,7 @@ def remove_leaks(
         ``leak_doubt`` (:func:`doubtful_share`). Channels that nothing leaks into are as they were.
     """
     heard = heard.with_columns(leak_doubt=pl.lit(None, pl.Float64))
-    leaky = heard["leak_cdb"].is_not_null()
+    leaky = heard["crosstalk_cdb"].is_not_null()
     which = np.flatnonzero(leaky.to_numpy())
     if not len(which):
         return segments, heard
@@ -108,7 +67,9 @@ def remove_leaks(
         *(rows[name].explode().drop_nulls().to_numpy() for name in ("envelope_cdb", "raw_cdb"))
     )
     remainder = remainder_cdb(
-        rows["leak_cdb"].explode().drop_nulls().to_numpy(), offsets, rows["depth_db"].to_numpy()
+        rows["crosstalk_cdb"].explode().drop_nulls().to_numpy(),
+        offsets,
+        rows["depth_db"].to_numpy(),
     )
     explained: NDArray[np.bool_] = envelope < remainder + settings.bleed_margin_db * 100
     number = np.full(len(heard), -1, np.int64)

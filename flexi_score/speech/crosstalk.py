@@ -38,6 +38,8 @@ Floats = NDArray[np.float64]
 #: Taps, and how many samples late the first of them is.
 Filter = tuple[Floats, int]
 
+#: Version of finding and removing crosstalk. Raise it with every change that may move a number.
+CROSSTALK_VERSION: Final = 1
 #: Longest delay that is looked for.
 MAX_LAG_MS: Final = 1000
 #: A leak whose source is the other channel cannot come earlier than this (resampling blurs it).

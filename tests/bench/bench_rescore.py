@@ -45,7 +45,9 @@ def build(folder: Path, size: int, audio: bool = False, seed: int = 0) -> Path:
             start, end = _ipus(rng, len(numbers))
             names = pl.Series("key", [f"{side}{i}" for i in numbers])
             if audio:
-                store.append(folder, "channels", _channels(names, start, end, rng))
+                channels = _channels(names, start, end, rng)
+                store.append(folder, "channels", channels)
+                store.append(folder, "frames", channels)
             else:
                 store.append(folder, "segments", _segments(names, start, end))
     return folder
