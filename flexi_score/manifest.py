@@ -132,9 +132,13 @@ def check_annotations(rows: pl.DataFrame, duration_ms: NDArray[Any]) -> list[str
     message = pl.coalesce(
         pl.when(end > duration + END_SLACK_MS).then(
             pl.format(
-                f"{what} at {{}} s, past the end of the recording at {{}} s",
+                f"{what} at {{}} s, past the end of the recording at {{}} s{{}}",
                 end / 1000,
                 duration / 1000,
+                # A thousandth would lie inside: seconds and milliseconds were confused.
+                pl.when(end / 1000 <= duration + END_SLACK_MS)
+                .then(pl.format("; in milliseconds? Write seconds: {}", end / 1_000_000))
+                .otherwise(pl.lit("")),
             )
         )
         for what, end in ends.items()

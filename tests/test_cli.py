@@ -248,21 +248,51 @@ def test_doctor_names_packages_weights_and_layouts(cli: Cli) -> None:
         assert word in done.stdout
 
 
-def test_metrics_prints_the_whole_registry(cli: Cli) -> None:
-    done = cli("metrics")
-    for metric in METRICS:
-        assert f"{metric.profile}  {metric.scenario}.{metric.name}" in done.stdout
-        assert metric.definition in done.stdout
+def test_metrics_list_one_page_and_define_what_is_named(cli: Cli) -> None:
+    page = cli("metrics").stdout
+    for metric in profile_metrics("paper"):
+        assert re.search(rf"^  {metric.name}\b", page, flags=re.MULTILINE)
+    assert len(page.splitlines()) < 70
+    assert METRICS[0].definition not in page
+    for asked in ("user_interrupt.ttr", "TTR", "user_interrupt"):
+        shown = " ".join(cli("metrics", asked, "--profile", "paper").stdout.split())
+        ttr = next(m for m in profile_metrics("paper") if m.name == "ttr")
+        assert ttr.definition in shown
+        assert f"source: {ttr.source}" in shown
+    every = json.loads(cli("metrics", "--json").stdout)
+    assert [(m["profile"], m["scenario"], m["name"]) for m in every] == [
+        (m.profile, m.scenario, m.name) for m in METRICS
+    ]
+    assert all(m["definition"] and m["source"] and m["null_means"] for m in every)
     for scenario, wanted in CONTRACT.items():
         known = {m.name for m in profile_metrics("paper") if m.scenario == scenario}
         assert known == set(wanted)
 
 
-def test_settings_prints_every_setting(cli: Cli) -> None:
-    done = cli("settings")
-    for name in setting_names():
-        assert name.split(".")[0] in done.stdout
-    assert "Heldner" in done.stdout
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("metrics", "--profile", "papr"), "did you mean 'paper'?"),
+        (("metrics", "stop_latncy"), "did you mean 'stop_latency'?"),
+        (("settings", "yeild"), "did you mean 'yield'?"),
+        (("settings", "--profile", "papr"), "did you mean 'paper'?"),
+    ],
+)
+def test_an_unknown_name_is_an_error(arguments: tuple[str, ...], hint: str, cli: Cli) -> None:
+    done = cli(*arguments)
+    assert done.returncode == 2
+    assert hint in done.stderr
+    assert done.stdout == ""
+
+
+def test_settings_list_groups_and_explain_what_is_named(cli: Cli) -> None:
+    page = cli("settings").stdout
+    groups = {name.partition(".")[0] for name in setting_names()}
+    assert {line.split()[0] for line in page.splitlines()[: len(groups)]} == groups
+    assert "Heldner" in cli("settings", "ipu").stdout
+    rows = json.loads(cli("settings", "--json").stdout)
+    assert [row["name"] for row in rows] == list(setting_names())
+    assert all(row["meaning"] and row["source"] for row in rows)
 
 
 def test_release_parity_through_the_command_line(tmp_path: Path, cli: Cli) -> None:

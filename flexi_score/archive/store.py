@@ -58,7 +58,7 @@ def open_archive(path: str | Path, *, create: bool = False) -> Path:
     label = folder / "archive.json"
     if not label.is_file():
         if not create:
-            raise ArchiveError(f"{folder}: not an archive (it has no archive.json)")
+            raise ArchiveError(f"{folder}: {_no_archive(folder)}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"format": FORMAT, "version": VERSION}, indent=1)
@@ -78,6 +78,18 @@ def open_archive(path: str | Path, *, create: bool = False) -> Path:
             "extract again into a new folder"
         )
     return folder
+
+
+def _no_archive(folder: Path) -> str:
+    """Why a folder is no archive, and which is, or how to make one."""
+    if not folder.is_dir():
+        return "no such folder; expected an archive, as flexi-score extract makes it"
+    if (folder / "archive" / "archive.json").is_file():
+        return f"a run folder, not an archive (no archive.json); name {folder / 'archive'}"
+    return (
+        "not an archive (it has no archive.json); make one of recordings with "
+        f"flexi-score extract {folder} --archive DIR"
+    )
 
 
 def content_key(*parts: str | int | float | Mapping[str, Any]) -> str:

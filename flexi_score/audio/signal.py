@@ -24,7 +24,11 @@ from flexi_score.schema import SPEAKERS, Speaker
 MEMORY_BYTES: Final = 16 * 2**20
 
 _BYTES: Final = 4  # a float32
-_MONO: Final = "; or, where both speak on one channel, estimate who does when with --mono diarize"
+_MONO: Final = (
+    "has one channel, expected two: one of the user, one of the model. Export both channels; or, "
+    "where each role has its own file, give user_audio and model_audio instead of audio; or, where "
+    "both speak on this one channel, have it estimated who does when: --mono diarize"
+)
 #: Largest value that an encoding can hold, where that is below 1.
 _FULL_SCALE: Final = {"ULAW": 32124 / 32768, "ALAW": 32256 / 32768}
 
@@ -225,11 +229,12 @@ def _open_one_file(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
     channels: dict[Speaker, int] = {"user": row["user_channel"], "model": row["model_channel"]}
     for speaker, channel in channels.items():
         if not 0 <= channel < info.n_channels:
-            has = "1 channel" if info.n_channels == 1 else f"{info.n_channels} channels"
+            if info.n_channels == 1:
+                raise AudioError(f"{info.path}: {_MONO}")
             raise AudioError(
-                f"{info.path}: has {has}, the manifest asks for channel {channel} as {speaker} "
-                "(counted from 0); give user_audio and model_audio where each role has its own "
-                "file, or correct channels" + (_MONO if info.n_channels == 1 else "")
+                f"{info.path}: has {info.n_channels} channels, the manifest asks for channel "
+                f"{channel} as {speaker} (counted from 0); correct channels, as "
+                '{"user": 0, "model": 1}'
             )
     if channels["user"] == channels["model"]:
         raise AudioError(

@@ -22,7 +22,7 @@ from flexi_score.cli import (
     sweep,
     validate,
 )
-from flexi_score.cli.app import INTERRUPTED, OK, UNUSABLE, app
+from flexi_score.cli.app import INTERRUPTED, OK, UNUSABLE, app, set_help
 from flexi_score.errors import FlexiScoreError
 
 __all__ = [
@@ -40,6 +40,9 @@ __all__ = [
     "sweep",
     "validate",
 ]
+
+
+set_help(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

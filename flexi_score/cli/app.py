@@ -1,6 +1,8 @@
 """The application, its exit codes, and the options that verbs share."""
 
+import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
@@ -18,6 +20,42 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app["--help"].group = Group("Help")
+
+
+def set_help(command: App) -> None:
+    """Join the lines of each paragraph of the verbs' help: the terminal wraps them, once."""
+    for name in command:
+        verb = command[name]
+        if verb.default_command is not None:
+            verb.help = reflow(inspect.cleandoc(verb.default_command.__doc__ or ""))
+        elif verb is not command and not name.startswith("-"):
+            set_help(verb)
+
+
+def reflow(text: str) -> str:
+    """Paragraphs on one line each; indented lines (examples) stay as they are.
+
+    Examples
+    --------
+    >>> reflow("One\\ntwo.\\n\\n    a\\n    b")
+    'One two.\\n\\n    a\\n    b'
+    """
+    parts = text.split("\n\n")
+    return "\n\n".join(p if p.startswith(" ") else " ".join(p.split("\n")) for p in parts)
+
+
+def folder_to_write(path: Path, option: str) -> None:
+    """Refuse an option's folder that is a file, before any work.
+
+    Raises
+    ------
+    OutputError
+    """
+    from flexi_score.errors import OutputError
+
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{option} {path}: is a file, expected a folder (made where it is none)")
+
 
 SetOption = Annotated[
     list[str] | None,

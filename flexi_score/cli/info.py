@@ -1,13 +1,15 @@
 """``flexi-score doctor``, ``models``, ``metrics`` and ``settings``: what there is."""
 
+import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from flexi_score.cli.app import OK, app
 
-#: Columns from which on a table of settings has room for their names.
-_WIDE = 120
+_BETTER = {"up": "higher is better", "down": "lower is better", "none": "no better direction"}
+Json = Annotated[bool, Parameter(name="--json", negative="", help="As JSON, all of it.")]
 
 
 @app.command
@@ -59,44 +61,105 @@ def models(
 
 @app.command
 def metrics(
+    names: Annotated[list[str] | None, Parameter(name="NAME")] = None,
+    /,
     *,
     profile: Annotated[str | None, Parameter(help="Only this profile.")] = None,
     rubric: Annotated[
         str | None, Parameter(help="Instead: what the judge is told for tss, eds, coherence, ...")
     ] = None,
+    json_: Json = False,
 ) -> int:
-    """Print every metric: unit, direction, definition, source, and what null means.
+    """List the metrics of a profile, or define those named: unit, direction, source, null.
+
+    NAME is a metric, a scenario, both (user_interrupt.ttr) or an acronym (TTR).
 
     Try:
 
-        flexi-score metrics --profile paper
+        flexi-score metrics
+        flexi-score metrics ttr
+        flexi-score metrics user_interrupt --profile release
+        flexi-score metrics --json
         flexi-score metrics --rubric tss
     """
-    from rich.console import Console
-
+    from flexi_score.config import PROFILES
+    from flexi_score.errors import InputError
     from flexi_score.metrics import METRICS
+    from flexi_score.report.wording import wording
 
     if rubric is not None:
         return _show_rubric(rubric)
+    if profile is not None and profile not in PROFILES:
+        raise InputError(_unknown("profile", profile, PROFILES))
+    of_profile = [m for m in METRICS if profile in (None, m.profile)]
+    found = []
+    for name in names or ():
+        matching = [m for m in of_profile if name.casefold() in _names_of(m)]
+        if not matching:
+            known = dict.fromkeys(n for m in of_profile for n in (m.name, m.scenario))
+            raise InputError(_unknown("metric or scenario", name, known))
+        found += [m for m in matching if m not in found]
+    if json_:
+        from dataclasses import asdict
 
-    arrow = {"up": "higher is better", "down": "lower is better", "none": "no better direction"}
-    console = Console(highlight=False, soft_wrap=True)
-    for metric in METRICS:
-        if profile in (None, metric.profile):
-            unit = f" ({metric.unit})" if metric.unit else ""
-            head = f"{metric.profile}  {metric.scenario}.{metric.name}{unit}"
-            console.print(f"[bold]{head}[/bold]  {arrow[metric.direction]}")
-            console.print(f"  {metric.definition}", markup=False)
-            console.print(f"  source: {metric.source}", markup=False)
-            if metric.judged:
-                console.print(f"  judged: flexi-score metrics --rubric {metric.name}")
-            console.print(f"  null: {metric.null_means}\n", markup=False)
+        chosen = found if names else of_profile
+        print(json.dumps([asdict(metric) for metric in chosen], indent=1, ensure_ascii=False))
+        return OK
+    console = _console()
+    if not names:
+        _list_metrics(console, [m for m in METRICS if m.profile == (profile or "paper")])
+        others = ", ".join(name for name in PROFILES if name != (profile or "paper"))
+        console.print(f"\nOther profiles: {others} (--profile)")
+        console.print("Definitions: flexi-score metrics NAME, or --json for all of them")
+        return OK
+    for metric in found:
+        unit = f" ({metric.unit})" if metric.unit else ""
+        words = wording(metric.scenario, metric.name, metric)
+        console.print(
+            f"[bold]{metric.profile}  {metric.scenario}.{metric.name}{unit}[/bold]  "
+            f"{_BETTER[metric.direction]}"
+        )
+        spelled = f"{words.acronym}, {words.name}: " if words.acronym else ""
+        for label, text in (
+            ("", f"{spelled}{metric.definition}"),
+            ("source: ", metric.source),
+            ("null: ", metric.null_means),
+            ("judged: ", f"flexi-score metrics --rubric {metric.name}" if metric.judged else ""),
+        ):
+            if text:
+                _print_folded(console, label + text)
+        console.print()
     return OK
 
 
-def _show_rubric(name: str) -> int:
-    import json
+def _names_of(metric: Any) -> set[str]:
+    """What a metric answers to."""
+    from flexi_score.report.wording import wording
 
+    acronym = wording(metric.scenario, metric.name, metric).acronym
+    names = (metric.name, metric.scenario, f"{metric.scenario}.{metric.name}", acronym)
+    return {name.casefold().rstrip(".") for name in names if name}
+
+
+def _list_metrics(console: Any, listed: Iterable[Any]) -> None:
+    """A line a metric: what is printed for a profile without further questions."""
+    from itertools import groupby
+
+    from rich.text import Text
+
+    from flexi_score.report.wording import wording
+
+    for scenario, part in groupby(listed, key=lambda m: m.scenario):
+        console.print(Text(scenario, style="bold"))
+        for metric in part:
+            words = wording(metric.scenario, metric.name, metric)
+            better = metric.direction if metric.direction != "none" else ""
+            unit = f" ({metric.unit})" if metric.unit else ""
+            line = Text(f"  {metric.name + unit:<36} ")
+            console.print(line.append(f"{better:<5}", style="dim").append(words.full))
+
+
+def _show_rubric(name: str) -> int:
     from flexi_score.judge.rubrics import load_rubric
 
     rubric = load_rubric(name)
@@ -106,40 +169,87 @@ def _show_rubric(name: str) -> int:
 
 
 @app.command
-def settings(*, profile: Annotated[str, Parameter(help="paper or release")] = "paper") -> int:
-    """List every setting: value, unit, meaning, source."""
-    from textwrap import fill
+def settings(
+    names: Annotated[list[str] | None, Parameter(name="GROUP")] = None,
+    /,
+    *,
+    profile: Annotated[str, Parameter(help="Whose values.")] = "paper",
+    json_: Json = False,
+) -> int:
+    """List the groups of settings, or explain those of a group: value, unit, meaning, source.
 
-    from rich.console import Console
-    from rich.table import Table
+    Try:
+
+        flexi-score settings
+        flexi-score settings yield
+        flexi-score settings ipu.min_silence_ms
+        flexi-score settings --json
+    """
     from rich.text import Text
 
-    from flexi_score.config import flatten, load_settings, setting_names
+    from flexi_score.config import Settings, flatten, load_settings, setting_names
+    from flexi_score.errors import InputError
 
-    values = flatten(load_settings(profile))
-    table = Table(box=None, pad_edge=False)
-    for heading in ("setting", "value", "unit", "meaning", "source"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "setting")
-    console = Console(highlight=False)
-    wide = console.width >= _WIDE
-    for name, field in setting_names().items():
-        extra: Any = field.json_schema_extra or {}
-        unit, source = extra.get("unit", ""), extra.get("source", "")
-        cells = [name, str(values[name]), unit, field.description or "", source]
-        if wide:
-            table.add_row(*map(Text, cells))
-            continue
-        # As a table the names would be broken: they are for copying.
+    values, fields = flatten(load_settings(profile)), setting_names()
+    groups = list(dict.fromkeys(name.partition(".")[0] for name in fields))
+    chosen = [n for n in fields if not names or {n, n.partition(".")[0]} & set(names)]
+    for name in names or ():
+        if name not in fields and name not in groups:
+            raise InputError(_unknown("group or setting", name, [*groups, *fields]))
+    if json_:
+        rows = [{"name": n, "value": values[n], **_described(fields[n])} for n in chosen]
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return OK
+    console = _console()
+    if not names:
+        about = {(f.alias or n): type(f.default).__doc__ for n, f in Settings.model_fields.items()}
+        for group in groups:
+            number = sum(name.partition(".")[0] == group for name in fields)
+            doc = fields["profile"].description if group == "profile" else about[group]
+            first = str(doc).partition("\n")[0]
+            console.print(Text(f"{group:<18}{number:>3}  ", style="bold").append(first, "not bold"))
         console.print(
-            Text(f"{name}={values[name]}", style="bold").append(
-                f"  {unit}".rstrip(), style="not bold"
-            ),
-            soft_wrap=True,
+            "\nflexi-score settings GROUP explains them; --set GROUP.NAME=VALUE changes one"
         )
-        meaning = f"{field.description} [{source}]"
-        console.print(
-            Text(fill(meaning, console.width, initial_indent="    ", subsequent_indent="    "))
-        )
-    if wide:
-        console.print(table)
+        return OK
+    for name in chosen:
+        said = _described(fields[name])
+        line = Text(f"{name}={values[name]}", style="bold")
+        console.print(line.append(f"  {said['unit']}".rstrip(), style="not bold"))
+        _print_folded(console, f"{said['meaning']} [{said['source']}]")
     return OK
+
+
+def _described(field: Any) -> dict[str, str]:
+    extra: Any = field.json_schema_extra or {}
+    return {
+        "unit": extra.get("unit", ""),
+        "meaning": field.description or "",
+        "source": extra.get("source", ""),
+    }
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Message on a name that there is not, with the nearest one."""
+    from difflib import get_close_matches
+
+    names = list(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names[:30])}"
+    return f"unknown {what} {name!r}; {hint}"
+
+
+def _console() -> Any:
+    """Long lines are left to the terminal: names are for copying."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+def _print_folded(console: Any, text: str) -> None:
+    from textwrap import fill
+
+    from rich.text import Text
+
+    width = max(console.width, 40)
+    console.print(Text(fill(text, width, initial_indent="    ", subsequent_indent="    ")))

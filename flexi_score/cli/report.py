@@ -56,7 +56,7 @@ def report(
         flexi-score report run --embed-audio 20 --out to_share.html
         flexi-score report run --embed-audio call-17,call-18 --timelines 2000
         flexi-score report run --figures figures
-        flexi-score report run --figures figures --formats pdf --recordings call-17,call-18
+        flexi-score report run --figures figures --formats pdf --recordings ID,ID
     """
     from flexi_score.report.tables import counted
 

@@ -22,6 +22,7 @@ from flexi_score.cli.app import (
     app,
     chosen_settings,
     cores,
+    folder_to_write,
 )
 
 Workers = Annotated[
@@ -82,7 +83,7 @@ def score(
         flexi-score score run/archive --set ipu.min_silence_ms=180
         flexi-score score run/archive --dry-run
         flexi-score score run/archive --judge openai --max-cost 5
-        flexi-score score run/archive --judge openai --base-url http://localhost:8000/v1
+        flexi-score score run/archive --judge openai --base-url http://HOST/v1
         flexi-score score run/archive --judge replay
     """
     from flexi_score.archive import store
@@ -104,7 +105,9 @@ def score(
         more=judge_changes(base_url, judge_repeats, max_cost),
     )
     target = out or Path(f"{source.resolve().stem or 'flexi'}.run")
+    folder_to_write(target, "--out")
     folder = source if store.is_archive(source) else archive or target / "archive"
+    folder_to_write(folder, "--archive")
     if dry_run:
         return _dry_run(source, folder, settings, layout, workers, threads, quiet)
     check_ready(settings, folder)
@@ -236,7 +239,7 @@ def extract(
         flexi-score extract calls/ --archive calls.archive
         flexi-score extract calls/ --archive calls.archive --workers 8 --asr base
         flexi-score extract calls.jsonl --archive part2.archive --shard 2/8
-        flexi-score extract s3://bucket/calls.jsonl --archive s3://bucket/calls --executor ray
+        flexi-score extract s3://b/calls.jsonl --archive s3://b/calls --executor ray
 
     INPUT (a manifest) and the archive may be fsspec URLs.
     """
@@ -247,6 +250,7 @@ def extract(
     from flexi_score.scoring import pipeline
 
     settings = chosen_settings("paper", set_, asr=asr, language=language, vad=vad, mono=mono)
+    folder_to_write(Path(archive), "--archive")
     part = _shard(shard)
     with ExitStack() as opened:
         folder, after_write = opened.enter_context(_local(archive))

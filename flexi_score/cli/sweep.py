@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flexi_score.cli.app import OK, UNUSABLE, Quiet, SetOption, app, chosen_settings, cores
+from flexi_score.cli.app import (
+    OK,
+    UNUSABLE,
+    Quiet,
+    SetOption,
+    app,
+    chosen_settings,
+    cores,
+    folder_to_write,
+)
 
 #: Values of a setting that a table in the terminal has room for.
 _MOST_VALUES = 8
@@ -39,12 +48,13 @@ def sweep(
 
     Try:
 
-        flexi-score sweep run/archive --grid ipu.min_silence_ms=100,150,200,250 --out sweep
+        flexi-score sweep run/archive --grid ipu.min_silence_ms=100,200 --out sweep
         flexi-score sweep run/archive --grid speech.threshold=0.4,0.5,0.6 \\
             --grid yield.hold_ms=300,500,800 --out sweep
     """
     from flexi_score import sweep as sweeps
 
+    folder_to_write(out, "--out")
     chosen_settings(profile, set_)  # a typing error shows before any work
     from flexi_score.config import parse_assignments
 
@@ -70,9 +80,14 @@ def sweep(
 
 
 def _print(result: Any) -> None:
+    import polars as pl
     from rich.console import Console
 
     console = Console(highlight=False)
+    changes = result.table.group_by("scenario", "metric", "system").agg(pl.col("value").n_unique())
+    if (changes["value"] == 1).all():
+        console.print(f"Nothing changed: no metric moves with {', '.join(result.names)}.")
+        return
     for name in result.names:
         _print_setting(console, result, name)
     _print_flips(console, result)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.errors import PrerequisiteError
+from flexi_score.version import install_command
 
 Floats = NDArray[np.float32]
 
@@ -55,7 +56,7 @@ def load_embedder(path: Path) -> Embedder:
         import torch
     except ImportError as error:
         raise PrerequisiteError(
-            f"speaker embeddings need {error.name}: pip install 'flexi_score[pyannote]'"
+            f"speaker embeddings need {error.name}: {install_command('pyannote')}"
         ) from error
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from flexi_score.config import load_settings
 from flexi_score.extraction.weights import cache_dir, find_weight, list_weights, verify
+from flexi_score.version import install_command
 
 #: What each extra is for, in the order shown; extras that only bundle others are left out.
 _PURPOSE = {
@@ -83,7 +84,7 @@ def _packages() -> Iterator[Check]:
         seen.add(name)
         wanted = requirement[len(name) :].strip()
         role = f"optional, {_PURPOSE[extra]}" if extra else "required"
-        install = f"pip install 'flexi_score[{extra}]'" if extra else f"pip install '{requirement}'"
+        install = install_command(extra) if extra else f"pip install '{requirement}'"
         try:
             version = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

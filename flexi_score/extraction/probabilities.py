@@ -29,6 +29,7 @@ from flexi_score.audio.signal import Signal
 from flexi_score.errors import PrerequisiteError
 from flexi_score.extraction.onnx_weights import read_onnx_weights
 from flexi_score.extraction.pyannote_vad import PyannoteDetector, pyannote_probabilities
+from flexi_score.version import install_command
 
 Quantised = NDArray[np.uint16]
 
@@ -44,7 +45,7 @@ _BLOCK_FRAMES: Final = 4096  # in one block, over all its channels: bounds the m
 _ENCODE_FRAMES: Final = 512  # in one call of the encoder: its activations stay in cache
 
 _WEIGHTS: Final = "silero_vad_16k_sequence.onnx"
-_INSTALL: Final = "install the detector (pip install 'flexi_score[vad]')"
+_INSTALL: Final = f"install the detector ({install_command('vad')})"
 #: Stride of each convolution of the encoder; kernels are 3 wide, padded by 1.
 _STRIDES: Final = (1, 2, 2, 1)
 _SHAPES: Final = {

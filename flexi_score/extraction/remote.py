@@ -19,6 +19,7 @@ from flexi_score.archive import store, tables
 from flexi_score.archive.parts import list_parts
 from flexi_score.errors import ArchiveError, AudioError, InputError, PrerequisiteError
 from flexi_score.manifest import MANIFEST_NAMES, Manifest, read_input
+from flexi_score.version import install_command
 
 PATHS = (
     "audio",
@@ -143,7 +144,7 @@ def _open(url: str) -> tuple[Any, str]:
         import fsspec
     except ImportError as error:
         raise PrerequisiteError(
-            f"{url}: reading URLs needs the package fsspec (pip install 'flexi_score[ray]') and "
+            f"{url}: reading URLs needs the package fsspec ({install_command('ray')}) and "
             "the one for the protocol, as s3fs or gcsfs"
         ) from error
     try:

@@ -23,6 +23,7 @@ from flexi_score.formats.folders import (
     list_files,
     undecodable,
 )
+from flexi_score.formats.spelling import nearest
 
 USER_NAMES: Final = ("user", "caller", "customer", "input", "human")
 MODEL_NAMES: Final = ("model", "agent", "assistant", "output", "bot", "system")
@@ -166,8 +167,16 @@ def read_layout(folder: Path, layout: str = "auto") -> Found:
     if layout == "auto":
         layout = detect_layout(folder)
     if layout not in LAYOUTS:
-        raise InputError(f"unknown layout {layout!r}; known: auto, {', '.join(LAYOUTS)}")
-    return LAYOUTS[layout][0](folder)
+        near = nearest(layout, LAYOUTS)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise InputError(f"unknown layout {layout!r}; known: auto, {', '.join(LAYOUTS)}{hint}")
+    found = LAYOUTS[layout][0](folder)
+    if not found.samples and not found.problems:
+        raise InputError(
+            f"{folder}: nothing here is in layout {layout} ({LAYOUTS[layout][1]}). By its files it "
+            f"is in layout {detect_layout(folder)}: leave --layout out, or name that one"
+        )
+    return found
 
 
 def detect_layout(folder: Path) -> str:

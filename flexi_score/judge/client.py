@@ -32,6 +32,7 @@ from flexi_score.errors import FlexiScoreError, PrerequisiteError, SettingsError
 from flexi_score.judge.cost import Price, cost_usd
 from flexi_score.judge.request import OPENAI_URL, Request, server_of
 from flexi_score.judge.store import About, Received
+from flexi_score.version import install_command
 
 #: Most characters of a server's own words that a message repeats.
 _QUOTED: Final = 200
@@ -117,7 +118,7 @@ def _open(name: str, settings: JudgeSettings) -> Any:
         import openai
     except ImportError as error:
         raise PrerequisiteError(
-            "asking a judge needs the package openai: pip install 'flexi_score[judge]'"
+            f"asking a judge needs the package openai: {install_command('judge')}"
         ) from error
     http = openai.DefaultAsyncHttpxClient if name == "AsyncOpenAI" else openai.DefaultHttpxClient
     # The address is given even where it is OpenAI's own: OPENAI_BASE_URL must not change unseen

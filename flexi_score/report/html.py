@@ -28,6 +28,7 @@ from flexi_score.report.tables import (
     SCENARIO_TITLES,
     Column,
     heading,
+    interval_note,
     plain,
     quantile_table,
     scenario_title,
@@ -167,6 +168,7 @@ def render_html(
         run=_STEERING.sub(" ", _indented(run_info)),
         glossary=[(scenario_title(m.scenario), heading(m), m) for m in metrics],
         confidence=f"{settings.summary.confidence:.0%}",
+        intervals=interval_note(summary, metrics, settings.summary.confidence),
         few=few,
         few_mark=FEW,
     )

@@ -9,6 +9,7 @@ from flexi_score.report.health import health_table
 from flexi_score.report.tables import (
     Table,
     details_table,
+    interval_note,
     near_note,
     paper_tables,
     plain,
@@ -51,7 +52,7 @@ def summary_md(run: Run, quantiles: pl.DataFrame | None = None, *, max_failures:
     if len(summary):
         parts += markdown_table(details_table(summary, metrics, few))
         parts += [
-            f"Intervals: {shown.confidence:.0%}; Wilson for rates, bootstrap (BCa) for means. "
+            f"{interval_note(summary, metrics, shown.confidence)} "
             "A dash is a value that could not be scored; it is never 0.",
             "",
         ]

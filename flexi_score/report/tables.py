@@ -271,6 +271,28 @@ def near(row: dict[str, Any]) -> str:
     return DASH if count is None else str(count)
 
 
+def interval_note(summary: pl.DataFrame, metrics: Sequence[Metric], confidence: float) -> str:
+    """How the intervals of a summary are made, for what is in it.
+
+    Parameters
+    ----------
+    summary : polars.DataFrame
+        :data:`flexi_score.schema.SUMMARY`.
+    metrics : sequence of Metric
+        Of one profile.
+    confidence : float
+    """
+    find = metric_finder(metrics)
+    found = [find(*key) for key in summary.select("scenario", "metric").unique().iter_rows()]
+    kinds = {metric.aggregate for metric in found if metric is not None}
+    how = {
+        "rate": "Wilson for rates",
+        "mean": "bootstrap (BCa) for means",
+        "ratio": "bootstrap over whole recordings for totals over totals and quantiles of events",
+    }
+    return f"{confidence:.0%} intervals: {', '.join(t for k, t in how.items() if k in kinds)}."
+
+
 def near_note(boundary_error_s: float) -> str:
     """What the column of :func:`near` counts."""
     return (

@@ -1,6 +1,6 @@
 """The summary of a run on a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from flexi_score.report.tables import (
     STATUS_TITLES,
     Table,
     comparison_cells,
+    counted,
     fraction,
     interval,
     metric_finder,
@@ -125,13 +126,29 @@ def print_comparison(
     confidence : float
         Of the intervals.
     """
+    if comparison.is_empty():
+        console.print(
+            "Nothing to compare: the two sides share no scenario and metric with values. "
+            "Compare runs of the same scenarios, or the systems of one run.",
+            style="bold",
+        )
+        return
     known = metric_finder(metrics)
     narrow = console.width < _COMPARISON_WIDTH
     gap = "\n" if narrow else " "
     values = ("Base", "Cand.") if narrow else ("Baseline", "Candidate")
-    for (a, b), part in comparison.group_by("baseline", "candidate", maintain_order=True):
+    for (a, b), rows in comparison.group_by("baseline", "candidate", maintain_order=True):
+        console.print(Text(f"{plain(b)} against {plain(a)}", style="bold"), soft_wrap=True)
+        console.print(Text(comparison_headline(rows, known)))
+        flat = is_flat(rows)
+        part = rows.filter(~flat)
+        if flat.any() and not flat.all():
+            names = [f"{s}.{m}" for s, m in rows.filter(flat).select("scenario", "metric").rows()]
+            console.print(Text(f"Equal on both sides: {plain(', '.join(names))}", style="dim"))
+        if part.is_empty():
+            console.print()
+            continue
         table = RichTable(
-            title=Text(f"{plain(b)} against {plain(a)}", style="bold"),
             box=box.SIMPLE_HEAD,
             title_justify="left",
             pad_edge=False,
@@ -165,6 +182,46 @@ def print_comparison(
             )
         )
         console.print()
+
+
+def is_flat(comparison: pl.DataFrame) -> pl.Series:
+    """Whether each row's two sides have the same values, or none."""
+    columns = ("value_baseline", "value_candidate", "effect", "ci_low", "ci_high")
+    a, b, effect, low, high = (pl.col(name).fill_null(0.0) for name in columns)
+    lost = pl.col("value_baseline").is_null() != pl.col("value_candidate").is_null()
+    return comparison.select(
+        flat=(a == b) & (effect == 0) & (low == 0) & (high == 0) & ~lost
+    ).to_series()
+
+
+def comparison_headline(
+    comparison: pl.DataFrame, known: Callable[[str, str], Metric | None]
+) -> str:
+    """What came out of one pair of sides: what is better, worse and different, or nothing.
+
+    Examples
+    --------
+    >>> row = {"scenario": "turn_taking", "metric": "latency", "verdict": "worse", "effect": 0.2}
+    >>> comparison_headline(pl.DataFrame([row]), metric_finder([]))
+    'Worse: turn_taking.latency (+0.2).'
+    """
+    changes = []
+    for verdict in ("better", "worse", "differs"):
+        rows = comparison.filter(pl.col("verdict") == verdict).iter_rows(named=True)
+        named = []
+        for row in rows:
+            metric = known(row["scenario"], row["metric"])
+            unit = f" {metric.unit}" if metric is not None and metric.unit else ""
+            named.append(f"{row['scenario']}.{row['metric']} ({row['effect']:+.3g}{unit})")
+        if named:
+            changes.append(f"{verdict.capitalize()}: {', '.join(named)}")
+    if changes:
+        return plain(". ".join(changes)) + "."
+    number = int((~is_flat(comparison)).sum()) if "value_baseline" in comparison.columns else 0
+    if not number:
+        return f"Nothing changed: {counted(len(comparison), 'metric')}, every value equal."
+    verb = "differs" if number == 1 else "differ"
+    return f"No difference is sure; {counted(number, 'metric')} {verb} within the intervals."
 
 
 def rich_table(table: Table, width: int = 80) -> RichTable:
@@ -252,7 +309,8 @@ def _details(summary: pl.DataFrame, metrics: Sequence[Metric], few: int) -> Rich
         title_justify="left",
         pad_edge=False,
     )
-    table.add_column("Metric", overflow="fold")
+    # Names are for looking up and copying; the intervals give way first.
+    table.add_column("Metric", no_wrap=True)
     for name in ("Value", "Interval", "Sum / n"):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("Recordings", overflow="fold")

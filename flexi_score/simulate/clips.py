@@ -34,6 +34,11 @@ BRIDGE_MS: Final = 60
 ISLAND_MS: Final = 40
 FADE_MS: Final = 8
 
+#: A channel this far below the loudest is silent, and channels less correlated than this hold
+#: different voices: of the two-channel sample recordings none reaches 0.01.
+_SILENT_DB: Final = -40.0
+_LEAST_ALIKE: Final = 0.2
+
 #: A clip cut at a moment goes on for at most this long, to end in clear speech.
 CUT_SEARCH_MS: Final = 400
 
@@ -275,7 +280,8 @@ def read_clips(folder: str | Path) -> Clips:
             continue
         try:
             voice = "" if place.parent == Path() else place.parent.as_posix()
-            clips[name] = make_clip(read_mono(path), str(path), voice=voice, text=_text_of(path))
+            audio = _one_voice(path)
+            clips[name] = make_clip(audio, str(path), voice=voice, text=_text_of(path))
         except (AudioError, InputError) as error:
             rejected[name] = str(error)
     named = {key: Clip(key, c.audio, c.speech, c.voice, c.text) for key, c in clips.items()}
@@ -297,6 +303,32 @@ def read_mono(path: str | Path) -> Signal:
     channels = range(probe(path).n_channels)
     blocks = [block.mean(axis=1, dtype=np.float64) for block in read_blocks(path, channels)]
     return np.concatenate(blocks) if blocks else np.zeros(0)
+
+
+def _one_voice(path: Path) -> Signal:
+    """Samples of a clip, its channels averaged.
+
+    Raises
+    ------
+    AudioError
+    InputError
+        Where two of its channels hold different sound, as in a recording of a conversation.
+    """
+    blocks = [
+        block.astype(np.float64) for block in read_blocks(path, range(probe(path).n_channels))
+    ]
+    channels = np.concatenate(blocks) if blocks else np.zeros((0, 1))
+    power = np.mean(channels**2, axis=0)
+    loud = channels[:, power > power.max(initial=0.0) * 10 ** (_SILENT_DB / 10)]
+    if loud.shape[1] > 1:
+        # One voice before two microphones is much alike in both; two voices are not.
+        alike = np.abs(np.corrcoef(loud, rowvar=False)).min()
+        if alike < _LEAST_ALIKE:
+            raise InputError(
+                f"{path}: its channels hold different voices (correlation {alike:.2f}), expected a "
+                "clip of one voice; save each channel as a file of its own"
+            )
+    return np.asarray(channels.mean(axis=1), np.float64)
 
 
 def bridge(spans: Sequence[Span], shorter_than_ms: int) -> list[Span]:

@@ -65,8 +65,19 @@ def _draw(
     shown: pl.DataFrame, names: Sequence[str], metrics: Sequence[Metric], systems: Sequence[str]
 ) -> Figure:
     units = {(m.scenario, m.name): f" ({m.unit})" if m.unit else "" for m in metrics}
-    every = shown.select("scenario", "metric").unique(maintain_order=True).rows()
+    moving = (
+        shown.group_by("scenario", "metric", "system", maintain_order=True)
+        .agg(moves=pl.col("value").max() > pl.col("value").min())
+        .group_by("scenario", "metric", maintain_order=True)
+        .agg(pl.col("moves").any())
+    )
+    every = moving.filter("moves").select("scenario", "metric").rows()
     rows = every[:_MOST_ROWS]
+    notes = []
+    if len(every) > len(rows):
+        notes.append(f"{len(every) - len(rows)} more metrics are in sweep.parquet")
+    if still := len(moving) - len(every):
+        notes.append(f"{still} of {len(moving)} metrics do not change within this sweep")
     effects = {
         name: dict(main_effects(shown, name).group_by(["scenario", "metric"], maintain_order=True))
         for name in names
@@ -81,8 +92,8 @@ def _draw(
             if part is not None:
                 place = (LEFT + j * _PANEL_WIDTH, top + i * _PANEL_HEIGHT)
                 _panel(figure, place, part, name, f"{key[0]}.{key[1]}{units.get(key, '')}", systems)
-    if len(every) > len(rows):
-        text = f"{len(every) - len(rows)} more metrics are in sweep.parquet"
+    if notes:
+        text = "; ".join(notes)
         write(figure, LEFT, top + len(rows) * _PANEL_HEIGHT + 10, text, fontsize=SMALL, color=SOFT)
     return figure
 
