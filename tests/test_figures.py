@@ -31,12 +31,17 @@ PAPER = profile_metrics("paper")
 NASTY = ["</text><script>x", "$\\frac$/../../b", "\u05d0\u05d1\u202e", "A", "a", "%&#_{}~^\\"]
 
 
-def made_run(folder, names=("one", "two"), seed=0):
+def made_run(
+    folder,
+    names=("one", "two"),
+    seed=0,
+    scenarios=("turn_taking", "user_interrupt", "conversation"),
+):
     """A run folder of random recordings of all scenarios, without an archive."""
     rng = np.random.default_rng(seed)
     dialogues = []
     for name in names:
-        for scenario in ("turn_taking", "user_interrupt", "conversation"):
+        for scenario in scenarios:
             one = random_dialogue(rng, scenario)
             one.duration = max(one.duration, 4000)
             one.row |= {"recording": f"{name} {scenario}", "system": name}
