@@ -130,6 +130,7 @@ SCORES: Final = pl.Schema(
         "metric": pl.String,
         "value": pl.Float64,
         "status": pl.String,
+        "rule": pl.String,  # which rule decided, as a code
         "reason": pl.String,  # why there is no value, or the rule that decided it, in words
         "reference_ms": pl.Int64,  # the moment the rule looks from (turn end, interruption start)
         "decided_ms": pl.Int64,  # the moment that decided the value (takeover start, stop)

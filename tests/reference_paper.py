@@ -88,12 +88,10 @@ def pause_handling(rec: Recording, row: Row, mean_latency: float | None) -> dict
         start, end = max(pauses, key=lambda p: (p[1] - p[0], -p[0]))
     if silent(rec):
         return {"tor": (0.0, "silent")}
-    later = [a for a, _ in takeovers(rec) if a >= start]
-    if not later:
-        return {"tor": (0.0, "scored")}
-    if mean_latency is None:
-        return {"tor": (None, "excluded")}
-    return {"tor": (float(later[0] <= end + mean_latency * 1000), "scored")}
+    window = (mean_latency or 0.0) * 1000
+    inside = any(start <= a <= end + window for a, _ in takeovers(rec))
+    under_way = any(a < start < b for a, b in takeovers(rec))
+    return {"tor": (float(inside or under_way), "scored")}
 
 
 def speaking(units: list[Unit], at: int) -> bool:
@@ -106,51 +104,54 @@ def silences_after(units: list[Unit], duration: int) -> list[tuple[int, int]]:
     return [(u.end, nexts[k] - u.end) for k, u in enumerate(units)]
 
 
+def mid_turn(rec: Recording, at: int) -> bool:
+    """Inside a model IPU, or in the silence between two successive IPUs of one group."""
+    said = rec.units["model"]
+    breath = any(a.end <= at < b.start and a.group is b.group for a, b in itertools.pairwise(said))
+    return speaking(said, at) or breath
+
+
 def user_interrupt(rec: Recording, row: Row, settings: Settings) -> dict[str, Score]:
-    rules, said = settings.yield_, rec.units["model"]
-    none: Score = (None, "not_applicable")
-    scores = dict.fromkeys(("ttr", "stop_latency", "response_latency", "tss"), none)
-    held = takeovers(rec)
+    rules, none = settings.yield_, (None, "not_applicable")
+    scores: dict[str, Score] = dict.fromkeys(
+        ("ttr", "stop_latency", "response_latency", "tss"), none
+    )
     if row.get("interrupt_start_ms") is not None:
         s, e = row["interrupt_start_ms"], row["interrupt_end_ms"]
     else:
-        cuts = [t for t in rec.of("turn", "user") if any(a <= t.start < b for a, b in held)]
+        cuts = rec.of("interruption", "user")
         if not cuts:
             return scores
-        over = [t for t in cuts if any(u.start < t.start < u.end for u in said)]
-        s, e = (over or cuts)[0].start, (over or cuts)[0].end
-    holding = any(a <= s < b for a, b in held)
-
-    stop = None
-    unclear = False
-    if speaking(said, e):
-        for at, long in silences_after(said, rec.duration):
-            if at > e and long >= rules.late_hold_ms:
-                stop = at if at <= s + rules.late_window_ms else None
-                break
-            if at > e and at + long == rec.duration and at <= s + rules.late_window_ms:
-                unclear = True
-    else:
-        for at, long in silences_after(said, rec.duration):
-            if s < at <= e < at + long or (s < at <= e and at + long == rec.duration):
-                if long >= rules.hold_ms:
-                    stop = at
-                elif at + long == rec.duration:
-                    unclear = True
-    if holding and not unclear:
-        scores["ttr"] = (float(stop is not None), "scored")
-    if holding and stop is not None:
+        s, e = cuts[0].start, cuts[0].end
+    # The model's turn does not go on with a "yeah".
+    said = [u for u in rec.units["model"] if u.role != "backchannel"]
+    stop, unclear = None, False
+    for at, long in silences_after(said, rec.duration):
+        if s < at <= e:
+            enough = long >= rules.late_hold_ms or (at + long >= e and long >= rules.hold_ms)
+        elif e < at <= s + rules.late_window_ms and speaking(said, e):
+            enough = long >= rules.late_hold_ms
+        else:
+            continue
+        if enough:
+            stop = at
+            break
+        unclear = unclear or at + long == rec.duration
+    if not mid_turn(rec, s):
+        stop, unclear = None, True
+    if stop is not None:
+        scores["ttr"] = (1.0, "scored")
         scores["stop_latency"] = ((stop - s) / 1000, "scored")
+    elif not unclear:
+        scores["ttr"] = (0.0, "scored")
 
-    if stop is not None:  # what it says after it fell silent is a new group
-        rest = [Unit("model", u.start, u.end, u.words) for u in said if u.start >= e]
-        groups = group("model", rest, rec.known["model"], settings)
-    else:
-        groups = rec.groups["model"]
-    answers = [g.start for g in groups if g.long and g.start >= e]
+    since = e if stop is None else max(e, stop)
+    rest = [Unit("model", u.start, u.end, u.words) for u in rec.units["model"] if u.start >= since]
+    groups = group("model", rest, rec.units["user"], rec.known["model"], settings)
+    answers = [g.start for g in groups if g.long]
     if answers:
         scores["response_latency"] = ((answers[0] - e) / 1000, "scored")
-    if holding and stop is not None and answers:
+    if stop is not None and answers:
         rating = row.get("rating")
         scores["tss"] = (None, "excluded") if rating is None else (rating, "scored")
     return scores
@@ -173,31 +174,39 @@ def model_interrupt(rec: Recording, row: Row, settings: Settings) -> dict[str, S
 
 
 def user_backchannel(rec: Recording, row: Row, settings: Settings) -> dict[str, Score]:
-    rules, said = settings.user_backchannel, rec.units["model"]
-    none: Score = (None, "not_applicable")
-    scores = dict.fromkeys(("ttr", "resumed", "coherence"), none)
+    rules, said, none = settings.user_backchannel, rec.units["model"], (None, "not_applicable")
+    scores: dict[str, Score] = dict.fromkeys(("ttr", "resumed", "coherence", "acceptable"), none)
     if row.get("backchannels") is not None:
-        heard = [(b["start_ms"], b["end_ms"]) for b in row["backchannels"]]
-    else:
-        heard = [(b.start, b.end) for b in rec.of("backchannel", "user")]
-    heard = [b for b in heard if any(x <= b[0] < y for x, y in takeovers(rec))]
-    if not heard:
+        spans = sorted((b["start_ms"], b["end_ms"]) for b in row["backchannels"])
+    else:  # the first short utterance that starts while the model speaks
+        spans = [
+            (g.start, g.end)
+            for g in rec.groups["user"]
+            if not g.long and any(u.start < g.start < u.end for u in said)
+        ][:1]
+    spans = [b for b in spans if mid_turn(rec, b[0])]
+    if not spans:
         return scores
-    scores["ttr"] = (0.0, "scored")
-    lasting = [
-        at for at, long in silences_after(said, rec.duration) if long >= settings.yield_.hold_ms
-    ]
-    for a, b in sorted(heard, key=lambda pair: pair[0]):
-        stops = [at for at in lasting if a < at <= b + rules.stop_window_ms]
-        if stops:
-            again = [u.start for u in said if u.start >= stops[0]]
-            back = bool(again) and again[0] - stops[0] <= rules.resume_ms
-            scores["ttr"] = (1.0, "scored")
-            scores["resumed"] = (float(back), "scored")
-            if again:
-                rating = row.get("rating")
-                scores["coherence"] = (None, "excluded") if rating is None else (rating, "scored")
-            break
+    unclear = False
+    for a, b in spans:
+        for at, long in silences_after(said, rec.duration):
+            if not a < at <= b + rules.stop_window_ms:
+                continue
+            if long >= settings.yield_.hold_ms:
+                again = [u.start for u in said if u.start >= at]
+                back = bool(again) and again[0] - at <= rules.resume_ms
+                scores["ttr"] = (1.0, "scored")
+                scores["resumed"] = (float(back), "scored")
+                if again:
+                    rating = row.get("rating")
+                    unrated: Score = (None, "excluded")
+                    scores["coherence"] = unrated if rating is None else (rating, "scored")
+                    fine = rating is not None and back and rating > 2
+                    scores["acceptable"] = unrated if rating is None else (float(fine), "scored")
+                return scores
+            unclear = unclear or at + long == rec.duration
+    if not unclear:
+        scores["ttr"] = (0.0, "scored")
     return scores
 
 

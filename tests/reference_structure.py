@@ -88,7 +88,9 @@ def analyse(dialogue: Dialogue, settings: Settings) -> Recording:
     units = {name: ipus(name, spans, duration, settings) for name, spans in spoken.items()}
     for name in units:
         place_words(units[name], words[name] or [], settings)
-    groups = {name: group(name, units[name], known[name], settings) for name in units}
+    groups = {
+        name: group(name, units[name], units[OTHER[name]], known[name], settings) for name in units
+    }
     floor = pass_the_floor(units, groups, settings)
     recording = Recording(duration, units, groups, known, [])
     recording.events = (
@@ -130,11 +132,24 @@ def place_words(units: list[Unit], words: list[tuple[int, int, str]], settings: 
             best[1].words.append(text)
 
 
-def group(speaker: str, units: list[Unit], known: bool, settings: Settings) -> list[Group]:
-    """IPUs less than ``takeover.group_ms`` apart are one group."""
+def container(unit: Unit, others: list[Unit]) -> Unit | None:
+    """The other's IPU that a whole IPU lies inside."""
+    return next((o for o in others if o.start <= unit.start and unit.end <= o.end), None)
+
+
+def group(
+    speaker: str, units: list[Unit], others: list[Unit], known: bool, settings: Settings
+) -> list[Group]:
+    """IPUs less than ``takeover.group_ms`` apart are one group; those inside an IPU of the other
+    group only with those inside the same one."""
     parts: list[list[Unit]] = []
     for unit in units:
-        if parts and unit.start - parts[-1][-1].end < settings.takeover.group_ms:
+        before = parts[-1][-1] if parts else None
+        if (
+            before is not None
+            and unit.start - before.end < settings.takeover.group_ms
+            and container(unit, others) is container(before, others)
+        ):
             parts[-1].append(unit)
         else:
             parts.append([unit])
@@ -149,21 +164,21 @@ def group(speaker: str, units: list[Unit], known: bool, settings: Settings) -> l
     return groups
 
 
-def may_be_backchannel(
-    mine: Group, groups: dict[str, list[Group]], others: list[Unit], settings: Settings
+def other_goes_on(
+    short: Group, groups: dict[str, list[Group]], others: list[Unit], settings: Settings
 ) -> bool:
-    """Short, and said while the other speaks or in a pause that the other ends by going on."""
-    if mine.long:
-        return False
-    if any(o.start <= mine.start < o.end for o in others):
+    """Whether the other speaks on after a short utterance: over its end, or again, soon enough
+    after the other's own last end and before the listener says anything more."""
+    if any(o.start < short.end < o.end for o in others):
         return True
-    before = [o.end for o in others if o.end <= mine.start]
-    after = [o.start for o in others if o.start >= mine.start]
+    before = [o.end for o in others if o.start < short.end]
+    after = [o.start for o in others if o.start >= short.end]
     if not before or not after:
         return False
-    longer = [g.start for g in groups[mine.speaker] if g.long and g.start > mine.start]
-    said_first = not longer or min(after) < min(longer)
-    return mine.start - max(before) <= settings.backchannel.max_pause_ms and said_first
+    more = [g.start for g in groups[short.speaker] if g.start > short.start]
+    if more and min(more) <= min(after):
+        return False
+    return min(after) - max(before) <= settings.backchannel.max_pause_ms
 
 
 def pass_the_floor(
@@ -177,14 +192,13 @@ def pass_the_floor(
         others = units[OTHER[unit.speaker]]
         tied = any((o.start, o.end) == (unit.start, unit.end) for o in others)
         assert unit.group is not None
-        attempt = unit.group.units[unit.group.units.index(unit) :]
-        # The other talks on over this IPU and over all that follows it in its group.
-        drowned = all(any(o.start < u.start and u.end <= o.end for o in others) for u in attempt)
-        short = may_be_backchannel(unit.group, groups, others, settings)
+        # The other began before and talks on over this IPU.
+        drowned = any(o.start < unit.start and unit.end <= o.end for o in others)
+        backchannel = not unit.group.long and other_goes_on(unit.group, groups, others, settings)
         unit.holder = holder
         if holder == unit.speaker:
             unit.role = "claim"
-        elif holder == OTHER[unit.speaker] and short:
+        elif holder == OTHER[unit.speaker] and backchannel:
             unit.role = "backchannel"
         elif tied or drowned:
             unit.role = "failed"
@@ -246,25 +260,19 @@ def runs(units: dict[str, list[Unit]], role: str, kind: str, known: dict[str, bo
 
 
 def interruptions(units: dict[str, list[Unit]], known: dict[str, bool]) -> list[Event]:
-    """From an IPU that is no backchannel, of one who does not hold the turn, inside one of the
-    other, to the end of its group; one a group."""
+    """IPUs that are no backchannels, of one who does not hold the turn, inside one of the other."""
     found = []
     for name in units:
-        begun: list[object] = []
+        others = units[OTHER[name]]
         for unit in units[name]:
-            if unit.role == "backchannel" or unit.holder == name:
-                continue
-            others = units[OTHER[name]]
             cut = [o for o in others if o.start < unit.start < o.end]
-            if not cut or any(unit.group is group for group in begun):
+            if unit.role == "backchannel" or unit.holder == name or not cut:
                 continue
-            begun.append(unit.group)
-            rest = [u for u in units[name] if u.group is unit.group and u.start >= unit.start]
-            one = event("interruption", rest, known)
-            stops_first = cut[0].end < rest[-1].end
-            back = any(cut[0].end <= o.start < rest[-1].end for o in others)
-            one.success = stops_first and not back
-            one.latency = cut[0].end - unit.start
+            stop = cut[0].end
+            back = any(stop <= o.start < unit.end for o in others if o.role != "backchannel")
+            one = event("interruption", [unit], known)
+            one.success = stop < unit.end and not back
+            one.latency = stop - unit.start
             found.append(one)
     return found
 

@@ -1,4 +1,4 @@
-"""Margins of profile paper: a boundary moved by less never flips the outcome, by more it does."""
+"""Margins of profile paper: distances of what decided to the nearest threshold of its rule."""
 
 import itertools
 from dataclasses import replace
@@ -25,8 +25,6 @@ APART_MS, LEAST_MS = 200, 90
 
 BINARY = {(m.scenario, m.name) for m in METRICS if m.profile == "paper" and m.aggregate == "rate"}
 SCENARIOS = sorted({scenario for scenario, _ in BINARY} - {"conversation"})
-
-Move = tuple[str, int]
 
 
 def scores_of(dialogues: list[Dialogue]) -> pl.DataFrame:
@@ -94,109 +92,104 @@ def moved(dialogue: Dialogue, index: int, by: int) -> Dialogue | None:
     return replace(dialogue, model=model)
 
 
-def stays_apart(dialogue: Dialogue, by: int) -> bool:
-    """Whether any boundary may be moved by this much, the IPUs staying what they are."""
-    short = min(b - a for a, b in dialogue.model) - by < LEAST_MS
-    gaps = [b[0] - a[1] for a, b in itertools.pairwise(dialogue.model)]
-    return not short and min([APART_MS + by, *gaps]) - by >= APART_MS
-
-
-def reference_moved(dialogue: Dialogue, key: str, by: int) -> Dialogue | None:
-    """The moment that the rule looks from, moved."""
-    row = dict(dialogue.row)
-    if key == "backchannels":
-        (span,) = row[key]
-        row[key] = [{"start_ms": span["start_ms"], "end_ms": span["end_ms"] + by}]
-        good = row[key][0]["end_ms"] > row[key][0]["start_ms"]
-    elif key == "backchannels_start":
-        (span,) = row["backchannels"]
-        row["backchannels"] = [{"start_ms": span["start_ms"] + by, "end_ms": span["end_ms"]}]
-        good = 0 <= span["start_ms"] + by < span["end_ms"]
-    else:
-        row[key] += by
-        good = 0 <= row[key] <= DURATION
-    good &= row["pause_start_ms"] < row["pause_end_ms"]
-    good &= row["interrupt_start_ms"] < row["interrupt_end_ms"]
-    return replace(dialogue, row=row) if good else None
-
-
-REFERENCES = {
-    "turn_taking": ("user_turn_end_ms",),
-    "model_interrupt": ("user_turn_end_ms",),
-    "model_backchannel": ("user_turn_end_ms",),
-    "pause_handling": ("pause_start_ms", "pause_end_ms"),
-    "user_interrupt": ("interrupt_start_ms", "interrupt_end_ms"),
-    "user_backchannel": ("backchannels", "backchannels_start"),
-}
-
-
-def outcomes(dialogue: Dialogue, metric: str, by: int) -> set[float | None]:
-    """What any one boundary moved by this much makes of the outcome."""
-    scenario = dialogue.row["scenario"]
-    moves = [
-        moved(dialogue, i, sign * by) for i in range(2 * len(dialogue.model)) for sign in (-1, 1)
-    ]
-    moves += [
-        reference_moved(dialogue, key, sign * by)
-        for key in REFERENCES[scenario]
-        for sign in (-1, 1)
-    ]
-    good = [d for d in moves if d is not None]
-    table = scores_of([dialogue, *good]).filter(pl.col("metric") == metric)
-    return set(table.sort("recording")["value"][1:].to_list())
-
-
-@hypothesis.settings(max_examples=120, deadline=None)
+@hypothesis.settings(max_examples=150, deadline=None)
 @hypothesis.given(st.integers(0, 2**32 - 1))
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_less_than_the_margin_never_flips_and_more_does(scenario: str, seed: int) -> None:
+def test_less_than_the_margin_does_not_flip_what_one_ipu_decides(scenario: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    dialogue = random_case(rng, scenario)
+    case = random_case(rng, scenario)
+    dialogue = replace(case, model=case.model[:1])
     for row in scores_of([dialogue]).iter_rows(named=True):
-        if row["value"] is None:
+        if row["value"] is None or row["margin_s"] is None:
             continue
-        margin = row["margin_s"]
-        if margin is None:
-            continue
-        ms = round(margin * 1000)
-        assert ms >= 0
-        if ms > 1:
-            found = outcomes(dialogue, row["metric"], min(ms - 1, 150))
-            assert found <= {row["value"], None}, (row, dialogue)
-        if ms <= 120 and stays_apart(dialogue, ms + 1):
-            # Another outcome; or none any more, as of a model that no longer held the turn.
-            found = outcomes(dialogue, row["metric"], ms + 1)
-            assert found - {row["value"]}, (row, dialogue)
+        ms = round(row["margin_s"] * 1000) - 1
+        assert ms >= -1
+        moves = [
+            moved(dialogue, index, sign * by)
+            for index in (0, 1)
+            for sign in (-1, 1)
+            for by in {min(ms, 150), min(ms, 20)}
+            if by > 0
+        ]
+        near = scores_of([d for d in moves if d is not None])
+        values = near.filter(pl.col("metric") == row["metric"])["value"]
+        assert set(values) <= {row["value"], None}, (row, dialogue)
 
 
-@hypothesis.settings(max_examples=60, deadline=None)
-@hypothesis.given(st.integers(0, 2**32 - 1))
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_an_outcome_without_a_margin_does_not_flip(scenario: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    dialogue = random_case(rng, scenario)
-    for row in scores_of([dialogue]).iter_rows(named=True):
-        if row["value"] is not None and row["margin_s"] is None:
-            for by in (5, 40, 120):
-                found = outcomes(dialogue, row["metric"], by)
-                assert found <= {row["value"], None}, (row, by, dialogue)
+@pytest.mark.parametrize(
+    ("scenario", "metric", "model", "row", "margin_s"),
+    [
+        # takes over 1.1 s long: 0.1 s shorter it would be a backchannel
+        ("turn_taking", "tor", [(3400, 4500)], {}, 0.1),
+        ("turn_taking", "jir", [(3400, 6000)], {"user_turn_end_ms": 3000}, 0.4),
+        ("turn_taking", "jir", [(2950, 6000)], {"user_turn_end_ms": 3000}, 0.05),
+        (
+            "pause_handling",
+            "tor",
+            [(5750, 9000)],
+            {"pause_start_ms": 3000, "pause_end_ms": 5000},
+            0.05,
+        ),
+        (
+            "pause_handling",
+            "tor",
+            [(2900, 9000)],
+            {"pause_start_ms": 3000, "pause_end_ms": 5000},
+            0.1,
+        ),
+        ("model_interrupt", "tor", [(2480, 9000)], {"user_turn_end_ms": 3000}, 0.02),
+        # yields, and answers 0.56 s later: 0.06 s earlier it would have been a breath
+        (
+            "user_interrupt",
+            "ttr",
+            [(0, 4600), (5160, 9000)],
+            {"interrupt_start_ms": 3000, "interrupt_end_ms": 5100},
+            0.06,
+        ),
+        # pauses for 0.48 s: 0.02 s longer it would have been a yield
+        (
+            "user_interrupt",
+            "ttr",
+            [(0, 4600), (5080, 9000)],
+            {"interrupt_start_ms": 3000, "interrupt_end_ms": 5000},
+            0.02,
+        ),
+        (
+            "user_backchannel",
+            "ttr",
+            [(0, 4300), (4830, 9000)],
+            {"backchannels": [{"start_ms": 3000, "end_ms": 3400}]},
+            0.03,
+        ),
+        (
+            "user_backchannel",
+            "resumed",
+            [(0, 4300), (5310, 9000)],
+            {"backchannels": [{"start_ms": 3000, "end_ms": 3400}]},
+            0.01,
+        ),
+    ],
+)
+def test_margins_worked_out_on_paper(
+    scenario: str, metric: str, model: list[tuple[int, int]], row: dict[str, Any], margin_s: float
+) -> None:
+    dialogue = Dialogue(DURATION, [(0, 200)], model, None, None, {"scenario": scenario, **row})
+    found = scores_of([dialogue]).filter(pl.col("metric") == metric)
+    assert found["margin_s"].item() == pytest.approx(margin_s)
 
 
-def test_every_binary_outcome_has_a_margin_where_a_boundary_decides() -> None:
+def test_every_scored_outcome_that_a_boundary_decides_has_a_margin() -> None:
     rng = np.random.default_rng(7)
     table = scores_of([random_case(rng, scenario) for scenario in SCENARIOS for _ in range(300)])
     decided = table.filter(pl.col("value").is_not_null() & (pl.col("status") == "scored"))
+    assert (decided["margin_s"].drop_nulls() >= 0).all()
     share = decided.group_by("scenario", "metric").agg(
-        known=pl.col("margin_s").is_not_null().mean(), n=pl.len()
+        known=pl.col("margin_s").is_not_null().mean()
     )
-    assert {(s, m) for s, m in share.select("scenario", "metric").iter_rows()} == {
-        key for key in BINARY if key[0] != "conversation"
-    }
-    # What has none: takeovers by words, and outcomes that several boundaries make. Any of several
-    # takeovers is enough for tor of turn_taking.
-    many = (pl.col("scenario") == "turn_taking") & (pl.col("metric") == "tor")
-    assert (share.filter(~many)["known"] > 0.7).all(), share
-    assert (share.filter(many)["known"] > 0.2).all(), share
+    timed = {key for key in BINARY if key[0] != "conversation" and key[1] != "acceptable"}
+    assert {(s, m) for s, m in share.select("scenario", "metric").iter_rows()} == timed
+    # None where words make a takeover, or no group is near.
+    assert (share["known"] > 0.5).all(), share
 
 
 def test_the_summary_counts_outcomes_within_the_measurement_error() -> None:

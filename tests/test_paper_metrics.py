@@ -221,6 +221,12 @@ TURN_TAKING = {
             "jir": one(0, "silent"),
         },
     ),
+    "an acknowledgement in the user's speech is not the head of the answer": (
+        [(0, 5000)],
+        [(4500, 4800), (5300, 8000)],
+        {"user_turn_end_ms": 5000},
+        {"tor": one(1), "latency": one(0.3), "jir": one(0)},
+    ),
     "the annotation wins": (
         [(0, 3000)],
         [(3400, 6000)],
@@ -255,7 +261,14 @@ TURN_TAKING = {
 
 PAUSE_HANDLING = {  # the pause is [2.0, 4.0], L = 0.5
     "takeover at the start of the pause": (PAUSED, [(2000, 3500)], {}, {"tor": one(1)}),
-    "takeover just before it": (PAUSED, [(1999, 3500)], {}, {"tor": one(0)}),
+    "takeover under way when it starts": (PAUSED, [(1999, 3500)], {}, {"tor": one(1)}),
+    "talks through it": (
+        [(0, 4000), (6000, 8000)],
+        [(2000, 9000)],
+        {"pause_start_ms": 4000, "pause_end_ms": 6000},
+        {"tor": one(1)},
+    ),
+    "a takeover that ends as it starts": (PAUSED, [(500, 2000)], {}, {"tor": one(0)}),
     "takeover at the last moment": (PAUSED, [(4500, 6500)], {}, {"tor": one(1)}),
     "takeover a millisecond later": (PAUSED, [(4501, 6500)], {}, {"tor": one(0)}),
     "a backchannel in the pause": (PAUSED, [(2500, 2900)], {}, {"tor": one(0)}),
@@ -319,11 +332,41 @@ USER_INTERRUPT = {  # interrupted in [3.0, 5.0]
         YES,
         {"ttr": one(0), "stop_latency": NONE},
     ),
-    "falls silent and is back before its end": (
+    "falls silent for 999 ms and is back before its end": (
         [(3000, 5000)],
-        [(0, 3600), (4900, 9000)],
+        [(0, 3600), (4599, 9000)],
         YES,
         {"ttr": one(0), "stop_latency": NONE},
+    ),
+    "falls silent for 1000 ms and is back before its end": (
+        [(3000, 5000)],
+        [(0, 3600), (4600, 9000)],
+        YES,
+        {"ttr": one(1), "stop_latency": one(0.6)},
+    ),
+    "stopped for 2.5 s and barged in (real meeting speech)": (
+        [(3000, 8000)],
+        [(0, 3740), (6270, 9000)],
+        {"interrupt_start_ms": 3000, "interrupt_end_ms": 7800},
+        {"ttr": one(1), "stop_latency": one(0.74)},
+    ),
+    "its backchannel does not move the stop (real dGSLM)": (
+        [(4200, 15000)],
+        [(0, 4760), (14300, 14600)],
+        {"interrupt_start_ms": 4200, "interrupt_end_ms": 15000},
+        {"ttr": one(1), "stop_latency": one(0.56)},
+    ),
+    "an answer never precedes the yield": (
+        [(4800, 4900)],
+        [(0, 5000), (5300, 6700), (8000, 9500)],
+        {"interrupt_start_ms": 4800, "interrupt_end_ms": 4900},
+        {"ttr": one(1), "stop_latency": one(1.9), "response_latency": one(3.1)},
+    ),
+    "breathing between two IPUs of one group is mid-turn": (
+        [(3000, 5000)],
+        [(0, 2800), (3200, 5300)],
+        YES,
+        {"ttr": one(0)},
     ),
     "falls silent exactly at its end": (
         [(3000, 5000)],
@@ -363,7 +406,24 @@ USER_INTERRUPT = {  # interrupted in [3.0, 5.0]
         YES,
         {"ttr": NONE, "stop_latency": NONE},
     ),
-    "the model was only saying mm-hm": ([(3000, 5000)], [(2500, 3400)], YES, {"ttr": NONE}),
+    "a short utterance is speech as well": (
+        [(3000, 5000)],
+        [(2500, 3400)],
+        YES,
+        {"ttr": one(1), "stop_latency": one(0.4)},
+    ),
+    "detected: in the second, short IPU of the model": (
+        [(4600, 8000)],
+        [(0, 3000), (4200, 5000)],
+        {},
+        {"ttr": one(1), "stop_latency": one(0.4)},
+    ),
+    "detected: none starts in the model's speech": (
+        [(4300, 5400)],
+        [(0, 4000), (4900, 5500)],
+        {},
+        {"ttr": NONE},
+    ),
     "a silent model": (
         [(3000, 5000)],
         [],
@@ -465,11 +525,54 @@ USER_BACKCHANNEL = {
         {"ttr": one(0), "resumed": NONE},
     ),
     "a stop of 499 ms is a breath": (BACK, [(600, 4000), (4499, 8000)], {}, {"ttr": one(0)}),
-    "had stopped as the backchannel began": (
+    "had stopped as the backchannel began": (BACK, [(600, 3000), (3600, 8000)], {}, {"ttr": NONE}),
+    "annotated in a breath of the model": (
         BACK,
         [(600, 3000), (3600, 8000)],
-        {},
+        heard((3000, 3400)),
         {"ttr": one(0)},
+    ),
+    "in the second, short IPU of the model": (
+        [(4400, 4700)],
+        [(0, 3000), (4200, 5000), (6000, 8000)],
+        {},
+        {"ttr": one(1), "resumed": one(1)},
+    ),
+    "a recording that ends before the silence could last": (
+        BACK,
+        [(600, 4000)],
+        {"duration": 4499},
+        {"ttr": NONE, "resumed": NONE},
+    ),
+    "a recording that ends when it has lasted": (
+        BACK,
+        [(600, 4000)],
+        {"duration": 4500},
+        {"ttr": one(1), "resumed": one(0)},
+    ),
+    "resumes incoherently": (
+        BACK,
+        [(600, 4400), (4900, 8000)],
+        {"rating": 2.0},
+        {"resumed": one(1), "coherence": one(2), "acceptable": one(0)},
+    ),
+    "resumes coherently": (
+        BACK,
+        [(600, 4400), (4900, 8000)],
+        {"rating": 3.0},
+        {"resumed": one(1), "coherence": one(3), "acceptable": one(1)},
+    ),
+    "resumes coherently, but late": (
+        BACK,
+        [(600, 4400), (5401, 8000)],
+        {"rating": 5.0},
+        {"resumed": one(0), "acceptable": one(0)},
+    ),
+    "nobody rated it, so nobody knows": (
+        BACK,
+        [(600, 4400), (4900, 8000)],
+        {},
+        {"acceptable": (None, "excluded")},
     ),
     "resumes after exactly 1 s": (
         BACK,
@@ -489,10 +592,16 @@ USER_BACKCHANNEL = {
         {"rating": 2.0},
         {"ttr": one(1), "resumed": one(0), "coherence": NONE},
     ),
-    "the second of two stops it": (
+    "detected: the first is meant": (
         [*BACK, (7000, 7300)],
         [(600, 7500), (8100, 12000)],
         {},
+        {"ttr": one(0)},
+    ),
+    "annotated: the second of two stops it": (
+        [*BACK, (7000, 7300)],
+        [(600, 7500), (8100, 12000)],
+        heard((3000, 3400), (7000, 7300)),
         {"ttr": one(1), "resumed": one(1)},
     ),
     "annotated: none": (BACK, [(600, 4400), (4900, 8000)], heard(), {"ttr": NONE, "resumed": NONE}),
@@ -640,7 +749,7 @@ class TestWhatDecided:
 
     def test_the_backchannel_that_stopped_the_model_is_shown(self):
         user, model = [*BACK, (7000, 7300)], [(600, 7500), (8100, 12000)]
-        row = single("user_backchannel", user, model)["ttr"]
+        row = single("user_backchannel", user, model, **heard((3000, 3400), (7000, 7300)))["ttr"]
         assert (row["reference_ms"], row["decided_ms"]) == (7000, 7500)
 
     @pytest.mark.parametrize(
@@ -689,20 +798,28 @@ class TestMeanLatency:
         row = by_recording(scores_of(self.batch("known", at)), 4)[3]["tor"]
         assert (row["value"], row["status"]) == (value, "scored")
 
-    def test_another_system_has_none(self):
-        row = by_recording(scores_of(self.batch("other", 4600)), 4)[3]["tor"]
-        assert (row["value"], row["status"]) == (None, "excluded")
-        assert "other" in row["reason"]
+    @pytest.mark.parametrize(("at", "value"), [(2500, 1.0), (4000, 1.0), (4001, 0.0)])
+    def test_a_system_without_one_is_scored_on_the_pause_itself(self, at, value):
+        row = by_recording(scores_of(self.batch("other", at)), 4)[3]["tor"]
+        assert (row["value"], row["status"]) == (value, "scored")
+        assert "L = 0, because system other has no turn_taking latency" in row["reason"]
         assert "pause_handling.mean_latency_s" in row["reason"]
 
-    def test_without_a_takeover_it_is_not_needed(self):
+    def test_every_outcome_is_scored_without_one(self):
         rows = [
             Dialogue(20000, PAUSED, model, row={"scenario": "pause_handling"})
-            for model in ([(2500, 2900)], [], [(1000, 3500)])
+            for model in ([(2500, 2900)], [], [(1000, 3500)], [(2500, 3900)], [(4400, 6000)])
         ]
-        found = [f["tor"] for f in by_recording(scores_of(rows), 3)]
-        assert [f["value"] for f in found] == [0.0, 0.0, 0.0]
-        assert [f["status"] for f in found] == ["scored", "silent", "scored"]
+        found = [f["tor"] for f in by_recording(scores_of(rows), 5)]
+        assert [f["value"] for f in found] == [0.0, 0.0, 1.0, 1.0, 0.0]
+        assert [f["status"] for f in found] == ["scored", "silent", *["scored"] * 3]
+        assert [f["rule"] for f in found] == [
+            "waits",
+            "silent",
+            "under_way",
+            "takes_pause",
+            "takes_over_after",
+        ]
 
     def test_the_setting_wins(self):
         chosen = load_settings("paper", {"pause_handling.mean_latency_s": 0.1})

@@ -230,10 +230,14 @@ GOLDEN = {
         [(U, "turn", 0, 6000, True, None), (M, "backchannel", 3300, 3700, None, None)],
         {"gap": [(3000, 3300), (3700, 4200)], "pause": [], "overlap": []},
     ),
-    "backchannel at which the speaker stops for good": (
+    "a short utterance at which the speaker stops for good is an interruption": (
         [(0, 3000)],
         [(2600, 3200)],
-        [(U, "turn", 0, 3000, True, None), (M, "backchannel", 2600, 3200, None, None)],
+        [
+            (U, "turn", 0, 3000, True, None),
+            (M, "turn", 2600, 3200, True, -400),
+            (M, "interruption", 2600, 3200, True, 400),
+        ],
         {"gap": [], "pause": [], "overlap": [(2600, 3000)]},
     ),
     "failed interruption": (
@@ -312,21 +316,31 @@ GOLDEN = {
         [(U, "turn", 0, 9500, True, None), (M, "turn", 10000, 12000, True, 500)],
         {"pause": [(3000, 8000)], "gap": [(9500, 10000)]},
     ),
-    "hello? after 2.001 s of silence claims the floor": (
-        [(0, 3000), (6500, 9000)],
-        [(5001, 5500)],
+    "the other goes on 2.001 s after its own end: a turn": (
+        [(0, 3000), (5001, 9000)],
+        [(3500, 4000)],
         [
             (U, "turn", 0, 3000, True, None),
-            (M, "turn", 5001, 5500, True, 2001),
-            (U, "turn", 6500, 9000, True, 1000),
+            (M, "turn", 3500, 4000, True, 500),
+            (U, "turn", 5001, 9000, True, 1001),
         ],
-        {"gap": [(3000, 5001), (5500, 6500)]},
+        {"gap": [(3000, 3500), (4000, 5001)]},
     ),
-    "after 2.000 s it is still a backchannel": (
-        [(0, 3000), (6500, 9000)],
-        [(5000, 5500)],
-        [(U, "turn", 0, 9000, True, None), (M, "backchannel", 5000, 5500, None, None)],
-        {"gap": [(3000, 5000), (5500, 6500)]},
+    "the other goes on 2.000 s after its own end: a backchannel": (
+        [(0, 3000), (5000, 9000)],
+        [(3500, 4000)],
+        [(U, "turn", 0, 9000, True, None), (M, "backchannel", 3500, 4000, None, None)],
+        {"gap": [(3000, 3500), (4000, 5000)]},
+    ),
+    "of two short utterances the other goes on after the last only": (
+        [(0, 3000), (4900, 9000)],
+        [(3200, 3500), (4600, 4800)],
+        [
+            (U, "turn", 0, 3000, True, None),
+            (M, "turn", 3200, 4800, True, 200),
+            (U, "turn", 4900, 9000, True, 100),
+        ],
+        {},
     ),
     "0.9 s with 4 words is no backchannel": (
         [(0, 6000, 12)],
@@ -388,24 +402,55 @@ GOLDEN = {
         [
             (U, "turn", 0, 1200, True, None),
             (M, "turn", 1300, 9000, True, 100),
-            (U, "turn", 1600, 1800, False, None),
+            (U, "backchannel", 1600, 1800, None, None),
             (U, "backchannel", 5000, 5300, None, None),
-            (U, "interruption", 1600, 1800, False, 7400),
         ],
         {},
     ),
-    "an interruption with a breath in it is one, and succeeds": (
+    "an acknowledgement is not the head of the interruption that follows it": (
         [(0, 5000)],
         [(4000, 4400), (4700, 8000)],
         [
             (U, "turn", 0, 5000, True, None),
-            (M, "turn", 4000, 8000, True, -1000),
-            (M, "interruption", 4000, 8000, True, 1000),
+            (M, "backchannel", 4000, 4400, None, None),
+            (M, "turn", 4700, 8000, True, -300),
+            (M, "interruption", 4700, 8000, True, 300),
+        ],
+        {},
+    ),
+    "an interruption is its IPU, and the loser's backchannel does not undo it": (
+        [(2000, 5000), (5500, 9000)],
+        [(0, 2500), (7000, 7300)],
+        [
+            (M, "turn", 0, 2500, True, None),
+            (U, "turn", 2000, 9000, True, -500),
+            (U, "interruption", 2000, 5000, True, 500),
+            (M, "backchannel", 7000, 7300, None, None),
+        ],
+        {},
+    ),
+    "short utterances long after the other has stopped are a turn": (
+        [(2100, 2500), (6000, 6500)],
+        [(0, 2000), (7000, 9000)],
+        [
+            (M, "turn", 0, 2000, True, None),
+            (U, "turn", 2100, 6500, True, 100),
+            (M, "turn", 7000, 9000, True, 500),
+        ],
+        {},
+    ),
+    "a short utterance that outlasts the other by a hair is a turn": (
+        [(0, 5000)],
+        [(4999, 5600)],
+        [
+            (U, "turn", 0, 5000, True, None),
+            (M, "turn", 4999, 5600, True, -1),
+            (M, "interruption", 4999, 5600, True, 1),
         ],
         {},
     ),
     "what the holder says under a long backchannel stays the holder's": (
-        [(0, 3000, 9), (5000, 5600, 4), (8000, 9000, 4)],
+        [(0, 3000, 9), (5000, 5600, 4), (7500, 9000, 4)],
         [(4900, 5700, 3)],
         [(U, "turn", 0, 9000, True, None), (M, "backchannel", 4900, 5700, None, None)],
         {},
@@ -459,9 +504,9 @@ def test_silence_with_both_on_both_sides_is_the_holders_pause():
 
 
 def test_first_after_a_tie_takes_the_floor():
-    user, model = [(0, 500), (2000, 2400)], [(0, 500), (2200, 2500), (4000, 4300)]
+    user, model = [(0, 500), (2000, 2600)], [(0, 500), (2200, 2500), (4000, 4300)]
     (rows,) = events_by_recording(structure_of([Dialogue(9000, user, model)]))
-    assert ("user", "turn", 2000, 2400) in [r[:4] for r in rows]
+    assert ("user", "turn", 2000, 2600) in [r[:4] for r in rows]
     assert ("model", "backchannel", 2200, 2500) in [r[:4] for r in rows]
 
 

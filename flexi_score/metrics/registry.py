@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from flexi_score.metrics.reasons import Decision
 from flexi_score.schema import SCORES
 
 Direction = Literal["up", "down", "none"]
@@ -84,7 +85,7 @@ def score_rows(
     metric: str,
     value: ArrayLike,
     status: ArrayLike | str,
-    reason: pl.Series | ArrayLike | str,
+    reason: Decision | pl.Series | ArrayLike | str,
     *,
     reference_ms: ArrayLike | None = None,
     decided_ms: ArrayLike | None = None,
@@ -107,6 +108,8 @@ def score_rows(
         NaN becomes null. ``weight`` is the denominator of a metric that is a ratio.
     """
     rows = np.asarray(rec, np.int64)
+    rule = reason.rule if isinstance(reason, Decision) else None
+    sentence = reason.reason if isinstance(reason, Decision) else reason
 
     def column(name: str, data: object) -> pl.Series:
         kind = SCORES[name]
@@ -127,7 +130,8 @@ def score_rows(
             column("metric", metric),
             column("value", np.asarray(value, np.float64)),
             column("status", status),
-            column("reason", reason if explained() else None),
+            column("rule", rule),
+            column("reason", sentence if explained() else None),
             column("reference_ms", reference_ms),
             column("decided_ms", decided_ms),
             column("margin_s", margin_s),

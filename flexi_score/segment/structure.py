@@ -3,21 +3,25 @@
 Definitions are those of the FLEXI paper (section 2.1, equations 2 to 6) after dGSLM (Nguyen et al.
 2022) and Arora et al. 2025. Where they are silent, this module decides:
 
+- **Group.** Successive IPUs of one speaker less than ``takeover.group_ms`` apart, parted where
+  containment changes: an IPU that lies wholly inside one IPU of the other groups only with IPUs
+  inside that same IPU. An acknowledgement inside the user's speech is never the head of the answer.
 - **Who holds the turn.** Going through the IPUs of both speakers by their start, an IPU takes the
   floor unless it belongs to a backchannel, or lies wholly within an IPU of the other that began
-  before it, as do all later IPUs of its group (a failed attempt: the other never stopped). The
-  holder is whoever took it last; what the holder says belongs to the holder's turn.
-- **Backchannel.** A group of IPUs of one speaker (less than ``takeover.group_ms`` apart), at most
-  ``backchannel.max_ms`` long and at most ``backchannel.max_words`` words, that starts while the
-  other holds the turn: while the other speaks, or in a silence of the other that is no longer than
-  ``backchannel.max_pause_ms`` so far and that the other ends by speaking again before the listener
-  says anything longer. A short utterance after which the other does not go on is a turn.
+  before it (a failed attempt: the other never stopped). The holder is whoever took it last; what
+  the holder says belongs to the holder's turn.
+- **Backchannel.** A group at most ``backchannel.max_ms`` long and of at most
+  ``backchannel.max_words`` words, begun while the other holds the turn, after which the other goes
+  on: an IPU of the other covers its end, or the other speaks again within
+  ``backchannel.max_pause_ms`` of the other's own last end and before the listener says anything
+  more. A short utterance that silences the other, or that the other never follows, claims the
+  floor: it is a turn, or an interruption.
 - **Turn.** IPUs of one speaker that took or kept the floor, with no IPU of the other taking it in
   between. Every failed attempt (successive IPUs of one group that failed) is a turn of its own,
   with ``success`` false.
-- **Interruption.** It begins with an IPU that is not a backchannel, of a speaker who does not hold
-  the turn, inside an IPU of the other, and lasts to the end of that IPU's group (a breath is not
-  the end of an attempt). Successful if the other stops first and stays silent until it ends.
+- **Interruption.** An IPU that is no backchannel, of a speaker who does not hold the turn, that
+  starts inside an IPU of the other. It is that IPU, not its group. Successful if the other stops
+  first and no IPU of the other but backchannels starts before it ends.
 - **Ties.** Two IPUs with the same start are taken by their end; with the same start and end neither
   takes the floor. A silence with both speakers on both sides is a pause of the holder, or a gap if
   nobody holds the turn. So exchanging the channels exchanges the labels and nothing else.
@@ -28,7 +32,7 @@ import numpy as np
 from flexi_score.config import Settings
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Among, Interleaved, Spans
-from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, Tracks, Words
+from flexi_score.segment.tracks import Bools, Floats, Ints, Tracks, Words
 from flexi_score.segment.types import (
     BACKCHANNEL,
     CLAIM,
@@ -64,8 +68,12 @@ def build_structure(tracks: Tracks, settings: Settings) -> Structure:
     Structure
     """
     origin = axis.origins(tracks.duration_ms)
-    user = _speaker(tracks.user_speech, tracks.user_words, tracks, origin, settings)
-    model = _speaker(tracks.model_speech, tracks.model_words, tracks, origin, settings)
+    user_ipus, model_ipus = (
+        build_ipus(axis.place(speech, origin, tracks.duration_ms), settings)
+        for speech in (tracks.user_speech, tracks.model_speech)
+    )
+    user = _speaker(user_ipus, model_ipus, tracks.user_words, origin, settings)
+    model = _speaker(model_ipus, user_ipus, tracks.model_words, origin, settings)
     both = axis.interleave(user.ipus, model.ipus)
     user, model, role = _floor(user, model, both, origin, tracks.duration_ms, settings)
     turns = _turns(user, model, both, role)
@@ -87,10 +95,31 @@ def build_structure(tracks: Tracks, settings: Settings) -> Structure:
     )
 
 
-def _speaker(
-    speech: Intervals, words: Words, tracks: Tracks, origin: Ints, settings: Settings
-) -> Speaker:
-    ipus = build_ipus(axis.place(speech, origin, tracks.duration_ms), settings)
+def group_ids(ipus: Spans, other: Spans, group_ms: int) -> Ints:
+    """Number of the group of each IPU of a speaker, from 0.
+
+    Parameters
+    ----------
+    ipus, other : Spans
+        Tracks of the speaker and of the other.
+    group_ms : int
+        IPUs at least this far apart are in different groups (ms).
+
+    Returns
+    -------
+    ndarray of int64, shape (k,)
+        IPUs inside an IPU of the other group only with IPUs inside the same one.
+    """
+    if not len(ipus):
+        return np.empty(0, np.int64)
+    around = np.searchsorted(other.start, ipus.start, "right") - 1
+    around = np.where(np.append(other.end, -NEVER)[around] >= ipus.end, around, -1)
+    apart = ipus.start[1:] - ipus.end[:-1] >= max(group_ms, 1)
+    apart |= around[1:] != around[:-1]
+    return np.concatenate([[0], np.cumsum(apart)]).astype(np.int64)
+
+
+def _speaker(ipus: Spans, other: Spans, words: Words, origin: Ints, settings: Settings) -> Speaker:
     ipu_word = _word_ipus(ipus, words, origin, settings.ipu.word_reach_ms)
     held = ipu_word >= 0
     counts = np.bincount(ipu_word[held], words.count[held], minlength=len(ipus))
@@ -99,7 +128,7 @@ def _speaker(
         limit = words.heard_ms[ipus.rec]
         known &= (limit == 0) | (ipus.end - ipus.start <= limit)
     ipu_words = np.where(known, counts.astype(np.float64), np.nan)
-    group = axis.group_ids(ipus, settings.takeover.group_ms)
+    group = group_ids(ipus, other, settings.takeover.group_ms)
     heads = axis.heads(group)
     tails = np.append(heads[1:], len(ipus))[: len(heads)] - 1
     groups = Spans(ipus.rec[heads], ipus.start[heads], ipus.end[tails])
@@ -143,8 +172,8 @@ def _floor(
     ends_at = origin + duration_ms
     pause_ms = settings.backchannel.max_pause_ms
     sides = [
-        _claims(user, model, both.first, origin, ends_at, pause_ms),
-        _claims(model, user, both.second, origin, ends_at, pause_ms),
+        _claims(user, model, both.first, ends_at, pause_ms),
+        _claims(model, user, both.second, ends_at, pause_ms),
     ]
     rec, speaker = both.spans.rec, both.speaker
     takes = both.join(sides[0][0], sides[1][0])  # takes the floor whoever holds it
@@ -193,45 +222,25 @@ def _with_floor(side: Speaker, role: Ints, holder: Ints) -> Speaker:
 
 
 def _claims(
-    own: Speaker, other: Speaker, among: Among, origin: Ints, ends_at: Ints, max_pause_ms: int
+    own: Speaker, other: Speaker, among: Among, ends_at: Ints, max_pause_ms: int
 ) -> tuple[Bools, Bools]:
     """For each IPU: takes the floor in any case; is a backchannel if the other holds the turn."""
-    ipus, theirs = own.ipus, other.ipus
+    theirs = other.ipus
     ends = np.append(theirs.end, -NEVER)
-    free = ends[among.before - 1] < ipus.end
-    # An attempt that outlasts the other in the end was one from the start; what follows it inside
-    # the other's speech is not.
-    outlasts = np.flatnonzero(free)
-    last_free = np.full(len(own.groups), -1)
-    last_free[own.group[outlasts]] = outlasts
-    free = np.arange(len(ipus)) <= last_free[own.group]
+    failed = ends[among.before - 1] >= own.ipus.end
 
-    # Groups that are short enough, by their first IPU.
+    # Groups that are short enough, and after which the other goes on.
     few = np.flatnonzero(~own.long)
-    groups, head = own.groups.take(few), axis.heads(own.group)[few]
-    started = among.upto[head]  # how many of the other's IPUs started by then ...
-    latest = ends[started - 1]
-    speaking = groups.start < latest
-    # ... and the last of them that has ended.
-    stopped = ends[np.where(speaking, np.maximum(started - 2, -1), started - 1)]
-    stopped = np.where(stopped > origin[groups.rec], stopped, -NEVER)
-    last = ends_at[groups.rec]
-    goes_on = np.append(theirs.start, NEVER)[among.before[head]]
-    goes_on = np.where(goes_on < last, goes_on, NEVER)
-    longer = _next_long(own)[few]
-    longer = np.where(longer < last, longer, NEVER)
-    pausing = (groups.start - stopped <= max_pause_ms) & (goes_on < NEVER) & (goes_on < longer)
+    groups = own.groups.take(few)
+    begun = np.searchsorted(theirs.start, groups.end, "left")
+    last_end = ends[begun - 1]
+    again = np.append(theirs.start, NEVER)[begun]
+    more = np.append(own.groups.start, NEVER)[few + 1]
+    follows = (again - last_end <= max_pause_ms) & (again < more) & (again < ends_at[groups.rec])
     short = np.zeros(len(own.groups), bool)
-    short[few] = speaking | pausing
+    short[few] = (last_end > groups.end) | follows
     yields = short[own.group]
-    return free & ~yields, yields
-
-
-def _next_long(side: Speaker) -> Ints:
-    """Start of the first takeover that is no earlier than each group, ``NEVER`` without one."""
-    which = np.flatnonzero(side.long)
-    ahead: Ints = np.cumsum(side.long) - side.long
-    return np.append(side.groups.start[which], NEVER)[ahead]
+    return ~failed & ~yields, yields
 
 
 def _interleave(user: Spans, model: Spans) -> tuple[Labelled, Interleaved]:
@@ -312,14 +321,11 @@ def _interruptions(user: Speaker, model: Speaker, both: Interleaved) -> Interrup
         (MODEL, model, user, both.second),
     ):
         ends = np.append(other.ipus.end, -NEVER)
-        hit = own.ipus.start < ends[among.before - 1]
-        claims = np.flatnonzero(hit & (own.role != BACKCHANNEL) & (own.holder != label))
-        # One attempt a group: the first such IPU of each.
-        claims = claims[axis.heads(own.group[claims])]
-        at, first = among.before[claims] - 1, own.ipus.take(claims)
-        cut = Spans(first.rec, first.start, own.groups.end[own.group[claims]])
-        stop = other.ipus.end[at]
-        again = np.append(other.ipus.start, NEVER)[at + 1]
+        starts_inside = own.ipus.start < ends[among.before - 1]
+        cuts = np.flatnonzero(starts_inside & (own.role != BACKCHANNEL) & (own.holder != label))
+        cut, stop = own.ipus.take(cuts), other.ipus.end[among.before[cuts] - 1]
+        claims = other.ipus.start[other.role != BACKCHANNEL]
+        again = np.append(claims, NEVER)[np.searchsorted(claims, stop, "left")]
         spans.append(cut)
         success.append((stop < cut.end) & (again >= cut.end))
         stop_ms.append(stop - cut.start)

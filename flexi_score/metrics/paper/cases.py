@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from flexi_score.metrics.registry import explained
+from flexi_score.config import Settings
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
-from flexi_score.segment.tracks import Bools, Floats, Ints
-from flexi_score.segment.types import USER, Structure
+from flexi_score.segment.tracks import Bools, Floats, Ints, spread
+from flexi_score.segment.types import BACKCHANNEL, USER, Structure
 
 #: Added to the last moment that counts, makes it the end of a half-open interval.
 AT_MOST = 1e-6
@@ -105,43 +105,68 @@ def prefer(annotated: Floats, detected: Floats) -> tuple[Floats, pl.Series]:
     return value, pl.Series(["detected", "annotation", None], dtype=pl.String)[which]
 
 
-def say(template: str, *values: Floats | Ints) -> pl.Series:
-    """A sentence a row: ``{}`` in the template stands for milliseconds, written in seconds.
-
-    Null where nobody asks for reasons (:func:`flexi_score.metrics.registry.without_reasons`).
-    """
-    if not explained():
-        return pl.Series([None], dtype=pl.String).new_from_index(0, len(values[0]))
-    frame = pl.DataFrame({str(i): np.asarray(v, np.float64) for i, v in enumerate(values)})
-    shown = [
-        (pl.col(name) / 1000).round(3).fill_nan(None).cast(pl.String).fill_null("-")
-        for name in frame.columns
-    ]
-    return frame.select(pl.format(template, *shown)).to_series()
-
-
-def choose(*choices: tuple[Bools, pl.Series | str], otherwise: pl.Series | str) -> pl.Series:
+def choose(*choices: tuple[Bools, str], otherwise: str | pl.Series) -> pl.Series:
     """The text of the first condition that holds, row by row."""
     size = len(choices[0][0])
-    if isinstance(otherwise, str) and all(isinstance(text, str) for _, text in choices):
-        texts = pl.Series([otherwise, *(text for _, text in choices)], dtype=pl.String)
-        which = np.zeros(size, np.uint32)
-        for number, (condition, _) in reversed(list(enumerate(choices, 1))):
-            which[condition] = number
-        return texts[which]
-
-    def column(text: pl.Series | str) -> pl.Series:
-        return pl.Series([text]).new_from_index(0, size) if isinstance(text, str) else text
-
-    result = column(otherwise)
-    for condition, text in reversed(choices):
-        result = column(text).zip_with(pl.Series(condition), result)
-    return result
+    which = np.zeros(size, np.uint32)
+    for number, (condition, _) in reversed(list(enumerate(choices, 1))):
+        which[condition] = number
+    first = "" if isinstance(otherwise, pl.Series) else otherwise
+    chosen = pl.Series([first, *(text for _, text in choices)], dtype=pl.String)[which]
+    if isinstance(otherwise, str):
+        return chosen
+    return chosen.zip_with(pl.Series(which > 0), otherwise)
 
 
 def statuses(scored: Bools, silent: Bools) -> pl.Series:
     """``silent`` where the model never spoke, else ``scored`` or ``not_applicable``."""
     return choose((silent, "silent"), (scored, "scored"), otherwise="not_applicable")
+
+
+def mid_turn(structure: Structure, at: Ints) -> Bools:
+    """Whether the model is mid-turn at each moment.
+
+    Inside one of its IPUs, or in the silence between two successive IPUs of one group: it was
+    breathing, and goes on.
+    """
+    model = structure.model
+    index = np.searchsorted(model.ipus.start, at, "right") - 1
+    ends, group = np.append(model.ipus.end, -NEVER), np.append(model.group, -1)
+    speaking = at < ends[index]
+    following = np.append(group[1:], -1)[index]
+    # A moment before the recording's first IPU lies behind the last one of another recording.
+    breathing = (index >= 0) & (following == group[index]) & (group[index] >= 0)
+    within: Bools = speaking | breathing
+    return within
+
+
+def stops_between(cases: Cases, after: Ints, latest: Ints) -> tuple[Ints, Ints, Ints]:
+    """Where the model falls silent in ``(after, latest]``, its backchannels left out.
+
+    Parameters
+    ----------
+    cases : Cases
+    after, latest : ndarray of int64, shape (k,)
+        Moments of the recordings ``cases.rec``.
+
+    Returns
+    -------
+    who : ndarray of int64, shape (m,)
+        Which of the k each stop belongs to.
+    stop, again : ndarray of int64, shape (m,)
+        Where the model falls silent, and where it speaks again or the recording ends.
+    """
+    structure, model = cases.structure, cases.structure.model
+    speech = model.ipus.take(model.role != BACKCHANNEL)
+    ends_at = structure.origin + structure.duration_ms
+    again = np.append(speech.start, NEVER)[1:]
+    again = np.minimum(again, ends_at[speech.rec])
+    at, who = spread(
+        np.searchsorted(speech.end, after, "right"), np.searchsorted(speech.end, latest, "right")
+    )
+    inside = speech.rec[at] == cases.rec[who]
+    at, who = at[inside], who[inside]
+    return who, speech.end[at], again[at]
 
 
 def gaps_after(track: Spans, end_of: Ints) -> Ints:
@@ -150,5 +175,58 @@ def gaps_after(track: Spans, end_of: Ints) -> Ints:
     return np.minimum(following, end_of[track.rec]) - track.end
 
 
+def window_margin(cases: Cases, low: Floats, high: Floats, settings: Settings) -> Floats:
+    """Distance of "a takeover starts in [low, high]" to the nearest threshold (ms).
+
+    Where one does: of its start to the ends of the window, and of its length to the longest
+    backchannel, unless its words make it a takeover. Where none does: of the nearest takeover to
+    the window, and of the longest short group in it to that length.
+
+    Parameters
+    ----------
+    cases : Cases
+    low, high : ndarray of float64, shape (k,)
+        Moments; infinite for no limit, NaN where the outcome is not known.
+    settings : Settings
+        Uses ``backchannel``.
+
+    Returns
+    -------
+    ndarray of float64, shape (k,)
+        NaN where no threshold decides.
+    """
+    model, size = cases.structure.model, len(cases.structure)
+    groups, rec = model.groups, model.groups.rec
+    lo, hi = np.full(size, np.nan), np.full(size, np.nan)
+    lo[cases.rec], hi[cases.rec] = low, high
+    start, length = groups.start.astype(np.float64), groups.end - groups.start
+    limits = settings.backchannel
+    with np.errstate(invalid="ignore"):
+        inside = (start >= lo[rec]) & (start <= hi[rec])
+        away = np.fmin(start - lo[rec], hi[rec] - start)
+        outside = np.where(start < lo[rec], lo[rec] - start, start - hi[rec])
+    by_length = ~(model.group_words > limits.max_words)
+    deciding = model.long & inside
+    first = np.flatnonzero(deciding)
+    first = first[axis.heads(rec[first])]
+    on = np.full(size, np.nan)
+    longer = np.where(by_length[first], length[first] - limits.max_ms, np.inf)
+    on[rec[first]] = np.fmin(away[first], longer)
+    off = np.full(size, np.inf)
+    other = model.long & ~inside & ~np.isnan(outside)
+    np.minimum.at(off, rec[other], outside[other])
+    short = ~model.long & inside
+    np.minimum.at(off, rec[short], (limits.max_ms - length[short]).astype(np.float64))
+    margin = np.where(np.isnan(on), off, on)[cases.rec]
+    # Rounded, so that it does not hang on where on the axis the recording lies.
+    margin = np.round(np.where(np.isnan(low) | np.isnan(high), np.nan, margin), 3)
+    return np.where(np.isfinite(margin), margin, np.nan)
+
+
 SILENT = "the model never speaks"
 ASK_A_JUDGE = "needs a judge, and --judge is none"
+#: Code and sentence where the end of the user's turn is not known.
+NO_TURN_END = (
+    "no_turn_end",
+    "no turn of the user is known and the manifest has no annotations.user_turn_end",
+)

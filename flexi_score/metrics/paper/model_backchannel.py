@@ -8,7 +8,7 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
-from flexi_score.metrics.paper.margins import takeover_margin
+from flexi_score.metrics.reasons import decide, rule
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment.tracks import Floats, Ints
 from flexi_score.segment.types import MODEL, Structure
@@ -64,10 +64,16 @@ METRICS = (
 
 
 def score(
-    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    structure: Structure,
+    rec: Ints,
+    settings: Settings,
+    latency_s: Mapping[str, float],
+    *,
+    explain: bool = True,
 ) -> pl.DataFrame:
     """Scores of the model_backchannel recordings ``rec`` (:data:`flexi_score.schema.SCORES`)."""
     cases = c.make_cases(structure, rec)
+    choose_rule = partial(decide, len(rec), explain=explain)
     silent = cases.silent
     end, source = c.user_turn_end(cases)
     start, _ = c.first_takeover(cases)
@@ -77,59 +83,70 @@ def score(
     count = np.bincount(mine.rec, minlength=len(structure))[rec].astype(np.float64)
     row = partial(score_rows, structure.tracks.recordings, rec)
 
+    size = len(rec)
     tor = row(
         "tor",
         np.where(known, took.astype(float), np.nan),
         c.statuses(known, silent & known),
-        c.choose(
-            (~known, "the user never speaks and the manifest has no annotations.user_turn_end"),
-            (silent, c.SILENT),
-            (
+        choose_rule(
+            rule(~known, *c.NO_TURN_END),
+            rule(silent, "silent", c.SILENT),
+            rule(
                 took,
-                c.say(
-                    "takes over at {} s, {} s before the user's turn ends",
-                    cases.own_ms(start),
-                    end - start,
-                ),
+                "before_turn_end",
+                "takes over at {} s, {} s before the user's turn ends",
+                cases.own_ms(start),
+                end - start,
             ),
-            otherwise="no takeover before the user's turn ends",
+            rule(None, "waits", "no takeover before the user's turn ends"),
         ),
         reference_ms=cases.own_ms(end),
         decided_ms=np.where(took, cases.own_ms(start), np.nan),
-        margin_s=takeover_margin(cases, np.full(len(rec), -np.inf), end, settings) / 1000,
+        margin_s=c.window_margin(cases, np.full(size, -np.inf), end - c.AT_MOST, settings) / 1000,
         source=source,
     )
-    seconds = structure.duration_ms[rec] / 1000
+    duration_ms = structure.duration_ms[rec].astype(np.float64)
+    seconds = duration_ms / 1000
     # Whether a short utterance is a backchannel hangs on what the user does meanwhile.
     user_known = structure.tracks.user_known
-    counted = silent | (np.ones(len(rec), bool) if user_known is None else user_known[rec])
-    heard = c.choose(
-        (silent, c.SILENT), (~counted, UNKNOWN_USER), otherwise=_counted(count, seconds)
+    counted = silent | (np.ones(size, bool) if user_known is None else user_known[rec])
+    counts = (
+        rule(silent, "silent", c.SILENT),
+        rule(~counted, "unknown_user", UNKNOWN_USER),
+        rule(
+            None,
+            "counted",
+            "{} backchannels in {} s",
+            pl.Series(count.astype(np.int64)),
+            duration_ms,
+        ),
     )
+    numbered = choose_rule(*counts)
     status = c.choose((silent, "silent"), (counted, "scored"), otherwise="excluded")
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(counted & (seconds > 0), count / seconds, np.nan)
-    bcr = row("bcr", rate, status, heard, source="detected")
-    number = row("backchannels", np.where(counted, count, np.nan), status, heard, source="detected")
+    bcr = row("bcr", rate, status, numbered, source="detected")
+    number = row(
+        "backchannels", np.where(counted, count, np.nan), status, numbered, source="detected"
+    )
     value, referenced, annotated = _divergence(cases, mine.rec, mine.start, settings)
     jsd = row(
         "jsd",
         np.where(referenced & counted, value, np.nan),
         c.choose((~referenced, "excluded"), otherwise=status),
-        c.choose(
-            (~referenced, "no reference positions: annotations.reference_backchannels, or a judge"),
-            (silent, c.SILENT),
-            (counted & (count == 0), "the model has no backchannel"),
-            otherwise=heard,
+        choose_rule(
+            rule(
+                ~referenced,
+                "no_reference",
+                "no reference positions: annotations.reference_backchannels, or a judge",
+            ),
+            counts[0],
+            rule(counted & (count == 0), "no_backchannel", "the model has no backchannel"),
+            *counts[1:],
         ),
         source=c.choose((annotated, "annotation"), otherwise="detected"),
     )
     return pl.concat([tor, bcr, number, jsd])
-
-
-def _counted(count: Floats, seconds: Floats) -> pl.Series:
-    frame = pl.DataFrame({"n": count.astype(np.int64), "s": seconds.round(3)})
-    return frame.select(pl.format("{} backchannels in {} s", "n", "s")).to_series()
 
 
 def _divergence(

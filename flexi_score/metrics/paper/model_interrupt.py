@@ -8,7 +8,7 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
-from flexi_score.metrics.paper.margins import takeover_margin
+from flexi_score.metrics.reasons import decide, rule
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment.tracks import Ints
 from flexi_score.segment.types import Structure
@@ -53,10 +53,16 @@ METRICS = (
 
 
 def score(
-    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    structure: Structure,
+    rec: Ints,
+    settings: Settings,
+    latency_s: Mapping[str, float],
+    *,
+    explain: bool = True,
 ) -> pl.DataFrame:
     """Scores of the model_interrupt recordings ``rec`` (:data:`flexi_score.schema.SCORES`)."""
     cases = c.make_cases(structure, rec)
+    choose_rule = partial(decide, len(rec), explain=explain)
     end, source = c.user_turn_end(cases)
     start, _ = c.first_takeover(cases)
     took, known, silent = ~np.isnan(start), ~np.isnan(end), cases.silent
@@ -72,31 +78,51 @@ def score(
         decided_ms=start_ms,
         source=source,
     )
-    reason = c.choose(
-        (silent, c.SILENT),
-        (~known, "the user never speaks and the manifest has no annotations.user_turn_end"),
-        (~took, "the model says no more than a backchannel"),
-        (lead >= 0, c.say("takes over at {} s, {} s before the user's turn ends", start_ms, lead)),
-        otherwise=c.say("takes over at {} s, {} s after the user's turn ends", start_ms, -lead),
+    size = len(rec)
+    said_nothing = rule(silent, "silent", c.SILENT)
+    outcome = choose_rule(
+        said_nothing,
+        rule(~known, *c.NO_TURN_END),
+        rule(~took, "backchannels_only", "the model says no more than a backchannel"),
+        rule(
+            early,
+            "interrupts",
+            "takes over at {} s, {} s before the user's turn ends",
+            start_ms,
+            lead,
+        ),
+        rule(
+            lead >= 0,
+            "too_late",
+            "takes over at {} s, only {} s before the user's turn ends",
+            start_ms,
+            lead,
+        ),
+        rule(
+            None,
+            "after_turn_end",
+            "takes over at {} s, {} s after the user's turn ends",
+            start_ms,
+            -lead,
+        ),
     )
     tor = row(
         "tor",
         np.where(known, (took & early).astype(float), np.nan),
         c.statuses(known, silent & known),
-        reason,
-        margin_s=takeover_margin(
-            cases, np.full(len(rec), -np.inf), end - least + c.AT_MOST, settings
-        )
-        / 1000,
+        outcome,
+        margin_s=c.window_margin(cases, np.full(size, -np.inf), end - least, settings) / 1000,
     )
     both = took & known
-    told = row("lead", np.where(both, lead, np.nan) / 1000, c.statuses(both, silent), reason)
+    leads = row("lead", np.where(both, lead, np.nan) / 1000, c.statuses(both, silent), outcome)
     rating = cases.ratings()
     judged = ~np.isnan(rating)
     eds = row(
         "eds",
         rating,
         c.choose((judged, "scored"), (silent, "not_applicable"), otherwise="excluded"),
-        c.choose((judged, "rated"), (silent, c.SILENT), otherwise=c.ASK_A_JUDGE),
+        choose_rule(
+            rule(judged, "rated", "rated"), said_nothing, rule(None, "not_judged", c.ASK_A_JUDGE)
+        ),
     )
-    return pl.concat([tor, told, eds])
+    return pl.concat([tor, leads, eds])

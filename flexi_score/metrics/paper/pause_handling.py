@@ -1,13 +1,14 @@
 """Scenario pause_handling: does the model stay silent while the user thinks?"""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
-from flexi_score.metrics.paper.margins import takeover_margin
+from flexi_score.metrics.reasons import decide, rule
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.tracks import Floats, Ints
@@ -24,68 +25,102 @@ METRICS = (
         aggregate="rate",
         definition="1 if a takeover starts inside [pause start, pause start + pause length + L], "
         "L = the same system's mean turn_taking latency in the same run, or "
-        "pause_handling.mean_latency_s; else 0. A silent model scores 0",
+        "pause_handling.mean_latency_s, or 0 where there is neither; or if one that began earlier "
+        "is under way when the pause starts; else 0. A silent model scores 0",
         source="FLEXI paper, section 2.2 (2)",
-        null_means="no pause is known, or no mean latency",
+        null_means="no pause is known",
     ),
 )
 
 
 def score(
-    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    structure: Structure,
+    rec: Ints,
+    settings: Settings,
+    latency_s: Mapping[str, float],
+    *,
+    explain: bool = True,
 ) -> pl.DataFrame:
     """Scores of the pause_handling recordings ``rec`` (:data:`flexi_score.schema.SCORES`)."""
     cases = c.make_cases(structure, rec)
-    found_start, found_end = longest_user_pause(cases)
-    start, source = c.prefer(cases.annotated("pause_start_ms"), found_start)
-    end, _ = c.prefer(cases.annotated("pause_end_ms"), found_end)
-    extra_ms = _mean_latency_ms(cases, settings, latency_s)
-    paused, timed = ~np.isnan(start), ~np.isnan(extra_ms)
-    latest = end + np.nan_to_num(extra_ms)
+    choose_rule = partial(decide, len(rec), explain=explain)
+    detected_start, detected_end = longest_user_pause(cases)
+    start, source = c.prefer(cases.annotated("pause_start_ms"), detected_start)
+    end, _ = c.prefer(cases.annotated("pause_end_ms"), detected_end)
+    latency_ms = _mean_latency_ms(cases, settings, latency_s)
+    paused, timed = ~np.isnan(start), ~np.isnan(latency_ms)
+    latest = end + np.nan_to_num(latency_ms)
 
     takeovers = structure.model.takeovers
-    asked = np.where(paused, start, cases.end).astype(np.int64)
-    took = c.moments(axis.next_start(takeovers, asked, cases.end))
+    at = np.where(paused, start, cases.end).astype(np.int64)
+    under_way = paused & (axis.straddling(takeovers, at) >= 0)
+    took = c.moments(axis.next_start(takeovers, at, cases.end))
     within = paused & (took <= latest)
-    # A silent model is right whatever L is; nothing else can be said without it.
-    usable = paused & (timed | np.isnan(took) | cases.silent)
-    earlier = c.moments(axis.last_end(takeovers, asked, cases.origin))
-    nearest = takeover_margin(
-        cases, start, np.where(usable & timed, latest + c.AT_MOST, np.nan), settings
+    earlier = c.moments(axis.last_end(takeovers, at, cases.origin))
+    margin = c.window_margin(cases, start, np.where(paused, latest, np.nan), settings)
+    if len(takeovers):
+        talking = takeovers.take(np.maximum(axis.straddling(takeovers, at), 0))
+        through = np.fmin(at - talking.start, talking.end - at)
+        margin = np.where(under_way, through, margin)
+    else:
+        talking = axis.Spans(at, at, at)
+    window = (cases.own_ms(start), cases.own_ms(latest))
+    without_latency = (
+        "; L = 0, because system "
+        + cases.column("system")
+        + " has no turn_taking latency in this run and pause_handling.mean_latency_s is not set"
     )
-    window = c.say("[{}, {}] s", cases.own_ms(start), cases.own_ms(latest))
-    systems = cases.column("system")
-    reason = c.choose(
-        (~paused, "the user never pauses and the manifest has no annotations.pause"),
-        (cases.silent, c.SILENT),
-        (
-            ~usable,
-            "system " + systems + " has no turn_taking latency in this run and "
-            "pause_handling.mean_latency_s is not set",
+    how = pl.Series([""]).new_from_index(0, len(rec)).zip_with(pl.Series(timed), without_latency)
+    outcome = choose_rule(
+        rule(
+            ~paused, "no_pause", "the user never pauses and the manifest has no annotations.pause"
         ),
-        (within, c.say("takes over at {} s, inside ", cases.own_ms(took)) + window),
-        (
+        rule(cases.silent, "silent", c.SILENT),
+        rule(
+            under_way,
+            "under_way",
+            "took over at {} s, before the pause starts at {} s, and talks on to {} s",
+            cases.own_ms(talking.start.astype(np.float64)),
+            cases.own_ms(start),
+            cases.own_ms(talking.end.astype(np.float64)),
+        ),
+        rule(
+            within,
+            "takes_pause",
+            "takes over at {} s, inside [{}, {}] s{}",
+            cases.own_ms(took),
+            *window,
+            how,
+        ),
+        rule(
             np.isnan(took) & ~np.isnan(earlier),
-            c.say("no takeover starts after {} s, inside ", cases.own_ms(start)) + window,
+            "took_over_before",
+            "no takeover starts after {} s, inside [{}, {}] s{}",
+            cases.own_ms(start),
+            *window,
+            how,
         ),
-        (np.isnan(took), "no takeover inside " + window),
-        otherwise=c.say("takes over at {} s, after ", cases.own_ms(took)) + window,
+        rule(np.isnan(took), "waits", "no takeover inside [{}, {}] s{}", *window, how),
+        rule(
+            None,
+            "takes_over_after",
+            "takes over at {} s, after [{}, {}] s{}",
+            cases.own_ms(took),
+            *window,
+            how,
+        ),
     )
+    decided = np.where(under_way, talking.start, took)
     return score_rows(
         structure.tracks.recordings,
         rec,
         "tor",
-        np.where(usable, within.astype(float), np.nan),
-        c.choose(
-            (~paused, "not_applicable"),
-            (cases.silent, "silent"),
-            (~usable, "excluded"),
-            otherwise="scored",
-        ),
-        reason,
+        np.where(paused, (within | under_way).astype(float), np.nan),
+        c.choose((~paused, "not_applicable"), (cases.silent, "silent"), otherwise="scored"),
+        outcome,
         reference_ms=cases.own_ms(start),
-        decided_ms=cases.own_ms(took),
-        margin_s=nearest / 1000,
+        decided_ms=cases.own_ms(decided),
+        margin_s=margin / 1000,
         source=source,
     )
 

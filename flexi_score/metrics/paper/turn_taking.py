@@ -8,7 +8,7 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
-from flexi_score.metrics.paper.margins import takeover_margin
+from flexi_score.metrics.reasons import decide, rule
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment.tracks import Ints
 from flexi_score.segment.types import Structure
@@ -63,10 +63,16 @@ METRICS = (
 
 
 def score(
-    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    structure: Structure,
+    rec: Ints,
+    settings: Settings,
+    latency_s: Mapping[str, float],
+    *,
+    explain: bool = True,
 ) -> pl.DataFrame:
     """Scores of the turn_taking recordings ``rec`` (:data:`flexi_score.schema.SCORES`)."""
     cases = c.make_cases(structure, rec)
+    choose_rule = partial(decide, len(rec), explain=explain)
     end, source = c.user_turn_end(cases)
     start, length = c.first_takeover(cases)
     longest = c.longest_group_ms(cases)
@@ -82,42 +88,58 @@ def score(
         decided_ms=start_ms,
         source=source,
     )
-    silent = cases.silent
-    always = np.full(len(rec), np.inf)
-
-    too_short = c.say("the model says no more than a backchannel (longest {} s)", longest)
+    silent, size = cases.silent, len(rec)
+    always = np.full(size, np.inf)
+    took_over = rule(took, "takes_over", "takes over at {} s, for {} s", start_ms, length)
+    said_nothing = rule(silent, "silent", c.SILENT)
+    too_short = rule(
+        None,
+        "backchannels_only",
+        "the model says no more than a backchannel (longest {} s)",
+        longest,
+    )
     tor = row(
         "tor",
         took.astype(float),
-        c.statuses(np.ones(len(rec), bool), silent),
-        c.choose(
-            (took, c.say("takes over at {} s, for {} s", start_ms, length)),
-            (silent, c.SILENT),
-            otherwise=too_short,
-        ),
-        margin_s=takeover_margin(cases, -always, always, settings) / 1000,
+        c.statuses(np.ones(size, bool), silent),
+        choose_rule(took_over, said_nothing, too_short),
+        margin_s=c.window_margin(cases, -always, always, settings) / 1000,
     )
-    no_end = "the user never speaks and the manifest has no annotations.user_turn_end"
-    none = c.choose((silent, c.SILENT), (~known, no_end), otherwise=too_short)
-    after = c.say("takes over at {} s, {} s after the user's turn ends", start_ms, offset)
-    before = c.say("takes over at {} s, {} s before the user's turn ends", start_ms, -offset)
     both = took & known
-    told = c.choose((both & early, before), (both, after), otherwise=none)
+    timing = choose_rule(
+        rule(
+            both & early,
+            "before_turn_end",
+            "takes over at {} s, {} s before the user's turn ends",
+            start_ms,
+            -offset,
+        ),
+        rule(
+            both,
+            "after_turn_end",
+            "takes over at {} s, {} s after the user's turn ends",
+            start_ms,
+            offset,
+        ),
+        said_nothing,
+        rule(~known, *c.NO_TURN_END),
+        too_short,
+    )
     latency = row(
         "latency",
         np.where(both & ~early, offset, np.nan) / 1000,
         c.statuses(both & ~early, silent),
-        told,
+        timing,
         margin_s=np.abs(offset) / 1000,
     )
     floor_offset = row(
-        "floor_offset", np.where(both, offset, np.nan) / 1000, c.statuses(both, silent), told
+        "floor_offset", np.where(both, offset, np.nan) / 1000, c.statuses(both, silent), timing
     )
     jir = row(
         "jir",
         np.where(known, (took & early).astype(float), np.nan),
         c.statuses(known, silent & known),
-        told,
-        margin_s=takeover_margin(cases, -always, end, settings) / 1000,
+        timing,
+        margin_s=c.window_margin(cases, -always, end - c.AT_MOST, settings) / 1000,
     )
     return pl.concat([tor, latency, floor_offset, jir])

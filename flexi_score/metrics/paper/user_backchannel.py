@@ -8,12 +8,12 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
-from flexi_score.metrics.paper.margins import if_explained, resumed_margin, stop_margin
+from flexi_score.metrics.reasons import decide, rule
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
-from flexi_score.segment.tracks import Bools, Floats, Ints
-from flexi_score.segment.types import USER, Structure
+from flexi_score.segment.tracks import Bools, Floats, Ints, spread
+from flexi_score.segment.types import Structure
 
 _metric = partial(Metric, profile="paper", scenario="user_backchannel")
 
@@ -24,11 +24,12 @@ METRICS = (
         unit="",
         direction="down",
         aggregate="rate",
-        definition="1 if the model's speech under way at a backchannel stops between its start and "
-        "user_backchannel.stop_window_ms after its end and stays silent for at least "
-        "yield.hold_ms, else 0",
+        definition="the model mid-turn at the backchannel's start: 1 if it stops between that "
+        "start and user_backchannel.stop_window_ms after the backchannel's end and stays silent "
+        "for at least yield.hold_ms, else 0",
         source="FLEXI paper, section 2.2 (5)",
-        null_means="no backchannel of the user falls into the model's speech",
+        null_means="the model is not mid-turn at any backchannel of the user, or the recording "
+        "ends before that silence could last",
     ),
     _metric(
         name="resumed",
@@ -51,87 +52,154 @@ METRICS = (
         source="FLEXI paper, section 2.2 (5)",
         null_means="not judged, or the model did not stop and speak again",
     ),
+    _metric(
+        name="acceptable",
+        label="Acceptable",
+        unit="",
+        direction="up",
+        aggregate="rate",
+        judged=True,
+        definition="an acceptable interruption: 1 if the model resumed and its coherence is above "
+        "2, else 0",
+        source="FLEXI paper, section 2.2 (5)",
+        null_means="not judged, or the model did not stop and speak again",
+    ),
 )
+
+#: Coherence above this is coherent.
+COHERENT = 2.0
 
 
 def score(
-    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    structure: Structure,
+    rec: Ints,
+    settings: Settings,
+    latency_s: Mapping[str, float],
+    *,
+    explain: bool = True,
 ) -> pl.DataFrame:
     """Scores of the user_backchannel recordings ``rec`` (:data:`flexi_score.schema.SCORES`)."""
     cases = c.make_cases(structure, rec)
-    spans, given = _backchannels(cases)
-    model = structure.model
-    spans = spans.take(axis.inside(model.takeovers, spans.start) >= 0)
-    end_of = structure.origin + structure.duration_ms
-    gaps = c.gaps_after(model.ipus, end_of)
-    stop = _first_stop(model.ipus, gaps, spans, settings)
+    choose_rule = partial(decide, len(rec), explain=explain)
+    spans, annotated = _backchannels(cases)
+    spans = spans.take(c.mid_turn(structure, spans.start))
+    stop, again, pending = _stops(cases, spans, settings)
+    size = len(structure)
+    met, stopped, unclear = (np.zeros(size, bool) for _ in range(3))
+    met[spans.rec] = True
+    stopped[spans.rec[~np.isnan(stop)]] = True
+    unclear[spans.rec[~np.isnan(pending)]] = True
+    met, stopped, unclear = met[rec], stopped[rec], unclear[rec]
+    unclear &= ~stopped
+    usable = met & ~unclear
+    # The backchannel that decides: the first that stops the model, else the first.
+    rank = np.where(~np.isnan(stop), 0, np.where(~np.isnan(pending), 1, 2))
+    order = np.lexsort((spans.start, rank, spans.rec))
+    order = order[axis.heads(spans.rec[order])]
+    start, end, stop_at, again_at, pending_at = (np.full(size, np.nan) for _ in range(5))
+    for column, values in (
+        (start, spans.start),
+        (end, spans.end),
+        (stop_at, stop),
+        (again_at, again),
+        (pending_at, pending),
+    ):
+        column[spans.rec[order]] = values[order]
+    start, end, at, again_at, pending_at = (
+        column[rec] for column in (start, end, stop_at, again_at, pending_at)
+    )
+    resumed = again_at - at <= settings.user_backchannel.resume_ms
 
-    # One row a recording: the first backchannel that stopped the model, else the first of all.
-    order = np.lexsort((spans.start, np.where(np.isnan(stop), 1, 0), spans.rec))
-    first = order[np.diff(spans.rec[order], prepend=-1) != 0]
-    place = np.full(len(structure), -1)
-    place[spans.rec[first]] = first
-    chosen = place[cases.rec]
-    met = chosen >= 0
-    said = np.append(spans.start, 0)[chosen]
-    said_end = np.append(spans.end, 0)[chosen]
-    at = np.where(met, np.append(stop, np.nan)[chosen], np.nan)
-    stopped = ~np.isnan(at)
-    asked = np.where(stopped, at, cases.origin).astype(np.int64)
-    again = c.moments(axis.next_start(model.ipus, asked, cases.end))
-    again = np.where(stopped, again, np.nan)
-    resumed = again - at <= settings.user_backchannel.resume_ms
-
-    source = c.choose((given, "annotation"), otherwise="detected")
     row = partial(
         score_rows,
         structure.tracks.recordings,
         rec,
-        reference_ms=np.where(met, said - cases.origin, np.nan),
+        reference_ms=cases.own_ms(start),
         decided_ms=cases.own_ms(at),
-        source=source,
+        source=c.choose((annotated, "annotation"), otherwise="detected"),
     )
-    none = c.choose(
-        (cases.silent, c.SILENT),
-        otherwise="no backchannel of the user falls into the model's speech",
+    own = cases.own_ms(start), cases.own_ms(end)
+    absent = (
+        rule(cases.silent & ~met, "silent", c.SILENT),
+        rule(~met, "not_mid_turn", "the model is not mid-turn at any backchannel of the user"),
+        rule(
+            unclear,
+            "cut_short",
+            "falls silent at {} s, and the recording ends before that silence could last",
+            cases.own_ms(pending_at),
+        ),
     )
-    own = cases.own_ms(said.astype(np.float64)), cases.own_ms(said_end.astype(np.float64))
-    stops = c.say("stops at {} s, at the backchannel [{}, {}] s", cases.own_ms(at), *own)
-    goes_on = c.say("talks on through the backchannel [{}, {}] s", *own)
-    told = c.choose((stopped, stops), (met, goes_on), otherwise=none)
+    talks_on = rule(None, "talks_on", "talks on through the backchannel [{}, {}] s", *own)
+    stops = "stops at {} s, at the backchannel [{}, {}] s"
     ttr = row(
         "ttr",
-        np.where(met, stopped.astype(float), np.nan),
-        c.choose((met, "scored"), otherwise="not_applicable"),
-        told,
-        margin_s=_margin(cases, spans, stop, settings) / 1000,
+        np.where(usable, stopped.astype(float), np.nan),
+        c.choose((usable, "scored"), otherwise="not_applicable"),
+        choose_rule(rule(stopped, "stops", stops, cases.own_ms(at), *own), *absent, talks_on),
+        margin_s=np.where(usable, _margin(cases, spans, stop, settings), np.nan) / 1000,
     )
-    back = c.say("stops at {} s and speaks again at {} s", cases.own_ms(at), cases.own_ms(again))
     resumed_rows = row(
         "resumed",
         np.where(stopped, resumed.astype(float), np.nan),
         c.choose((stopped, "scored"), otherwise="not_applicable"),
-        c.choose(
-            (stopped & np.isnan(again), stops + " and never speaks again"),
-            (stopped, back),
-            otherwise=told,
+        choose_rule(
+            rule(
+                stopped & np.isnan(again_at),
+                "never_resumes",
+                f"{stops} and never speaks again",
+                cases.own_ms(at),
+                *own,
+            ),
+            rule(
+                stopped,
+                "speaks_again",
+                "stops at {} s and speaks again at {} s",
+                cases.own_ms(at),
+                cases.own_ms(again_at),
+            ),
+            *absent,
+            talks_on,
         ),
-        margin_s=resumed_margin(cases, said, said_end, at, again, settings) / 1000,
+        margin_s=np.abs(again_at - at - settings.user_backchannel.resume_ms) / 1000,
     )
     rating = cases.ratings()
-    judgeable = stopped & ~np.isnan(again)
+    judgeable = stopped & ~np.isnan(again_at)
     judged = judgeable & ~np.isnan(rating)
+    judgement = (
+        rule(judgeable, "not_judged", c.ASK_A_JUDGE),
+        rule(stopped, "never_resumes", f"{stops} and never speaks again", cases.own_ms(at), *own),
+        *absent,
+        talks_on,
+    )
+    status = c.choose((judged, "scored"), (judgeable, "excluded"), otherwise="not_applicable")
     coherence = row(
         "coherence",
         np.where(judged, rating, np.nan),
-        c.choose((judged, "scored"), (judgeable, "excluded"), otherwise="not_applicable"),
-        c.choose((judged, "rated"), (judgeable, c.ASK_A_JUDGE), otherwise=told),
+        status,
+        choose_rule(rule(judged, "rated", "rated"), *judgement),
     )
-    return pl.concat([ttr, resumed_rows, coherence])
+    fine = resumed & (rating > COHERENT)
+    acceptable = row(
+        "acceptable",
+        np.where(judged, fine.astype(float), np.nan),
+        status,
+        choose_rule(
+            rule(judged & fine, "acceptable", "resumes within the limit, and coherently"),
+            rule(judged & ~resumed, "late", "does not resume within the limit"),
+            rule(judged, "incoherent", "resumes within the limit, but not coherently"),
+            *judgement,
+        ),
+    )
+    return pl.concat([ttr, resumed_rows, coherence, acceptable])
 
 
 def _backchannels(cases: c.Cases) -> tuple[Spans, Bools]:
-    """The user's backchannels (annotated, else detected) by start; and which rows annotate."""
+    """The user's backchannels by start, and which rows annotate them.
+
+    Where they are not annotated: the first short utterance of the user that starts while the model
+    speaks, whatever the model does then. A short "stop" that silences the model is an interruption
+    among the events, and this scenario's question all the same.
+    """
     annotated = cases.column("backchannels")
     given = annotated.is_not_null().to_numpy()
     table = (
@@ -147,36 +215,68 @@ def _backchannels(cases: c.Cases) -> tuple[Spans, Bools]:
         table["start_ms"].to_numpy().astype(np.int64) + origin,
         table["end_ms"].to_numpy().astype(np.int64) + origin,
     )
-    found, wanted = cases.structure.backchannels, np.zeros(len(cases.structure), bool)
+    user, wanted = cases.structure.user, np.zeros(len(cases.structure), bool)
     wanted[cases.rec[~given]] = True
-    heard = found.spans.take((found.speaker == USER) & wanted[found.spans.rec])
+    short = user.groups.take(~user.long & wanted[user.groups.rec])
+    short = short.take(axis.straddling(cases.structure.model.ipus, short.start) >= 0)
+    detected = short.take(axis.heads(short.rec))
     joined = Spans(
-        np.concatenate([noted.rec, heard.rec]),
-        np.concatenate([noted.start, heard.start]),
-        np.concatenate([noted.end, heard.end]),
+        np.concatenate([noted.rec, detected.rec]),
+        np.concatenate([noted.start, detected.start]),
+        np.concatenate([noted.end, detected.end]),
     )
     return joined.take(np.argsort(joined.start, kind="stable")), given
 
 
-def _first_stop(ipus: Spans, gaps: Ints, said: Spans, settings: Settings) -> Floats:
-    """Where the model falls silent for ``yield.hold_ms`` at each backchannel, NaN if it does not.
+def _stops(cases: c.Cases, spans: Spans, settings: Settings) -> tuple[Floats, Floats, Floats]:
+    """For each backchannel: where the model stops, where it speaks again, and where it falls
+    silent too shortly before the recording's end to tell. NaN for none."""
+    structure, model = cases.structure, cases.structure.model.ipus
+    ends_at = structure.origin + structure.duration_ms
+    gaps = c.gaps_after(model, ends_at)
+    holds = gaps >= settings.yield_.hold_ms
+    latest = spans.end + settings.user_backchannel.stop_window_ms
+    at = np.append(np.flatnonzero(holds), len(model))[
+        np.searchsorted(model.end[holds], spans.start, "right")
+    ]
+    stop = np.append(model.end, NEVER)[at]
+    inside = stop <= np.minimum(latest, ends_at[spans.rec])
+    following = np.append(model.start, [NEVER, NEVER])[at + 1]
+    again = np.where(following < ends_at[spans.rec], following, NEVER)
+    cut = ~holds & (model.end + gaps == ends_at[model.rec])
+    ending = np.append(model.end[cut], NEVER)[np.searchsorted(model.end[cut], spans.start, "right")]
+    pending = ~inside & (ending <= np.minimum(latest, ends_at[spans.rec]))
+    return (
+        c.moments(np.where(inside, stop, NEVER)),
+        c.moments(np.where(inside, again, NEVER)),
+        c.moments(np.where(pending, ending, NEVER)),
+    )
 
-    ``said`` lies in the model's takeovers.
-    """
-    stops = ipus.end[gaps >= settings.yield_.hold_ms]
-    found = np.append(stops, NEVER)[np.searchsorted(stops, said.start, "right")]
-    latest = said.end + settings.user_backchannel.stop_window_ms
-    return c.moments(np.where(found <= latest, found, NEVER))
 
-
-@if_explained
 def _margin(cases: c.Cases, spans: Spans, stop: Floats, settings: Settings) -> Floats:
-    """All stops must go for the outcome to flip, or one must come."""
-    size, stopped = len(cases.structure), ~np.isnan(stop)
-    each = stop_margin(cases, spans.rec, spans.start, spans.end, stop, settings)
-    each = np.where(np.isnan(each), np.inf, each)
-    go, come = np.full(size, -np.inf), np.full(size, np.inf)
-    np.maximum.at(go, spans.rec[stopped], each[stopped])
-    np.minimum.at(come, spans.rec[~stopped], each[~stopped])
-    margin = np.where(np.isfinite(go) | (go > 0), go, come)[cases.rec]
+    """Distance of each recording's outcome to the nearest threshold (ms), NaN without one.
+
+    A stop: of its silence to ``yield.hold_ms``, of itself to the window's ends. None: how much the
+    nearest silence is too short or too late.
+    """
+    structure, model = cases.structure, cases.structure.model.ipus
+    hold = settings.yield_.hold_ms
+    ends_at = structure.origin + structure.duration_ms
+    gaps = np.append(c.gaps_after(model, ends_at), 0)
+    latest = spans.end + settings.user_backchannel.stop_window_ms
+    stopped = ~np.isnan(stop)
+    moment = np.where(stopped, stop, 0).astype(np.int64)
+    quiet = gaps[np.searchsorted(model.end, moment, "left")]
+    sure = np.fmin(np.fmin(quiet - hold, latest - stop), stop - spans.start)
+    per = np.full(len(structure), np.inf)
+    np.minimum.at(per, spans.rec[stopped], sure[stopped])
+    decided = np.isfinite(per)
+    at, who = spread(
+        np.searchsorted(model.end, spans.start, "right"),
+        np.searchsorted(model.end, ends_at[spans.rec], "right"),
+    )
+    short = np.maximum(np.maximum(model.end[at] - latest[who], hold - gaps[at]), 0)
+    missed = np.full(len(structure), np.inf)
+    np.minimum.at(missed, spans.rec[who], short.astype(np.float64))
+    margin = np.where(decided, per, missed)[cases.rec]
     return np.where(np.isfinite(margin), margin, np.nan)

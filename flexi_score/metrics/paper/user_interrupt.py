@@ -1,6 +1,7 @@
 """Scenario user_interrupt: does the model stop when the user cuts in, and how soon?"""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -8,12 +9,13 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
-from flexi_score.metrics.paper.margins import yield_margin
+from flexi_score.metrics.reasons import decide, rule
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
+from flexi_score.segment.structure import group_ids
 from flexi_score.segment.tracks import Bools, Floats, Ints
-from flexi_score.segment.types import USER, Structure
+from flexi_score.segment.types import BACKCHANNEL, USER, Structure
 
 _metric = partial(Metric, profile="paper", scenario="user_interrupt")
 
@@ -24,12 +26,13 @@ METRICS = (
         unit="",
         direction="up",
         aggregate="rate",
-        definition="Interruption [s, e], the model holding the turn at s. 1 if the model falls "
-        "silent after s, is silent at e, and that silence lasts at least yield.hold_ms; or, still "
-        "speaking at e, falls silent by s + yield.late_window_ms for at least yield.late_hold_ms; "
-        "else 0",
+        definition="Interruption [s, e], the model mid-turn at s. 1 if the model, its backchannels "
+        "left out, falls silent in (s, e] and that silence lasts to e and at least yield.hold_ms, "
+        "or at least yield.late_hold_ms whatever follows; or, still speaking at e, falls silent by "
+        "s + yield.late_window_ms for at least yield.late_hold_ms; else 0",
         source="FLEXI paper, section 2.1 (b1 < b2) and 2.2 (3)",
-        null_means="no interruption, or the model did not hold the turn when it began",
+        null_means="no interruption, the model was not mid-turn when it began, or the recording "
+        "ends before the silence could last",
     ),
     _metric(
         name="stop_latency",
@@ -47,8 +50,8 @@ METRICS = (
         unit="s",
         direction="down",
         aggregate="mean",
-        definition="start of the first takeover at or after the end of the interruption, minus "
-        "that end, whether or not the model held the turn",
+        definition="start of the first takeover at or after the end of the interruption and the "
+        "start of that silence, grouped afresh from there, minus the end of the interruption",
         source="tau-voice, response latency",
         null_means="no interruption, or no answer",
     ),
@@ -67,23 +70,55 @@ METRICS = (
 )
 
 
+@dataclass(frozen=True)
+class Yields:
+    """Whether and how the model yields, shape (k,).
+
+    Attributes
+    ----------
+    stop : ndarray of float64
+        Start of the silence that makes a yield, NaN without one.
+    quiet_ms : ndarray of float64
+        Its length.
+    late : ndarray of bool
+        It began after the interruption had ended.
+    cut_short : ndarray of bool
+        No yield, and the recording ends before a silence could last.
+    pending : ndarray of float64
+        Start of the silence that the recording cuts short, NaN without one.
+    """
+
+    stop: Floats
+    quiet_ms: Floats
+    late: Bools
+    cut_short: Bools
+    pending: Floats
+
+
 def score(
-    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    structure: Structure,
+    rec: Ints,
+    settings: Settings,
+    latency_s: Mapping[str, float],
+    *,
+    explain: bool = True,
 ) -> pl.DataFrame:
     """Scores of the user_interrupt recordings ``rec`` (:data:`flexi_score.schema.SCORES`)."""
     cases = c.make_cases(structure, rec)
-    found_start, found_end = _first_interruption(cases)
-    start, source = c.prefer(cases.annotated("interrupt_start_ms"), found_start)
-    end, _ = c.prefer(cases.annotated("interrupt_end_ms"), found_end)
+    choose_rule = partial(decide, len(rec), explain=explain)
+    detected_start, detected_end = first_interruption(cases)
+    start, source = c.prefer(cases.annotated("interrupt_start_ms"), detected_start)
+    end, _ = c.prefer(cases.annotated("interrupt_end_ms"), detected_end)
     cut = ~np.isnan(start)
     s, e = (np.where(cut, moment, cases.origin).astype(np.int64) for moment in (start, end))
-    holding = cut & (axis.inside(structure.model.takeovers, s) >= 0)
-    stop, quiet_ms, cut_short = _yield(cases, s, e, settings)
-    yielded = holding & ~np.isnan(stop)
-    unclear = holding & ~yielded & cut_short
-    usable = holding & ~unclear
-    answer = _next_takeover(cases, e, stop, cut, settings)
-    answered = ~np.isnan(answer)
+    mid_turn = cut & c.mid_turn(structure, s)
+    found = find_yields(cases, s, e, settings)
+    yielded = mid_turn & ~np.isnan(found.stop)
+    unclear = mid_turn & ~yielded & found.cut_short
+    usable = mid_turn & ~unclear
+    since = np.where(yielded, np.fmax(end, found.stop), end)
+    answer = _answer(cases, np.where(cut, since, cases.end), settings)
+    answered = cut & ~np.isnan(answer)
 
     row = partial(
         score_rows,
@@ -92,143 +127,178 @@ def score(
         reference_ms=cases.own_ms(start),
         source=source,
     )
-    s_ms, e_ms = cases.own_ms(start), cases.own_ms(end)
-    absent = c.choose(
-        (cases.silent, c.SILENT),
-        (~cut, "no user turn starts while the model holds the turn"),
-        (~holding, c.say("the model does not hold the turn at {} s", s_ms)),
-        otherwise=c.say("the recording ends before the model's silence at {} s lasts", e_ms),
+    s_ms, e_ms, stop_ms = cases.own_ms(start), cases.own_ms(end), cases.own_ms(found.stop)
+    answer_ms = cases.own_ms(answer)
+    absent = (
+        rule(cases.silent, "silent", c.SILENT),
+        rule(~cut, "no_interruption", "no interruption by the user starts in the model's speech"),
+        rule(~mid_turn, "not_mid_turn", "the model is not mid-turn at {} s", s_ms),
+        rule(
+            unclear,
+            "cut_short",
+            "falls silent at {} s, and the recording ends before that silence could last",
+            cases.own_ms(found.pending),
+        ),
     )
-    stop_ms = cases.own_ms(stop)
-    kept = c.say("keeps talking through the interruption [{}, {}] s", s_ms, e_ms)
-    went = c.say(
-        "falls silent at {} s, {} s after the interruption began, for {} s",
-        stop_ms,
-        stop - start,
-        quiet_ms,
+    stops = "falls silent at {} s, {} s after the interruption began, for {} s"
+    silence = (stop_ms, found.stop - start, found.quiet_ms)
+    yields = (
+        rule(yielded & found.late, "yields_late", stops, *silence),
+        rule(yielded, "yields", stops, *silence),
     )
+    goes_on = rule(
+        None, "keeps_talking", "does not yield to the interruption [{}, {}] s", s_ms, e_ms
+    )
+    outcome = choose_rule(*yields, *absent, goes_on)
     ttr = row(
         "ttr",
         np.where(usable, yielded.astype(float), np.nan),
         c.choose((usable, "scored"), otherwise="not_applicable"),
-        c.choose((yielded, went), (usable, kept), otherwise=absent),
-        decided_ms=stop_ms,
-        margin_s=np.where(usable, yield_margin(cases, s, e, yielded, settings), np.nan) / 1000,
+        outcome,
+        decided_ms=np.where(yielded, stop_ms, np.nan),
+        margin_s=np.where(usable, yield_margin(cases, s, e, found, settings), np.nan) / 1000,
     )
     stop_latency = row(
         "stop_latency",
-        np.where(yielded, stop - start, np.nan) / 1000,
+        np.where(yielded, found.stop - start, np.nan) / 1000,
         c.choose((yielded, "scored"), otherwise="not_applicable"),
-        c.choose((yielded, went), (usable, kept), otherwise=absent),
-        decided_ms=stop_ms,
+        outcome,
+        decided_ms=np.where(yielded, stop_ms, np.nan),
     )
-    answer_ms = cases.own_ms(answer)
-    late = c.say("answers at {} s, {} s after the interruption ended", answer_ms, answer - end)
     response = row(
         "response_latency",
         np.where(answered, answer - end, np.nan) / 1000,
         c.choose((answered, "scored"), otherwise="not_applicable"),
-        c.choose(
-            (answered, late),
-            (holding | (cut & ~cases.silent), "no takeover follows"),
-            otherwise=absent,
+        choose_rule(
+            rule(
+                answered,
+                "answers",
+                "answers at {} s, {} s after the interruption ended",
+                answer_ms,
+                answer - end,
+            ),
+            *absent[:2],
+            rule(None, "no_answer", "no takeover follows"),
         ),
         decided_ms=answer_ms,
     )
     rating = cases.ratings()
-    asked = yielded & answered
-    judged = asked & ~np.isnan(rating)
+    judgeable = yielded & answered
+    judged = judgeable & ~np.isnan(rating)
     tss = row(
         "tss",
         np.where(judged, rating, np.nan),
-        c.choose((judged, "scored"), (asked, "excluded"), otherwise="not_applicable"),
-        c.choose(
-            (judged, "rated"),
-            (asked, c.ASK_A_JUDGE),
-            (usable & ~yielded, kept),
-            (yielded, "yields, but no takeover follows"),
-            otherwise=absent,
+        c.choose((judged, "scored"), (judgeable, "excluded"), otherwise="not_applicable"),
+        choose_rule(
+            rule(judged, "rated", "rated"),
+            rule(judgeable, "not_judged", c.ASK_A_JUDGE),
+            rule(yielded, "no_answer", "yields, but no takeover follows"),
+            *absent,
+            goes_on,
         ),
         decided_ms=answer_ms,
     )
     return pl.concat([ttr, stop_latency, response, tss])
 
 
-def _first_interruption(cases: c.Cases) -> tuple[Floats, Floats]:
-    """The first user turn that starts while the model holds the turn.
-
-    One that starts while the model speaks, if there is one: in the model's pauses a breath or an
-    "oh" is no interruption yet.
-    """
-    turns, model = cases.structure.turns, cases.structure.model
-    user = turns.spans.take(turns.speaker == USER)
-    over = user.take(axis.straddling(model.ipus, user.start) >= 0)
-    over = over.take(axis.inside(model.takeovers, over.start) >= 0)
-    during = user.take(axis.inside(model.takeovers, user.start) >= 0)
-    start, end = _first_span(cases, during)
-    over_start, over_end = _first_span(cases, over)
-    loud = ~np.isnan(over_start)
-    return np.where(loud, over_start, start), np.where(loud, over_end, end)
-
-
-def _first_span(cases: c.Cases, spans: Spans) -> tuple[Floats, Floats]:
-    """Start and end of each recording's first span, NaN without one."""
-    at = np.searchsorted(spans.start, cases.origin, "left")
-    start = np.append(spans.start, NEVER)[at]
-    end = np.append(spans.end, NEVER)[at]
+def first_interruption(cases: c.Cases) -> tuple[Floats, Floats]:
+    """Start and end of the user's first interruption in each recording, NaN without one."""
+    cuts = cases.structure.interruptions
+    user = cuts.spans.take(cuts.speaker == USER)
+    at = np.searchsorted(user.start, cases.origin, "left")
+    start, end = np.append(user.start, NEVER)[at], np.append(user.end, NEVER)[at]
     none = start >= cases.end
     return np.where(none, np.nan, start), np.where(none, np.nan, end)
 
 
-def _yield(cases: c.Cases, s: Ints, e: Ints, settings: Settings) -> tuple[Floats, Floats, Bools]:
-    """Start and length of the silence that makes a yield, NaN without one.
+def find_yields(cases: c.Cases, s: Ints, e: Ints, settings: Settings) -> Yields:
+    """The first silence of the model that makes a yield to each interruption [s, e].
 
-    Also where the recording ended before the silence was long enough to tell.
+    Parameters
+    ----------
+    cases : Cases
+    s, e : ndarray of int64, shape (k,)
+    settings : Settings
+        Uses ``yield``.
+
+    Returns
+    -------
+    Yields
+        The model's backchannels are no speech here: its turn does not go on with a "yeah".
     """
-    model, rules = cases.structure.model.ipus, settings.yield_
-    speaking = axis.inside(model, e) >= 0
-    fell = axis.last_end(model, e, s)
-    again = np.minimum(axis.next_start(model, e, cases.end), cases.end)
-    early = ~speaking & (fell > -NEVER)
-    long_enough = early & (again - fell >= rules.hold_ms)
-    cut_short = early & ~long_enough & (again == cases.end)
+    rules, who, stop, again = settings.yield_, *c.stops_between(cases, s, _window(s, e, settings))
+    size, end_of = len(s), cases.end[who]
+    quiet = again - stop
+    late = stop > e[who]
+    speech = cases.structure.model
+    speech_ipus = speech.ipus.take(speech.role != BACKCHANNEL)
+    possible = ~late | (axis.inside(speech_ipus, e) >= 0)[who]
+    lasts_to_e = again >= e[who]
+    holds = (quiet >= rules.late_hold_ms) | (~late & lasts_to_e & (quiet >= rules.hold_ms))
+    holds &= possible
+    cut = possible & ~holds & (again == end_of)
+    chosen, pending = np.full(size, NEVER), np.full(size, NEVER)
+    np.minimum.at(chosen, who[holds], stop[holds])
+    np.minimum.at(pending, who[cut], stop[cut])
+    quiet_ms = np.full(size, np.nan)
+    first = holds & (stop == chosen[who])
+    quiet_ms[who[first]] = quiet[first]
+    return Yields(
+        c.moments(chosen),
+        quiet_ms,
+        (chosen > e) & (chosen < NEVER),
+        (chosen == NEVER) & (pending < NEVER),
+        c.moments(pending),
+    )
 
-    end_of = cases.structure.origin + cases.structure.duration_ms
-    gaps = c.gaps_after(model, end_of)
-    # The silence that runs to the end of the recording is a candidate however short it is.
-    ending = (gaps >= rules.late_hold_ms) | (model.end + gaps == end_of[model.rec])
-    stops, lengths = model.end[ending], gaps[ending]
-    at = np.searchsorted(stops, e, "right")
-    late_stop, length = np.append(stops, NEVER)[at], np.append(lengths, 0)[at]
-    in_time = speaking & (late_stop <= np.minimum(s + rules.late_window_ms, cases.end))
-    late = in_time & (length >= rules.late_hold_ms)
-    cut_short |= in_time & ~late
-    stop = np.where(long_enough, fell, np.where(late, late_stop, NEVER))
-    quiet = np.where(long_enough, again - fell, length)
-    found = c.moments(stop)
-    return found, np.where(np.isnan(found), np.nan, quiet), cut_short
+
+def _window(s: Ints, e: Ints, settings: Settings) -> Ints:
+    """Last moment at which the model may fall silent."""
+    return np.maximum(e, s + settings.yield_.late_window_ms)
 
 
-def _next_takeover(cases: c.Cases, e: Ints, stop: Floats, cut: Bools, settings: Settings) -> Floats:
-    """Start of the first takeover at or after ``e``, NaN without one.
+def _answer(cases: c.Cases, since: Floats, settings: Settings) -> Floats:
+    """Start of the first takeover at or after each moment, grouped afresh from there.
 
-    What a model that yielded says next is grouped afresh: even if it answers within
-    ``takeover.group_ms``, what it had been saying is not part of the answer. One that kept talking
-    answers with a takeover of its own, not with the next breath.
+    What the model had been saying before it yielded is no part of its answer, however soon that
+    follows.
     """
     structure, model = cases.structure, cases.structure.model
-    since = np.full(len(structure), NEVER)
-    yielded = ~np.isnan(stop)
-    since[cases.rec[yielded]] = e[yielded]
-    later = model.ipus.start >= since[model.ipus.rec]
+    earliest = np.full(len(structure), NEVER)
+    earliest[cases.rec] = np.where(np.isnan(since), cases.end, since).astype(np.int64)
+    later = model.ipus.start >= earliest[model.ipus.rec]
     ipus, words = model.ipus.take(later), model.ipu_words[later]
-    group = axis.group_ids(ipus, settings.takeover.group_ms)
-    heads = np.flatnonzero(np.diff(group, prepend=-1))
+    group = group_ids(ipus, structure.user.ipus, settings.takeover.group_ms)
+    heads = axis.heads(group)
     tails = np.append(heads[1:], len(ipus))[: len(heads)] - 1
     said = np.bincount(group, words, minlength=len(heads))
     long = ipus.end[tails] - ipus.start[heads] > settings.backchannel.max_ms
     long |= said > settings.backchannel.max_words
     fresh = Spans(ipus.rec[heads], ipus.start[heads], ipus.end[tails]).take(long)
-    after_yield = axis.next_start(fresh, e, cases.end)
-    otherwise = axis.next_start(model.takeovers, e, cases.end)
-    return c.moments(np.where(cut, np.where(yielded, after_yield, otherwise), NEVER))
+    return c.moments(axis.next_start(fresh, earliest[cases.rec], cases.end))
+
+
+def yield_margin(cases: c.Cases, s: Ints, e: Ints, found: Yields, settings: Settings) -> Floats:
+    """Distance of each outcome to the nearest threshold (ms), NaN without one.
+
+    A yield: of its silence to the shortest that counts, and of its start to s and to the last
+    moment at which it may begin. None: how much the nearest silence is too short or too late. A
+    small margin tells that timing alone cannot tell a breath from a yield answered at once.
+    """
+    rules, size = settings.yield_, len(s)
+    yielded = ~np.isnan(found.stop)
+    enough = found.quiet_ms - rules.late_hold_ms
+    early = np.fmin(found.quiet_ms - rules.hold_ms, found.stop + found.quiet_ms - e)
+    spare = np.where(found.late, enough, np.fmax(enough, early))
+    by_now = np.where(found.quiet_ms >= rules.late_hold_ms, _window(s, e, settings), e)
+    in_time = np.where(found.late, s + rules.late_window_ms, by_now) - found.stop
+    sure = np.fmin(spare, np.fmin(found.stop - s, in_time))
+    who, stop, again = c.stops_between(cases, s, cases.end)
+    quiet, late = again - stop, stop > e[who]
+    lasts_to_e = ~late & (again >= e[who])
+    lacks = np.where(lasts_to_e, rules.hold_ms, rules.late_hold_ms) - quiet
+    too_late = np.where(late, stop - (s + rules.late_window_ms)[who], 0)
+    missed = np.full(size, np.inf)
+    np.minimum.at(missed, who, np.maximum(np.maximum(lacks, too_late), 0).astype(np.float64))
+    margin = np.where(yielded, sure, missed)
+    return np.where(np.isfinite(margin), margin, np.nan)
