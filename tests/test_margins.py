@@ -98,7 +98,9 @@ def moved(dialogue: Dialogue, index: int, by: int) -> Dialogue | None:
 def test_less_than_the_margin_does_not_flip_what_one_ipu_decides(scenario: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     case = random_case(rng, scenario)
-    dialogue = replace(case, model=case.model[:1])
+    # Words well inside the IPU stay in it wherever its ends are moved.
+    words = case.model_words and [w for w in case.model_words if w[1] <= case.model[0][1] - 90]
+    dialogue = replace(case, model=case.model[:1], model_words=words)
     for row in scores_of([dialogue]).iter_rows(named=True):
         if row["value"] is None or row["margin_s"] is None:
             continue

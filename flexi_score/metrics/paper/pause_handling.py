@@ -51,19 +51,29 @@ def score(
     paused, timed = ~np.isnan(start), ~np.isnan(latency_ms)
     latest = end + np.nan_to_num(latency_ms)
 
-    takeovers = structure.model.takeovers
+    model, takeovers = structure.model, structure.model.takeovers
     at = np.where(paused, start, cases.end).astype(np.int64)
-    under_way = paused & (axis.straddling(takeovers, at) >= 0)
+    talking = axis.straddling(takeovers, at)
+    under_way = paused & (talking >= 0)
+    began, ends = (
+        np.append(side, 0)[talking].astype(np.float64) for side in (takeovers.start, takeovers.end)
+    )
     took = c.moments(axis.next_start(takeovers, at, cases.end))
     within = paused & (took <= latest)
     earlier = c.moments(axis.last_end(takeovers, at, cases.origin))
     margin = c.window_margin(cases, start, np.where(paused, latest, np.nan), settings)
-    if len(takeovers):
-        talking = takeovers.take(np.maximum(axis.straddling(takeovers, at), 0))
-        through = np.fmin(at - talking.start, talking.end - at)
-        margin = np.where(under_way, through, margin)
-    else:
-        talking = axis.Spans(at, at, at)
+    by_words = np.append(model.group_words[model.long] > settings.backchannel.max_words, True)
+    too_long = np.where(by_words[talking], np.inf, ends - began - settings.backchannel.max_ms)
+    through = np.fmin(np.fmin(at - began, ends - at), too_long)
+    # The last group before the pause, drawn out into it.
+    before = np.searchsorted(model.groups.start, at, "left") - 1
+    same = np.append(model.groups.rec, -1)[before] == cases.rec
+    length = np.append(model.groups.end - model.groups.start, 0)[before]
+    lacks = np.where(np.append(model.long, True)[before], 0, settings.backchannel.max_ms - length)
+    drawn_out = np.maximum(lacks, at - np.append(model.groups.end, 0)[before]).astype(np.float64)
+    waits = ~within & same
+    margin = np.where(waits, np.fmin(margin, drawn_out), margin)
+    margin = np.where(under_way, through, margin)
     window = (cases.own_ms(start), cases.own_ms(latest))
     without_latency = (
         "; L = 0, because system "
@@ -80,9 +90,9 @@ def score(
             under_way,
             "under_way",
             "took over at {} s, before the pause starts at {} s, and talks on to {} s",
-            cases.own_ms(talking.start.astype(np.float64)),
+            cases.own_ms(began),
             cases.own_ms(start),
-            cases.own_ms(talking.end.astype(np.float64)),
+            cases.own_ms(ends),
         ),
         rule(
             within,
@@ -110,7 +120,7 @@ def score(
             how,
         ),
     )
-    decided = np.where(under_way, talking.start, took)
+    decided = np.where(under_way, began, took)
     return score_rows(
         structure.tracks.recordings,
         rec,

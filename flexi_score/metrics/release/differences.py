@@ -53,10 +53,6 @@ _LESS = (_RELEASE < _PAPER).fill_null(False)
 _BOTH = _PAPER.is_not_null() & _RELEASE.is_not_null()
 
 
-def _paper_says(text: str) -> pl.Expr:
-    return pl.col("paper_reason").str.contains(text, literal=True)
-
-
 def _release_says(text: str) -> pl.Expr:
     return pl.col("release_reason").str.contains(text, literal=True)
 
@@ -162,7 +158,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "user_interrupt",
         ("ttr",),
-        _paper_says("does not hold the turn"),
+        pl.col("paper_rule") == "not_mid_turn",
         "the model does not hold the turn when the user interrupts: paper counts the sample apart, "
         "the release scores it all the same",
     ),
@@ -395,7 +391,7 @@ def explain_differences(
 
 def _side(scores: pl.DataFrame, profile: str) -> pl.DataFrame:
     """Keys, the value under the profile's name, and the rest with that name before it."""
-    names = ("status", "reason", "reference_ms", "decided_ms")
+    names = ("status", "rule", "reason", "reference_ms", "decided_ms")
     return scores.select(
         "recording",
         "system",
