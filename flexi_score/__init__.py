@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from flexi_score.report.write import write
     from flexi_score.scoring.pipeline import check, extract, score, score_tracks
     from flexi_score.scoring.run import Run, read_run
+    from flexi_score.scoring.segments import score_segments, structure
     from flexi_score.version import __version__
 
 #: Where each public name is defined.
@@ -37,7 +38,9 @@ _HOMES: Final = {
     "read_run": "scoring.run",
     "run_html": "report.notebook",
     "score": "scoring.pipeline",
+    "score_segments": "scoring.segments",
     "score_tracks": "scoring.pipeline",
+    "structure": "scoring.segments",
     "to_pyannote": "exports",
     "write": "report.write",
 }
@@ -56,7 +59,9 @@ __all__ = [
     "read_run",
     "run_html",
     "score",
+    "score_segments",
     "score_tracks",
+    "structure",
     "to_pyannote",
     "write",
 ]
