@@ -161,15 +161,33 @@ def test_wrong_usage_says_what_to_do_and_exits_2(
         assert word in done.stderr, done.stderr
 
 
-def test_a_dead_channel_can_be_declared_silent(tmp_path: Path, cli: Cli) -> None:
+def test_without_the_gate_a_dead_user_is_silent(tmp_path: Path, cli: Cli) -> None:
     data, rate = _speech()
-    data[:, 1] = 0
+    data[:, 0] = 0
     sf.write(tmp_path / "dead.wav", data, rate)
     rows = [{"id": "d", "scenario": "turn_taking", "audio": "dead.wav"}]
     manifest = write_jsonl(tmp_path / "m.jsonl", rows)
-    allow = ("--set", "health.allow_dead=true")
-    done = cli("score", manifest, "--asr", "none", *allow, "--out", tmp_path / "run")
+    done = cli("score", manifest, "--asr", "none", "--out", tmp_path / "run")
+    assert done.returncode == 1, done.stderr
+    assert "user channel is dead" in done.stdout + done.stderr
+    done = cli("score", manifest, "--asr", "none", "--no-gate", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_model_of_zeros_is_a_silent_model(tmp_path: Path, cli: Cli) -> None:
+    data, rate = _speech()
+    data[:, 1] = 0
+    sf.write(tmp_path / "dead.wav", data, rate)
+    rows = [{"id": "d", "scenario": "turn_taking", "system": "mute", "audio": "dead.wav"}]
+    manifest = write_jsonl(tmp_path / "m.jsonl", rows)
+    done = cli("score", manifest, "--asr", "none", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    note = json.loads((tmp_path / "run" / "run.json").read_text())["notes"][0]
+    assert note.startswith("mute: in 1 of 1 recordings the model's channel holds only zeros")
+    assert note[:40] in (tmp_path / "run" / "summary.md").read_text()
+    health = pl.read_parquet(tmp_path / "run" / "health.parquet").filter(check="dead")
+    assert health.select("channel", "verdict").rows() == [("model", "warn")]
+    assert "holds only zeros" in health["detail"].item()
     rows = json.loads((tmp_path / "run" / "summary.json").read_text())
     tor = next(row for row in rows if row["metric"] == "tor")
     assert (tor["value"], tor["silent"]) == (0.0, 1)

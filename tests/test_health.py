@@ -15,18 +15,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal as dsp
 
+from flexi_score.archive import store, tables
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.audio.dropouts import ZeroRuns
 from flexi_score.capture.audio_measures import leak_lags
-from flexi_score.capture.checks import CHECKS, FINE, REFUSE, WARN
-from flexi_score.capture.gate import judge
+from flexi_score.capture.gate import FINE, REFUSE, WARN, judge
+from flexi_score.capture.silent import (
+    dead_failures,
+    dead_health,
+    find_dead,
+    noisy_systems,
+    silent_notes,
+)
 from flexi_score.config import HealthSettings, load_settings
+from flexi_score.config.health import CHECKS, LIMITS
 from flexi_score.schema import HEALTH
 from flexi_score.scoring import pipeline
 from flexi_score.segment.tracks import select_tracks
 
 RATE = 16_000
-LIMITS = sorted(n for n in HealthSettings.model_fields if "_warn" in n or "_refuse" in n)
 SETTINGS = load_settings("paper", {"extract.asr": "none"})
 Samples = np.ndarray
 Row = dict[str, Any]
@@ -168,12 +175,6 @@ def _tiny(folder: Path) -> Row:
     return _stereo(folder, "tiny", _noise(RATE * 2 // 5 * 2, -70).reshape(-1, 2))
 
 
-def _truncated(folder: Path) -> Row:
-    data = _sample()
-    level = np.convolve(data[:, 1] ** 2, np.ones(1600) / 1600, "same")
-    return _stereo(folder, "truncated", data[: int(np.argmax(level)) + 400])
-
-
 def _muted(folder: Path) -> Row:
     data = _sample("calm_turn_taking_2")
     data[:, 1] = 0
@@ -210,7 +211,6 @@ DEFECTS: tuple[tuple[Callable[[Path], Row], str, str | None, float, float, str],
     (_dropouts, "dropouts", "model", 95.0, 105.0, WARN),
     (_short, "short", None, 1.1, 1.1, WARN),
     (_tiny, "short", None, 0.4, 0.4, REFUSE),
-    (_truncated, "truncated", "model", 0.0, 30.0, WARN),
     (_muted, "silent", "model", -120.0, -85.0, WARN),
 )
 
@@ -255,7 +255,6 @@ def test_each_defect_fires_its_own_check_with_its_number(
 #: What else is wrong with a made example, and why.
 ALSO: dict[str, tuple[str, ...]] = {
     "_bleed_left": ("bleed",),
-    "_short": ("truncated",),  # what is cut to a second is cut in mid-speech
     "_drift": ("bleed", "offset", "length"),  # it is measured by a leak
     "_offset": ("bleed",),
 }
@@ -288,8 +287,9 @@ def test_real_calls_fire_only_what_is_so(tmp_path: Path) -> None:
     manifest = write_jsonl(tmp_path / "m.jsonl", rows)
     found, _ = pipeline.check(manifest, settings=SETTINGS, archive=tmp_path / "a")
     bad = found.filter(pl.col("verdict") != FINE)
-    # They are telephone calls, and windows cut out of longer ones.
-    assert set(bad["check"]) <= {"band", "truncated"}
+    # The agent's side of these telephone calls is narrow; windows cut out of calls are no fault.
+    assert set(bad["check"]) <= {"band"}
+    assert set(bad["channel"]) == {"model"}
     assert set(bad["verdict"]) == {WARN}
     lost = found.filter((pl.col("check") == "dropouts") & (pl.col("value") > 0))
     assert lost["value"].max() <= 10.0
@@ -337,12 +337,12 @@ def test_check_prints_problems_first_and_its_exit_code_says_so(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "27 fine, 0 to look at, 0 refused; 0 failed" in done.stdout
     dead = _sample()
-    dead[:, 1] = 0
+    dead[:, 0] = 0
     manifest = write_jsonl(tmp_path / "m.jsonl", [_stereo(tmp_path, "dead", dead)])
     done = cli("check", manifest, "-q")
     assert done.returncode == 1
     assert "dead" in done.stdout
-    assert "model channel is dead" in done.stderr
+    assert "user channel is dead" in done.stderr
 
 
 def test_an_archive_from_before_the_gate_is_scored_and_filled_in(
@@ -401,7 +401,7 @@ def test_swapped_channels_are_known_by_what_is_said(tmp_path: Path) -> None:
         max_size=30,
     ),
     st.dictionaries(
-        st.sampled_from(LIMITS),
+        st.sampled_from([f"health.{check.name}.{x}" for check in CHECKS for x in LIMITS]),
         st.one_of(st.none(), st.integers(-200, 200).map(float)),
         max_size=10,
     ),
@@ -409,7 +409,7 @@ def test_swapped_channels_are_known_by_what_is_said(tmp_path: Path) -> None:
 def test_verdicts_equal_one_comparison_a_number(
     numbers: list[tuple[Any, float]], changes: dict[str, float | None]
 ) -> None:
-    settings = HealthSettings(**changes)
+    settings = load_settings("paper", changes).health
     measured = pl.DataFrame(
         [(f"r{i}", check.name, None, value, "so") for i, (check, value) in enumerate(numbers)],
         schema={
@@ -432,12 +432,8 @@ def test_verdicts_equal_one_comparison_a_number(
 
 
 def _verdict(check: Any, value: float, settings: HealthSettings) -> str:
-    for verdict in (REFUSE, WARN):
-        (limit,) = (
-            getattr(settings, n)
-            for n in HealthSettings.model_fields
-            if n == f"{check.name}_{verdict}" or n.startswith(f"{check.name}_{verdict}_")
-        )
+    limits = settings.checks[check.name]
+    for verdict, limit in ((REFUSE, limits.refuse), (WARN, limits.warn)):
         if limit is None:
             continue
         if (value >= limit) if check.worse == "above" else (value <= limit):
@@ -498,3 +494,45 @@ def test_selected_tracks_score_as_if_alone(made: tuple[Path, Path]) -> None:
     alone, _ = load_tracks(ArchiveReader(made[1]), rows.filter(pl.Series(keep)), SETTINGS)
     mine, theirs = (score_structure(build_structure(t, SETTINGS), SETTINGS) for t in (some, alone))
     assert mine.equals(theirs)
+
+
+def _archive_of_levels(folder: Path, models: list[tuple[str, bool, float]]) -> ArchiveReader:
+    """Recordings of one system: id, whether the model's channel is dead, its silent frames."""
+    archive = store.open_archive(folder, create=True)
+    rows, channels = [], []
+    for name, dead, share in models:
+        row = dict.fromkeys(tables.ARCHIVED.names())
+        row |= {"recording": name, "system": "s", "scenario": "turn_taking", "duration_ms": 1000}
+        row |= {"user_key": f"u{name}", "model_key": f"m{name}"}
+        rows.append(row)
+        peak = -120.0 if dead else -3.0
+        channels.append({"key": f"u{name}", "dead": False, "peak_dbfs": -3.0})
+        channels.append(
+            {"key": f"m{name}", "dead": dead, "peak_dbfs": peak, "silent_frames": share}
+        )
+    store.append(archive, "recordings", rows)
+    store.append(archive, "channels", channels)
+    return ArchiveReader(archive)
+
+
+@pytest.mark.parametrize(
+    ("others", "failed"),
+    [
+        ([], False),  # nothing is known of the line: a model that never answers
+        ([0.4, 0.3, 0.0], False),  # the line is digitally silent between words
+        ([0.0, 0.0, 0.3], True),  # it carries noise
+    ],
+)
+def test_zeros_of_a_model_are_silence_unless_its_line_carries_noise(
+    tmp_path: Path, others: list[float], failed: bool
+) -> None:
+    models = [("x", True, 1.0), *((f"o{i}", False, s) for i, s in enumerate(others))]
+    reader = _archive_of_levels(tmp_path / "a", models)
+    rows = reader.recordings()
+    noisy = noisy_systems(reader, rows)
+    assert noisy == (frozenset({"s"}) if failed else frozenset())
+    dead = find_dead(reader, rows, noisy, SETTINGS)
+    assert dead.select("recording", "channel", "failed").rows() == [("x", "model", failed)]
+    assert len(dead_failures(dead)) == failed
+    notes = silent_notes(dead_health(dead), rows)
+    assert len(notes) == (not failed and not others)

@@ -12,8 +12,7 @@ from factories import Dialogue, tracks_of
 from hypothesis import strategies as st
 
 from flexi_score.aggregate import summarize
-from flexi_score.capture.checks import FINE, REFUSE, WARN
-from flexi_score.capture.gate import unsure_recordings
+from flexi_score.capture.gate import FINE, REFUSE, WARN, unsure_recordings
 from flexi_score.config import load_settings
 from flexi_score.metrics import METRICS, profile_metrics, score_structure
 from flexi_score.segment.structure import build_structure

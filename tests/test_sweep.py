@@ -167,7 +167,7 @@ def test_every_setting_belongs_to_the_stage_that_reads_it(
     rows = ArchiveReader(archive).recordings()
     plain = pipeline.prepare(ArchiveReader(archive), rows, base)
     structure = build_structure(plain.tracks, base)
-    others = {"allow_dead": True, "gate": False}
+    others = {"gate": False}
     for name, field in setting_names().items():
         group, _, leaf = name.partition(".")
         value = (

@@ -23,7 +23,8 @@ CHANNELS: Final = make_schema(
         "gain_db": pl.Float64,
         "zero_share": pl.Float64,
         "clipped_share": pl.Float64,
-        "dead": pl.Boolean,
+        "silent_frames": pl.Float64,  # share of 10 ms frames that are digital silence
+        "dead": pl.Boolean,  # all samples are equal
         "detector": pl.String,
         "estimated": pl.Boolean,  # one of two voices of a one-channel file; null: no
         "sample_rate_hz": pl.Int64,

@@ -55,6 +55,13 @@ class ChannelLevels:
     clipped_share: float
     is_dead: bool
 
+    @property
+    def silent_frames(self) -> float:
+        """Share of the 10 ms frames that are digital silence."""
+        return (
+            float((self.envelope_cdb <= FLOOR_DB * 100).mean()) if len(self.envelope_cdb) else 1.0
+        )
+
 
 def measure_levels(signal: Signal) -> ChannelLevels:
     """Levels of a signal, in one streaming pass."""

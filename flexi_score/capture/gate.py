@@ -1,7 +1,7 @@
 """Verdicts on how recordings were captured, from stored numbers: fine, warn or refuse.
 
-Every check has a number, a unit, a limit for a warning and one for a refusal (settings
-``health.<check>_warn...`` and ``health.<check>_refuse...``; null is never) and a remedy. What was
+Every check (:data:`flexi_score.config.health.CHECKS`) has a number, a unit, a limit for a warning
+and one for a refusal (``health.CHECK.warn``, ``health.CHECK.refuse``) and a remedy. What was
 not measured, or cannot be said of a recording, has no row: a channel without speech has no SNR, an
 archive from before a measurement was made does not hold it.
 """
@@ -11,18 +11,15 @@ from typing import Final
 import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
-from flexi_score.capture.checks import CHECKS, FINE, REFUSE, WARN
 from flexi_score.capture.measures import gather_facts, measure
 from flexi_score.config import HealthSettings, Settings
-from flexi_score.schema import FAILURES, HEALTH, SPEAKERS
+from flexi_score.config.health import CHECKS
+from flexi_score.schema import FAILURES, HEALTH
 from flexi_score.segment.tracks import Tracks
 
-_SETTINGS: Final = {
-    (limit, name.split(f"_{limit}")[0]): name
-    for name in HealthSettings.model_fields
-    for limit in (WARN, REFUSE)
-    if f"_{limit}" in name
-}
+FINE: Final = "fine"
+WARN: Final = "warn"
+REFUSE: Final = "refuse"
 
 
 def check_health(
@@ -47,41 +44,7 @@ def check_health(
         :data:`flexi_score.schema.HEALTH`, recording by recording.
     """
     facts = gather_facts(reader, rows, tracks)
-    judged = judge(measure(facts, settings.health), settings.health)
-    return pl.concat([find_dead(reader, rows, tracks), judged])
-
-
-def find_dead(reader: ArchiveReader, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFrame:
-    """A row for every dead channel (:data:`flexi_score.schema.HEALTH`); the value is 1.
-
-    A dead channel is no outcome of the gate: loading fails such a recording, unless its speech
-    comes from a segment file or ``health.allow_dead`` declares it silent.
-    """
-    parts = []
-    for speaker in SPEAKERS:
-        keys = rows[f"{speaker}_key"]
-        dead = reader.read("channels", keys.drop_nulls(), ["key", "dead"]).filter("dead")
-        parts.append(
-            rows.filter(keys.is_in(dead["key"].implode())).select(
-                "recording", channel=pl.lit(speaker)
-            )
-        )
-    loaded = pl.col("recording").is_in(tracks.recordings["recording"].implode())
-    return (
-        pl.concat(parts)
-        .with_columns(
-            check=pl.lit("dead"),
-            value=pl.lit(1.0),
-            unit=pl.lit(""),
-            threshold=pl.lit(1.0),
-            verdict=pl.when(loaded).then(pl.lit(WARN)).otherwise(pl.lit(REFUSE)),
-            detail=pl.lit("all samples of the channel are equal: nothing was captured"),
-            remedy=pl.lit(
-                "capture it again, or, if that party truly sent nothing, set health.allow_dead=true"
-            ),
-        )
-        .select(pl.col(name).cast(kind) for name, kind in HEALTH.items())
-    )
+    return judge(measure(facts, settings.health), settings.health)
 
 
 def unsure_recordings(health: pl.DataFrame) -> pl.Series:
@@ -142,7 +105,8 @@ def judge(measured: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
                 check.worse == "above",
                 check.title,
                 check.remedy,
-                *(_limit(settings, limit, check.name) for limit in (WARN, REFUSE)),
+                settings.limit(check.name, "warn"),
+                settings.limit(check.name, "refuse"),
             )
             for check in CHECKS
         ],
@@ -185,8 +149,3 @@ def judge(measured: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
         .otherwise("detail"),
         remedy=pl.when(bad).then("remedy"),
     ).select(pl.col(name).cast(kind) for name, kind in HEALTH.items())
-
-
-def _limit(settings: HealthSettings, limit: str, check: str) -> float | None:
-    value: float | None = getattr(settings, _SETTINGS[limit, check])
-    return value

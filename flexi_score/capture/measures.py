@@ -6,14 +6,18 @@ import numpy as np
 import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
-from flexi_score.capture.checks import CHECKS
 from flexi_score.capture.swapped import swap_evidence
 from flexi_score.config import HealthSettings
+from flexi_score.config.health import CHECKS, LIMITS
 from flexi_score.schema import SPEAKERS
 from flexi_score.segment.tracks import Intervals, Tracks
 
 #: What is sounding in a channel without speech rises this far above its own floor.
 SOUND_DB: Final = 20.0
+#: One channel that is alike but further below the other than this holds its crosstalk.
+COPIED_GAIN_DB: Final = 12.0
+#: The band of less speech than this is that of a few sounds: "mhm" has nothing above 500 Hz.
+BAND_SPEECH_MS: Final = 2000
 
 
 def gather_facts(reader: ArchiveReader, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFrame:
@@ -90,10 +94,10 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     """
     # A copy has no source that would leak into it.
     likeness = pl.col("copy_r").abs() >= min(
-        (limit for limit in (settings.copied_warn, settings.copied_refuse) if limit is not None),
+        (x for x in (settings.limit("copied", name) for name in LIMITS) if x is not None),
         default=2.0,
     )
-    likeness &= pl.col("copy_gain_db").abs() <= settings.copied_gain_db
+    likeness &= pl.col("copy_gain_db").abs() <= COPIED_GAIN_DB
     table = facts.with_row_index("rec").with_columns(copy=likeness.fill_null(False))
     both = pl.col("user_key").is_not_null() & pl.col("model_key").is_not_null()
     parts = [
@@ -101,9 +105,7 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
             table,
             "copied",
             None,
-            pl.when(pl.col("copy_gain_db").abs() <= settings.copied_gain_db).then(
-                pl.col("copy_r").abs()
-            ),
+            pl.when(pl.col("copy_gain_db").abs() <= COPIED_GAIN_DB).then(pl.col("copy_r").abs()),
             _say(
                 "correlation {} at a lag of {} ms, the model {} dB against the user",
                 ("copy_r", 3),
@@ -243,7 +245,7 @@ def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
             table,
             "band",
             speaker,
-            speaks.then(c("band_hz")),
+            pl.when(heard & (c("speech_ms") >= BAND_SPEECH_MS)).then(c("band_hz")),
             _say("no energy of speech above {} Hz", (c("band_hz"), 0)),
         ),
         _part(

@@ -44,7 +44,7 @@ def check(
 
         flexi-score check sample_recordings
         flexi-score check calls/ --out health.csv
-        flexi-score check run/archive --set health.snr_refuse_db=10
+        flexi-score check run/archive --set health.snr.refuse=10
     """
     from rich.console import Console
 

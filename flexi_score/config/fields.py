@@ -25,9 +25,3 @@ def ms(default: int, text: str, source: str, ge: int = 0) -> Any:
 def choice(default: Any, text: str, source: str) -> Any:
     """What is not a number."""
     return Field(default, description=text, json_schema_extra={"unit": "", "source": source})
-
-
-def limit(default: float | None, unit: str, text: str, source: str = "flexi_score") -> Any:
-    """A limit of the health gate; None is never."""
-    extra: Any = {"unit": unit, "source": source}
-    return Field(default, ge=-1e6, le=1e6, description=text, json_schema_extra=extra)

@@ -1,83 +1,284 @@
-"""Settings of the health gate."""
+"""Settings of the health gate: a table of checks, each with a limit to warn and one to refuse."""
 
-from flexi_score.config.fields import Group, choice, limit, number
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from pydantic import Field, field_validator
+
+from flexi_score.config.fields import Group, choice
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of how a recording was captured.
+
+    Attributes
+    ----------
+    name : str
+        ``health.NAME.warn`` and ``health.NAME.refuse`` set its limits.
+    unit : str
+    worse : {"above", "below"}
+        On which side of a limit the trouble lies; a value at the limit is beyond it.
+    warn, refuse : float or None
+        Default limits; None: never.
+    value : str
+        What is measured.
+    title : str
+        What is wrong, in a few words.
+    remedy : str
+        What to do about it.
+    source : str
+        Of the default limits.
+    """
+
+    name: str
+    unit: str
+    worse: Literal["above", "below"]
+    warn: float | None
+    refuse: float | None
+    value: str
+    title: str
+    remedy: str
+    source: str = "flexi_score"
+
+
+#: In the order in which they are shown: what spoils most comes first.
+CHECKS: Final = (
+    Check(
+        "copied",
+        "",
+        "above",
+        0.9,
+        0.98,
+        "likeness of the channels, |r|",
+        "both channels carry the same signal",
+        "capture user and model on a channel each; a mono mix cannot be taken apart here",
+    ),
+    Check(
+        "swapped",
+        "",
+        "above",
+        0.5,
+        None,
+        "evidence for the other channel minus that for the channel named",
+        "user and model seem to be on each other's channels",
+        'exchange them in the manifest: "channels": {"user": 1, "model": 0}, or exchange '
+        "user_audio and model_audio",
+    ),
+    Check(
+        "bleed",
+        "dB",
+        "above",
+        -20.0,
+        None,
+        "crosstalk against its source",
+        "the other party is heard in this channel",
+        "capture with headphones or echo cancellation; overlaps and boundaries are less certain",
+    ),
+    Check(
+        "bleed_left",
+        "%",
+        "above",
+        5.0,
+        None,
+        "speech less than speech.bleed_clear_db over the line that parts it from crosstalk",
+        "own speech is hard to tell from the other party's",
+        "capture with headphones or echo cancellation; outcomes of this recording count as near "
+        "within summary.bleed_error_s",
+        "simulated crosstalk of -30 to -10 dB: below it 90 % of boundaries are within 25 ms",
+    ),
+    Check(
+        "silent",
+        "dBFS",
+        "below",
+        -85.0,
+        None,
+        "loudest half second of a channel without speech",
+        "a channel without speech",
+        "make sure that this input was not muted or unconnected, then take it as silent",
+    ),
+    Check(
+        "clipping",
+        "share",
+        "above",
+        0.0005,
+        None,
+        "clipped samples",
+        "samples are clipped",
+        "lower the input gain and capture again; detection bears some, recognition less",
+    ),
+    Check(
+        "level_low",
+        "dBFS",
+        "below",
+        -60.0,
+        None,
+        "loudest half second",
+        "the channel is very quiet",
+        "raise the input gain; quantisation noise may hide soft speech",
+    ),
+    Check(
+        "level_high",
+        "dBFS",
+        "above",
+        -6.0,
+        None,
+        "loudest half second",
+        "the channel is very loud",
+        "lower the input gain",
+    ),
+    Check(
+        "snr",
+        "dB",
+        "below",
+        20.0,
+        None,
+        "loudest half second over the tenth percentile of 10 ms levels",
+        "speech stands little above the noise",
+        "capture nearer to the mouth or in a quieter room; boundaries are less certain",
+    ),
+    Check(
+        "band",
+        "Hz",
+        "below",
+        4100.0,
+        None,
+        "highest 250 Hz band within 40 dB of the strongest, of channels with 2 s of speech or more",
+        "a narrow band: a telephone's ends at 3.4 to 4 kHz",
+        "nothing if it was a telephone call; else capture at 16 kHz or more, without resampling",
+        "ITU-T G.711",
+    ),
+    Check(
+        "length",
+        "ms",
+        "above",
+        1000.0,
+        None,
+        "difference of a pair's ends",
+        "the two files end at different times",
+        "give user_offset or model_offset where they start apart, or cut them to one length",
+    ),
+    Check(
+        "offset",
+        "ms",
+        "above",
+        20.0,
+        None,
+        "time by which a pair's crosstalk comes before its source",
+        "crosstalk is heard before its source: the files do not line up",
+        "set user_offset or model_offset in the manifest",
+    ),
+    Check(
+        "drift",
+        "ms",
+        "above",
+        20.0,
+        None,
+        "time by which a pair's clocks part over the recording",
+        "the clocks of the two files run apart",
+        "resample one file by the rate given, or capture both channels with one device",
+    ),
+    Check(
+        "dropouts",
+        "ms",
+        "above",
+        20.0,
+        None,
+        "runs of 5 to 400 ms of exact zeros inside speech, in all",
+        "runs of exact zeros inside speech: packets were lost",
+        "capture before the network, or with concealment; boundaries may be torn",
+    ),
+    Check(
+        "short",
+        "s",
+        "below",
+        2.0,
+        0.5,
+        "length of the recording",
+        "the recording is very short",
+        "make sure that it is whole; else leave it out of the manifest",
+    ),
+    Check(
+        "truncated",
+        "ms",
+        "below",
+        None,
+        None,
+        "silence between a channel's last speech and its end",
+        "speech is under way where the channel ends",
+        "let the capture run on for a second or two after the last word",
+        "no default: 9 of 30 real channels, all well captured, end in mid-speech",
+    ),
+)
+
+Limit = Literal["warn", "refuse"]
+LIMITS: Final[tuple[Limit, Limit]] = ("warn", "refuse")
+
+
+class Limits(Group):
+    """Limits of one check; None is never."""
+
+    warn: float | None = Field(None, ge=-1e6, le=1e6)
+    refuse: float | None = Field(None, ge=-1e6, le=1e6)
+
+
+def _defaults() -> dict[str, Limits]:
+    return {check.name: Limits(warn=check.warn, refuse=check.refuse) for check in CHECKS}
+
+
+def limit_fields() -> dict[str, Any]:
+    """Every limit as a field: ``{"health.snr.warn": ...}``."""
+    told = {"warn": "warns", "refuse": "leaves the recording out"}
+    return {
+        f"health.{check.name}.{limit}": Field(
+            getattr(check, limit),
+            ge=-1e6,
+            le=1e6,
+            description=f"{check.value}: at or {check.worse} this {told[limit]}; null: never",
+            json_schema_extra={"unit": check.unit, "source": check.source},
+        )
+        for check in CHECKS
+        for limit in LIMITS
+    }
 
 
 class HealthSettings(Group):
-    """What a capture must show to be scored, and what is worth a warning; null is never.
+    """What a capture must show to be scored, and what is worth a warning.
 
     A recording beyond a ``refuse`` limit is left out of every score, one beyond a ``warn`` limit
-    is scored and named.
+    is scored and named. ``health.CHECK.warn`` and ``health.CHECK.refuse`` set the limits of a
+    check (:data:`CHECKS`); null is never.
     """
 
-    gate: bool = choice(True, "leave out what a refuse limit refuses", "flexi_score")
-    allow_dead: bool = choice(
-        False,
-        "score a channel whose samples are all equal as silence; else it is a failed capture",
+    gate: bool = choice(
+        True,
+        "leave out what a refuse limit refuses; without it a user's channel of zeros counts as "
+        "silence, too",
         "flexi_score",
     )
-    copied_warn: float | None = limit(0.9, "", "likeness of the channels, |r|, at or above")
-    copied_refuse: float | None = limit(0.98, "", "likewise, and leaves it out")
-    copied_gain_db: float = number(
-        12.0,
-        "dB",
-        "one channel that is alike but further below the other than this holds its leak",
-        "flexi_score",
-        0,
-        120,
+    checks: dict[str, Limits] = Field(
+        default_factory=_defaults,
+        description="limits of each check: health.CHECK.warn and health.CHECK.refuse",
+        json_schema_extra={"unit": "", "source": "flexi_score"},
     )
-    swapped_warn: float | None = limit(
-        0.5, "", "evidence for the other channel minus that for the channel named, at or above"
-    )
-    swapped_refuse: float | None = limit(None, "", "likewise, and leaves it out")
-    bleed_warn_db: float | None = limit(-20.0, "dB", "leak against its source, at or above")
-    bleed_refuse_db: float | None = limit(None, "dB", "likewise, and leaves it out")
-    bleed_left_warn_percent: float | None = limit(
-        5.0,
-        "%",
-        "speech less than speech.bleed_clear_db over the line that parts it from a leak, at or "
-        "above",
-        "simulated leaks of -30 to -10 dB: below it 90 % of boundaries are within 25 ms",
-    )
-    bleed_left_refuse_percent: float | None = limit(None, "%", "likewise, and leaves it out")
-    clipping_warn: float | None = limit(0.0005, "share", "clipped samples, at or above")
-    clipping_refuse: float | None = limit(None, "share", "likewise, and leaves it out")
-    level_low_warn_dbfs: float | None = limit(-60.0, "dBFS", "loudest half second, at or below")
-    level_low_refuse_dbfs: float | None = limit(None, "dBFS", "likewise, and leaves it out")
-    level_high_warn_dbfs: float | None = limit(-6.0, "dBFS", "loudest half second, at or above")
-    level_high_refuse_dbfs: float | None = limit(None, "dBFS", "likewise, and leaves it out")
-    snr_warn_db: float | None = limit(
-        20.0, "dB", "loudest half second over the tenth percentile of 10 ms levels, at or below"
-    )
-    snr_refuse_db: float | None = limit(None, "dB", "likewise, and leaves it out")
-    band_warn_hz: float | None = limit(
-        4100.0,
-        "Hz",
-        "highest 250 Hz band within 40 dB of the strongest, at or below",
-        "ITU-T G.711",
-    )
-    band_refuse_hz: float | None = limit(None, "Hz", "likewise, and leaves it out")
-    length_warn_ms: float | None = limit(1000, "ms", "difference of a pair's ends, at or above")
-    length_refuse_ms: float | None = limit(None, "ms", "likewise, and leaves it out")
-    offset_warn_ms: float | None = limit(
-        20, "ms", "a pair's leak comes before its source by this, at or above"
-    )
-    offset_refuse_ms: float | None = limit(None, "ms", "likewise, and leaves it out")
-    drift_warn_ms: float | None = limit(
-        20, "ms", "a pair's clocks part by this over the recording, at or above"
-    )
-    drift_refuse_ms: float | None = limit(None, "ms", "likewise, and leaves it out")
-    dropouts_warn_ms: float | None = limit(
-        20, "ms", "runs of 5 to 400 ms of exact zeros inside speech, in all, at or above"
-    )
-    dropouts_refuse_ms: float | None = limit(None, "ms", "likewise, and leaves it out")
-    short_warn_s: float | None = limit(2.0, "s", "length of the recording, at or below")
-    short_refuse_s: float | None = limit(0.5, "s", "likewise, and leaves it out")
-    truncated_warn_ms: float | None = limit(
-        30, "ms", "silence between a channel's last speech and its end, at or below"
-    )
-    truncated_refuse_ms: float | None = limit(None, "ms", "likewise, and leaves it out")
-    silent_warn_dbfs: float | None = limit(
-        -85.0, "dBFS", "a channel without speech that is this quiet may be muted, at or below"
-    )
-    silent_refuse_dbfs: float | None = limit(None, "dBFS", "likewise, and leaves it out")
+
+    @field_validator("checks", mode="before")
+    @classmethod
+    def _filled(cls, given: Any) -> Any:
+        """Given limits over the defaults: a limit that is not named keeps its value."""
+        if not isinstance(given, dict):
+            return given
+        unknown = sorted(set(given) - {check.name for check in CHECKS})
+        if unknown:
+            known = ", ".join(check.name for check in CHECKS)
+            raise ValueError(f"health has no check {unknown[0]!r}; known: {known}")
+        filled = {name: limits.model_dump() for name, limits in _defaults().items()}
+        for name, limits in given.items():
+            own = limits.model_dump() if isinstance(limits, Limits) else limits
+            filled[name] = filled[name] | own
+        return filled
+
+    def limit(self, check: str, limit: Limit) -> float | None:
+        """One limit of one check; None is never."""
+        value: float | None = getattr(self.checks[check], limit)
+        return value

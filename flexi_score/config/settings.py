@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from flexi_score.config.detection import ExtractSettings, SpeechSettings
 from flexi_score.config.fields import Group, choice
-from flexi_score.config.health import HealthSettings
+from flexi_score.config.health import HealthSettings, limit_fields
 from flexi_score.config.judge import ANSWER_SETTINGS, OPTIONAL_SETTINGS, JudgeSettings
 from flexi_score.config.scoring import (
     BackchannelSettings,
@@ -61,13 +61,19 @@ class Settings(Group):
 
 
 def setting_names() -> dict[str, Any]:
-    """Name of every setting and its pydantic field (description, default, unit, source)."""
+    """Name of every setting, as ``--set`` takes it, and its pydantic field.
+
+    The limits of a health check are two names: ``health.CHECK.warn`` and ``health.CHECK.refuse``.
+    """
     names: dict[str, Any] = {}
     for group_name, group in Settings.model_fields.items():
         label = group.alias or group_name
         if isinstance(group.default, Group):
             for name, field in type(group.default).model_fields.items():
-                names[f"{label}.{name}"] = field
+                if name == "checks":
+                    names |= limit_fields()
+                else:
+                    names[f"{label}.{name}"] = field
         else:
             names[label] = group
     return names
@@ -78,7 +84,10 @@ def flatten(settings: Settings) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in settings.model_dump(by_alias=True).items():
         if isinstance(value, dict):
+            checks = value.pop("checks", {})
             flat.update({f"{key}.{name}": inner for name, inner in value.items()})
+            for check, limits in checks.items():
+                flat.update({f"{key}.{check}.{limit}": x for limit, x in limits.items()})
         else:
             flat[key] = value
     return flat
@@ -104,12 +113,15 @@ def load_settings(profile: str = "paper", changes: Mapping[str, Any] | None = No
     text = resources.files("flexi_score.profiles").joinpath(f"{profile}.toml").read_text("utf-8")
     nested: dict[str, Any] = tomllib.loads(text)
     nested["profile"] = profile
-    known = setting_names()
+    known = [name for name in setting_names() if name != "profile"]
     for name, value in (changes or {}).items():
-        if name not in known or name == "profile":
-            raise SettingsError(_unknown("setting", name, [k for k in known if k != "profile"]))
-        group, _, leaf = name.partition(".")
-        nested.setdefault(group, {})[leaf] = _none_if_said(value)
+        if name not in known:
+            raise SettingsError(_unknown("setting", name, known))
+        group, *middle, leaf = name.split(".")
+        place = nested.setdefault(group, {})
+        for check in middle:
+            place = place.setdefault("checks", {}).setdefault(check, {})
+        place[leaf] = _none_if_said(value)
     try:
         return Settings.model_validate(nested)
     except ValidationError as error:

@@ -69,6 +69,7 @@ def extract_channels(
                 "gain_db": gains[s],
                 "zero_share": levels[s].zero_share,
                 "clipped_share": levels[s].clipped_share,
+                "silent_frames": levels[s].silent_frames,
                 "dead": levels[s].is_dead,
                 "detector": extractor.detector.version,
                 "sample_rate_hz": info[s].sample_rate_hz,

@@ -22,9 +22,9 @@ Row = Mapping[str, Any]
 
 #: Version of decoding, levels, normalisation and speech probabilities. Raise it with every change
 #: that may move a stored number.
-CHANNELS_VERSION: Final = 2
+CHANNELS_VERSION: Final = 3
 #: Likewise, of estimating two speakers from one channel.
-MONO_VERSION: Final = 2
+MONO_VERSION: Final = 3
 #: Likewise, of choosing the speech that is recognised.
 WORDS_VERSION: Final = 3
 

@@ -73,6 +73,7 @@ def mono_channels(
             "gain_db": gain,
             "zero_share": levels.zero_share,
             "clipped_share": levels.clipped_share,
+            "silent_frames": levels.silent_frames,
             "dead": levels.is_dead,
             # The rule stands beside the models: an archive may be scored under other settings.
             "detector": f"{diarizer.version}, {settings.mono_roles}",

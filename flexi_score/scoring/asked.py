@@ -6,6 +6,7 @@ from typing import Final
 import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
+from flexi_score.capture.silent import noisy_systems
 from flexi_score.config import Settings, load_settings
 from flexi_score.judge.questions import Questions, build_questions
 from flexi_score.scoring.prepare import prepare
@@ -44,15 +45,18 @@ def find_questions(
     rows = reader.recordings()
     if only is not None:
         rows = rows.filter(pl.col("recording").is_in(only.implode()))
+    noisy = noisy_systems(reader, rows)
     found = [
-        questions_of(reader.limited_to(piece), piece, settings)
+        questions_of(reader.limited_to(piece), piece, settings, noisy)
         for piece in (rows[i : i + chunk] for i in range(0, max(len(rows), 1), chunk))
     ]
     asked, unasked = (pl.concat(tables) for tables in zip(*found, strict=True))
     return Questions(asked, unasked)
 
 
-def questions_of(reader: ArchiveReader, rows: pl.DataFrame, settings: Settings) -> Questions:
+def questions_of(
+    reader: ArchiveReader, rows: pl.DataFrame, settings: Settings, noisy: frozenset[str]
+) -> Questions:
     """The questions about some rows of an archive."""
-    tracks = prepare(reader, rows, settings).tracks
+    tracks = prepare(reader, rows, settings, noisy).tracks
     return build_questions(build_structure(tracks, settings), settings)

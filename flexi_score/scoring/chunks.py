@@ -19,6 +19,7 @@ from flexi_score.aggregate.agreement import MARKED
 from flexi_score.aggregate.pooled import add_quantiles
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.capture.gate import unsure_recordings
+from flexi_score.capture.silent import noisy_systems, silent_notes
 from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError, OutputError
 from flexi_score.judge.questions import UNASKED, Questions
@@ -81,6 +82,7 @@ class _Job(NamedTuple):
     place: Path
     number: int
     with_text: bool
+    noisy: frozenset[str]
 
 
 def can_score_in_chunks(settings: Settings) -> bool:
@@ -159,6 +161,7 @@ def _score_all(
     judging: Judging | None,
 ) -> None:
     """Score all chunks into ``place``, turn_taking first."""
+    noisy = noisy_systems(reader, rows)
     first = (rows["scenario"] == "turn_taking").fill_null(False)
     latency_s: Mapping[str, float] | None = {}
     number = done = 0
@@ -175,6 +178,7 @@ def _score_all(
                     place,
                     number + k,
                     with_text,
+                    noisy,
                 )
                 for k, piece in enumerate(part[i : i + chunk] for i in range(0, size, chunk))
             ]
@@ -247,14 +251,14 @@ def _mapper(workers: int) -> Iterator[Callable[[Callable[[_Job], int], list[_Job
 
 
 def _ask_chunk(job: _Job) -> int:
-    questions = questions_of(job.reader, job.rows, job.settings)
+    questions = questions_of(job.reader, job.rows, job.settings, job.noisy)
     for name, table in questions._asdict().items():
         table.write_parquet(_part(job.place, name, job.number), compression="lz4")
     return len(questions.asked)
 
 
 def _score_chunk(job: _Job) -> int:
-    ready = prepare(job.reader, job.rows, job.settings)
+    ready = prepare(job.reader, job.rows, job.settings, job.noisy)
     structure = build_structure(ready.tracks, job.settings)
     verdicts = no_verdicts()
     if job.settings.judge.mode != "none":
@@ -319,7 +323,7 @@ def _put_together(
     told = ratings.select(pl.exclude("question", "reply", "reason"), asked).collect()
     info = run_info(settings, recordings, failures, {**facts, **judge_facts(told, settings)})
     info |= health_counts(health, refused) | judge_info(told, len(unasked), settings)
-    info["notes"] += judge_notes(info)
+    info["notes"] = silent_notes(health, recordings) + info["notes"] + judge_notes(info)
     tables: dict[str, pl.DataFrame | pl.LazyFrame] = {
         name: _scan(place, name) for name in ("scores", "events", "recordings", "statistics")
     }

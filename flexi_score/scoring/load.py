@@ -1,5 +1,6 @@
 """From archived artefacts to :class:`~flexi_score.segment.tracks.Tracks`: detection, no audio."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -7,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
+from flexi_score.capture.silent import dead_failures, find_dead, noisy_systems
 from flexi_score.config import Settings
 from flexi_score.formats.text import word_counts
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
@@ -14,11 +16,14 @@ from flexi_score.segment.partial import heard_up_to
 from flexi_score.segment.tracks import Intervals, Ints, Tracks, Words, make_intervals, make_words
 from flexi_score.speech.archived import ArchivedSpeech, read_speech
 
-_OF_CHANNELS: Final = ("key", "dead", "detector", "estimated")
+_OF_CHANNELS: Final = ("key", "detector", "estimated")
 
 
 def load_tracks(
-    reader: ArchiveReader, rows: pl.DataFrame, settings: Settings
+    reader: ArchiveReader,
+    rows: pl.DataFrame,
+    settings: Settings,
+    noisy: frozenset[str] | None = None,
 ) -> tuple[Tracks, pl.DataFrame]:
     """Speech and words of archived recordings under these settings.
 
@@ -30,6 +35,10 @@ def load_tracks(
     settings : Settings
         Uses ``speech``, ``health``, ``judge.mode`` and ``extract.asr`` (``none`` leaves recognised
         words out).
+
+    noisy : frozenset of str, optional
+        From :func:`flexi_score.capture.silent.noisy_systems`, where ``rows`` are only a share of
+        the run; by default of these rows.
 
     Returns
     -------
@@ -44,8 +53,9 @@ def load_tracks(
     ArchiveError
         If a part of the archive is damaged.
     """
+    noisy = noisy_systems(reader, rows) if noisy is None else noisy
     channels = reader.read("channels", _keys(rows, "key"), _OF_CHANNELS)
-    rows, failures = _usable(rows, channels, reader.folder, settings)
+    rows, failures = _usable(reader, rows, channels, noisy, settings)
     detected = read_speech(reader, rows, settings.speech)
     if detected.missing.any():
         lost = np.unique(detected.channels["rec"].to_numpy()[detected.missing])
@@ -82,13 +92,17 @@ def _keys(rows: pl.DataFrame, kind: str) -> list[str]:
 
 
 def _usable(
-    rows: pl.DataFrame, channels: pl.DataFrame, archive: Path, settings: Settings
+    reader: ArchiveReader,
+    rows: pl.DataFrame,
+    channels: pl.DataFrame,
+    noisy: Iterable[str],
+    settings: Settings,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split off recordings without artefacts, and those of which a channel was not captured."""
-    have = channels.select("key", "dead")
+    have = channels.select("key")
     table = rows
     for speaker in SPEAKERS:
-        side = have.rename({"key": f"{speaker}_key", "dead": f"{speaker}_dead"})
+        side = have.rename({"key": f"{speaker}_key"})
         side = side.with_columns(pl.lit(True).alias(f"{speaker}_found"))
         table = table.join(side, on=f"{speaker}_key", how="left", maintain_order="left")
     unknown = "nothing is known of the model: give its audio, model_words or model_speech"
@@ -99,39 +113,22 @@ def _usable(
             pl.when(lost)
             .then(
                 pl.lit(
-                    f"{archive}: the archive does not hold the {speaker} channel of this "
+                    f"{reader.folder}: the archive does not hold the {speaker} channel of this "
                     "recording; extract it again"
                 )
             )
             .otherwise(reason)
         )
-    if not settings.health.allow_dead:
-        for speaker in reversed(SPEAKERS):
-            # A segment file of the channel says what was in it, whatever the capture is like.
-            dead = pl.col(f"{speaker}_dead").fill_null(False)
-            dead &= pl.col(f"{speaker}_segments_key").is_null()
-            where = pl.coalesce(f"{speaker}_audio", "audio").fill_null("audio")
-            reason = (
-                pl.when(dead)
-                .then(
-                    pl.format(
-                        "{}: the {} channel is dead (all of its samples are equal): the capture "
-                        "failed; capture it again, or, if that party truly sent nothing, set "
-                        "health.allow_dead=true",
-                        where,
-                        pl.lit(speaker),
-                    )
-                )
-                .otherwise(reason)
-            )
     table = table.with_columns(reason=reason)
     failures = (
         table.filter(pl.col("reason").is_not_null())
         .with_columns(stage=pl.lit("audio"), error=pl.lit("AudioError"))
         .select(FAILURES.names())
     )
-    keep = table["reason"].is_null()
-    return rows.filter(keep), failures
+    rows = rows.filter(table["reason"].is_null())
+    failed = dead_failures(find_dead(reader, rows, noisy, settings))
+    alive = ~pl.col("recording").is_in(failed["recording"].implode())
+    return rows.filter(alive), pl.concat([failures, failed])
 
 
 def _without_frames(folder: Path, rows: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from flexi_score.aggregate.pooled import add_quantiles
 from flexi_score.archive import store
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.capture.gate import unsure_recordings
+from flexi_score.capture.silent import silent_notes
 from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError
 from flexi_score.judge.rate import (
@@ -278,7 +279,7 @@ def score_tracks(
     info = run_info(settings, tracks.recordings, failures, facts)
     info |= health_counts(health, refused)
     info |= judge_info(verdicts.ratings, len(verdicts.unasked), settings)
-    info["notes"] += judge_notes(info)
+    info["notes"] = silent_notes(health, tracks.recordings) + info["notes"] + judge_notes(info)
     tables = {
         "scores": scores,
         "events": events_frame(structure, with_text=with_text),

@@ -7,6 +7,7 @@ import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.capture.gate import check_health, refusals
+from flexi_score.capture.silent import dead_health, find_dead, noisy_systems
 from flexi_score.config import Settings
 from flexi_score.manifest import check_annotations
 from flexi_score.schema import FAILURES
@@ -28,11 +29,29 @@ class Prepared(NamedTuple):
     health: pl.DataFrame
 
 
-def prepare(reader: ArchiveReader, rows: pl.DataFrame, settings: Settings) -> Prepared:
-    """Detect the speech of archived recordings, and set aside those that are not to be scored."""
+def prepare(
+    reader: ArchiveReader,
+    rows: pl.DataFrame,
+    settings: Settings,
+    noisy: frozenset[str] | None = None,
+) -> Prepared:
+    """Speech of archived recordings, without those that are not to be scored.
+
+    Parameters
+    ----------
+    reader : ArchiveReader
+    rows : polars.DataFrame
+        :data:`flexi_score.archive.tables.ARCHIVED`.
+    settings : Settings
+    noisy : frozenset of str, optional
+        From :func:`flexi_score.capture.silent.noisy_systems`, where ``rows`` are only a share of
+        the run; by default of these rows.
+    """
+    noisy = noisy_systems(reader, rows) if noisy is None else noisy
     rows, misplaced = _annotated_inside(rows)
-    tracks, lost = load_tracks(reader, rows, settings)
+    tracks, lost = load_tracks(reader, rows, settings, noisy)
     health = check_health(reader, rows, tracks, settings)
+    health = pl.concat([dead_health(find_dead(reader, rows, noisy, settings)), health])
     health = pl.concat([health, estimated_health(tracks.recordings)])
     refused = FAILURES.to_frame()
     if settings.health.gate:
