@@ -134,7 +134,7 @@ def test_a_stored_run_is_read_back_with_its_settings(
     stored = Run.open(tmp_path / "r")
     assert stored.settings.ipu.min_silence_ms == 350
     assert stored.settings.yield_.hold_ms == 400
-    assert "ipu.min_silence_ms:350" in stored.info["signature"]
+    assert "ipu.min_silence_ms=350" in stored.info["signature"]
     first = Run.open(run_folder)
     assert first.settings.ipu.min_silence_ms == 200
     longer = [len(r.events.filter(pl.col("kind") == "ipu")) for r in (stored, first)]

@@ -329,7 +329,7 @@ def test_everything_scored_on_estimated_roles_says_so(tmp_path, cli):
     assert recordings["estimated_by"].to_list() == ["network, first_is_user", None]
     info = json.loads((out / "run.json").read_text())
     assert info["estimated"] == 1
-    assert "extract.mono_roles:first_is_user" in info["signature"]
+    assert "first_is_user" in info["signature"]
     health = pl.read_parquet(out / "health.parquet").filter(check="roles_estimated")
     assert health["recording"].to_list() == ["mono"]
 

@@ -400,13 +400,14 @@ def test_the_picture_escapes_names_and_holds_every_line() -> None:
 
 
 def test_the_files_hold_what_the_sweep_found(archive: Path, tmp_path: Path) -> None:
-    result = sweep(archive, combinations({"backchannel.max_ms": [500, 1000, 2000]}))
+    grid = {"backchannel.max_ms": [500, 1000, 2000]}
+    result = sweep(archive, combinations(grid), base={"backchannel.max_words": 2})
     folder = write_sweep(result, tmp_path / "out")
     assert pl.read_parquet(folder / "sweep.parquet").equals(result.table)
     facts = json.loads((folder / "sweep.json").read_text())
     assert facts["settings"] == ["backchannel.max_ms"]
     assert "backchannel.max_ms" not in facts["signature"]
-    assert "backchannel.max_words" in facts["signature"]
+    assert "backchannel.max_words=2" in facts["signature"]
     assert len(profile_metrics("paper")) >= result.table["metric"].n_unique()
 
 

@@ -1,6 +1,7 @@
 """All settings together: by name, from a profile, as one line."""
 
 import difflib
+import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -145,24 +146,66 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
     return parsed
 
 
-def signature(settings: Settings, facts: Mapping[str, str]) -> str:
-    """One line that names every choice that changes a number (after sacrebleu).
+def signature(settings: Settings, facts: Mapping[str, str], without: Sequence[str] = ()) -> str:
+    """One line to quote beside a number: what stands behind it, and a hash of everything.
 
     Parameters
     ----------
     settings : Settings
-        The settings in force.
+        The settings in force. Those that can change a number are named where they differ from the
+        profile's own.
     facts : mapping
-        What is not a setting: models and versions, ``{"vad": "silero-6.2.3"}``.
+        What is not a setting: ``version``, ``vad``, ``boundaries``, ``asr``, ``rubrics``.
+    without : sequence of str
+        Settings that are neither named nor hashed, as those that a sweep varies.
+
+    Returns
+    -------
+    str
+        Version, profile, detector, recogniser, judge, what differs from the defaults, and the
+        hash of every setting and fact: ``run.json`` holds them all.
+
+    Examples
+    --------
+    >>> settings = load_settings("paper", {"ipu.min_silence_ms": 180})
+    >>> facts = {"version": "0.2.0", "vad": "silero-6.2.3", "asr": "tiny.en@8adb,en"}
+    >>> line, hash_mark, digest = signature(settings, facts).rpartition("#")
+    >>> line
+    'flexi_score 0.2.0 | paper | silero-6.2.3 | tiny.en | ipu.min_silence_ms=180 | '
     """
-    flat = flatten(settings)
-    parts = [f"profile:{flat.pop('profile')}"]
-    judged = settings.judge.mode != "none"
-    parts += [
-        f"{name}:{_plain(value)}" for name, value in flat.items() if _counts(name, value, judged)
+    flat = {
+        name: value
+        for name, value in flatten(settings).items()
+        if name not in without and _counts(name, value, settings.judge.mode != "none")
+    }
+    usual = flatten(load_settings(settings.profile))
+    named = {"profile", "extract.vad", "extract.asr", "judge.mode", "judge.model"}
+    changed = [
+        f"{name}={_plain(value)}"
+        for name, value in flat.items()
+        if value != usual[name] and name not in named
     ]
-    parts += [f"{name}:{value}" for name, value in facts.items()]
-    return "|".join(parts)
+    detector = " ".join(facts[name] for name in ("vad", "boundaries") if facts.get(name))
+    parts = [
+        " ".join(["flexi_score", *filter(None, [facts.get("version")])]),
+        settings.profile,
+        *filter(None, [detector, _short_recognizer(facts.get("asr", ""))]),
+    ]
+    if settings.judge.mode != "none":
+        parts.append(f"{settings.judge.model} {facts.get('rubrics', '')}".rstrip())
+    text = json.dumps([flat, dict(facts)], sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return " | ".join([*parts, *changed, f"#{digest}"])
+
+
+def _short_recognizer(identity: str) -> str:
+    """Names of recognisers without the hash and the settings that they carry."""
+    shown = []
+    for one in identity.split("+"):
+        name, *rest = one.split(",")
+        partial = [part for part in rest if part.startswith("needed-")]
+        shown.append(" ".join([name.partition("@")[0], *partial]))
+    return "+".join(shown)
 
 
 def _counts(name: str, value: Any, judged: bool) -> bool:
@@ -171,7 +214,7 @@ def _counts(name: str, value: Any, judged: bool) -> bool:
     if group == "judge" and leaf != "mode":
         unset = leaf in OPTIONAL_SETTINGS and value is None
         return judged and leaf in ANSWER_SETTINGS and not unset
-    return group != "health" or ("_warn" not in leaf and value is not None)
+    return group != "health" or (not leaf.endswith(".warn") and value is not None)
 
 
 def _plain(value: Any) -> str:

@@ -197,25 +197,6 @@ def value_cells(row: Mapping[str, Any] | None, metric: Metric, few: int) -> tupl
     return text, f"{text} [{low}, {high}]"
 
 
-def short_signature(info: Mapping[str, Any]) -> str:
-    """One line to quote beside a number; ``run.json`` has every choice behind its hash."""
-    from hashlib import sha256
-
-    given = info.get("short_signature")
-    if given:
-        return plain(given)
-    models = info.get("models", {})
-    asr = str(models.get("asr", "none")).partition("@")[0]
-    parts = [
-        f"flexi_score {info.get('versions', {}).get('flexi_score', '')}",
-        str(info.get("profile", "")),
-        str(models.get("vad", "given")),
-        asr,
-        f"#{sha256(str(info.get('signature', '')).encode()).hexdigest()[:8]}",
-    ]
-    return plain(" | ".join(parts))
-
-
 def _systems(summary: pl.DataFrame) -> list[str]:
     return summary["system"].unique(maintain_order=True).to_list()
 
@@ -432,7 +413,7 @@ def _print_next(
     lines += [
         ("Rescore", f"flexi-score score {kept} --set NAME=VALUE"),
         ("More", f"{run}/summary.md, or --details"),
-        ("Cite", short_signature(info)),
+        ("Cite", plain(str(info.get("signature", "")))),
     ]
     for label, text in lines:
         line = Text(label.ljust(_LABEL), style="bold").append(text, style="not bold")

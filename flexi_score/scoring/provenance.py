@@ -12,6 +12,7 @@ import polars as pl
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings, flatten, signature
 from flexi_score.segment.estimated import estimated_note, estimated_recordings
+from flexi_score.speech.detect import BOUNDARIES_VERSION
 from flexi_score.version import package_version
 
 
@@ -45,7 +46,8 @@ def model_facts(reader: ArchiveReader, rows: pl.DataFrame) -> dict[str, str]:
     """Which detector and recogniser stand behind these recordings of an archive."""
     detectors = _named(reader, "channels", "detector", rows, ("user_key", "model_key"))
     sources = _named(reader, "words", "source", rows, ("user_words_key", "model_words_key"))
-    return {"vad": detectors or "given", "asr": sources or "none"}
+    facts = {"vad": detectors or "given", "asr": sources or "none"}
+    return facts | ({"boundaries": f"boundaries-{BOUNDARIES_VERSION}"} if detectors else {})
 
 
 def _named(

@@ -148,7 +148,7 @@ def sweep(
         "profile": profile,
         "combinations": len(settings),
         "settings": list(varied),
-        "signature": _signature(settings[0], varied),
+        "signature": signature(settings[0], {}, list(varied)),
     }
     return Sweep(_ordered(table, metrics, list(varied)), tuple(varied), metrics, info)
 
@@ -173,11 +173,6 @@ def write_sweep(result: Sweep, out: str | Path) -> Path:
     write_text(folder / "sweep.svg", picture)
     write_text(folder / "sweep.json", facts)
     return folder
-
-
-def _signature(settings: Settings, varied: Mapping[str, Any]) -> str:
-    parts = signature(settings, {}).split("|")
-    return "|".join(part for part in parts if part.partition(":")[0] not in varied)
 
 
 def _texts(settings: Settings) -> tuple[str, str]:
