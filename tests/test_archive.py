@@ -1,5 +1,7 @@
 """The archive: append-only, content-addressed, whole or absent whatever happens."""
 
+import hashlib
+import io
 import os
 import pickle
 import shutil
@@ -261,3 +263,47 @@ def test_an_extraction_adds_the_speech_of_new_settings_without_audio(
     pipeline.extract(spoken.parent / "m.jsonl", folder, settings=other)
     assert ArchiveReader(folder).count("frames") == before
     assert ArchiveReader(folder).count("speech") == 4
+
+
+def _rewritten(folder: Path, table: str, change: pl.Expr) -> Path:
+    """Change a column of a table's first part, and hash the part anew."""
+    old = min((folder / table).glob("*.parquet"))
+    buffer = io.BytesIO()
+    pl.read_parquet(old).with_columns(change).write_parquet(buffer)
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
+    part = old.with_name(f"{old.stem.split('-')[0]}-{digest}.parquet")
+    old.unlink()
+    part.write_bytes(buffer.getvalue())
+    return part
+
+
+_BACKWARDS = pl.element().struct.with_fields(end_ms=pl.field("start_ms") - 5)
+_TWICE = pl.col("speech").list.concat(pl.col("speech"))
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "words"),
+    [
+        ("speech", pl.col("speech").list.eval(_BACKWARDS), "sorted and disjoint"),
+        ("speech", _TWICE.alias("speech"), "sorted and disjoint"),
+        ("speech", pl.lit(1.5).alias("doubt"), "doubt is not in 0 to 1"),
+        ("speech", pl.lit("x").alias("speech"), "cannot be read as a table"),
+        ("channels", pl.lit(-5, pl.Int64).alias("duration_ms"), "duration_ms"),
+        ("channels", pl.lit(float("nan")).alias("noise_dbfs"), "noise_dbfs"),
+        ("channels", pl.lit(None, pl.String).alias("key"), "key is missing"),
+        ("frames", pl.col("probabilities").list.head(3), "different lengths"),
+        ("recordings", pl.lit(-(10**12)).alias("duration_ms"), "duration_ms"),
+    ],
+)
+def test_what_cannot_be_in_a_part_is_named_though_its_hash_is_right(
+    spoken: Path, tmp_path: Path, table: str, change: pl.Expr, words: str
+) -> None:
+    folder = tmp_path / "a"
+    shutil.copytree(spoken, folder)
+    part = _rewritten(folder, table, change)
+    settings = NO_WORDS
+    if table == "frames":
+        settings = load_settings("paper", {"extract.asr": "none", "speech.pad_ms": 50})
+    with pytest.raises(ArchiveError, match=words) as caught:
+        pipeline.score(folder, settings=settings)
+    assert part.name in str(caught.value)

@@ -73,14 +73,6 @@ def _state(part: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def blame(parts: Sequence[Path], error: Exception) -> str:
-    """Which part is damaged."""
-    for part in parts:
-        if not is_whole(part):
-            return explain_damage(part)
-    return f"{parts[0].parent}: cannot be read: {error}"
-
-
 def set_aside(part: Path) -> Path:
     """Take a damaged part out of the archive: it is renamed to ``*.damaged``."""
     aside = part.with_name(f"{part.name}.damaged")
@@ -97,4 +89,19 @@ def explain_damage(part: Path) -> str:
         f"{part}: is damaged (its bytes do not match the hash in its name); extract the same input "
         f"into {part.parent.parent} again with --repair, which moves it aside and makes again what "
         "was in it"
+    )
+
+
+def explain_unreadable(part: Path, error: BaseException) -> str:
+    """What to do about a part whose bytes have the hash in its name, but are no such table."""
+    if not is_whole(part):
+        return explain_damage(part)
+    return f"{part}: cannot be read as a table ({error}); {explain_remedy(part)}"
+
+
+def explain_remedy(part: Path) -> str:
+    """What to do about a part that is not what extraction wrote."""
+    return (
+        f"the archive was changed by something else: delete that file, then extract the same input "
+        f"into {part.parent.parent} again"
     )

@@ -6,7 +6,8 @@ from typing import Final
 
 import polars as pl
 
-from flexi_score.archive.parts import blame, check_whole, list_parts
+from flexi_score.archive.checks import find_fault
+from flexi_score.archive.parts import check_whole, explain_remedy, explain_unreadable, list_parts
 from flexi_score.archive.store import open_archive
 from flexi_score.archive.tables import ARCHIVED, ATTEMPTS, TABLES, artefact_keys
 from flexi_score.errors import ArchiveError
@@ -92,6 +93,8 @@ class ArchiveReader:
             return rows.select(read)
 
         rows = _collect(parts, query)
+        if find_fault(table, rows) is not None:
+            raise ArchiveError(_explain_fault(table, parts, query))
         return rows.unique("key", keep="last", maintain_order=True).select(columns)
 
     def keys(self, table: str) -> set[str]:
@@ -147,6 +150,8 @@ class ArchiveReader:
         if not parts:
             return make_schema({**TABLES[table], "part": pl.String}).to_frame()
         rows = _collect(parts, lambda rows: rows, include_file_paths="part")
+        if find_fault(table, rows) is not None:
+            raise ArchiveError(_explain_fault(table, parts, lambda rows: rows))
         names = pl.col("part").str.split("/").list.last()
         return rows.with_columns(names).unique("recording", keep="last", maintain_order=True)
 
@@ -225,5 +230,19 @@ def _collect(
     )
     try:
         return query(rows).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise ArchiveError(blame(parts, error)) from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        if len(parts) > 1:  # one of them alone says which it is
+            for part in parts:
+                _collect([part], query, include_file_paths, check=check)
+        raise ArchiveError(explain_unreadable(parts[0], error)) from error
+
+
+def _explain_fault(
+    table: str, parts: Sequence[Path], query: Callable[[pl.LazyFrame], pl.LazyFrame]
+) -> str:
+    """Which part holds a row that cannot be so."""
+    for part in parts:
+        fault = find_fault(table, _collect([part], query))
+        if fault is not None:
+            return f"{part}: holds what cannot be: {fault}; {explain_remedy(part)}"
+    return f"{parts[0].parent}: holds what cannot be"

@@ -11,8 +11,9 @@ import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.archive.store import content_key
-from flexi_score.archive.tables import SPEECH
+from flexi_score.archive.tables import FRAME_MS, SPEECH
 from flexi_score.config import SpeechSettings
+from flexi_score.errors import ArchiveError
 from flexi_score.schema import SPEAKERS
 from flexi_score.segment.tracks import Bools, Floats, Intervals, make_intervals
 from flexi_score.speech.detect import BOUNDARIES_VERSION, detect_speech
@@ -148,6 +149,7 @@ def _with_frames(
     found = channels.join(scalars, on="key", how="inner", maintain_order="left").join(
         frames, on="key", how="inner", maintain_order="left"
     )
+    _check_lengths(reader, found)
     if not settings.bleed:
         return found
     lists = ("probabilities", "envelope_cdb")
@@ -166,3 +168,15 @@ def _with_frames(
         )
         .drop("searched", *(f"clean_{name}" for name in (*lists, "noise_dbfs")))
     )
+
+
+def _check_lengths(reader: ArchiveReader, channels: pl.DataFrame) -> None:
+    """Raise where frames are those of a channel of another length."""
+    off = pl.col("probabilities").list.len().cast(pl.Int64) * FRAME_MS - pl.col("duration_ms")
+    wrong = channels.filter(off.abs() > 2 * FRAME_MS)
+    if len(wrong):
+        raise ArchiveError(
+            f"{reader.folder / 'frames'}: frames of channel {wrong['key'][0]!r} are not as long "
+            "as the channel; the archive was changed by something else: extract again into a new "
+            "folder"
+        )
