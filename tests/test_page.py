@@ -18,7 +18,8 @@ from flexi_score.archive import store
 from flexi_score.archive.tables import ARCHIVED, ENVELOPE_MS, FRAME_MS
 from flexi_score.report.build import build_report
 from flexi_score.schema import HEALTH, RATINGS
-from flexi_score.scoring.pipeline import score, write
+from flexi_score.scoring.pipeline import score
+from flexi_score.scoring.run import Run
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -142,9 +143,6 @@ def run(tmp_path_factory):
     place = tmp_path_factory.mktemp("page")
     names = [f"call-{k}" for k in range(60)]
     archive = archived(place / "run" / "archive", names, ["calm", "eager"], "what|is|the|time")
-    made = score(archive)
-    folder = write(made, place / "run")
-    ratings("call-0").write_parquet(folder / "ratings.parquet")
     ill = {
         "recording": "call-1",
         "check": "snr",
@@ -156,9 +154,12 @@ def run(tmp_path_factory):
         "threshold": 2.0,
         "unit": "dB",
     }
-    pl.DataFrame([ill], schema=HEALTH).write_parquet(folder / "health.parquet")
-    build_report(folder)
-    return folder
+    made = score(archive).with_tables(
+        ratings=ratings("call-0"), health=pl.DataFrame([ill], schema=HEALTH)
+    )
+    made.write(place / "run")
+    build_report(place / "run")
+    return place / "run"
 
 
 @contextlib.contextmanager
@@ -192,7 +193,7 @@ def test_opens_with_everything_and_asks_for_nothing(browser, run):
         headings = page.locator("main > section > h2").all_inner_texts()
         assert headings == [
             "Results",
-            "Systems side by side",
+            "What happened",
             "Distributions and outcomes",
             "Sensitivity",
             "Health of the captures",
@@ -233,11 +234,11 @@ def test_outcomes_are_filtered_and_metrics_sorted(browser, run):
     with opened(browser, run / "report.html") as page:
         page.get_by_label("Scenario", exact=True).select_option(label="Turn-taking")
         headings = page.locator(".list thead th").all_inner_texts()
-        assert any(text.startswith("Latency (s)") for text in headings)
+        assert any(text.startswith("answers after, s") for text in headings)
         assert page.locator("#shown").inner_text() == "30 of 60"
-        page.get_by_label("Outcome", exact=True).select_option(label="TOR is 1")
+        page.get_by_label("Outcome", exact=True).select_option(label="takes its turn (TOR 1)")
         assert page.locator("#shown").inner_text() == "30 of 60"
-        page.get_by_label("Outcome", exact=True).select_option(label="TOR is 0")
+        page.get_by_label("Outcome", exact=True).select_option(label="leaves its turn (TOR 0)")
         assert page.locator("#shown").inner_text() == "0 of 60"
         page.get_by_label("Outcome", exact=True).select_option(label="any outcome")
         sort = page.locator("[data-sort=id]")
@@ -250,9 +251,82 @@ def test_outcomes_are_filtered_and_metrics_sorted(browser, run):
         assert page.locator("th[aria-sort]").count() == 0
 
 
+def test_a_value_lists_its_recordings_and_a_dot_opens_one(browser, run):
+    with opened(browser, run / "report.html") as page:
+        page.locator("button[data-metric='turn_taking.tor'][data-system=calm]").first.click()
+        assert page.locator("#shown").inner_text() == "30 of 60"
+        assert set(page.locator(".list tbody td:nth-child(2)").all_inner_texts()) == {"calm"}
+        dots = page.locator("svg[data-metric='turn_taking.latency'][data-system=calm] .one")
+        assert dots.count() == 30
+        dots.first.dispatch_event("click")
+        assert page.locator("#detail-title").inner_text() == "call-0"
+
+
+def test_definitions_open_by_touch(browser, run):
+    phone = {"viewport": {"width": 390, "height": 800}, "has_touch": True}
+    with opened(browser, run / "report.html", **phone) as page:
+        page.locator(".define summary").first.tap()
+        assert "takeover rate" in page.locator(".define p").first.inner_text()
+        assert page.locator(".define p").first.is_visible()
+
+
+def test_recordings_are_aligned_where_they_were_decided(browser, run):
+    with opened(browser, run / "report.html") as page:
+        page.locator("#happened").scroll_into_view_if_needed()
+        rows = page.locator("#aligned .row")
+        sync_api.expect(rows.first).to_be_attached()
+        from_, acted = (
+            float(rows.first.locator("xpath=..").locator(name).first.get_attribute("x1")[:-1])
+            for name in (".from", ".acted")
+        )
+        assert (acted - from_) / 100 * 8000 == pytest.approx(300, abs=10)  # 8 s wide
+        assert page.locator("#gallery .example").count() > 1
+        assert page.locator("#gallery .good").count() > 0
+        rows.first.focus()
+        page.keyboard.press("Enter")
+        assert page.locator("#detail").is_visible()
+
+
+def test_print_takes_two_pages(browser, run):
+    with opened(browser, run / "report.html") as page:
+        page.emulate_media(media="print")
+        pages = page.pdf(format="A4").count(b"/Type /Page\n")
+        assert 1 <= pages <= 2
+
+
+def test_words_are_found_where_there_is_no_timeline(browser, run, tmp_path):
+    made = build_report(run, tmp_path / "few.html", max_timelines=3)
+    with opened(browser, made.path) as page:
+        page.get_by_label("Search recordings").fill("TIME what")
+        sync_api.expect(page.locator("#shown")).to_have_text("60 recordings")
+
+
+def test_keys_go_from_event_to_event_and_the_caption_keeps_up(browser, run):
+    with opened(browser, run / "report.html") as page:
+        page.locator(".list").get_by_role("button", name="call-0", exact=True).click()
+        stage = page.get_by_role("slider", name="Position in the recording")
+        times = []
+        for key in (".", ".", ".", ","):
+            page.keyboard.press(key)
+            times.append(float(stage.get_attribute("aria-valuenow")))
+            assert stage.get_attribute("aria-valuetext").startswith(f"{times[-1]:.2f} seconds: ")
+            assert page.locator("#detail .readout").first.inner_text() in (
+                stage.get_attribute("aria-valuetext")
+            )
+        assert times == [0.3, 1.8, 2.1, 1.8]
+
+
+def test_one_recording_opens_on_its_timeline(browser, tmp_path):
+    archive = archived(tmp_path / "run" / "archive", ["only"], ["calm"], "what|is|the|time")
+    score(archive).write(tmp_path / "run")
+    folder = tmp_path / "run"
+    with opened(browser, folder / "report.html") as page:
+        assert page.locator("#detail-title").inner_text() == "only"
+
+
 def test_keyboard_alone(browser, run):
     with opened(browser, run / "report.html") as page:
-        page.get_by_role("button", name="call-0", exact=True).focus()
+        page.locator(".list").get_by_role("button", name="call-0", exact=True).focus()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowDown")
         assert page.evaluate("document.activeElement.textContent") == "call-2"
@@ -306,7 +380,7 @@ def _pixels(page):
 
 def test_a_timeline_shows_what_happened(browser, run):
     with opened(browser, run / "report.html") as page:
-        page.get_by_role("button", name="call-0", exact=True).click()
+        page.locator(".list").get_by_role("button", name="call-0", exact=True).click()
         blue, orange = pixels(page)
         assert 0.02 < blue < orange  # the model speaks longer
         detail = page.locator("#detail")
@@ -326,7 +400,7 @@ def test_a_timeline_shows_what_happened(browser, run):
 
 def test_click_zoom_and_pan(browser, run):
     with opened(browser, run / "report.html") as page:
-        page.get_by_role("button", name="call-0", exact=True).click()
+        page.locator(".list").get_by_role("button", name="call-0", exact=True).click()
         box = page.locator(".stage").bounding_box()
         middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         page.mouse.click(*middle)
@@ -388,7 +462,7 @@ def test_sound_plays_and_the_cursor_follows(browser, run, tmp_path, embedded):
         made = build_report(run, file, embed=["call-0"])
         assert made.embedded == 1
     with opened(browser, file) as page:
-        page.get_by_role("button", name="call-0", exact=True).click()
+        page.locator(".list").get_by_role("button", name="call-0", exact=True).click()
         times, places, lit = plays(page)
         assert times == sorted(times)
         assert len(places) > 3
@@ -399,17 +473,18 @@ def test_sound_plays_and_the_cursor_follows(browser, run, tmp_path, embedded):
 
 
 def test_two_files_play_together_each_from_its_own_start(browser, run, tmp_path):
-    copy = shutil.copytree(run, tmp_path / "pairs")
+    copy = tmp_path / "pairs"
     data, rate = sf.read(run / "two voices #1.wav")
     for side, name in enumerate(SPEECH):
         sf.write(tmp_path / f"{name}.wav", data[:, side], rate)
-    table = pl.read_parquet(copy / "recordings.parquet").with_columns(
+    stored = Run.open(run)
+    table = stored.recordings.with_columns(
         audio=pl.lit(None, pl.String),
         model_offset_ms=pl.lit(400, pl.Int64),
         **{f"{name}_audio": pl.lit(str(tmp_path / f"{name}.wav")) for name in SPEECH},
     )
-    table.write_parquet(copy / "recordings.parquet")
-    build_report(copy)
+    stored.with_tables(recordings=table).write(copy)
+    build_report(copy, archive=run / "archive")
     with opened(browser, copy / "report.html") as page:
         page.evaluate(
             """() => {
@@ -421,12 +496,12 @@ def test_two_files_play_together_each_from_its_own_start(browser, run, tmp_path)
               };
             }"""
         )
-        page.get_by_role("button", name="call-0", exact=True).click()
+        page.locator(".list").get_by_role("button", name="call-0", exact=True).click()
         plays(page)
         at = "[...window.sounds].map((s) => [s.src.split('/').at(-1), s.currentTime])"
         times = dict(page.evaluate(at))
         assert set(times) == {"user.wav", "model.wav"}
-        assert times["user.wav"] - times["model.wav"] == pytest.approx(0.4, abs=0.15)
+        assert times["user.wav"] - times["model.wav"] == pytest.approx(0.4, abs=0.35)
 
 
 def test_sound_that_is_gone_is_told(browser, run, tmp_path):
@@ -436,7 +511,7 @@ def test_sound_that_is_gone_is_told(browser, run, tmp_path):
     context = browser.new_context()
     page = context.new_page()
     page.goto(file.as_uri())
-    page.get_by_role("button", name="call-0", exact=True).click()
+    page.locator(".list").get_by_role("button", name="call-0", exact=True).click()
     page.get_by_role("button", name="Play", exact=True).click()
     sync_api.expect(page.locator("#detail [role=status]")).to_contain_text("cannot be played")
     assert "two voices #1.wav" in page.locator("#detail [role=status]").inner_text()
@@ -451,7 +526,7 @@ def test_dark_by_system_and_by_button(browser, run):
 
     with opened(browser, run / "report.html", color_scheme="dark") as page:
         assert not bright(page)
-        page.get_by_role("button", name="call-0", exact=True).click()
+        page.locator(".list").get_by_role("button", name="call-0", exact=True).click()
         assert pixels(page)[0] > 0.02
         page.keyboard.press("Escape")
         page.get_by_role("button", name="Light").click()
@@ -468,7 +543,7 @@ def test_phone_width_without_sideways_scrolling(browser, run):
     with opened(browser, run / "report.html", **phone) as page:
         scroll, screen = page.evaluate(wide)
         assert scroll <= screen
-        page.get_by_role("button", name="call-0", exact=True).tap()
+        page.locator(".list").get_by_role("button", name="call-0", exact=True).tap()
         body = page.evaluate(
             "(({scrollWidth, clientWidth}) => [scrollWidth, clientWidth])"
             "(document.querySelector('#detail .body'))"
@@ -481,7 +556,7 @@ def test_phone_width_without_sideways_scrolling(browser, run):
 
 def test_a_link_opens_its_recording(browser, run):
     with opened(browser, run / "report.html") as page:
-        page.get_by_role("button", name="call-7", exact=True).click()
+        page.locator(".list").get_by_role("button", name="call-7", exact=True).click()
         address = page.url
         assert address.endswith("#recording=call-7")
         page.goto("about:blank")
@@ -492,14 +567,16 @@ def test_a_link_opens_its_recording(browser, run):
 def test_hostile_text_is_shown_as_text(browser, tmp_path):
     said = "hello|<img src=x onerror=alert(2)>|</script><script>alert(3)</script>"
     archive = archived(tmp_path / "run" / "archive", [HOSTILE, "b"], [HOSTILE, "b"], said)
-    folder = write(score(archive), tmp_path / HOSTILE.replace("/", "_"))
-    ratings(HOSTILE).write_parquet(folder / "ratings.parquet")
+    folder = tmp_path / HOSTILE.replace("/", "_")
     ill = dict.fromkeys(HEALTH.names(), HOSTILE) | {
         "value": 1.0,
         "threshold": 2.0,
         "verdict": "warn",
     }
-    pl.DataFrame([ill], schema=HEALTH).write_parquet(folder / "health.parquet")
+    made = score(archive).with_tables(
+        ratings=ratings(HOSTILE), health=pl.DataFrame([ill], schema=HEALTH)
+    )
+    made.write(folder)
     build_report(folder, archive=archive, embed=1)
     shown = HOSTILE.replace("\u202e", " ")
     with opened(browser, folder / "report.html") as page:

@@ -40,7 +40,6 @@ from flexi_score.report.kept import encode_envelope
 from flexi_score.report.sound import embed_audio, link_audio
 from flexi_score.report.tables import DASH, FEW, details_table, metric_finder, plain
 from flexi_score.report.timeline import timelines
-from flexi_score.report.timing import timing
 from flexi_score.schema import EVENTS, FAILURES, HEALTH, RATINGS, RECORDINGS, SCORES, SUMMARY
 from flexi_score.scoring.chunks import score_in_chunks
 from flexi_score.scoring.pipeline import score as run_score
@@ -694,25 +693,6 @@ def test_large_runs_draw_words_and_waveforms(tmp_path, monkeypatch):
     assert sum("w" in one for one in details.values()) == 14
     assert sum("env" in one for one in details.values()) == 14
     assert index_of(page)["len"].count(12.0) == 14
-
-
-def test_response_times():
-    run = usual()
-    shown = timing(run.scores, run.events, run.recordings)
-    calm, eager = shown.rows
-    assert (calm["n"], eager["n"]) == (12, 12)
-    assert calm["p50"] == pytest.approx(0.755)
-    assert eager["shares"] == [0.0, 0.0, 1.0, 0.0]
-    assert sum(count for *_, count in calm["bars"]) == 12
-    assert not shown.signed
-    spread = Made([score(f"r{i}", "floor_offset", v) for i, v in enumerate((-0.5, 0.1, 0.15, 0.4))])
-    (row,) = timing(spread.scores, spread.events, spread.recordings).rows
-    assert row["shares"] == [0.25, 0.25, 0.25, 0.25]  # levels are below 150 and 400 ms
-    only_events = usual()
-    (row,) = timing(Made().scores, only_events.events, Made().recordings).rows
-    assert (row["system"], row["n"]) == ("all recordings", 24)
-    assert row["p50"] == pytest.approx(0.7)
-    assert timing(Made().scores, Made().events, Made().recordings) is None
 
 
 # ---- odd runs

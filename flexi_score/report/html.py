@@ -18,24 +18,23 @@ import polars as pl
 from markupsafe import Markup
 
 from flexi_score.config import Settings, flatten, load_settings
+from flexi_score.metrics.registry import Metric
 from flexi_score.report.health import health_table
 from flexi_score.report.kept import Kept
 from flexi_score.report.listing import closest_first, index_json
 from flexi_score.report.plots import Plot
-from flexi_score.report.sections import judged, result_tables, sensitivity, side_by_side
+from flexi_score.report.sections import judged, results, sensitivity
 from flexi_score.report.tables import (
     FEW,
     SCENARIO_TITLES,
     Column,
-    heading,
     interval_note,
     plain,
     quantile_table,
     scenario_title,
 )
 from flexi_score.report.timeline import STEERING, clean, names_in, timelines
-from flexi_score.report.timing import timing
-from flexi_score.schema import STATUSES
+from flexi_score.report.wording import wording
 from flexi_score.scoring.run import Run
 
 #: Recordings that a page draws, and lists, unless told otherwise.
@@ -46,12 +45,19 @@ _RATINGS: Final = 200
 _FAILURES: Final = 200
 
 _STEERING: Final = re.compile(STEERING)
-_SCRIPTS: Final = ("core", "table", "view", "draw", "player", "timeline", "detail", "start")
+_SCRIPTS: Final = (
+    "core",
+    "table",
+    "view",
+    "draw",
+    "player",
+    "timeline",
+    "detail",
+    "pictures",
+    "start",
+)
 #: Where plots stand that are not of the distributions.
-_SECTIONS: Final = {
-    "Systems side by side": "systems",
-    "How close the decisions were": "sensitivity",
-}
+_SECTIONS: Final = {"How close the decisions were": "sensitivity"}
 _STYLES: Final = ("base", "results", "recordings", "detail")
 
 
@@ -82,8 +88,7 @@ def render_html(
     links, sounds : mapping, optional
         By recording, from :func:`flexi_score.report.sound.link_audio` and ``embed_audio``.
     plots : sequence of Plot
-        From :func:`flexi_score.report.plots.report_plots`; without any, response times are drawn
-        plainly.
+        From :func:`flexi_score.report.plots.report_plots`.
     max_timelines, max_recordings : int
         Recordings drawn, and recordings listed: the closest decisions of each system and scenario
         first. The page says what it leaves out.
@@ -111,12 +116,11 @@ def render_html(
         failures,
         metrics,
         health=health,
-        said=_said(events, details),
+        said=_said(events, listed),
         near_s=settings.summary.boundary_error_s,
         total=len(every),
     )
     place = {name: k for k, name in enumerate(listed.sort("order")["recording"].to_list())}
-    paper, further = result_tables(summary, metrics, few)
     limits, near = sensitivity(scores, metrics, settings.summary.boundary_error_s)
     script = f'(() => {{\n"use strict";\n{_assets(_SCRIPTS, "js")}\n}})();'
     environment = jinja2.Environment(
@@ -135,12 +139,8 @@ def render_html(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         facts=_facts(every, failures, run_info, settings),
         first=_read_first(every, scores, summary, failures, health, run_info, settings),
-        paper=paper,
-        further=further,
         plots=_placed(plots),
-        timing=None if plots else timing(scores, events, recordings),
-        blocks=side_by_side(summary, metrics, few),
-        statuses=STATUSES,
+        blocks=results(summary, scores, metrics, few),
         spread=None if quantiles is None else quantile_table(quantiles, metrics, few),
         limits=limits,
         near=near,
@@ -166,13 +166,20 @@ def render_html(
         changed=_changed(settings),
         notes=[plain(note) for note in run_info.get("notes", ())],
         run=_STEERING.sub(" ", _indented(run_info)),
-        glossary=[(scenario_title(m.scenario), heading(m), m) for m in metrics],
+        glossary=[(scenario_title(m.scenario), _named(m), m) for m in metrics],
         confidence=f"{settings.summary.confidence:.0%}",
         intervals=interval_note(summary, metrics, settings.summary.confidence),
         few=few,
         few_mark=FEW,
     )
     return page.lstrip()
+
+
+def _named(metric: Metric) -> str:
+    """A metric in words, its acronym spelled out."""
+    words = wording(metric.scenario, metric.name, metric)
+    unit = f", in {metric.unit}" if metric.unit else ""
+    return f"{words.label}{f' ({words.acronym}: {words.name})' if words.acronym else ''}{unit}"
 
 
 def _indented(run_info: Mapping[str, Any]) -> str:
@@ -197,11 +204,7 @@ def drawn_recordings(
 
 def _placed(plots: Sequence[Plot]) -> dict[str, list[tuple[str, str, Markup]]]:
     """Plots by the section that they stand in."""
-    sections: dict[str, list[tuple[str, str, Markup]]] = {
-        "systems": [],
-        "distributions": [],
-        "sensitivity": [],
-    }
+    sections: dict[str, list[tuple[str, str, Markup]]] = {"distributions": [], "sensitivity": []}
     for plot in plots:
         section = _SECTIONS.get(plot.title, "distributions")
         sections[section].append((plot.title, plot.caption, Markup(plot.svg)))
@@ -232,14 +235,18 @@ def _with_sound(
     return f"{text[:-1]},{json.dumps(more)[1:]}" if more else text
 
 
-def _said(events: pl.DataFrame, details: Mapping[str, str]) -> dict[str, str]:
-    """What is said in the recordings that are drawn, to be searched."""
-    wanted = pl.Series(list(details), dtype=pl.String)
-    spoken = events.filter(
-        names_in("recording", wanted) & (pl.col("kind") == "turn") & pl.col("text").is_not_null()
+def _said(events: pl.DataFrame, listed: pl.DataFrame) -> dict[str, str]:
+    """The words of every recording in the table, each once: a search looks for words."""
+    texts = events.filter((pl.col("kind") == "turn") & pl.col("text").is_not_null())
+    words = (
+        texts.filter(names_in("recording", listed["recording"]))
+        .select("recording", clean("text").str.to_lowercase().str.split(" "))
+        .explode("text")
+        .unique(maintain_order=True)
+        .group_by("recording", maintain_order=True)
+        .agg(pl.col("text").str.join(" "))
     )
-    joined = spoken.group_by("recording").agg(clean("text").str.join(" ").str.slice(0, 2000))
-    return dict(joined.iter_rows())
+    return dict(words.iter_rows())
 
 
 def _assets(names: Sequence[str], kind: str) -> str:

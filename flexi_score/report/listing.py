@@ -13,6 +13,7 @@ import polars as pl
 from flexi_score.metrics.registry import Metric
 from flexi_score.report.tables import STATUS_TITLES, metric_finder, plain, scenario_title
 from flexi_score.report.timeline import KINDS, REFERENCES, WHO, clean, names_in
+from flexi_score.report.wording import wording
 from flexi_score.schema import HEALTH, SCENARIOS, STATUSES
 
 _VERDICTS: Final = {"fine": 0, "warn": 1, "refuse": 2}
@@ -168,6 +169,7 @@ def _score_columns(
                     "scenario": plain(key[0]),
                     "name": plain(key[1]),
                     "label": plain(key[1]),
+                    "words": plain(key[1]),
                     "unit": "",
                     "kind": "mean",
                 }
@@ -184,6 +186,7 @@ def _score_columns(
 
 def _described(metric: Metric) -> dict[str, Any]:
     unit = "" if metric.unit in ("0-5", "0-1") else metric.unit  # a range, not a unit
+    words = wording(metric.scenario, metric.name, metric)
     return {
         "scenario": metric.scenario,
         "name": metric.name,
@@ -192,6 +195,9 @@ def _described(metric: Metric) -> dict[str, Any]:
         "kind": "rating" if metric.unit == "0-5" else metric.aggregate,
         "text": metric.definition,
         "direction": metric.direction,
+        "words": words.full,
+        "yes": words.yes or "1",
+        "no": words.no or "0",
     }
 
 

@@ -24,7 +24,7 @@ MAX_ROWS: Final = 22
 #: A column of values is not made narrower than this; systems without room are counted.
 _NARROWEST: Final = 9
 _FAILURES: Final = 3
-_LABEL: Final = 9
+_LABEL: Final = 8
 
 
 @dataclass(frozen=True)

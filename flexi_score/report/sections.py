@@ -1,4 +1,4 @@
-"""The parts of the page that are tables: results, systems side by side, sensitivity, judge."""
+"""The parts of the page that are tables: results, sensitivity, judge."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,106 +7,55 @@ from typing import Any, Final
 import polars as pl
 
 from flexi_score.aggregate import UNSCORABLE
+from flexi_score.metrics.conversation import HUMAN_REFERENCE, Reference
 from flexi_score.metrics.registry import Metric
 from flexi_score.report.tables import (
-    PAPER_TABLES,
-    SCENARIO_TITLES,
     STATUS_TITLES,
-    Table,
     fraction,
-    heading,
     interval,
     metric_finder,
     number,
-    paper_tables,
     plain,
     scenario_title,
 )
 from flexi_score.report.timeline import rating_rows
+from flexi_score.report.wording import wording
 from flexi_score.schema import STATUSES
 
 #: Distances to the threshold (s) within which outcomes are counted, beside the run's own.
 _WITHIN_S: Final = (0.05, 0.1, 0.2)
 #: Systems that a forest of intervals shows of each metric; the tables have all.
 _MOST_SYSTEMS: Final = 60
+_BETTER: Final = {"up": "higher is better", "down": "lower is better", "none": ""}
 
 
-def result_tables(
-    summary: pl.DataFrame, metrics: Sequence[Metric], few: int
-) -> tuple[list[dict[str, Any]], list[Table]]:
-    """Tables 2 to 4 with intervals, and the further tables.
-
-    Returns
-    -------
-    paper : list of dict
-        ``title``, ``groups`` (label, span), ``columns`` and ``rows`` (system, cells); a cell has
-        ``value``, ``interval``, ``n`` and ``few``.
-    further : list of Table
-        What the paper does not show.
-    """
-    rows = {(r["system"], r["scenario"], r["metric"]): r for r in summary.iter_rows(named=True)}
-    known = {(m.scenario, m.name): m for m in metrics}
-    present = set(summary["scenario"].to_list())
-    systems = summary["system"].unique(maintain_order=True).to_list()
-    tables = []
-    titles = []
-    for title, groups in PAPER_TABLES:
-        titles.append(title)
-        keys = [(s, name) for s, names in groups for name in names if (s, name) in known]
-        if not keys or not present & {scenario for scenario, _ in groups}:
-            continue
-        spans: dict[str, int] = {}
-        for scenario, _ in keys:
-            spans[scenario] = spans.get(scenario, 0) + 1
-        body = [
-            (plain(s), [_cell(rows.get((s, *key)), known[key], few) for key in keys])
-            for s in systems
-        ]
-        tables.append(
-            {
-                "title": title,
-                "groups": [(SCENARIO_TITLES[s], span) for s, span in spans.items()],
-                "columns": [
-                    {
-                        "label": heading(known[key]),
-                        "text": known[key].definition,
-                        "first": k == 0 or keys[k - 1][0] != key[0],
-                    }
-                    for k, key in enumerate(keys)
-                ],
-                "rows": body,
-                "few": any(cell["few"] for _, cells in body for cell in cells),
-            }
-        )
-    further = [t for t in paper_tables(summary, metrics, few) if t.title not in titles]
-    return tables, further
-
-
-def _cell(row: Mapping[str, Any] | None, metric: Metric, few: int) -> dict[str, Any]:
-    if row is None or row["value"] is None:
-        return {"value": None, "interval": "", "n": 0 if row is None else row["n"], "few": False}
-    return {
-        "value": number(row["value"], metric),
-        "interval": interval(dict(row), metric).replace("–", ""),
-        "n": row["n"],
-        "few": row["n"] < few,
-    }
-
-
-def side_by_side(
-    summary: pl.DataFrame, metrics: Sequence[Metric], few: int
+def results(
+    summary: pl.DataFrame, scores: pl.DataFrame, metrics: Sequence[Metric], few: int
 ) -> list[dict[str, Any]]:
     """Every row of the summary, by scenario and metric, systems below each other.
+
+    Parameters
+    ----------
+    summary, scores : polars.DataFrame
+        :data:`flexi_score.schema.SUMMARY` and :data:`flexi_score.schema.SCORES`.
+    metrics : sequence of Metric
+        Of one profile.
+    few : int
+        A rate of fewer recordings is shown as a count.
 
     Returns
     -------
     list of dict
-        ``title`` of the scenario and ``metrics``: each has ``heading``, ``text``, ``ticks`` and
-        ``rows`` with ``system, value, interval, fraction, counts`` and the places, in per cent of
-        the metric's own axis, of the value (``at``), its interval (``from``, ``to``) and 0.
+        ``title`` of the scenario and ``metrics``: each has its words, its definition, what people
+        do (``human``) and ``rows``: value, interval, counts by status, and the places, in per cent
+        of the metric's own axis, of the value (``at``), its interval (``from``, ``to``) and 0.
     """
     known = metric_finder(metrics)
     shown = summary.filter(pl.col("metric") != UNSCORABLE)
+    spread = scores.group_by("scenario", "metric").agg(
+        low=pl.col("value").fill_nan(None).min(), high=pl.col("value").fill_nan(None).max()
+    )
+    ends = {(s, m): (low, high) for s, m, low, high in spread.iter_rows()}
     by_metric: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for row in shown.iter_rows(named=True):
         by_metric.setdefault(row["scenario"], {}).setdefault(row["metric"], []).append(row)
@@ -115,14 +64,20 @@ def side_by_side(
         blocks = []
         for name, rows in found.items():
             metric = known(scenario, name)
-            low, high = _domain(metric, rows)
+            low, high = _domain(metric, rows, ends.get((scenario, name), ()))
+            words = wording(scenario, name, metric)
+            band = HUMAN_REFERENCE.get(name) if scenario == "conversation" else None
             blocks.append(
                 {
-                    "heading": plain(name) if metric is None else heading(metric),
-                    "name": plain(name),
-                    "text": "" if metric is None else metric.definition,
-                    "low": number(low, metric),
-                    "high": number(high, metric),
+                    "key": f"{plain(scenario)}.{plain(name)}",
+                    "label": plain(words.full),
+                    "spelled": words.name,
+                    "unit": "" if metric is None else metric.unit,
+                    "better": _BETTER["none" if metric is None else metric.direction],
+                    "metric": metric,
+                    "human": None if band is None else _human(band),
+                    "low": low,
+                    "high": high,
                     "rows": [_row(row, metric, low, high, few) for row in rows[:_MOST_SYSTEMS]],
                     "more": max(0, len(rows) - _MOST_SYSTEMS),
                 }
@@ -131,45 +86,51 @@ def side_by_side(
     return out
 
 
+def _human(band: Reference) -> str:
+    typical = f"{band.low:g}" if band.low == band.high else f"{band.low:g} to {band.high:g}"
+    return f"people: {typical} ({band.source})"
+
+
 def _row(
     row: dict[str, Any], metric: Metric | None, low: float, high: float, few: int
 ) -> dict[str, Any]:
     def at(value: float | None) -> float | None:
         return None if value is None else round(100 * (value - low) / (high - low), 2)
 
-    counts = [(status, STATUS_TITLES[status], row[status]) for status in STATUSES]
-    total = sum(count for *_, count in counts)
-    left = 0.0
-    bars = []
-    for status, title, count in counts:
-        width = 100 * count / total if total else 0.0
-        bars.append((status, title, count, round(left, 2), round(width, 2)))
-        left += width
+    counts = [(k, STATUS_TITLES[s], row[s]) for k, s in enumerate(STATUSES) if row[s]]
     summed = metric is not None and metric.aggregate == "sum"
+    share = None
+    if metric is not None and metric.aggregate == "rate" and metric.direction != "none":
+        share = ("good" if metric.direction == "up" else "bad", at(row["value"]))
+    value = None if row["value"] is None else number(row["value"], metric)
+    if value is not None and metric is not None and metric.aggregate == "rate" and row["n"] < few:
+        value = f"{row['numerator']:.0f} of {row['denominator']:.0f}"
     return {
         "system": plain(row["system"]),
-        "value": number(row["value"], metric) if row["value"] is not None else None,
+        "value": value,
+        "exact": number(row["value"], metric),
         "few": row["value"] is not None and row["n"] < few,
         "interval": interval(row, metric),
         "fraction": fraction(row, metric),
-        "bars": bars,
-        "total": total,
-        "said": ", ".join(f"{count} {title}" for _, title, count in counts if count) or "none",
+        "counts": counts,
         "at": None if summed else at(row["value"]),
         "from": at(row["ci_low"]),
         "to": at(row["ci_high"]),
         "zero": at(0.0) if low < 0 < high else None,
+        "share": share,
     }
 
 
-def _domain(metric: Metric | None, rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """Axis of a metric's intervals, common to all systems."""
+def _domain(
+    metric: Metric | None, rows: Sequence[Mapping[str, Any]], ends: Sequence[float | None]
+) -> tuple[float, float]:
+    """Axis of a metric, common to all systems, their intervals and single recordings."""
     if metric is not None and metric.aggregate == "rate":
         return 0.0, 1.0
     if metric is not None and metric.unit == "0-5":
         return 0.0, 5.0
     values = [row[key] for row in rows for key in ("value", "ci_low", "ci_high")]
-    found = [value for value in values if value is not None and abs(value) < float("inf")]
+    found = [v for v in (*values, *ends) if v is not None and abs(v) < float("inf")]
     low, high = min([0.0, *found]), max([0.0, *found])
     return (low, high) if high > low else (0.0, 1.0)
 

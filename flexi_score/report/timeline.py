@@ -97,6 +97,7 @@ def timelines(
                 a=pl.col("start_ms"),
                 b=pl.col("end_ms"),
                 ok=pl.col("success"),
+                l=pl.when(pl.col("kind") == "turn").then("latency_ms"),
                 x=pl.when(pl.col("kind") == "ipu").then(clean("text")),
             )
         ),

@@ -47,7 +47,8 @@ const number = (metric, value) => {
   if (metric && metric.kind === "rate" && (value === 0 || value === 1)) return String(value);
   if (metric && metric.kind === "sum") return String(Math.round(value * 1000) / 1000);
   if (metric && metric.unit && metric.unit !== "s") return value.toFixed(Math.abs(value) < 10 ? 3 : 1);
-  return value.toFixed(metric && metric.kind === "rating" ? 1 : metric && metric.unit === "s" ? 2 : 3);
+  // Halves go up, as on paper: 0.695, which is stored a little below, is 0.70.
+  return (value + Math.sign(value) * 1e-9).toFixed(metric && metric.kind === "rating" ? 1 : metric && metric.unit === "s" ? 2 : 3);
 };
 const withUnit = (metric, value) =>
   number(metric, value) + (metric && metric.unit && value !== null ? " " + metric.unit : "");

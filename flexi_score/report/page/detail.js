@@ -24,9 +24,12 @@ const scoreList = (r, detail, timeline) => {
   for (const [why, scores] of groups) {
     const values = make("div", {class: "values"}, ...scores.map((score) => {
       const metric = score.m === null ? null : index.metrics[score.m];
+      const said = score.m === null ? null : judgement(score.m, score.v);
       return make("span", {class: "value", title: metric ? metric.text : score.n},
-        make("span", {class: "soft", text: labelOf(score)}),
-        score.v === null ? pill(score.s) : make("b", {text: withUnit(metric, score.v)}),
+        make("span", {class: "soft", text: metric ? metric.words : score.n}),
+        score.v === null ? pill(score.s) : said
+          ? make("b", {class: said.good === null ? "" : said.good ? "good" : "bad", text: said.text})
+          : make("b", {text: withUnit(metric, score.v)}),
         score.s === 1 && score.v !== null ? pill(1) : null);
     }));
     const margins = scores.filter((score) => score.g !== null);
@@ -73,6 +76,16 @@ const transcript = (detail, timeline) => {
   return list.childElementCount ? list : make("p", {class: "soft", text: "There are no words."});
 };
 
+// Of a conversation, where the model took longest to answer.
+const MOST_SLOW = 10;
+const slowest = (detail, timeline) => {
+  const answers = detail.events.filter((event) => event.k === kindCode.turn && event.p === 1 && event.l > 0);
+  if (answers.length < 5) return "";
+  const shownFirst = answers.sort((a, b) => b.l - a.l).slice(0, MOST_SLOW);
+  return make("details", {class: "block", open: true}, make("summary", {}, make("h3", {text: "Slowest answers"})),
+    make("ol", {class: "slowest"}, ...shownFirst.map((event) => make("li", {}, moment(timeline, event.a - event.l, `${seconds(event.l)} after`)))));
+};
+
 const eventTable = (detail) => {
   const body = make("tbody");
   const most = 500;
@@ -117,6 +130,7 @@ const soundNote = (timeline) => {
 };
 
 const HELP = [["space", "play, pause"], ["← →", "0.1 s back, on (with shift 1 s)"], ["+ − 0", "zoom in, out, show all"],
+  [", .", "previous, next turn or decision"],
   ["n p", "next, previous recording"], ["Esc", "close"], ["mouse", "click to seek, drag to pan, wheel to zoom"]];
 
 const closeDetail = () => {
@@ -156,7 +170,7 @@ const openRecording = (r) => {
     const timeline = createTimeline(r, detail);
     opened.timeline = timeline;
     if (detail.duration > 0) {
-      body.append(make("div", {class: "lanes"}, timeline.stage), timeline.tools, timeline.readout, timeline.problem,
+      body.append(make("div", {class: "lanes"}, timeline.stage, timeline.strip || ""), timeline.tools, timeline.readout, timeline.problem,
         soundNote(timeline) || "",
         make("div", {class: "key legend", "aria-hidden": "true"}, ...LEGEND.map(([cls, text, side]) =>
           make("span", {}, make("i", {class: `sign ${cls} ${side || ""}`}), text))));
@@ -169,7 +183,7 @@ const openRecording = (r) => {
     body.append(make("div", {class: "columns"},
       make("section", {}, make("h3", {text: "Scores, and the rule behind each"}), scoreList(r, detail, timeline)),
       make("section", {}, make("h3", {text: "What was said"}), transcript(detail, timeline))),
-    ...ratingList(detail), eventTable(detail), pairsList("What the manifest says", detail.texts) || "",
+    slowest(detail, timeline), ...ratingList(detail), eventTable(detail), pairsList("What the manifest says", detail.texts) || "",
     pairsList("Keys", HELP));
   }
   if (!dialog.open) dialog.showModal();

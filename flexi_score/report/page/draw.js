@@ -1,6 +1,7 @@
 // Drawing of a timeline on a canvas: two lanes, what lies between them, marks above and below.
 const ROW = {mark: 17, note: 15, words: 19, lane: 60, between: 17, axis: 23};
 
+const QUIETEST = -60;
 const decoded = new WeakMap();
 const envelopeOf = (env) => {
   if (!env) return null;
@@ -8,9 +9,7 @@ const envelopeOf = (env) => {
     const raw = atob(env.e);
     const bytes = new Uint8Array(raw.length);
     for (let k = 0; k < raw.length; k++) bytes[k] = raw.charCodeAt(k);
-    let top = 0;
-    for (const byte of bytes) top = Math.max(top, byte);
-    decoded.set(env, {bytes, top});
+    decoded.set(env, bytes);
   }
   return decoded.get(env);
 };
@@ -169,6 +168,19 @@ const drawTimeline = (canvas, detail, view, moments, active) => {
     ctx.fillText(text, (from + to) / 2, y.between + ROW.between / 2 + 0.5);
   }
   ctx.textAlign = "left";
+  // What a lane is, and its scale.
+  for (const p of [0, 1]) {
+    ctx.font = font(10.5, 600);
+    ctx.fillStyle = colour[p];
+    written(index.who[p], 4, lane[p] + 9, c.lane);
+    if (!detail.env[index.who[p]]) continue;
+    ctx.font = font(9.5);
+    ctx.fillStyle = c.soft;
+    ctx.textAlign = "right";
+    written("0 dBFS", width - 3, lane[p] + 7, c.lane);
+    written(`${QUIETEST}`, width - 3, lane[p] + ROW.lane / 2, c.lane);
+    ctx.textAlign = "left";
+  }
   drawMoments(ctx, c, font, view, moments, y, width);
   // Words: each at its own time where they fit, else what the IPU says, cut off.
   ctx.font = font(12);
@@ -242,7 +254,7 @@ const drawTimeline = (canvas, detail, view, moments, active) => {
 };
 
 const drawWave = (ctx, env, view, top, height, fill, alpha) => {
-  const {bytes, top: loudest} = envelopeOf(env);
+  const bytes = envelopeOf(env);
   const middle = top + height / 2, half = height / 2 - 5;
   const first = Math.max(0, Math.floor(view.x(env.t)));
   const last = Math.min(view.x(env.t + bytes.length * env.step), view.width);
@@ -253,8 +265,8 @@ const drawWave = (ctx, env, view, top, height, fill, alpha) => {
     const to = Math.max(from + 1, Math.ceil((view.time(x + pace) - env.t) / env.step));
     let level = 0;
     for (let k = from; k < to && k < bytes.length; k++) level = Math.max(level, bytes[k]);
-    // Amplitude relative to the loudest, its small values raised a little; a byte step is 0.35 dB.
-    rises.push(Math.max(0.5, half * Math.pow(10, (level - loudest) * (90 / 255) / 20 * 0.7)));
+    // Decibels re full scale, the same for both lanes: QUIETEST at the middle, 0 dBFS at the edge.
+    rises.push(Math.max(0.5, half * (1 + (level / 255 - 1) * 90 / -QUIETEST)));
   }
   ctx.fillStyle = fill;
   ctx.globalAlpha = alpha;
@@ -263,6 +275,24 @@ const drawWave = (ctx, env, view, top, height, fill, alpha) => {
   for (let k = rises.length - 1; k >= 0; k--) ctx.lineTo(first + k * pace, middle + rises[k]);
   ctx.fill();
   ctx.globalAlpha = 1;
+};
+
+// A long recording as a whole: who speaks, and which part is in view.
+const drawOverview = (canvas, detail, view) => {
+  const ratio = window.devicePixelRatio || 1, width = view.width, height = 26, c = colours();
+  canvas.width = Math.round(width * ratio);
+  canvas.height = Math.round(height * ratio);
+  canvas.style.height = height + "px";
+  const ctx = canvas.getContext("2d");
+  ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
+  ctx.clearRect(0, 0, width, height);
+  const x = (time) => time / view.full * width;
+  ctx.fillStyle = c.mark;
+  ctx.fillRect(x(view.a), 0, Math.max(x(view.b) - x(view.a), 3), height);
+  for (const p of [0, 1]) {
+    ctx.fillStyle = p ? c["model-wave"] : c["user-wave"];
+    for (const ipu of detail.ipus[p]) ctx.fillRect(x(ipu.a), 2 + p * 12, Math.max(x(ipu.b) - x(ipu.a), 0.5), 10);
+  }
 };
 
 const drawMoments = (ctx, c, font, view, moments, y, width) => {

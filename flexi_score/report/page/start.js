@@ -47,10 +47,15 @@ prepareSections();
 if (count && $("explorer")) {
   prepareDialog();
   buildTable(openRecording);
+  listWorth();
+  prepareValues();
+  drawDots();
+  prepareHappened();
   for (const button of document.querySelectorAll("[data-near]")) {
     button.hidden = !parts.near;
     button.addEventListener("click", () => { showOnly({near: true}); location.hash = "#recordings"; });
   }
   openFromAddress();
+  if (count === 1 && sources.size && !location.hash) openRecording(0);
   addEventListener("hashchange", openFromAddress);
 }

@@ -15,14 +15,14 @@ const searchText = (r) => {
   return searched[r];
 };
 
-// Filters on one metric: "12=1" a rate that is 1, "12?" not scored.
-const outcomeHolds = (r, wanted) => {
-  const found = scoresOf[r].find((score) => score[0] === wanted.metric);
+// Filters on one metric: "12=1" a rate that is 1, "12?" not scored, "12!" scored, "12s3" of status 3.
+const outcomeHolds = (r, [, metric, sign, value]) => {
+  const found = scoresOf[r].find((score) => score[0] === +metric);
   if (!found) return false;
-  return wanted.value === null ? found[1] === null : found[1] === wanted.value;
+  return {"=": found[1] === +value, "?": found[1] === null, "!": found[1] !== null,
+    s: found[2] === +value}[sign];
 };
-const parseOutcome = (text) => text && {
-  metric: parseInt(text, 10), value: text.endsWith("?") ? null : Number(text.split("=")[1])};
+const parseOutcome = (text) => /^(\d+)([=?!s])(.*)$/.exec(text);
 
 const isNear = (r) => index.margin[r] !== null && index.margin[r] <= index.near + 1e-9;
 
@@ -100,8 +100,11 @@ const chips = (r) => {
     const metric = index.metrics[m];
     if (metric.direction === "none" || (value === null && code !== 4)) continue;
     if (box.childElementCount >= 3) { more++; continue; }
-    box.append(make("span", {class: "chip", title: metric.text || metric.name},
-      make("span", {text: metric.label}), make("b", {text: withUnit(metric, value)})));
+    const said = judgement(m, value);
+    box.append(said ? make("b", {class: "chip" + (said.good === null ? "" : said.good ? " good" : " bad"),
+      text: said.text, title: `${metric.label} ${value}`})
+      : make("span", {class: "chip", title: metric.text || metric.name},
+        make("span", {text: metric.words}), make("b", {text: withUnit(metric, value)})));
   }
   if (more) box.append(make("span", {class: "soft", text: `+${more}`}));
   if (!box.childElementCount) box.append(make("span", {class: "soft", text: "–"}));
@@ -128,7 +131,9 @@ const rowOf = (r, columns) => {
       const found = scoresOf[r].find((score) => score[0] === m);
       const value = found ? found[1] : null;
       const empty = value === null;
-      return make("td", {class: empty ? "none" : "", text: number(index.metrics[m], value),
+      const said = judgement(m, value);
+      return make("td", {class: empty ? "none" : said && said.good !== null ? (said.good ? "good" : "bad") : "",
+        text: said ? said.text : number(index.metrics[m], value),
         title: found && empty ? statusTitles[found[2]] : false});
     })
     : [make("td", {class: "text outcome"}, chips(r))];
@@ -150,8 +155,8 @@ const head = (columns) => {
   const sorts = [["id", "Recording", "text"], ["system", "System", "text wide"],
     ["scenario", "Scenario", "text wide"],
     ...(columns.length
-      ? columns.map((m) => ["m" + m, index.metrics[m].label + (index.metrics[m].unit
-        ? ` (${index.metrics[m].unit})` : ""), "", index.metrics[m].text])
+      ? columns.map((m) => ["m" + m, index.metrics[m].words + (index.metrics[m].unit
+        ? `, ${index.metrics[m].unit}` : ""), "", index.metrics[m].text])
       : [["outcome", "Scores", "text"]]),
     ["status", "Status", "text wide"], ["margin", "Closest", "wide",
       "distance to the nearest threshold that would flip an outcome"], ["length", "Length", "wide"],
@@ -207,9 +212,14 @@ const fillOutcomes = () => {
     if (!groups.has(metric.scenario)) groups.set(metric.scenario, []);
     const options = groups.get(metric.scenario);
     if (metric.kind === "rate") {
-      options.push(option(`${column.m}=1`, `${metric.label} is 1`), option(`${column.m}=0`, `${metric.label} is 0`));
+      options.push(option(`${column.m}=1`, `${metric.yes} (${metric.label} 1)`),
+        option(`${column.m}=0`, `${metric.no} (${metric.label} 0)`));
     }
-    if (column.v.includes(null)) options.push(option(`${column.m}?`, `${metric.label} not scored`));
+    options.push(option(`${column.m}!`, `${metric.words}: scored`));
+    if (column.v.includes(null)) options.push(option(`${column.m}?`, `${metric.words}: not scored`));
+    for (const code of new Set(Array.isArray(column.s) ? column.s : [])) {
+      options.push(option(`${column.m}s${code}`, `${metric.words}: ${statusTitles[code]}`));
+    }
   }
   const titles = new Map(index.scenarios.map((one) => [one[0], one[1]]));
   const select = parts.outcome;

@@ -15,11 +15,18 @@ const createTimeline = (r, detail) => {
   let active = [];
   let dirty = 0;
   let turns = [];
+  let told = "";
+  const strip = detail.duration > LONG ? make("canvas", {class: "overview", "aria-hidden": "true",
+    title: "All of it: press to go there", on: {click: (event) => {
+      player.seek(event.offsetX / strip.clientWidth * detail.duration);
+      reveal();
+    }}}) : null;
   const draw = () => {
     cancelAnimationFrame(dirty);
     dirty = requestAnimationFrame(() => {
       view.width = stage.clientWidth || view.width;
       drawTimeline(canvas, detail, view, moments, active);
+      if (strip) drawOverview(strip, detail, view);
       place();
     });
   };
@@ -33,11 +40,11 @@ const createTimeline = (r, detail) => {
     now.textContent = clock(time);
     stage.dataset.time = time.toFixed(0);
     stage.setAttribute("aria-valuenow", (time / 1000).toFixed(2));
-    if (!player.playing) {
-      const what = happening(detail, time);
-      stage.setAttribute("aria-valuetext", `${clock(time)} seconds: ${what}`);
-      readout.textContent = what;
-    }
+    // While it plays, too: a caption that stands still tells of another moment.
+    const what = happening(detail, time);
+    if (!player.playing || what !== told) stage.setAttribute("aria-valuetext", `${clock(time)} seconds: ${what}`);
+    if (readout.textContent !== what) readout.textContent = what;
+    told = what;
     if (player.playing && !view.whole() && (time > view.b || time < view.a)) {
       view.set(time - (view.b - view.a) * 0.1, view.b - view.a);
       draw();
@@ -45,7 +52,6 @@ const createTimeline = (r, detail) => {
     const said = spoken(time);
     if (said.length !== active.length || said.some((word, k) => word !== active[k])) {
       active = said;
-      readout.textContent = happening(detail, time);
       for (const [word, element] of turns) element.classList.toggle("said", said.includes(word));
       draw();
     }
@@ -81,7 +87,15 @@ const createTimeline = (r, detail) => {
     ...[[0.5, "½×"], [0.75, "¾×"], [1, "1×"], [1.5, "1½×"]].map(([value, text]) => make("option", {value, text})));
   speed.value = "1";
   speed.disabled = !player.available;
+  // Starts of turns, backchannels and interruptions, and the moments that decided.
+  const stops = [...new Set([...moments.map((one) => one.time), ...detail.events.filter((one) =>
+    [kindCode.turn, kindCode.backchannel, kindCode.interruption].includes(one.k)).map((one) => one.a)])].sort((a, b) => a - b);
+  const hop = (by) => {
+    const next = by > 0 ? stops.find((time) => time > player.time + 1) : stops.findLast((time) => time < player.time - 1);
+    if (next !== undefined) { player.seek(next); reveal(); }
+  };
   const keys = {
+    ".": () => hop(1), ",": () => hop(-1),
     " ": () => player.toggle(), k: () => player.toggle(),
     ArrowLeft: (event) => step(event.shiftKey ? -1000 : -100),
     ArrowRight: (event) => step(event.shiftKey ? 1000 : 100),
@@ -140,12 +154,14 @@ const createTimeline = (r, detail) => {
   watch.observe(stage);
   const tools = make("div", {class: "transport"}, playing,
     make("span", {class: "time"}, now, make("span", {class: "soft", text: ` / ${clock(detail.duration)} s`})), speed,
+    button("⇤", "Previous event", () => hop(-1), "Previous event (,)"),
+    button("⇥", "Next event", () => hop(1), "Next event (.)"),
     make("span", {class: "space"}),
     make("span", {class: "zooms"}, button("−", "Zoom out", () => zoom(1 / 0.6), "Zoom out (−)"),
       button("+", "Zoom in", () => zoom(0.6), "Zoom in (+)"),
       button("All", "Show all of it", () => { view.fit(); draw(); }, "Show all of it (0)")));
   return {
-    tools, stage, readout, problem, player, keys, draw,
+    tools, stage, strip, readout, problem, player, keys, draw,
     seek: (time) => { player.seek(time); reveal(); },
     words: (pairs) => { turns = pairs; },
     // Of a long recording a minute is shown at first, around what decided.

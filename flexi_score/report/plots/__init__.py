@@ -64,7 +64,10 @@ def report_plots(run: Run, quantiles: pl.DataFrame | None = None) -> list[Plot]:
     """
     from flexi_score.report.plots.svg import svg_text
 
-    drawings = run_drawings(run, quantiles)
+    # The page's own table shows values, intervals and outcomes; these are for figures.
+    drawings = [
+        one for one in run_drawings(run, quantiles) if one.name not in ("systems", "outcomes")
+    ]
     if not drawings:
         return []
     plots = []
