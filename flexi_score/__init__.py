@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flexi_score.exports import Exported, export, to_pyannote
     from flexi_score.report.build import build_report
     from flexi_score.report.notebook import run_html
+    from flexi_score.report.show import RunPlots, show_timeline
     from flexi_score.report.write import write
     from flexi_score.scoring.pipeline import check, extract, score, score_tracks
     from flexi_score.scoring.run import Run, read_run
@@ -28,6 +29,7 @@ _HOMES: Final = {
     "Exported": "exports",
     "FlexiScoreError": "errors",
     "Run": "scoring.run",
+    "RunPlots": "report.show",
     "Settings": "config",
     "__version__": "version",
     "build_report": "report.build",
@@ -40,6 +42,7 @@ _HOMES: Final = {
     "score": "scoring.pipeline",
     "score_segments": "scoring.segments",
     "score_tracks": "scoring.pipeline",
+    "show_timeline": "report.show",
     "structure": "scoring.segments",
     "to_pyannote": "exports",
     "write": "report.write",
@@ -49,6 +52,7 @@ __all__ = [
     "Exported",
     "FlexiScoreError",
     "Run",
+    "RunPlots",
     "Settings",
     "__version__",
     "build_report",
@@ -61,6 +65,7 @@ __all__ = [
     "score",
     "score_segments",
     "score_tracks",
+    "show_timeline",
     "structure",
     "to_pyannote",
     "write",

@@ -1,6 +1,9 @@
 """What users do wrong, as a process: the message names what was found and what to do."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -148,3 +151,16 @@ def test_help_is_wrapped_once_and_its_examples_fit() -> None:
                 assert max(map(len, text.splitlines())) <= 80, (name, text)
             else:
                 assert "\n" not in text, (name, text)
+
+
+def test_completion_is_installed_for_a_shell(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flexi_score", "--install-completion", "--shell", "bash"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (script,) = [path for path in tmp_path.rglob("flexi-score") if path.is_file()]
+    assert "score" in script.read_text()

@@ -10,6 +10,7 @@ from test_sweep import make_table
 
 from flexi_score.aggregate import compare_systems
 from flexi_score.config import Settings
+from flexi_score.errors import InputError
 from flexi_score.metrics import profile_metrics
 from flexi_score.report.notebook import (
     MOST_ROWS,
@@ -104,6 +105,29 @@ def test_plots_show_themselves(run_folder) -> None:
     drawing = run_drawings(stored)[0]
     assert "svg" in parse(drawing._repr_html_()).tags
     assert drawing._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_run_plots_itself_and_tab_completes(run_folder) -> None:
+    run = Run.open(run_folder)
+    names = [name for name in dir(run.plot) if not name.startswith("_")]
+    assert {"latency", "floor_offsets", "margins", "backchannels"} <= set(names)
+    drawn = {one.title for one in run_drawings(run)}
+    shown = set()
+    for name in names:
+        html = getattr(run.plot, name)()._repr_html_()
+        shown |= {title for title in drawn if title in html}
+        assert ("<svg" in html) or "Nothing of this kind" in html
+    assert shown == drawn  # the pictures of the page and of figures, no others
+
+
+def test_a_run_shows_one_timeline(run_folder) -> None:
+    run = Run.open(run_folder)
+    name = run.recordings["recording"][0]
+    html = run.timeline(name)._repr_html_()
+    assert html.count("<svg") == 1
+    assert parse(html)
+    with pytest.raises(InputError, match="no scored recording 'nobody'"):
+        run.timeline("nobody")
 
 
 def test_a_sweep_shows_what_moves() -> None:

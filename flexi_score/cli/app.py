@@ -19,7 +19,12 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-app["--help"].group = Group("Help")
+_HELP = Group("Help")
+app["--help"].group = _HELP
+app.register_install_completion_command(
+    help="Install completion for this shell, and add it to its start-up file."
+)
+app["--install-completion"].group = _HELP
 
 
 def set_help(command: App) -> None:

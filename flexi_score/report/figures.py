@@ -79,7 +79,7 @@ def write_figures(
     drawings = run_drawings(stored, run_quantiles(stored))
     used: set[str] = set()
     scenes = read_scenes(stored, names, archive)
-    drawings += [_timeline(scene, used) for scene in scenes]
+    drawings += [timeline_drawing(scene, used) for scene in scenes]
     written = []
     for one in drawings:
         with drawing(one.texts):
@@ -138,7 +138,8 @@ def _chosen(run: Run, names: Sequence[str] | None) -> list[str]:
     return one_each.sort("order")["recording"].head(MOST_TIMELINES).to_list()
 
 
-def _timeline(scene: Scene, used: set[str]) -> Drawing:
+def timeline_drawing(scene: Scene, used: set[str]) -> Drawing:
+    """A timeline to draw, under a file name that is not among ``used``, and is added."""
     name = str(scene.row["recording"])
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:80] or "recording"
     file = f"timeline_{safe}"

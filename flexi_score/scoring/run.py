@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -18,6 +18,10 @@ from flexi_score.metrics import profile_metrics
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import HEALTH, RATINGS, SCORES
 from flexi_score.segment.tracks import Tracks
+
+if TYPE_CHECKING:
+    from flexi_score.report.notebook import Shown
+    from flexi_score.report.show import RunPlots
 
 #: The tables of a run; each is a Parquet file of its folder.
 TABLES: Final = (
@@ -217,6 +221,19 @@ class Run:
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics of the profile."""
         return profile_metrics(self.settings.profile)
+
+    @property
+    def plot(self) -> "RunPlots":
+        """Plots for a notebook: ``run.plot.latency()`` (:class:`flexi_score.RunPlots`)."""
+        import flexi_score
+
+        return flexi_score.RunPlots(self)
+
+    def timeline(self, recording: str) -> "Shown":
+        """The timeline of one recording, for a notebook (:func:`flexi_score.show_timeline`)."""
+        import flexi_score
+
+        return flexi_score.show_timeline(self, recording)
 
     def __repr__(self) -> str:
         where = "in memory" if self.folder is None else str(self.folder)
