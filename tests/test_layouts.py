@@ -153,14 +153,32 @@ def test_a_sidecar_that_is_no_object(tmp_path):
 
 
 def test_a_folder_in_no_layout(tmp_path):
-    fill(tmp_path, a__m4a="x", b__txt="y")
+    fill(tmp_path, a__wma="x", b__txt="y")
+    (tmp_path / "c").write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")
     with pytest.raises(InputError) as error:
         read_input(tmp_path)
     message = str(error.value)
-    assert message.startswith(f"{tmp_path}: no manifest and no known layout; 1 files like a.m4a")
+    assert message.startswith(f"{tmp_path}: no manifest and no known layout.")
+    assert "not read under this extension: 'a.wma', 'c'; convert" in message
     assert "manifest.jsonl" in message
     for name, (_, about) in LAYOUTS.items():
         assert f"{name}: {about}" in message
+
+
+def test_every_file_that_is_left_out_is_named(tmp_path):
+    fill(tmp_path, a__flac=None, b__m4a="x", c__webm="x", d__oga="x", e__sph="x", f__wma="x")
+    fill(tmp_path / "deep", g__gsm="x")
+    manifest = read_input(tmp_path)
+    assert only_names(manifest) == ["a", "b", "c", "d", "e"]
+    (warning,) = (w for w in manifest.warnings if "left out" in w)
+    assert "'f.wma', 'deep/g.gsm'" in warning
+
+
+def test_audio_of_no_sample_is_named(tmp_path):
+    fill(tmp_path / "1", input__wav=None, output__wav=None, turn_taking__json=TURN)
+    fill(tmp_path / "1", mixed__wav=None)
+    (warning,) = read_input(tmp_path).warnings
+    assert "they belong to no recording of this layout: '1/mixed.wav'" in warning
 
 
 def test_an_unknown_layout(tmp_path):

@@ -29,6 +29,7 @@ CHANNELS: Final = make_schema(
         "estimated": pl.Boolean,  # one of two voices of a one-channel file; null: no
         "sample_rate_hz": pl.Int64,
         "encoding": pl.String,
+        "note": pl.String,  # what is wrong with the file although it is used; null: nothing
     }
 )
 #: What speech is detected from, under the key of a channel or, of a channel without its crosstalk,

@@ -4,26 +4,25 @@ Conventions
 -----------
 Samples are float32 with full scale at 1.0. Channels are counted from 0 and are never mixed.
 Nothing here holds a whole recording: decoding and resampling both stream.
+
+libsndfile reads what it can open; PyAV reads everything else. Before either, the structure of the
+file says whether it is whole (:mod:`flexi_score.audio.faults`).
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
-from flexi_score.audio.faults import (
-    WavData,
-    check_complete,
-    looks_like_text,
-    read_wav_data,
-    with_open_end,
-)
+from flexi_score.audio.faults import SLACK_S, Excerpt, Reading, check_mp3, examine, looks_like_text
+from flexi_score.audio.libav import decode_stream, probe_stream
 from flexi_score.errors import AudioError
 
 Samples = NDArray[np.float32]
@@ -35,8 +34,8 @@ MAX_RATE_HZ: Final = 384_000
 
 #: libsndfile's frame count for a stream whose header does not say how long it is.
 _UNKNOWN_FRAMES: Final = 2**63 - 1
-#: An MP3 may lose its last frame to the encoder's padding without being truncated.
-_SLACK_FRAMES: Final = {"MP3": 1152}
+#: A lossy encoder may pad by this many samples more than the header's length.
+_SLACK_FRAMES: Final = 1152
 #: Most samples (frames times channels) decoded at once, whatever the header claims.
 _MAX_BLOCK_SAMPLES: Final = 4_000_000
 
@@ -53,9 +52,13 @@ class AudioInfo:
     n_frames : int or None
         Samples per channel; None where the container does not say (a FLAC from a pipe).
     container : str
-        As libsndfile names it: WAV, WAVEX, RF64, FLAC, OGG, MP3, ...
+        As libsndfile names it (WAV, WAVEX, RF64, FLAC, OGG, MP3, ...), or FFmpeg (mov, matroska).
     encoding : str
-        PCM_16, PCM_24, FLOAT, ULAW, ALAW, VORBIS, OPUS, MPEG_LAYER_III, ...
+        PCM_16, PCM_24, FLOAT, ULAW, ALAW, VORBIS, OPUS, MPEG_LAYER_III, ...; aac, opus, ...
+    note : str or None
+        What is wrong with the file although it is used, in words.
+    reading : Reading or None
+        How libsndfile reads it; None where PyAV does.
     """
 
     path: str
@@ -64,6 +67,8 @@ class AudioInfo:
     n_frames: int | None
     container: str
     encoding: str
+    note: str | None = None
+    reading: Reading | None = field(default_factory=Reading)
 
 
 def probe(path: str | Path) -> AudioInfo:
@@ -77,26 +82,79 @@ def probe(path: str | Path) -> AudioInfo:
     """
     path = str(path)
     _check_file(path)
-    wav = read_wav_data(path)
-    with _open(path, wav) as handle:
-        info = AudioInfo(
-            path=path,
-            n_channels=int(handle.channels),
-            sample_rate_hz=int(handle.samplerate),
-            n_frames=None if handle.frames >= _UNKNOWN_FRAMES else int(handle.frames),
-            container=str(handle.format),
-            encoding=str(handle.subtype),
-        )
-        log = str(handle.extra_info)
+    reading = examine(path)
+    info = _probe_libsndfile(path, reading) or _probe_libav(path)
     if not MIN_RATE_HZ <= info.sample_rate_hz <= MAX_RATE_HZ:
         raise AudioError(
             f"{path}: sample rate {info.sample_rate_hz} Hz; expected {MIN_RATE_HZ} to "
             f"{MAX_RATE_HZ} Hz. The header is damaged, or the file must be resampled first"
         )
-    check_complete(path, info.container, info.n_frames, wav, log)
+    if info.container == "MP3" and info.n_frames is not None:
+        check_mp3(path, info.n_frames)
     if info.n_frames is not None:
         _check_length(info, info.n_frames)
     return info
+
+
+def _probe_libsndfile(path: str, reading: Reading) -> AudioInfo | None:
+    """Header by libsndfile, or None where it cannot open the file."""
+    found: list[AudioInfo] = []
+    for span in reading.spans or (None,):
+        try:
+            with _open(path, reading, span) as handle:
+                frames = None if handle.frames >= _UNKNOWN_FRAMES else int(handle.frames)
+                found.append(
+                    AudioInfo(
+                        path=path,
+                        n_channels=int(handle.channels),
+                        sample_rate_hz=int(handle.samplerate),
+                        n_frames=frames,
+                        container=str(handle.format),
+                        encoding=str(handle.subtype),
+                        note=reading.note,
+                        reading=reading,
+                    )
+                )
+        except (sf.LibsndfileError, TypeError, ValueError, RuntimeError):
+            return None
+    first = found[0]
+    if len({(info.n_channels, info.sample_rate_hz) for info in found}) > 1:
+        told = " and ".join(f"{i.n_channels} channels at {i.sample_rate_hz} Hz" for i in found)
+        raise AudioError(
+            f"{path}: several streams run together, with {told}; expected one format. Write them "
+            "again as one file, or as a file each"
+        )
+    if len(found) > 1:
+        lengths = [info.n_frames or 0 for info in found]
+        seconds = " and ".join(f"{n / first.sample_rate_hz:.2f} s" for n in lengths)
+        return replace(first, n_frames=sum(lengths), note=f"{first.note} ({seconds})")
+    if first.container == "FLAC":  # the header's own number, which decoding does without
+        with _ForwardOnly(path) as handle:
+            n = int(handle.frames)
+            return replace(first, n_frames=None if n >= _UNKNOWN_FRAMES else n)
+    return first
+
+
+def _probe_libav(path: str) -> AudioInfo:
+    if looks_like_text(path):
+        raise AudioError(f"{path}: holds text; expected audio. Is it a manifest or a transcript?")
+    stream = probe_stream(path)
+    note = None
+    if stream.n_gaps:
+        note = (
+            f"{_counted(stream.n_gaps, 'gap')} between its packets, {stream.gaps_s:.2f} s in all; "
+            "they were filled with silence"
+        )
+    return AudioInfo(
+        path=path,
+        n_channels=stream.n_channels,
+        sample_rate_hz=stream.sample_rate_hz,
+        n_frames=round(stream.duration_s * stream.sample_rate_hz),
+        container=stream.container,
+        encoding=stream.encoding,
+        note=note,
+        reading=None,
+    )
 
 
 def decode_blocks(
@@ -130,26 +188,18 @@ def decode_blocks(
             f"asked for; channels are counted from 0, so expected 0 to {info.n_channels - 1}"
         )
     columns = list(channels)
-    frames = max(1, int(min(block_s * info.sample_rate_hz, _MAX_BLOCK_SAMPLES / info.n_channels)))
     n_done, n_bad, first_bad = 0, 0, 0
-    with _open(info.path, read_wav_data(info.path)) as handle:
-        while True:
-            try:
-                block = handle.read(frames, dtype="float32", always_2d=True)
-            except (sf.LibsndfileError, RuntimeError) as error:
-                raise AudioError(_stops(info, n_done, str(error))) from error
-            if len(block) == 0:
-                break
-            if columns != list(range(info.n_channels)):
-                block = np.ascontiguousarray(block[:, columns])
-            finite = np.isfinite(block)
-            if not finite.all():
-                bad = np.flatnonzero(~finite.all(axis=1))
-                first_bad = first_bad if n_bad else n_done + int(bad[0])
-                n_bad += int((~finite).sum())
-            n_done += len(block)
-            if n_bad == 0:  # once one is found, read on only to count them
-                yield block
+    for block in _all_channels(info, block_s):
+        if columns != list(range(info.n_channels)):
+            block = np.ascontiguousarray(block[:, columns])
+        finite = np.isfinite(block)
+        if not finite.all():
+            bad = np.flatnonzero(~finite.all(axis=1))
+            first_bad = first_bad if n_bad else n_done + int(bad[0])
+            n_bad += int((~finite).sum())
+        n_done += len(block)
+        if n_bad == 0:  # once one is found, read on only to count them
+            yield block
     if n_bad:
         raise AudioError(
             f"{info.path}: {_counted(n_bad, 'sample')} NaN or infinite, the first at "
@@ -157,9 +207,36 @@ def decode_blocks(
             "recording again from its source"
         )
     declared = info.n_frames
-    if declared is not None and n_done < declared - _SLACK_FRAMES.get(info.container, 0):
+    slack = max(_SLACK_FRAMES, round(SLACK_S * info.sample_rate_hz))
+    if declared is not None and n_done < declared - slack:
         raise AudioError(_stops(info, n_done, "the data ends"))
+    if declared is not None and n_done > declared + slack:
+        raise AudioError(
+            f"{info.path}: the header accounts for {declared / info.sample_rate_hz:.2f} s and the "
+            f"file holds {n_done / info.sample_rate_hz:.2f} s; expected one length. Write it again "
+            "from its source (ffmpeg -i INPUT OUTPUT.wav)"
+        )
     _check_length(info, n_done)
+
+
+def _all_channels(info: AudioInfo, block_s: float) -> Iterator[Samples]:
+    """All samples of a file in blocks, shape (n, n_channels)."""
+    if info.reading is None:
+        yield from decode_stream(info.path, info.n_channels, info.sample_rate_hz)
+        return
+    frames = max(1, int(min(block_s * info.sample_rate_hz, _MAX_BLOCK_SAMPLES / info.n_channels)))
+    n_done = 0
+    for span in info.reading.spans or (None,):
+        with _open(info.path, info.reading, span) as handle:
+            while True:
+                try:
+                    block = handle.read(frames, dtype="float32", always_2d=True)
+                except (sf.LibsndfileError, RuntimeError) as error:
+                    raise AudioError(_stops(info, n_done, str(error))) from error
+                if len(block) == 0:
+                    break
+                n_done += len(block)
+                yield block
 
 
 def resample_blocks(blocks: Iterable[Samples], rate_hz: int) -> Iterator[Samples]:
@@ -241,19 +318,15 @@ class _ForwardOnly(sf.SoundFile):  # type: ignore[misc]
         return False
 
 
-def _open(path: str, wav: WavData | None) -> Any:
-    # A data chunk of declared size 0 would be read as no samples at all.
-    source: str | BinaryIO = path
-    if wav is not None and wav.open_ended and wav.declared_bytes == 0:
-        source = cast(BinaryIO, with_open_end(path, wav))
-    try:
-        return _ForwardOnly(source)
-    except (sf.LibsndfileError, TypeError, ValueError, RuntimeError) as error:
-        kind = "text" if looks_like_text(path) else "no audio that can be decoded"
-        raise AudioError(
-            f"{path}: holds {kind}; expected WAV, FLAC, Ogg Vorbis, Opus or MP3, whatever the "
-            "name ends in. Convert other formats first (ffmpeg -i INPUT OUTPUT.flac)"
-        ) from error
+@contextmanager
+def _open(path: str, reading: Reading, span: tuple[int, int] | None) -> Iterator[Any]:
+    """The file, or a part of it, in libsndfile."""
+    if span is None and not reading.patches:
+        with _ForwardOnly(path) as handle:
+            yield handle
+        return
+    with closing(Excerpt(path, span, reading.patches)) as source, _ForwardOnly(source) as handle:
+        yield handle
 
 
 def _check_file(path: str, *, may_be_empty: bool = False) -> None:

@@ -69,6 +69,7 @@ _OF_CHANNELS: Final = (
     "zero_share",
     "clipped_share",
     "dead",
+    "note",
 )
 _OF_CROSSTALK: Final = ("key", "level_db", "lag_ms", "depth_db")
 
@@ -114,6 +115,19 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
             ),
         ),
         _part(table, "swapped", None, pl.when(both).then("swapped"), pl.col("swapped_told")),
+        # Both channels of one file have the same note.
+        _part(
+            table,
+            "file",
+            None,
+            pl.when(pl.any_horizontal(pl.col("user_note", "model_note").is_not_null())).then(1.0),
+            pl.concat_str(
+                "user_note",
+                pl.when(pl.col("paired") | pl.col("user_note").is_null()).then("model_note"),
+                separator="; ",
+                ignore_nulls=True,
+            ),
+        ),
         *_of_pair(table),
         _part(
             table,

@@ -66,6 +66,16 @@ CHECKS: Final = (
         "user_audio and model_audio",
     ),
     Check(
+        "file",
+        "",
+        "above",
+        1.0,
+        None,
+        "whether something is wrong with a file that is used all the same",
+        "an audio file is not what its header says",
+        "write the file again from its source, and make sure that it is whole",
+    ),
+    Check(
         "bleed",
         "dB",
         "above",

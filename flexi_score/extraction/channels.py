@@ -74,6 +74,7 @@ def extract_channels(
                 "detector": extractor.detector.version,
                 "sample_rate_hz": info[s].sample_rate_hz,
                 "encoding": f"{info[s].container} {info[s].encoding}",
+                "note": info[s].note,
             }
         )
         rows["frames"].append(

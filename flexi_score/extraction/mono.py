@@ -80,6 +80,7 @@ def mono_channels(
             "estimated": True,
             "sample_rate_hz": info.sample_rate_hz,
             "encoding": f"{info.container} {info.encoding}",
+            "note": info.note,
         }
         frames[speaker] = {
             "probabilities": pl.Series(roles[speaker]),

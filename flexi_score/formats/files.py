@@ -11,10 +11,16 @@ from typing import Any, Final
 
 from flexi_score.errors import FlexiScoreError
 
-#: Extensions of audio files that can be decoded.
-AUDIO_EXTENSIONS: Final = frozenset(
-    {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"}
+#: Extensions of audio files that libsndfile decodes.
+_SNDFILE_EXTENSIONS: Final = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf"}
+    | {".w64", ".rf64", ".sph"}
 )
+#: Extensions of audio that PyAV decodes, those of video included.
+_LIBAV_EXTENSIONS: Final = frozenset(
+    {".m4a", ".m4b", ".mp4", ".mov", ".3gp", ".webm", ".weba", ".mkv", ".mka", ".aac", ".amr"}
+)
+AUDIO_EXTENSIONS: Final = _SNDFILE_EXTENSIONS | _LIBAV_EXTENSIONS
 
 #: Later than this is a mistake of units, and would overflow nothing only by luck (31 years).
 MAX_SECONDS: Final = 1_000_000_000

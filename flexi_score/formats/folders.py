@@ -1,15 +1,23 @@
 """What every layout of a folder is made of: its files, and what was found in them."""
 
+import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from flexi_score.errors import RowError
-from flexi_score.formats.files import AUDIO_EXTENSIONS, load_json
+from flexi_score.formats.files import AUDIO_EXTENSIONS, load_json, name_some
 
-#: Containers that people keep calls in and that cannot be decoded, to be named where found.
-_UNDECODABLE: Final = frozenset({".m4a", ".mp4", ".aac", ".wma", ".webm", ".amr", ".sph"})
+#: Audio and lists of audio that are not read, to be named where found.
+_UNREAD: Final = re.compile(
+    r"\.(wma|spx|gsm|vox|raw|pcm|ulaw|ul|alaw|al|dss|ra|ape|wv|tta|ac3|avi|ts|mpg|m3u8|mpd|shn)"
+)
+#: How audio files begin, whatever they are called.
+_AUDIO_MAGIC: Final = (b"RF64", b"FORM", b".snd", b"NIST_1A", b"OggS", b"fLaC", b"ID3")
+#: How many files that are left out a warning names.
+_NAMED: Final = 20
 
 
 class Sample(NamedTuple):
@@ -67,17 +75,56 @@ def is_audio(name: str) -> bool:
     return Path(name).suffix.lower() in AUDIO_EXTENSIONS
 
 
-def undecodable(folder: Path) -> str:
-    """A hint that names audio in containers that cannot be decoded; empty where there is none."""
-    names = [
-        name
-        for names in list_files(folder).values()
-        for name in names
-        if Path(name).suffix.lower() in _UNDECODABLE
-    ]
-    if not names:
-        return ""
-    return f"; {len(names)} files like {names[0]} cannot be decoded, convert them to WAV or FLAC"
+def left_out(folder: Path, found: Found) -> list[str]:
+    """Warnings that name the audio of a folder which is part of no recording, and why.
+
+    Parameters
+    ----------
+    folder : Path
+    found : Found
+        What a layout found in it.
+    """
+    used = json.dumps([[s.where, s.row, s.metadata] for s in found.samples], default=str)
+    said = " ".join([*found.warnings, *(problem.reason for problem in found.problems)])
+    faulty = tuple(problem.id for problem in found.problems)
+    unread, unused = [], []
+    for place, names in list_files(folder).items():
+        for name in names:
+            path = place / name
+            below = path.relative_to(folder).as_posix()
+            if not is_audio(name):
+                if _is_unread_audio(path):
+                    unread.append(below)
+            elif not (
+                json.dumps(below)[1:-1] in used
+                or below in said
+                or str(path) in said
+                or below.startswith(faulty)
+            ):
+                unused.append(below)
+    warnings = []
+    if unread:
+        warnings.append(
+            f"{folder}: left out, because audio is not read under this extension: "
+            f"{name_some(unread, _NAMED)}; convert it to WAV or FLAC, or name it after what it is"
+        )
+    if unused:
+        warnings.append(
+            f"{folder}: left out, because they belong to no recording of this layout: "
+            f"{name_some(unused, _NAMED)}; --layout or a manifest says what they are"
+        )
+    return warnings
+
+
+def _is_unread_audio(path: Path) -> bool:
+    if _UNREAD.fullmatch(path.suffix.lower()):
+        return True
+    try:
+        with open(path, "rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    return head.startswith(_AUDIO_MAGIC) or head[8:] == b"WAVE" or head[4:8] == b"ftyp"
 
 
 def json_file(path: Path) -> Any:

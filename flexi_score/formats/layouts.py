@@ -19,9 +19,9 @@ from flexi_score.formats.folders import (
     Problem,
     Sample,
     json_file,
+    left_out,
     list_audio,
     list_files,
-    undecodable,
 )
 from flexi_score.formats.spelling import nearest
 
@@ -163,7 +163,8 @@ def read_layout(folder: Path, layout: str = "auto") -> Found:
             raise InputError(
                 f"layout {layout!r}: expected two patterns with one * each, as pairs:*_left,*_right"
             )
-        return pairs(folder, [(both[0], both[1])])
+        found = pairs(folder, [(both[0], both[1])])
+        return found._replace(warnings=found.warnings + left_out(folder, found))
     if layout == "auto":
         layout = detect_layout(folder)
     if layout not in LAYOUTS:
@@ -176,7 +177,7 @@ def read_layout(folder: Path, layout: str = "auto") -> Found:
             f"{folder}: nothing here is in layout {layout} ({LAYOUTS[layout][1]}). By its files it "
             f"is in layout {detect_layout(folder)}: leave --layout out, or name that one"
         )
-    return found
+    return found._replace(warnings=found.warnings + left_out(folder, found))
 
 
 def detect_layout(folder: Path) -> str:
@@ -204,9 +205,10 @@ def detect_layout(folder: Path) -> str:
     if _annotations(folder):
         return "annotated"
     looked = "".join(f"\n  {name}: {about}" for name, (_, about) in LAYOUTS.items())
+    seen = "".join(f"\n{warning}" for warning in left_out(folder, Found([], [], [])))
     raise InputError(
-        f"{folder}: no manifest and no known layout{undecodable(folder)}. Looked for "
-        f"manifest.jsonl (.json .yaml .yml .csv .parquet) and{looked}"
+        f"{folder}: no manifest and no known layout. Looked for manifest.jsonl (.json .yaml .yml "
+        f".csv .parquet) and{looked}{seen}"
     )
 
 
