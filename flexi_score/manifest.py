@@ -5,7 +5,7 @@ reason, and the others go on. Whether audio exists and can be decoded is seen wh
 whether transcripts can be read, when they are read.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -13,12 +13,14 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score.errors import InputError, ManifestError, RowError
+from flexi_score.audio.decode import probe
+from flexi_score.errors import AudioError, InputError, ManifestError, RowError
 from flexi_score.formats.contract import DEFAULT_SYSTEM, parse_row, row_id, row_scenario, row_system
-from flexi_score.formats.files import AUDIO_EXTENSIONS
+from flexi_score.formats.files import AUDIO_EXTENSIONS, name_some
 from flexi_score.formats.layouts import read_layout
+from flexi_score.formats.roles import ASSUMED, OPTION, SOURCE, parse_channels, source_channels
 from flexi_score.formats.tables import READERS, read_table
-from flexi_score.schema import FAILURES, RECORDINGS
+from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
 
 #: A folder that holds one of these is read through it.
 MANIFEST_NAMES: Final = tuple(f"manifest{suffix}" for suffix in READERS)
@@ -53,6 +55,13 @@ class Manifest:
     warnings: list[str]
 
 
+class _Reading(NamedTuple):
+    """What is said of all rows: the system, and the channels of the parties and how it is known."""
+
+    system: str
+    channels: tuple[Mapping[Speaker, int], str] | None
+
+
 class _Raw(NamedTuple):
     """A row before it is checked: where it stands, its keys, a layout's own metadata, a fault."""
 
@@ -62,7 +71,14 @@ class _Raw(NamedTuple):
     fault: str | None
 
 
-def read_input(path: str | Path, layout: str = "auto", system: str | None = None) -> Manifest:
+def read_input(
+    path: str | Path,
+    layout: str = "auto",
+    system: str | None = None,
+    *,
+    channels: str | Sequence[str] | None = None,
+    source: str | None = None,
+) -> Manifest:
     """Read a manifest, a folder in a known layout, or one two-channel file.
 
     Parameters
@@ -74,36 +90,112 @@ def read_input(path: str | Path, layout: str = "auto", system: str | None = None
         Name of a folder's layout (:data:`flexi_score.formats.layouts.LAYOUTS`); ``auto`` looks.
     system : str, optional
         System of the rows that name none; ``model`` if not given.
+    channels : str or sequence of str, optional
+        What is on channel 0, 1, ... of the files whose rows do not say so: ``model,user``.
+    source : str, optional
+        Name of the platform that made them (:data:`flexi_score.formats.roles.SOURCES`).
 
     Returns
     -------
     Manifest
+        With one warning where roles were only assumed.
 
     Raises
     ------
     ManifestError
         Where a manifest is missing, not valid, empty, not a list of rows, or has no usable row.
     InputError
-        Where a folder is in no known layout, or a file is neither manifest nor audio.
+        Where a folder is in no known layout, a file is neither manifest nor audio, or the channels
+        or the source are not known.
     """
     path = Path(path)
-    system = system or DEFAULT_SYSTEM
+    reading = _Reading(system or DEFAULT_SYSTEM, _said_channels(channels, source))
     if path.is_dir():
         found = _manifest_in(path) if layout == "auto" else None
-        return _read_manifest(found, system) if found else _read_folder(path, layout, system)
+        return _read_manifest(found, reading) if found else _read_folder(path, layout, reading)
     if not path.exists():
         raise ManifestError(f"{path}: no such file or folder")
     if layout != "auto":
         raise InputError(f"{path}: layout {layout!r} is for folders, and this is a file")
     if path.suffix.lower() in READERS:
-        return _read_manifest(path, system)
+        return _read_manifest(path, reading)
     if path.suffix.lower() in AUDIO_EXTENSIONS:
         row = {"id": path.stem, "audio": path.name}
-        return _check(path, path.parent, [_Raw("", row, {}, None)], [], system, [])
+        return _check(path, path.parent, [_Raw("", row, {}, None)], [], reading, [])
     raise InputError(
         f"{path}: found {path.suffix or 'no extension'}, expected a manifest "
         f"({' '.join(READERS)}) or audio ({' '.join(sorted(AUDIO_EXTENSIONS))})"
     )
+
+
+def draft_manifest(
+    folder: str | Path,
+    layout: str = "auto",
+    system: str | None = None,
+    *,
+    channels: str | Sequence[str] | None = None,
+    source: str | None = None,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows of a manifest of a folder, to be written and edited.
+
+    Parameters
+    ----------
+    folder, layout, system, channels, source
+        As of :func:`read_input`.
+
+    Returns
+    -------
+    rows : list of dict
+        In the manifest's own form, paths relative to the folder. ``channels`` is left out where
+        it has to be filled in: files of one channel, or of more than two.
+    notes : list of str
+        What to look at before the manifest is used.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_input`.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder of recordings")
+    said = _said_channels(channels, source)
+    found = read_layout(folder, layout)
+    rows, assumed = [], 0
+    notes = [*found.warnings, *(f"left out: {problem.reason}" for problem in found.problems)]
+    for sample in found.samples:
+        row = {"system": system or DEFAULT_SYSTEM, "scenario": "conversation", **sample.row}
+        row = {"id": row.pop("id"), **{key: _below(row[key], folder) for key in row}}
+        if "audio" in row and "channels" not in row:
+            try:
+                n = probe(folder / row["audio"]).n_channels
+            except AudioError as error:
+                notes.append(str(error))
+                n = 0
+            if said is not None:
+                row["channels"] = dict(said[0])
+            elif n == len(SPEAKERS):
+                row["channels"] = {"user": 0, "model": 1}
+                assumed += 1
+            elif n:
+                notes.append(
+                    f"{row['audio']}: has {n} channel{'s' if n > 1 else ''}; fill in 'channels', "
+                    'as {"user": 1, "model": 2}, or user_audio and model_audio'
+                )
+        rows.append({**row, **{key: v for key, v in sample.metadata.items() if key not in row}})
+    if assumed:
+        notes.append(
+            f"in {assumed} rows nothing said who is on which channel: the user is taken to be on "
+            "channel 0 (left); listen to one, and exchange the numbers if it is the model"
+        )
+    return rows, notes
+
+
+def _below(value: Any, folder: Path) -> Any:
+    """A path inside the folder as relative to it; anything else as it is."""
+    if isinstance(value, str) and value.startswith(str(folder.absolute())):
+        return Path(value).relative_to(folder.absolute()).as_posix()
+    return value
 
 
 def check_annotations(rows: pl.DataFrame, duration_ms: NDArray[Any]) -> list[str | None]:
@@ -155,26 +247,37 @@ def _manifest_in(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _read_manifest(path: Path, system: str) -> Manifest:
+def _said_channels(
+    channels: str | Sequence[str] | None, source: str | None
+) -> tuple[Mapping[Speaker, int], str] | None:
+    """Channels that were said for all files, and how; the plainer word counts."""
+    if channels is not None:
+        return parse_channels(channels), OPTION
+    if source is not None:
+        return source_channels(source), SOURCE
+    return None
+
+
+def _read_manifest(path: Path, reading: _Reading) -> Manifest:
     table = read_table(path)
     raw = [_Raw(row.where, row.value, {}, row.fault) for row in table.rows]
-    return _check(path, path.parent, raw, [], system, table.warnings)
+    return _check(path, path.parent, raw, [], reading, table.warnings)
 
 
-def _read_folder(folder: Path, layout: str, system: str) -> Manifest:
+def _read_folder(folder: Path, layout: str, reading: _Reading) -> Manifest:
     found = read_layout(folder, layout)
     raw = [_Raw(sample.where, sample.row, sample.metadata, None) for sample in found.samples]
     problems = [
         {
             "recording": problem.id,
-            "system": system,
+            "system": reading.system,
             "scenario": problem.scenario,
             "error": "RowError",
             "reason": problem.reason,
         }
         for problem in found.problems
     ]
-    return _check(folder, folder, raw, problems, system, found.warnings)
+    return _check(folder, folder, raw, problems, reading, found.warnings)
 
 
 def _check(
@@ -182,11 +285,11 @@ def _check(
     root: Path,
     raw: list[_Raw],
     problems: list[dict[str, Any]],
-    system: str,
+    reading: _Reading,
     warnings: list[str],
 ) -> Manifest:
     """Every raw row either as a recording or as a failure, with unique names."""
-    root = root.absolute()
+    root, system = root.absolute(), reading.system
     rows: list[dict[str, Any]] = []
     failures = list(problems)
     first: dict[str, str] = {}
@@ -199,7 +302,7 @@ def _check(
             name = row_id(item.value)
             if name in first:
                 raise RowError(f"id {name!r} is already that of {first[name]}; ids must be unique")
-            rows.append(parse_row(item.value, root, system, item.metadata))
+            rows.append(_with_roles(item, root, reading))
         except RowError as error:
             place = f"{source}, {item.where}" if item.where else str(source)
             failures.append(
@@ -228,8 +331,31 @@ def _check(
             FAILURES,
         ),
         root=root,
-        warnings=list(warnings),
+        warnings=[*warnings, *_tell_assumed(source, rows)],
     )
+
+
+def _with_roles(item: _Raw, root: Path, reading: _Reading) -> dict[str, Any]:
+    """A row as a recording, its channels as said for all rows where it does not say them."""
+    parsed = parse_row(item.value, root, reading.system, item.metadata)
+    if parsed["roles"] == ASSUMED and reading.channels is not None:
+        channels, roles = reading.channels
+        parsed |= {f"{speaker}_channel": channel for speaker, channel in channels.items()}
+        parsed["roles"] = roles
+    return parsed
+
+
+def _tell_assumed(source: Path, rows: list[dict[str, Any]]) -> list[str]:
+    """A warning where nothing said who is on which channel."""
+    assumed = [row["recording"] for row in rows if row["roles"] == ASSUMED]
+    if not assumed:
+        return []
+    all_or_some = "no recording says" if len(assumed) == len(rows) else f"{name_some(assumed)}: not"
+    return [
+        f"{source}: {all_or_some} who is on which channel: channel 0 (left) is taken for the user, "
+        "1 for the model. If so, --channels user,model says it; if not, --channels model,user; "
+        "--source NAME goes by a platform's convention"
+    ]
 
 
 def _unique(taken: Iterable[str], failures: list[dict[str, Any]]) -> list[str]:

@@ -75,6 +75,9 @@ RECORDINGS: Final = make_schema(
         "text_statement": pl.String,
         "rating": pl.Float64,  # a judge's rating that came with the recording (FLEXI rating.json)
         "reference_distribution": pl.List(pl.Float64),  # of backchannels, as the release ships it
+        "tools": pl.List(INTERVAL),  # when the model waited for a tool
+        # How it is known who is on which channel: stated | option | source | assumed
+        "roles": pl.String,
         "metadata": pl.String,
     }
 )

@@ -295,7 +295,8 @@ def manifest_row(scene: Scene, file: str, f: Facts) -> dict:
     if scene.interrupt:
         texts = {say.name: say.text for say in scene.says}
         text = {"context": texts["c"], "interrupt": texts[scene.interrupt]}
-    row = {"id": scene.id, "system": scene.system, "scenario": scene.scenario, "audio": file}
+    row = {"id": scene.id, "system": scene.system, "scenario": scene.scenario}
+    row |= {"audio": file, "channels": {"user": 0, "model": 1}}
     row |= {"annotations": {k: known[k] for k in fields}} if fields else {}
     row |= {"text": text, "user_voice": scene.user_voice}
     row |= {"model_voice": MODEL_VOICES[scene.system], "flexi_dialog": scene.source}

@@ -187,7 +187,7 @@ def test_an_unknown_layout(tmp_path):
 
 
 def test_a_layout_that_finds_nothing(tmp_path):
-    with pytest.raises(InputError, match="no recordings found"):
+    with pytest.raises(InputError, match="no manifest and no known layout"):
         read_input(tmp_path, layout="stereo")
 
 

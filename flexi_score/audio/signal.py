@@ -18,6 +18,7 @@ from flexi_score.audio.decode import SAMPLE_RATE_HZ, AudioInfo, Samples, decode_
 from flexi_score.audio.decode import resample_blocks as resample
 from flexi_score.audio.dropouts import ZeroRuns
 from flexi_score.errors import AudioError, OutputError
+from flexi_score.formats.roles import ASSUMED
 from flexi_score.schema import SPEAKERS, Speaker
 
 #: A signal up to this size (four minutes) stays in memory.
@@ -227,6 +228,12 @@ def open_mono(path: str) -> Signal:
 def _open_one_file(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
     info = probe(row["audio"])
     channels: dict[Speaker, int] = {"user": row["user_channel"], "model": row["model_channel"]}
+    if row.get("roles") == ASSUMED and info.n_channels > len(SPEAKERS):
+        raise AudioError(
+            f"{info.path}: has {info.n_channels} channels, and nothing says which are the user's "
+            'and the model\'s; name them: "channels": {"user": 1, "model": 2} in the manifest, or '
+            "--channels mix,user,model (what is on channel 0, 1, ...)"
+        )
     for speaker, channel in channels.items():
         if not 0 <= channel < info.n_channels:
             if info.n_channels == 1:

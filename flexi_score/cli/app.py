@@ -69,6 +69,25 @@ SetOption = Annotated[
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="No progress.")]
 Threads = Annotated[int, Parameter(help="CPU threads of each model; 0 lets it choose.")]
 Layout = Annotated[str, Parameter(help="How to read a folder; auto finds out.")]
+Channels = Annotated[
+    str | None,
+    Parameter(
+        help="What is on channel 0, 1, ... of files whose manifest row does not say so, as "
+        "model,user or mix,user,model."
+    ),
+]
+SourceName = Annotated[
+    str | None,
+    Parameter(
+        name="--source",
+        help="Platform that made two-channel files, where no row says who is on which channel: "
+        "livekit, twilio, vapi, pipecat, azure, ... (flexi-score formats).",
+    ),
+]
+SystemName = Annotated[
+    str | None,
+    Parameter(name="--system", help="System under test of the rows that name none [model]."),
+]
 Asr = Annotated[
     str | None,
     Parameter(

@@ -10,9 +10,11 @@ from flexi_score.cli.app import (
     OK,
     SOME_FAILED,
     Asr,
+    Channels,
     Layout,
     Quiet,
     SetOption,
+    SourceName,
     Threads,
     app,
     chosen_settings,
@@ -32,6 +34,8 @@ def check(
     set_: SetOption = None,
     asr: Asr = None,
     layout: Layout = "auto",
+    channels: Channels = None,
+    source_name: SourceName = None,
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> int:
@@ -62,12 +66,12 @@ def check(
     if stored:
         health, failures = pipeline.check(source, settings=settings)
     else:
-        with _Progress(source, layout, quiet) as progress:
+        reading = {"layout": layout, "channels": channels, "source": source_name}
+        with _Progress(source, reading, quiet) as progress:
             health, failures = pipeline.check(
                 progress.manifest,
                 settings=settings,
                 archive=archive,
-                layout=layout,
                 threads=threads,
                 progress=progress.advance,
             )

@@ -11,12 +11,15 @@ from flexi_score.cli.app import (
     OK,
     SOME_FAILED,
     Asr,
+    Channels,
     Judge,
     Language,
     Layout,
     Mono,
     Quiet,
     SetOption,
+    SourceName,
+    SystemName,
     Threads,
     Vad,
     app,
@@ -59,6 +62,9 @@ def score(
     vad: Vad = None,
     mono: Mono = None,
     layout: Layout = "auto",
+    channels: Channels = None,
+    source_name: SourceName = None,
+    system: SystemName = None,
     archive: Annotated[
         Path | None, Parameter(help="Where to keep what is extracted [the run folder's archive].")
     ] = None,
@@ -104,12 +110,13 @@ def score(
         mono=mono,
         more=judge_changes(base_url, judge_repeats, max_cost),
     )
+    reading = {"layout": layout, "channels": channels, "source": source_name, "system": system}
     target = out or Path(f"{source.resolve().stem or 'flexi'}.run")
     folder_to_write(target, "--out")
     folder = source if store.is_archive(source) else archive or target / "archive"
     folder_to_write(folder, "--archive")
     if dry_run:
-        return _dry_run(source, folder, settings, layout, workers, threads, quiet)
+        return _dry_run(source, folder, settings, reading, workers, threads, quiet)
     check_ready(settings, folder)
     make_folder(target)
     if (
@@ -128,12 +135,11 @@ def score(
         with JudgeProgress(quiet) as asking:
             run = pipeline.score(source, settings=settings, judging=asking.advance)
     else:
-        with _Progress(source, layout, quiet) as progress, JudgeProgress(quiet) as asking:
+        with _Progress(source, reading, quiet) as progress, JudgeProgress(quiet) as asking:
             run = pipeline.score(
                 progress.manifest,
                 settings=settings,
                 archive=folder,
-                layout=layout,
                 threads=threads,
                 workers=workers,
                 retry_failed=retry_failed,
@@ -147,7 +153,7 @@ def score(
 
 
 def _dry_run(
-    source: Path, folder: Path, settings: Any, layout: str, workers: int, threads: int, quiet: bool
+    source: Path, folder: Path, settings: Any, reading: Any, workers: int, threads: int, quiet: bool
 ) -> int:
     """Extract what is missing, and say what judging it would take."""
     from flexi_score.archive import store
@@ -156,7 +162,7 @@ def _dry_run(
 
     wanted = None
     if not store.is_archive(source):
-        with _Progress(source, layout, quiet) as progress:
+        with _Progress(source, reading, quiet) as progress:
             _, manifest = pipeline.extract(
                 progress.manifest,
                 folder,
@@ -218,6 +224,9 @@ def extract(
     vad: Vad = None,
     mono: Mono = None,
     layout: Layout = "auto",
+    channels: Channels = None,
+    source_name: SourceName = None,
+    system: SystemName = None,
     workers: Workers = 0,
     threads: Threads = 0,
     executor: Annotated[
@@ -251,10 +260,11 @@ def extract(
 
     settings = chosen_settings("paper", set_, asr=asr, language=language, vad=vad, mono=mono)
     folder_to_write(Path(archive), "--archive")
+    reading = {"layout": layout, "channels": channels, "source": source_name, "system": system}
     part = _shard(shard)
     with ExitStack() as opened:
         folder, after_write = opened.enter_context(_local(archive))
-        with _Progress(source, layout, quiet, part) as progress:
+        with _Progress(source, reading, quiet, part) as progress:
             _, manifest = pipeline.extract(
                 progress.manifest,
                 folder,
@@ -301,13 +311,18 @@ class _Progress:
     """A bar on stderr, by seconds of audio; plain lines where stderr is no terminal."""
 
     def __init__(
-        self, source: str | Path, layout: str, quiet: bool, shard: tuple[int, int] | None = None
+        self,
+        source: str | Path,
+        reading: dict[str, Any],
+        quiet: bool,
+        shard: tuple[int, int] | None = None,
     ) -> None:
         from flexi_score.extraction.remote import is_url, read_remote_manifest
         from flexi_score.manifest import read_input
 
         remote = is_url(source)
-        self.manifest = read_remote_manifest(str(source)) if remote else read_input(source, layout)
+        read: Any = read_remote_manifest if remote else read_input
+        self.manifest = read(str(source), **reading)
         self._rows = self.manifest.rows
         if shard is not None:
             from flexi_score.extraction.run import in_shard

@@ -39,8 +39,14 @@ def is_url(path: str | Path) -> bool:
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(path)) is not None
 
 
-def read_remote_manifest(url: str) -> Manifest:
+def read_remote_manifest(url: str, **reading: Any) -> Manifest:
     """A manifest at a URL, or that of the folder there; its relative paths become URLs beside it.
+
+    Parameters
+    ----------
+    url : str
+    **reading
+        As :func:`flexi_score.manifest.read_input` takes it.
 
     Raises
     ------
@@ -59,7 +65,7 @@ def read_remote_manifest(url: str) -> Manifest:
         with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
             local = Path(temporary).resolve() / posixpath.basename(place)
             system.get_file(place, str(local))
-            manifest = read_input(local)
+            manifest = read_input(local, **reading)
             root = str(local.parent)
     except OSError as error:
         raise InputError(f"{url}: cannot be fetched: {error}") from error

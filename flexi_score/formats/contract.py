@@ -2,7 +2,8 @@
 
 The keys, after the manifest contract: ``id``, ``system``, ``scenario``; ``audio`` with
 ``channels``, or ``user_audio`` and ``model_audio`` with ``user_offset`` and ``model_offset`` (s);
-``annotations``; ``text``; ``user_words``, ``model_words``, ``user_speech``, ``model_speech``;
+``annotations``; ``tools``; ``text``; ``user_words``, ``model_words``, ``user_speech``,
+``model_speech``;
 ``rating`` and ``reference_distribution``, which benchmark folders bring. Anything else is
 metadata, unless it is a near miss of one of these. Null is the same as absent.
 """
@@ -16,8 +17,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from flexi_score.errors import RowError
+from flexi_score.errors import InputError, RowError
 from flexi_score.formats.files import brief, find_fault, name_some, to_ms
+from flexi_score.formats.roles import ASSUMED, STATED, parse_channels
 from flexi_score.formats.spelling import nearest
 from flexi_score.schema import SCENARIOS
 
@@ -58,6 +60,7 @@ KNOWN_KEYS: Final = (
     "model_offset",
     "annotations",
     "text",
+    "tools",
     "rating",
     "reference_distribution",
 )
@@ -170,6 +173,7 @@ def parse_row(
     parsed["reference_distribution"] = (
         _distribution(row["reference_distribution"]) if "reference_distribution" in row else None
     )
+    parsed["tools"] = _spans("tools", row["tools"]) if "tools" in row else None
     parsed["metadata"] = json.dumps(extra, sort_keys=True, ensure_ascii=False, default=str)
     return parsed
 
@@ -201,11 +205,13 @@ def _sources(row: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]
             "no recording: expected 'audio', or 'user_audio' and 'model_audio', or transcripts or "
             f"segment files ('user_words', 'model_speech', ...){others}"
         )
-    parsed: dict[str, Any] = {"user_channel": None, "model_channel": None}
+    parsed: dict[str, Any] = {"user_channel": None, "model_channel": None, "roles": None}
+    if pair:
+        parsed["roles"] = STATED
     if "channels" in row and "audio" not in row:
         raise RowError("'channels' is given without 'audio'; mono files have no channels to choose")
     if "audio" in row:
-        channels = _nested(row, "channels") if "channels" in row else {"user": 0, "model": 1}
+        channels = _channels(row) if "channels" in row else {"user": 0, "model": 1}
         if set(channels) != set(CHANNELS) or not all(
             isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1024
             for n in channels.values()
@@ -218,7 +224,11 @@ def _sources(row: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]
             raise RowError(
                 f"channels: user and model are both channel {channels['user']}; expected two"
             )
-        parsed = {"user_channel": channels["user"], "model_channel": channels["model"]}
+        parsed = {
+            "user_channel": channels["user"],
+            "model_channel": channels["model"],
+            "roles": STATED if "channels" in row else ASSUMED,
+        }
     for key in ("user_offset", "model_offset"):
         parsed[f"{key}_ms"] = 0
         if key not in row:
@@ -232,6 +242,27 @@ def _sources(row: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]
         if parsed[f"{key}_ms"] and not pair:
             raise RowError(f"{key!r} is given without 'user_audio' and 'model_audio'")
     return parsed
+
+
+def _channels(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of ``channels``: an object, or the parties' names channel by channel."""
+    value = row["channels"]
+    named = isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(name, str) for name in value)
+    )
+    if not named:
+        return _nested(row, "channels")
+    try:
+        return {str(speaker): n for speaker, n in parse_channels(value).items()}
+    except InputError as error:
+        raise RowError(str(error)) from None
+
+
+def _spans(name: str, value: Any) -> list[dict[str, int]]:
+    """Intervals, sorted by their start."""
+    items = _list(name, value, "[[start, end], ...]")
+    spans = sorted(_interval(f"{name}[{i}]", item) for i, item in enumerate(items))
+    return [{"start_ms": start, "end_ms": end} for start, end in spans]
 
 
 def _annotations(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,10 +23,8 @@ from flexi_score.formats.folders import (
     list_audio,
     list_files,
 )
+from flexi_score.formats.roles import ROLE_OF
 from flexi_score.formats.spelling import nearest
-
-USER_NAMES: Final = ("user", "caller", "customer", "input", "human")
-MODEL_NAMES: Final = ("model", "agent", "assistant", "output", "bot", "system")
 
 
 def stereo(folder: Path) -> Found:
@@ -94,7 +92,7 @@ def pairs(folder: Path, patterns: Sequence[tuple[str, str]] | None = None) -> Fo
     patterns : sequence of (str, str), optional
         Patterns of the user's and the model's path without extension, each with one ``*``, which
         stands for the recording's id: ``[("*_left", "*_right")]``. Without them, a role's name
-        (:data:`USER_NAMES`, :data:`MODEL_NAMES`) before or after ``_``, ``-`` or ``.``, or as the
+        (:mod:`flexi_score.formats.roles`) before or after ``_``, ``-`` or ``.``, or as the
         name of the file or of a folder: ``a_user.wav``, ``caller-a.wav``, ``a/agent.wav``,
         ``model/a.wav``.
     """
@@ -217,24 +215,23 @@ class _Role(NamedTuple):
     key: str
 
 
-_ROLES: Final = {**dict.fromkeys(USER_NAMES, "user"), **dict.fromkeys(MODEL_NAMES, "model")}
-_ROLE_LAST = re.compile(rf"(.+)[_.-]({'|'.join(_ROLES)})", re.IGNORECASE)
-_ROLE_FIRST = re.compile(rf"({'|'.join(_ROLES)})[_.-](.+)", re.IGNORECASE)
+_ROLE_LAST = re.compile(rf"(.+)[_.-]({'|'.join(ROLE_OF)})", re.IGNORECASE)
+_ROLE_FIRST = re.compile(rf"({'|'.join(ROLE_OF)})[_.-](.+)", re.IGNORECASE)
 
 
 def _by_name(path: str) -> _Role | None:
     """Role and recording from a role's name in a path without extension."""
     *folders, stem = path.split("/")
     if match := _ROLE_LAST.fullmatch(stem):
-        return _Role(_ROLES[match[2].lower()], "/".join([*folders, match[1]]))
+        return _Role(ROLE_OF[match[2].lower()], "/".join([*folders, match[1]]))
     if match := _ROLE_FIRST.fullmatch(stem):
-        return _Role(_ROLES[match[1].lower()], "/".join([*folders, match[2]]))
-    if stem.lower() in _ROLES:
-        return _Role(_ROLES[stem.lower()], "/".join(folders) or "recording")
+        return _Role(ROLE_OF[match[1].lower()], "/".join([*folders, match[2]]))
+    if stem.lower() in ROLE_OF:
+        return _Role(ROLE_OF[stem.lower()], "/".join(folders) or "recording")
     for i in reversed(range(len(folders))):
-        if folders[i].lower() in _ROLES:
+        if folders[i].lower() in ROLE_OF:
             return _Role(
-                _ROLES[folders[i].lower()], "/".join([*folders[:i], *folders[i + 1 :], stem])
+                ROLE_OF[folders[i].lower()], "/".join([*folders[:i], *folders[i + 1 :], stem])
             )
     return None
 
@@ -260,7 +257,7 @@ def _channels(value: object) -> dict[str, int] | None:
     """Channels of user and model from a map of role names, or None where it is none."""
     if not isinstance(value, Mapping):
         return None
-    found = {_ROLES.get(str(name).lower()): channel for name, channel in value.items()}
+    found = {ROLE_OF.get(str(name).lower()): channel for name, channel in value.items()}
     return found if set(found) == {"user", "model"} else None  # type: ignore[return-value]
 
 

@@ -168,29 +168,25 @@ def truth_rows(
     return rows
 
 
-def _write_audio(folder: Path, name: str, capture: Capture, condition: Condition) -> dict[str, str]:
+def _write_audio(folder: Path, name: str, capture: Capture, condition: Condition) -> dict[str, Any]:
     """Write one or two files; return their keys in the manifest."""
     telephone = condition.codec in TELEPHONE
     suffix = ".wav" if telephone else ".flac"
     subtype = TELEPHONE[condition.codec or ""] if telephone else "PCM_16"
     extra = {} if telephone else {"compression_level": 1.0}
     if condition.files == "stereo":
-        files = {"audio": f"{name}{suffix}"}
+        file = f"{name}{suffix}"
         sf.write(
-            folder / files["audio"],
-            np.stack(capture.audio, 1),
-            capture.rate_hz,
-            subtype=subtype,
-            **extra,
+            folder / file, np.stack(capture.audio, 1), capture.rate_hz, subtype=subtype, **extra
         )
-        return files
+        return {"audio": file, "channels": {"user": 0, "model": 1}}
     files = {f"{who}_audio": f"{name}.{who}{suffix}" for who in SPEAKERS}
     for file, channel in zip(files.values(), capture.audio, strict=True):
         sf.write(folder / file, channel, capture.rate_hz, subtype=subtype, **extra)
     return files
 
 
-def _manifest_row(mix: Mix, capture: Capture, files: dict[str, str]) -> dict[str, Any]:
+def _manifest_row(mix: Mix, capture: Capture, files: dict[str, Any]) -> dict[str, Any]:
     scene, facts = mix.scene, capture.facts
     row: dict[str, Any] = {"id": scene.id, "system": scene.system, "scenario": scene.scenario}
     row |= files
