@@ -350,9 +350,10 @@ def _tell_assumed(source: Path, rows: list[dict[str, Any]]) -> list[str]:
     assumed = [row["recording"] for row in rows if row["roles"] == ASSUMED]
     if not assumed:
         return []
-    all_or_some = "no recording says" if len(assumed) == len(rows) else f"{name_some(assumed)}: not"
+    some = len(assumed) < len(rows)
+    who = f"nothing of {name_some(assumed)} says" if some else "no recording says"
     return [
-        f"{source}: {all_or_some} who is on which channel: channel 0 (left) is taken for the user, "
+        f"{source}: {who} who is on which channel: channel 0 (left) is taken for the user, "
         "1 for the model. If so, --channels user,model says it; if not, --channels model,user; "
         "--source NAME goes by a platform's convention"
     ]

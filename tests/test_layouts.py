@@ -139,7 +139,9 @@ def test_calls_keep_what_stands_beside_them(tmp_path):
     assert json.loads(rows["a"]["metadata"]) == {"channel": 2, "id": 9}
     assert json.loads(rows["b"]["metadata"]) == {"channels": 2, "text": "all of it"}
     assert "c.json: not valid JSON at line 1, column 2" in only_failure(manifest)["reason"]
-    assert manifest.warnings == [f"{tmp_path}: no JSON file beside 'd.wav'; no metadata for them"]
+    bare, assumed = manifest.warnings
+    assert bare == f"{tmp_path}: no JSON file beside 'd.wav'; no metadata for them"
+    assert "nothing of 'b', 'd' says who is on which channel" in assumed
 
 
 def test_a_sidecar_that_is_no_object(tmp_path):

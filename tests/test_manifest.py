@@ -103,6 +103,8 @@ def test_a_full_row_becomes_the_columns_of_the_schema(tmp_path):
         "text_statement": None,
         "rating": 4.0,
         "reference_distribution": [0.0, 0.5, 1.0],
+        "tools": None,
+        "roles": "stated",
         "metadata": '{"age": {"a": [null], "b": 1}, "session": 7}',
     }
 
@@ -477,7 +479,8 @@ def test_csv_rows_of_another_length_and_bad_cells(tmp_path):
     assert "line 3: found 2 cells, expected 4 as in the header" in reasons[0]
     assert "line 4: annotations.user_turn_end: found '1,5', expected a number" in reasons[1]
     assert "line 7: key 'id' is missing" in reasons[2]
-    assert manifest.warnings == [f"{tmp_path / 'm.csv'}: the column without a name is left out"]
+    assert manifest.warnings[0] == f"{tmp_path / 'm.csv'}: the column without a name is left out"
+    assert "who is on which channel" in manifest.warnings[1]
 
 
 def test_yaml_reads_ids_as_written_and_refuses_repeated_keys(tmp_path):

@@ -7,10 +7,11 @@ import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.capture.swapped import swap_evidence
+from flexi_score.capture.timeline import timeline_evidence
 from flexi_score.config import HealthSettings
 from flexi_score.config.health import CHECKS, LIMITS
 from flexi_score.schema import SPEAKERS
-from flexi_score.segment.tracks import Intervals, Tracks
+from flexi_score.segment.tracks import Intervals, Ints, Tracks
 
 #: What is sounding in a channel without speech rises this far above its own floor.
 SOUND_DB: Final = 20.0
@@ -56,8 +57,16 @@ def gather_facts(reader: ArchiveReader, rows: pl.DataFrame, tracks: Tracks) -> p
         facts = facts.with_columns(
             spoken[c].alias(f"{speaker}_{c}") for c in ("speech_ms", "last_ms")
         )
+    user, model = (_span(facts, speaker) for speaker in SPEAKERS)
+    paired = facts["paired"].fill_null(False).to_numpy()
+    timeline, timeline_told = timeline_evidence(tracks, paired, user, model)
     value, told = swap_evidence(tracks)
-    return facts.with_columns(swapped=pl.Series(value).fill_nan(None), swapped_told=told)
+    return facts.with_columns(
+        swapped=pl.Series(value).fill_nan(None),
+        swapped_told=told,
+        timeline=pl.Series(timeline).fill_nan(None),
+        timeline_told=timeline_told,
+    )
 
 
 _OF_CHANNELS: Final = (
@@ -72,6 +81,13 @@ _OF_CHANNELS: Final = (
     "note",
 )
 _OF_CROSSTALK: Final = ("key", "level_db", "lag_ms", "depth_db")
+
+
+def _span(facts: pl.DataFrame, speaker: str) -> tuple[Ints, Ints]:
+    """Start and end of a channel on the recording's axis (ms); an end of -1 where it has none."""
+    start = facts[f"{speaker}_offset_ms"].fill_null(0)
+    end = (start + facts[f"{speaker}_duration_ms"]).fill_null(-1)
+    return start.to_numpy(), end.to_numpy()
 
 
 def _spoken(speech: Intervals, size: int) -> pl.DataFrame:
@@ -115,6 +131,7 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
             ),
         ),
         _part(table, "swapped", None, pl.when(both).then("swapped"), pl.col("swapped_told")),
+        _part(table, "timeline", None, pl.when(both).then("timeline"), pl.col("timeline_told")),
         # Both channels of one file have the same note.
         _part(
             table,

@@ -77,7 +77,7 @@ def export(
 
 @app.command
 def formats() -> int:
-    """List the formats of transcripts and segments: what is read, what is written, to what time.
+    """List the formats of transcripts and segments, of audio, and what is known of sources.
 
     Try:
 
@@ -88,6 +88,9 @@ def formats() -> int:
     from rich.text import Text
 
     from flexi_score.formats import FORMATS
+    from flexi_score.formats.files import AUDIO_EXTENSIONS
+    from flexi_score.formats.roles import SOURCES
+    from flexi_score.schema import SPEAKERS
 
     table = Table(box=None, pad_edge=False)
     for heading in ("format", "files", "read", "--format", "times", "holds"):
@@ -102,7 +105,19 @@ def formats() -> int:
             known.holds,
         )
         table.add_row(*map(Text, cells))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print()
+    console.print(f"audio: {' '.join(sorted(AUDIO_EXTENSIONS))}, whatever the name ends in")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("--source", "user", "model", "two-channel files"):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "two-channel files")
+    for name, source in SOURCES.items():
+        channels = source.channels or {}
+        sides = (str(channels.get(speaker, "not known")) for speaker in SPEAKERS)
+        table.add_row(*map(Text, (name, *sides, f"{source.about} ({source.evidence})")))
+    console.print()
+    console.print(table)
     return OK
 
 

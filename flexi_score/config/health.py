@@ -66,6 +66,17 @@ CHECKS: Final = (
         "user_audio and model_audio",
     ),
     Check(
+        "timeline",
+        "",
+        "above",
+        0.5,
+        0.9,
+        "evidence that user and model are not on one timeline",
+        "user and model are not on one timeline",
+        "capture both in one session, silence included, or give user_offset and model_offset from "
+        "the times at which the recordings began; latencies cannot be had from replies alone",
+    ),
+    Check(
         "file",
         "",
         "above",
