@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from flexi_score.audio.decode import probe
 from flexi_score.errors import AudioError, InputError, ManifestError, RowError
 from flexi_score.formats.contract import DEFAULT_SYSTEM, parse_row, row_id, row_scenario, row_system
-from flexi_score.formats.files import AUDIO_EXTENSIONS, name_some
+from flexi_score.formats.files import AUDIO_EXTENSIONS, name_some, to_ms
 from flexi_score.formats.layouts import read_layout
 from flexi_score.formats.roles import ASSUMED, OPTION, SOURCE, parse_channels, source_channels
+from flexi_score.formats.sidecars import file_offsets
 from flexi_score.formats.tables import READERS, read_table
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
 
@@ -228,7 +229,7 @@ def check_annotations(rows: pl.DataFrame, duration_ms: NDArray[Any]) -> list[str
                 end / 1000,
                 duration / 1000,
                 # A thousandth would lie inside: seconds and milliseconds were confused.
-                pl.when(end / 1000 <= duration + END_SLACK_MS)
+                pl.when((end >= 10 * duration) & (end / 1000 <= duration + END_SLACK_MS))
                 .then(pl.format("; in milliseconds? Write seconds: {}", end / 1_000_000))
                 .otherwise(pl.lit("")),
             )
@@ -293,6 +294,7 @@ def _check(
     rows: list[dict[str, Any]] = []
     failures = list(problems)
     first: dict[str, str] = {}
+    told: list[str] = []
     for item in raw:
         name = None
         try:
@@ -303,6 +305,8 @@ def _check(
             if name in first:
                 raise RowError(f"id {name!r} is already that of {first[name]}; ids must be unique")
             rows.append(_with_roles(item, root, reading))
+            if beside := _with_offsets(rows[-1], item.value):
+                told.append(beside)
         except RowError as error:
             place = f"{source}, {item.where}" if item.where else str(source)
             failures.append(
@@ -331,7 +335,7 @@ def _check(
             FAILURES,
         ),
         root=root,
-        warnings=[*warnings, *_tell_assumed(source, rows)],
+        warnings=[*warnings, *_tell_assumed(source, rows), *_tell_offsets(source, told)],
     )
 
 
@@ -343,6 +347,26 @@ def _with_roles(item: _Raw, root: Path, reading: _Reading) -> dict[str, Any]:
         parsed |= {f"{speaker}_channel": channel for speaker, channel in channels.items()}
         parsed["roles"] = roles
     return parsed
+
+
+def _with_offsets(row: dict[str, Any], raw: Any) -> str | None:
+    """Offsets of a pair whose row gives none, from what lies beside the files; says from what."""
+    if row["user_audio"] is None or any(raw.get(f"{s}_offset") is not None for s in SPEAKERS):
+        return None
+    found = file_offsets(Path(row["user_audio"]), Path(row["model_audio"]))
+    if found is None:
+        return None
+    offsets, source = found
+    row |= {f"{s}_offset_ms": to_ms(at) for s, at in zip(SPEAKERS, offsets, strict=True)}
+    return source
+
+
+def _tell_offsets(source: Path, told: list[str]) -> list[str]:
+    return [
+        f"{source}: offsets of {told.count(name)} recordings were read from {name}; user_offset "
+        "and model_offset override them"
+        for name in dict.fromkeys(told)
+    ]
 
 
 def _tell_assumed(source: Path, rows: list[dict[str, Any]]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from flexi_score.errors import InputError, RowError
 from flexi_score.formats.annotated import annotated, is_annotation
 from flexi_score.formats.benchmarks import fdb, find_samples, flexi, looks_like_fdb, tells_scenario
+from flexi_score.formats.datasets import TELLING, eva, kaldi, tau2, turnbench
 from flexi_score.formats.files import brief, name_some
 from flexi_score.formats.folders import (
     Found,
@@ -129,6 +130,10 @@ def pairs(folder: Path, patterns: Sequence[tuple[str, str]] | None = None) -> Fo
 LAYOUTS: Final[dict[str, tuple[Layout, str]]] = {
     "flexi": (flexi, "FLEXI: <sample>/{input,output}.{wav,json} beside the scenario's JSON files"),
     "fdb": (fdb, "Full-Duplex-Bench v1 and v1.5: input.wav, output.wav, clean_*.wav, JSON files"),
+    "eva": (eva, "EVA: audio_user.wav and audio_assistant.wav beside audit_log.json"),
+    "tau2": (tau2, "tau2-bench, voice: sim_*/audio/both.wav, labels, results.json"),
+    "turnbench": (turnbench, "TurnBench: speaker_1_audio.wav and speaker_2_audio.wav"),
+    "kaldi": (kaldi, "Kaldi data: wav.scp and reco2file_and_channel"),
     "pairs": (pairs, "pairs of mono files: *_user.wav and *_model.wav and the like"),
     "calls": (calls, "two-channel call exports, each with a .json file of metadata beside it"),
     "stereo": (stereo, "two-channel audio files, in subfolders too"),
@@ -186,6 +191,10 @@ def detect_layout(folder: Path) -> str:
     InputError
         Where it is in none, saying what was looked for.
     """
+    for place, names in list_files(folder).items():
+        for name, telling in TELLING.items():
+            if telling(place, names) and (name != "kaldi" or place == folder):
+                return name
     samples = find_samples(folder)
     if tells_scenario(folder, samples):
         return "fdb" if looks_like_fdb(folder, samples) else "flexi"

@@ -1,0 +1,245 @@
+"""Folders of further benchmarks and corpora: roles and files told by their names.
+
+- EVA (github.com/ServiceNow/eva): ``audio_user.wav`` and ``audio_assistant.wav`` of a conversation
+  beside ``audit_log.json``; ``audio_mixed.wav`` is not used.
+- tau2-bench, voice (github.com/sierra-research/tau2-bench):
+  ``artifacts/task_<id>/sim_<id>/audio/both.wav`` with Audacity labels of both parties, and
+  ``results.json`` with the runs.
+- TurnBench (github.com/SesameAILabs/turnbench): ``speaker_{1,2}_audio.wav`` of two people and the
+  subtitles of three annotators each.
+- Kaldi data folders (kaldi-asr.org/doc/data_prep.html): ``wav.scp`` and
+  ``reco2file_and_channel``.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from flexi_score.errors import RowError
+from flexi_score.formats.files import brief, name_some, read_text
+from flexi_score.formats.folders import Found, Problem, Sample, json_file, list_files
+from flexi_score.formats.roles import ROLE_OF
+from flexi_score.schema import SPEAKERS
+
+_EVA: Final = ("audio_user", "audio_assistant")
+_TAU2_AUDIO: Final = "both.wav"
+_TAU2_FACTS: Final = ("task_id", "trial", "termination_reason")
+_TURNBENCH: Final = ("speaker_1_audio.wav", "speaker_2_audio.wav")
+_ANNOTATORS: Final = ("a", "b", "c")
+#: A command of Kaldi's that only picks a channel of a SPHERE file.
+_SPH2PIPE: Final = re.compile(r"\S*sph2pipe\s+(?:-f\s+\S+\s+|-p\s+)*-c\s+([12])\s+(\S+)\s*\|")
+
+
+def eva(folder: Path) -> Found:
+    """Conversations of EVA; both tracks are of one clock."""
+    samples, problems = [], []
+    for place, names in list_files(folder).items():
+        files = {stem: [n for n in names if Path(n).stem == stem] for stem in _EVA}
+        if not any(files.values()):
+            continue
+        name = _below(place, folder)
+        if not all(files.values()):
+            lacks = next(stem for stem in _EVA if not files[stem])
+            problems.append(Problem(name, "conversation", f"{place}: lacks {lacks}.wav"))
+            continue
+        row = {
+            "id": name,
+            "user_audio": str((place / files[_EVA[0]][0]).absolute()),
+            "model_audio": str((place / files[_EVA[1]][0]).absolute()),
+        }
+        metadata: dict[str, Any] = {}
+        if "audit_log.json" in names:
+            metadata["audit_log"] = str((place / "audit_log.json").absolute())
+        for extra in names:
+            if extra.startswith("audio_mixed"):
+                metadata["mixed_audio"] = str((place / extra).absolute())
+        samples.append(Sample(name, row, metadata))
+    return Found(samples, problems, [])
+
+
+def tau2(folder: Path) -> Found:
+    """Runs of tau2-bench's voice mode.
+
+    The labels beside the audio are the words of each party. Nothing documents which channel of
+    ``both.wav`` is whose, so that is assumed, and checked against the labels by the health check
+    ``swapped``.
+    """
+    warnings: list[str] = []
+    runs = _tau2_runs(folder, warnings)
+    samples = []
+    for place, names in list_files(folder).items():
+        if _TAU2_AUDIO not in names:
+            continue
+        name = _below(place.parent if place.name == "audio" else place, folder)
+        row: dict[str, Any] = {"id": name, "audio": str((place / _TAU2_AUDIO).absolute())}
+        for speaker, party in zip(SPEAKERS, ("user", "assistant"), strict=True):
+            labels = f"{party}_labels.txt"
+            if labels in names:
+                row[f"{speaker}_words"] = str((place / labels).absolute())
+        simulation = next((p[4:] for p in place.parts if p.startswith("sim_")), None)
+        metadata = dict(runs.get(simulation or "", {}))
+        if system := metadata.pop("system", None):
+            row["system"] = system
+        samples.append(Sample(name, row, metadata))
+    return Found(samples, [], warnings)
+
+
+def _tau2_runs(folder: Path, warnings: list[str]) -> dict[str, dict[str, Any]]:
+    """What results.json says of each simulation, by its id."""
+    runs: dict[str, dict[str, Any]] = {}
+    for place, names in list_files(folder).items():
+        if "results.json" not in names:
+            continue
+        try:
+            content = json_file(place / "results.json")
+        except RowError as error:
+            warnings.append(f"{error}; nothing is known of its runs")
+            continue
+        if not isinstance(content, dict) or not isinstance(content.get("simulations"), list):
+            continue
+        info = content.get("info")
+        agent = info.get("agent_info") if isinstance(info, dict) else None
+        system = agent.get("llm") if isinstance(agent, dict) else None
+        for run in content["simulations"]:
+            if not isinstance(run, dict) or run.get("id") is None:
+                continue
+            kept = {
+                key: run[key] for key in ("task_id", "trial", "termination_reason") if key in run
+            }
+            reward = run.get("reward_info")
+            if isinstance(reward, dict) and "reward" in reward:
+                kept["reward"] = reward["reward"]
+            runs[str(run["id"])] = kept | ({"system": system} if isinstance(system, str) else {})
+    return runs
+
+
+def turnbench(folder: Path) -> Found:
+    """Conversations of two people, of which speaker 1 stands for the user.
+
+    The annotators' subtitles are named in the metadata.
+    """
+    samples, problems = [], []
+    for place, names in list_files(folder).items():
+        if not any(name in names for name in _TURNBENCH):
+            continue
+        name = _below(place, folder)
+        if lacking := [n for n in _TURNBENCH if n not in names]:
+            problems.append(Problem(name, "conversation", f"{place}: lacks {name_some(lacking)}"))
+            continue
+        row: dict[str, Any] = {"id": name}
+        metadata: dict[str, Any] = {}
+        if "metadata.json" in names:
+            try:
+                content = json_file(place / "metadata.json")
+                if not isinstance(content, dict):
+                    raise RowError(f"{place / 'metadata.json'}: found {brief(content)}")
+                metadata |= content
+            except RowError as error:
+                problems.append(Problem(name, "conversation", str(error)))
+                continue
+        for number, speaker in enumerate(SPEAKERS, 1):
+            row[f"{speaker}_audio"] = str((place / f"speaker_{number}_audio.wav").absolute())
+            for annotator in _ANNOTATORS:
+                file = f"speaker_{number}_annotation_{annotator}.srt"
+                if file in names:
+                    metadata[f"{speaker}_annotation_{annotator}"] = str((place / file).absolute())
+        if "combined_audio.wav" in names:
+            metadata["mixed_audio"] = str((place / "combined_audio.wav").absolute())
+        samples.append(Sample(name, row, metadata))
+    warnings = []
+    if samples:
+        warnings.append(
+            f"{folder}: both parties are people: speaker 1 is taken for the user, 2 for the model"
+        )
+    return Found(samples, problems, warnings)
+
+
+def kaldi(folder: Path) -> Found:
+    """Two-channel recordings of a Kaldi data folder.
+
+    A recording is a file of ``wav.scp``; where ``reco2file_and_channel`` puts two recordings on its
+    channels A and B, these are the parties. Who of them is the user is told by their names
+    (``call1-user``), else not at all. Commands are never run; of ``sph2pipe -c N FILE |`` the file
+    is read.
+    """
+    files: dict[str, tuple[str, int | None]] = {}
+    problems, warnings = [], []
+    for number, line in _lines(folder / "wav.scp"):
+        name, _, value = line.partition(" ")
+        value = value.strip()
+        if value.endswith("|"):
+            picked = _SPH2PIPE.fullmatch(value)
+            if picked is None:
+                reason = (
+                    f"{folder / 'wav.scp'}, line {number}: {brief(value)} is a command, which is "
+                    "not run; expected a file. Run it, and name what it writes"
+                )
+                problems.append(Problem(name, "conversation", reason))
+                continue
+            files[name] = (picked[2], int(picked[1]) - 1)
+        else:
+            files[name] = (value, None)
+    parties: dict[str, dict[int, str]] = {}
+    for number, line in _lines(folder / "reco2file_and_channel"):
+        parts = line.split()
+        if len(parts) != 3 or parts[2].upper() not in ("A", "B", "1", "2"):
+            problems.append(
+                Problem(
+                    parts[0] if parts else f"line {number}",
+                    "conversation",
+                    f"{folder / 'reco2file_and_channel'}, line {number}: found {brief(line)}, "
+                    "expected RECORDING FILE A or B",
+                )
+            )
+            continue
+        parties.setdefault(parts[1], {})[parts[2].upper() in ("B", "2")] = parts[0]
+    for name, (path, channel) in files.items():
+        if channel is not None:
+            parties.setdefault(path, {}).setdefault(channel, name)
+    samples = []
+    by_path: dict[str, str] = {}
+    for name, (path, _) in files.items():
+        by_path.setdefault(path, name)
+    for path, name in by_path.items():
+        key = next((k for k in (name, path, Path(path).stem) if k in parties), None)
+        sides = parties.get(key or "", {})
+        key = Path(path).stem if key == path else key or name
+        row: dict[str, Any] = {"id": key, "audio": str((folder / path).absolute())}
+        roles = {channel: _role(side) for channel, side in sides.items()}
+        if sorted(filter(None, roles.values())) == sorted(SPEAKERS):
+            row["channels"] = {role: int(channel) for channel, role in roles.items() if role}
+        samples.append(Sample(f"wav.scp {name!r}", row, {"kaldi": sorted(sides.values())}))
+    if (folder / "segments").is_file():
+        warnings.append(
+            f"{folder}: segments is not used; speech is detected. To use it, write an RTTM of each "
+            "party and name it user_speech and model_speech in a manifest"
+        )
+    return Found(samples, problems, warnings)
+
+
+def _role(name: str) -> str | None:
+    """Role that a part of a recording's name says, or None where none or both do."""
+    found = {ROLE_OF[part] for part in re.split(r"[^a-z]+", name.lower()) if part in ROLE_OF}
+    return found.pop() if len(found) == 1 else None
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    if not path.is_file():
+        return []
+    text = read_text(path, RowError)
+    return [(n, line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+
+def _below(place: Path, folder: Path) -> str:
+    below = place.relative_to(folder).as_posix()
+    return place.resolve().name if below == "." else below
+
+
+#: How each of these is told by looking.
+TELLING: Final[dict[str, Callable[[Path, list[str]], bool]]] = {
+    "eva": lambda place, names: all(any(Path(n).stem == stem for n in names) for stem in _EVA),
+    "tau2": lambda place, names: _TAU2_AUDIO in names and place.parent.name.startswith("sim_"),
+    "turnbench": lambda place, names: all(name in names for name in _TURNBENCH),
+    "kaldi": lambda place, names: "wav.scp" in names,
+}

@@ -1,0 +1,158 @@
+"""Folders of further benchmarks and corpora, and offsets read from what recorders write."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from conftest import write_jsonl
+
+from flexi_score.formats.layouts import detect_layout
+from flexi_score.manifest import read_input
+
+
+def write(path: Path, content: object = None, channels: int = 1) -> Path:
+    """JSON, text as it is, or half a second of sound."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if content is None:
+        sf.write(path, np.zeros((4000, channels)), 8000, format="WAV")
+    else:
+        path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+    return path
+
+
+def rows_of(manifest):
+    return {row["recording"]: row for row in manifest.rows.to_dicts()}
+
+
+def test_eva(tmp_path):
+    for name in ("audio_user.wav", "audio_assistant.wav", "audio_mixed.wav"):
+        write(tmp_path / "run" / "3" / name)
+    write(tmp_path / "run" / "3" / "audit_log.json", [])
+    write(tmp_path / "run" / "4" / "audio_user.wav")
+    assert detect_layout(tmp_path) == "eva"
+    manifest = read_input(tmp_path, system="s2s")
+    (row,) = manifest.rows.to_dicts()
+    assert row["recording"] == "run/3"
+    assert row["user_audio"] == str(tmp_path / "run/3/audio_user.wav")
+    assert row["model_audio"] == str(tmp_path / "run/3/audio_assistant.wav")
+    assert json.loads(row["metadata"])["audit_log"].endswith("run/3/audit_log.json")
+    assert "lacks audio_assistant.wav" in manifest.failures["reason"][0]
+    assert manifest.warnings == []
+
+
+def test_tau2(tmp_path):
+    place = tmp_path / "artifacts" / "task_7" / "sim_ab-1"
+    write(place / "audio" / "both.wav", channels=2)
+    write(place / "audio" / "user_labels.txt", "0.5\t1.0\thello\n")
+    write(place / "audio" / "assistant_labels.txt", "1.5\t2.0\thi\n")
+    run = {"id": "ab-1", "task_id": "7", "trial": 0, "reward_info": {"reward": 1.0}}
+    results = {"info": {"agent_info": {"llm": "agent-x"}}, "simulations": [run]}
+    write(tmp_path / "results.json", results)
+    assert detect_layout(tmp_path) == "tau2"
+    manifest = read_input(tmp_path)
+    (row,) = manifest.rows.to_dicts()
+    assert row["system"] == "agent-x"
+    assert row["user_words"].endswith("user_labels.txt")
+    assert row["model_words"].endswith("assistant_labels.txt")
+    assert json.loads(row["metadata"]) == {"task_id": "7", "trial": 0, "reward": 1.0}
+    assert row["roles"] == "assumed"
+    assert any("who is on which channel" in warning for warning in manifest.warnings)
+    write(tmp_path / "results.json", "{")
+    assert any("results.json" in warning for warning in read_input(tmp_path).warnings)
+
+
+def test_turnbench(tmp_path):
+    place = tmp_path / "task1"
+    for name in ("speaker_1_audio.wav", "speaker_2_audio.wav", "combined_audio.wav"):
+        write(place / name)
+    for speaker in (1, 2):
+        for annotator in "abc":
+            write(place / f"speaker_{speaker}_annotation_{annotator}.srt", "")
+    write(place / "metadata.json", {"task_id": "task1", "conversation_type": "Instructional"})
+    assert detect_layout(tmp_path) == "turnbench"
+    manifest = read_input(tmp_path)
+    (row,) = manifest.rows.to_dicts()
+    assert row["user_audio"].endswith("speaker_1_audio.wav")
+    metadata = json.loads(row["metadata"])
+    assert metadata["conversation_type"] == "Instructional"
+    assert metadata["model_annotation_c"].endswith("speaker_2_annotation_c.srt")
+    assert len(manifest.warnings) == 1
+    assert "speaker 1 is taken for the user" in manifest.warnings[0]
+
+
+def test_kaldi(tmp_path):
+    write(tmp_path / "audio" / "c1.wav", channels=2)
+    write(tmp_path / "audio" / "c2.wav", channels=2)
+    lines = [
+        "c1-agent audio/c1.wav",
+        "c1-customer audio/c1.wav",
+        "c2-A sph2pipe -f wav -p -c 1 audio/c2.wav |",
+        "c2-B sph2pipe -f wav -p -c 2 audio/c2.wav |",
+        "c3 rm -rf / |",
+    ]
+    write(tmp_path / "wav.scp", "\n".join(lines))
+    write(
+        tmp_path / "reco2file_and_channel",
+        "c1-agent audio/c1.wav A\nc1-customer audio/c1.wav B\nbroken\n",
+    )
+    write(tmp_path / "segments", "u1 c1-agent 0 1\n")
+    assert detect_layout(tmp_path) == "kaldi"
+    manifest = read_input(tmp_path)
+    rows = rows_of(manifest)
+    assert set(rows) == {"c1", "c2"}
+    assert (rows["c1"]["user_channel"], rows["c1"]["model_channel"]) == (1, 0)
+    assert rows["c1"]["roles"] == "stated"
+    assert rows["c2"]["roles"] == "assumed"
+    assert rows["c2"]["audio"] == str(tmp_path / "audio" / "c2.wav")
+    reasons = " ".join(manifest.failures["reason"])
+    assert "is a command, which is not run" in reasons
+    assert "expected RECORDING FILE A or B" in reasons
+    assert any("segments is not used" in warning for warning in manifest.warnings)
+
+
+# Offsets
+
+
+@pytest.mark.parametrize("suffix", ["", ".webm"])
+def test_offsets_of_dailys_raw_tracks_are_in_their_names(tmp_path, suffix):
+    start = "1760988935484-52f7f48b-fbab-431f-9a50-87b9abfc8255-cam-audio-"
+    user, model = f"{start}1760988937922{suffix}", f"{start}1760988935922{suffix}"
+    row = {"id": "a", "user_audio": user, "model_audio": model}
+    stated = {**row, "id": "b", "model_offset": 1.5}
+    manifest = read_input(write_jsonl(tmp_path / "m.jsonl", [row, stated]))
+    rows = rows_of(manifest)
+    assert (rows["a"]["user_offset_ms"], rows["a"]["model_offset_ms"]) == (2000, 0)
+    assert (rows["b"]["user_offset_ms"], rows["b"]["model_offset_ms"]) == (0, 1500)
+    (warning,) = manifest.warnings
+    assert "offsets of 1 recordings were read from the names of Daily's raw tracks" in warning
+    other = model.replace("1760988935484", "1760988999999")
+    row = {"id": "a", "user_audio": user, "model_audio": other}
+    manifest = read_input(write_jsonl(tmp_path / "m.jsonl", [row]))
+    assert manifest.rows["user_offset_ms"].to_list() == [0]  # another recording's clock
+
+
+@pytest.mark.parametrize("beside", ["each", "one"])
+def test_offsets_of_livekits_egress(tmp_path, beside):
+    starts = {"a_user.ogg": 1_700_000_003_250_000_000, "a_agent.ogg": 1_700_000_002_000_000_000}
+    for name, at in starts.items():
+        write(tmp_path / name)
+        if beside == "each":
+            write(tmp_path / f"{name}.json", {"egress_id": "EG_1", "started_at": at})
+    if beside == "one":
+        files = [{"filename": f"out/{n}", "started_at": str(at)} for n, at in starts.items()]
+        write(tmp_path / "EG_1.json", {"started_at": 1, "file_results": files})
+    manifest = read_input(tmp_path)
+    (row,) = manifest.rows.to_dicts()
+    assert (row["user_offset_ms"], row["model_offset_ms"]) == (1250, 0)
+    assert any("LiveKit's started_at" in warning for warning in manifest.warnings)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"started_at": true}', '{"started_at": "noon"}'])
+def test_sidecars_that_say_nothing_leave_the_offsets_at_zero(tmp_path, content):
+    for name in ("a_user.ogg", "a_agent.ogg"):
+        write(tmp_path / name)
+        write(tmp_path / f"{name}.json", content)
+    (row,) = read_input(tmp_path, layout="pairs").rows.to_dicts()
+    assert (row["user_offset_ms"], row["model_offset_ms"]) == (0, 0)
