@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import soundfile as sf
-from conftest import write_jsonl
+from conftest import SAMPLES, Cli, write_jsonl
 
+from flexi_score.errors import ManifestError
 from flexi_score.formats.layouts import detect_layout
 from flexi_score.manifest import read_input
 
@@ -110,6 +112,55 @@ def test_kaldi(tmp_path):
     assert "is a command, which is not run" in reasons
     assert "expected RECORDING FILE A or B" in reasons
     assert any("segments is not used" in warning for warning in manifest.warnings)
+
+
+# Audio inside Parquet
+
+
+def parquet(path: Path, rows: list[dict]) -> Path:
+    kind = pl.Struct({"bytes": pl.Binary, "path": pl.String})
+    columns = ("audio", "user_audio", "model_audio")
+    schema = {name: kind for name in columns if any(name in row for row in rows)}
+    pl.DataFrame(rows, schema_overrides=schema).write_parquet(path)
+    return path
+
+
+def test_audio_inside_parquet_is_scored(tmp_path: Path, cli: Cli) -> None:
+    data = (SAMPLES / "calm_turn_taking_1.flac").read_bytes()
+    rows = [
+        {"scenario": "turn_taking", "audio": {"bytes": data, "path": "one.flac"}},
+        {"scenario": "turn_taking", "audio": {"bytes": None, "path": "two.flac"}},
+        {"scenario": "turn_taking", "audio": {"bytes": data, "path": None}},
+    ]
+    file = parquet(tmp_path / "m.parquet", rows)
+    done = cli("score", file, "--asr", "none", "--channels", "user,model", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    scores = pl.read_parquet(tmp_path / "m.run" / "scores.parquet")
+    tor = scores.filter(pl.col("metric") == "tor").sort("recording")
+    found = tor.select("recording", "value", "status").rows()
+    assert found == [("one", 1.0, "scored"), ("row 3", 1.0, "scored"), ("two", None, "failed")]
+    assert "row 2: audio holds no bytes" in tor["reason"][2]
+
+
+def test_parquet_with_pairs_and_ids_of_its_own(tmp_path):
+    sound = {"bytes": b"x", "path": "u.wav"}
+    rows = [
+        {"id": "a", "audio": None, "user_audio": sound, "model_audio": sound},
+        {"id": "b", "audio": sound, "user_audio": None, "model_audio": None},
+    ]
+    manifest = read_input(parquet(tmp_path / "m.parquet", rows))
+    assert manifest.failures["reason"].to_list() == []
+    a, b = manifest.rows.to_dicts()
+    assert a["audio"] is None
+    assert a["user_audio"].startswith("parquet://")
+    assert a["user_audio"] != a["model_audio"]
+    assert "row=1" in b["audio"]
+
+
+def test_a_manifest_cannot_point_into_a_parquet_file_itself(tmp_path):
+    row = {"id": "a", "audio": "parquet:///etc/x.parquet?column=audio&row=0&suffix="}
+    with pytest.raises(ManifestError, match="a URL; download the file"):
+        read_input(write_jsonl(tmp_path / "m.jsonl", [row]))
 
 
 # Offsets

@@ -4,20 +4,24 @@ Audio is fetched for one recording at a time, into a temporary folder of the pro
 it. An archive is mirrored in a local folder, and every part is sent to its URL once it is written.
 """
 
+import atexit
 import posixpath
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import polars as pl
 
 from flexi_score.archive import store, tables
 from flexi_score.archive.parts import list_parts
 from flexi_score.errors import ArchiveError, AudioError, InputError, PrerequisiteError
+from flexi_score.formats.files import EMBEDDED_SCHEME
 from flexi_score.manifest import MANIFEST_NAMES, Manifest, read_input
 from flexi_score.version import install_command
 
@@ -62,18 +66,20 @@ def read_remote_manifest(url: str, **reading: Any) -> Manifest:
                     f"{url}: expected one of {', '.join(MANIFEST_NAMES)} in this folder"
                 )
             place = posixpath.join(place, here[0])
-        with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
-            local = Path(temporary).resolve() / posixpath.basename(place)
-            system.get_file(place, str(local))
-            manifest = read_input(local, **reading)
-            root = str(local.parent)
+        # Kept until the program ends: a Parquet file may hold the audio itself.
+        temporary = tempfile.mkdtemp(prefix="flexi_score-")
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        local = Path(temporary).resolve() / posixpath.basename(place)
+        system.get_file(place, str(local))
+        manifest = read_input(local, **reading)
+        root = str(local.parent)
     except OSError as error:
         raise InputError(f"{url}: cannot be fetched: {error}") from error
     base = posixpath.dirname(place)
 
     def remote(path: str | None) -> str | None:
-        if path is None:
-            return None
+        if path is None or path.startswith(EMBEDDED_SCHEME):
+            return path
         below = path.removeprefix(root)
         return str(system.unstrip_protocol(posixpath.normpath(base + below)))
 
@@ -136,6 +142,9 @@ def staged(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
         local = {}
         for n, url in enumerate(urls):
+            if url.startswith(EMBEDDED_SCHEME):
+                local[url] = _take_out(url, Path(temporary) / str(n))
+                continue
             system, place = _open(url)
             local[url] = str(Path(temporary) / f"{n}-{posixpath.basename(place)}")
             try:
@@ -143,6 +152,31 @@ def staged(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             except (OSError, ValueError) as error:
                 raise AudioError(f"{url}: cannot be fetched: {error}") from error
         yield local
+
+
+def _take_out(url: str, place: Path) -> str:
+    """Write audio that a Parquet file holds into a file of its own; returns its path."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    path, column, row = unquote(parts.path), query["column"][0], int(query["row"][0])
+    try:
+        found = (
+            pl.scan_parquet(path, hive_partitioning=False)
+            .select(pl.col(column).struct.field("bytes").alias("bytes"))
+            .slice(row, 1)
+            .collect()
+        )
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise AudioError(f"{path}, row {row + 1}: {column} cannot be read: {error}") from error
+    data = found["bytes"][0] if len(found) else None
+    if not data:
+        raise AudioError(
+            f"{path}, row {row + 1}: {column} holds no bytes; expected embedded audio. Where it "
+            "only names a file, write that name as the column's value"
+        )
+    named = place.with_suffix(query.get("suffix", [""])[0])
+    named.write_bytes(data)
+    return str(named)
 
 
 def _open(url: str) -> tuple[Any, str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flexi_score.errors import InputError, RowError
-from flexi_score.formats.files import brief, find_fault, name_some, to_ms
+from flexi_score.formats.files import Embedded, brief, find_fault, name_some, to_ms
 from flexi_score.formats.roles import ASSUMED, STATED, parse_channels
 from flexi_score.formats.spelling import nearest
 from flexi_score.schema import SCENARIOS
@@ -357,6 +357,8 @@ def _name(key: str, value: object) -> str:
 def _path(key: str, value: object, root: Path) -> str:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise RowError(f"{key}: found {brief(value)}, expected the path of a file")
+    if isinstance(value, Embedded):
+        return str(value)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", value):
         raise RowError(f"{key}: found {brief(value)}, a URL; download the file and give its path")
     return str((root / value).absolute())

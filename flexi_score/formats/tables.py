@@ -11,8 +11,15 @@ import polars as pl
 import yaml
 
 from flexi_score.errors import ManifestError
-from flexi_score.formats.contract import KNOWN_KEYS, is_cell_of_json
-from flexi_score.formats.files import REPEATED, brief, decode_json, name_some, read_text
+from flexi_score.formats.contract import KNOWN_KEYS, PATHS, is_cell_of_json
+from flexi_score.formats.files import (
+    REPEATED,
+    brief,
+    decode_json,
+    embedded_at,
+    name_some,
+    read_text,
+)
 
 
 class RawRow(NamedTuple):
@@ -137,7 +144,19 @@ def _read_parquet(path: Path) -> Table:
     if not path.is_file():
         raise ManifestError(f"{path}: no such file")
     try:
-        frame = pl.read_parquet(path, use_pyarrow=False, hive_partitioning=False)
+        schema = pl.read_parquet_schema(path)
+        embedded = [name for name, kind in schema.items() if _is_embedded(name, kind)]
+        # Of embedded audio only the names: the bytes are read one recording at a time.
+        frame = (
+            pl.scan_parquet(path, hive_partitioning=False)
+            .with_columns(
+                pl.when(pl.col(name).is_not_null())
+                .then(pl.col(name).struct.field("path").fill_null(""))
+                .alias(name)
+                for name in embedded
+            )
+            .collect()
+        )
     except (pl.exceptions.PolarsError, OSError) as cause:
         problem = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
         raise ManifestError(f"{path}: not a Parquet file that can be read: {problem}") from None
@@ -151,7 +170,24 @@ def _read_parquet(path: Path) -> Table:
         RawRow(f"row {number}", {name: _from_cell(name, cell) for name, cell in row.items()})
         for number, row in enumerate(frame.with_columns(missing).iter_rows(named=True), 1)
     ]
+    for number, row in enumerate(rows):
+        for name in embedded:
+            audio = row.value[name]
+            if audio is None:
+                continue
+            row.value[name] = embedded_at(path, name, number, audio)
+            if row.value.get("id") is None:
+                row.value["id"] = Path(audio).stem if audio else f"row {number + 1}"
     return Table(rows, [])
+
+
+def _is_embedded(name: str, kind: pl.DataType) -> bool:
+    """Whether a column holds audio as Hugging Face's datasets do: a struct of bytes and path."""
+    return (
+        name in PATHS
+        and isinstance(kind, pl.Struct)
+        and {"bytes", "path"} <= {field.name for field in kind.fields}
+    )
 
 
 READERS: Final[dict[str, Callable[[Path], Table]]] = {
