@@ -45,7 +45,7 @@ def _faulty(folder: Path) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
         ({"id": "empty", "audio": "empty.wav", **tt}, ("empty.wav", "empty")),
         ({"id": "text", "audio": "text.wav", **tt}, ("text.wav",)),
         ({"id": "truncated", "audio": "truncated.wav", **tt}, ("truncated.wav",)),
-        ({"id": "mono", "audio": "mono.wav", **tt}, ("mono.wav", "1 channel", "channel 1")),
+        ({"id": "mono", "audio": "mono.wav", **tt}, ("mono.wav", "one channel", "expected two")),
         ({"id": "dead", "audio": "dead.wav", **tt}, ("dead.wav", "model channel is dead")),
         ({"id": "nan", "audio": "nan.wav", **tt}, ("nan.wav", "10")),
         ({"id": "zero", "audio": "zero.wav", **tt}, ("zero.wav",)),
