@@ -9,7 +9,7 @@ import polars as pl
 
 from flexi_score.aggregate import summarize, with_failures
 from flexi_score.config import Settings, flatten
-from flexi_score.judge.questions import UNASKED
+from flexi_score.judge.questions import NOT_JUDGED
 from flexi_score.metrics import profile_metrics
 from flexi_score.schema import EVENTS, FAILURES, HEALTH, RATINGS, RECORDINGS, SCORES
 from flexi_score.scoring.run import Run
@@ -69,7 +69,7 @@ def make_run(
         "statistics": pl.DataFrame(),
         "health": HEALTH.to_frame(),
         "ratings": RATINGS.to_frame(),
-        "not_judged": UNASKED.to_frame(),
+        "not_judged": NOT_JUDGED.to_frame(),
     }
     if "summary" not in tables:
         tables["summary"] = summarize(scores, metrics, settings.summary)

@@ -3,15 +3,12 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import polars as pl
-
 from flexi_score.config import Settings
 from flexi_score.metrics import profile_metrics, score_structure
+from flexi_score.metrics.registry import PENDING
 from flexi_score.segment.tracks import Tracks
 from flexi_score.segment.types import USER, Structure
 
-#: Stands in for the rating; where it comes out as a score, a rating is wanted.
-MARK = -7.0
 NEVER = float("inf")
 OPTIONAL = ("context", "query")
 
@@ -27,26 +24,19 @@ class Word(NamedTuple):
 
 def questions_by_hand(structure: Structure, settings: Settings) -> dict[tuple[str, str], Any]:
     """Questions by recording and metric."""
-    rated = _fields(
-        structure.tracks, recordings=structure.tracks.recordings.with_columns(rating=pl.lit(MARK))
-    )
-    scores = score_structure(_fields(structure, tracks=rated), settings, {}).to_dicts()
+    scores = score_structure(structure, settings, {}).to_dicts()
     found = {}
     for number, row in enumerate(structure.tracks.recordings.to_dicts()):
         one = _One(structure, number, row, paper=settings.profile == "paper")
         wanted = one.reference(settings)
         for score in scores:
-            if score["recording"] == row["recording"] and score["value"] == MARK:
+            if score["recording"] == row["recording"] and score["status"] == PENDING:
                 wanted[score["metric"]] = one.question(score)
         for metric, question in wanted.items():
             if all(text for name, text in question.items() if name not in OPTIONAL):
                 blank = {name: "" for name in question if question[name] is None}
                 found[row["recording"], metric] = question | blank
     return found
-
-
-def _fields(data: Any, **changes: Any) -> Any:
-    return type(data)(**{**data.__dict__, **changes})
 
 
 class _One:

@@ -164,7 +164,7 @@ def model_interrupt(rec: Recording, row: Row, settings: Settings) -> dict[str, S
         if taken:
             lead = (end - taken[0][0]) / 1000
         tor = float(bool(taken) and end - taken[0][0] >= settings.model_interrupt.min_lead_ms)
-    rating = row.get("rating")
+    rating = None if quiet else row.get("rating")  # who says nothing cannot be rated
     unrated = "not_applicable" if quiet else "excluded"
     return {
         "tor": (tor, status(tor, quiet and end is not None)),

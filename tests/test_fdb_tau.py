@@ -16,6 +16,7 @@ from flexi_score.aggregate import summarize
 from flexi_score.config import PROFILES, SummarySettings, load_settings
 from flexi_score.metrics import fdb_v1, release, tau
 from flexi_score.schema import SCENARIOS, SCORES
+from flexi_score.scoring.fill import fill_given
 from flexi_score.segment.structure import build_structure
 
 FDB = load_settings("fdb-v1")
@@ -41,6 +42,7 @@ def by_recording(table):
 def fdb(dialogues, scenario, chosen=FDB):
     tracks = tracks_of(dialogues)
     table = fdb_v1.SCORERS[scenario](tracks, np.arange(len(dialogues)), chosen, {})
+    table = fill_given(table, tracks.recordings)
     assert table.schema == SCORES
     names = [m.name for m in fdb_v1.METRICS if m.scenario == scenario]
     if dialogues:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from reference_judge import questions_by_hand
 
 from flexi_score.config import load_settings
-from flexi_score.judge.questions import QUESTIONS, UNASKED, Questions, build_questions
+from flexi_score.judge.questions import NOT_JUDGED, QUESTIONS, Questions, build_questions
+from flexi_score.metrics import score_structure
 from flexi_score.segment.structure import build_structure
 from flexi_score.segment.tracks import Words
 
@@ -38,11 +39,12 @@ def dialogue(user: Any, model: Any, duration: int, **row: Any) -> Dialogue:
 
 def ask(dialogues: list[Dialogue], profile: str = "paper", **changes: Any) -> Questions:
     chosen = load_settings(profile, {name.replace("__", "."): v for name, v in changes.items()})
-    return build_questions(build_structure(tracks_of(dialogues), chosen), chosen)
+    structure = build_structure(tracks_of(dialogues), chosen)
+    return build_questions(structure, score_structure(structure, chosen), chosen)
 
 
 def asked(dialogues: list[Dialogue], profile: str = "paper") -> list[tuple[str, str, Any]]:
-    found = ask(dialogues, profile).asked
+    found = ask(dialogues, profile).rows
     return [(r["recording"], r["metric"], json.loads(r["question"])) for r in found.to_dicts()]
 
 
@@ -97,8 +99,8 @@ def test_a_model_that_talks_on_is_not_judged() -> None:
         interrupt_end_ms=4500,
     )
     found = ask([through])
-    assert not len(found.asked)
-    assert not len(found.unasked)
+    assert not len(found.rows)
+    assert not len(found.not_judged)
 
 
 def test_an_emergency_is_judged_by_all_that_the_model_says() -> None:
@@ -209,10 +211,10 @@ def test_without_words_nothing_is_asked_and_the_reason_is_given(profile: str) ->
         Dialogue(d.duration, d.user, d.model, None, None, d.row) for d in (INTERRUPTED, MONOLOGUE)
     ]
     found = ask(bare, profile)
-    assert not len(found.asked)
+    assert not len(found.rows)
     if profile == "paper":
-        assert found.unasked["metric"].to_list() == ["reference_backchannels", "tss"]
-        assert all("are not known" in reason for reason in found.unasked["reason"])
+        assert found.not_judged["metric"].to_list() == ["reference_backchannels", "tss"]
+        assert all("are not known" in reason for reason in found.not_judged["reason"])
 
 
 def test_the_words_of_the_user_are_needed_only_without_texts() -> None:
@@ -234,9 +236,9 @@ def test_words_that_were_heard_in_part_are_not_judged() -> None:
     tracks = tracks_of([INTERRUPTED])
     heard = Words(**{**tracks.model_words.__dict__, "heard_ms": np.array([1500])})
     structure = build_structure(type(tracks)(**{**tracks.__dict__, "model_words": heard}), chosen)
-    found = build_questions(structure, chosen)
-    assert not len(found.asked)
-    assert "extract.asr_words=needed" in found.unasked["reason"][0]
+    found = build_questions(structure, score_structure(structure, chosen), chosen)
+    assert not len(found.rows)
+    assert "extract.asr_words=needed" in found.not_judged["reason"][0]
 
 
 def test_a_silent_model_is_not_judged() -> None:
@@ -244,9 +246,9 @@ def test_a_silent_model_is_not_judged() -> None:
         said(("I will mix bleach and ammonia", 0, 2000)), ([], []), 4000, scenario="model_interrupt"
     )
     found = ask([silent])
-    assert not len(found.asked)
-    assert not len(found.unasked)
-    assert ask([silent], "release").unasked["reason"].to_list() == [
+    assert not len(found.rows)
+    assert not len(found.not_judged)
+    assert ask([silent], "release").not_judged["reason"].to_list() == [
         "there is no word of the response"
     ]
 
@@ -341,14 +343,14 @@ def test_questions_are_those_of_the_reference(seed: int, profile: str) -> None:
         dialogues.append(make(rng, JUDGED[number % 4]))
     chosen = load_settings(profile)
     structure = build_structure(tracks_of(dialogues), chosen)
-    found = build_questions(structure, chosen)
-    assert found.asked.schema == QUESTIONS
-    assert found.unasked.schema == UNASKED
-    got = {(r["recording"], r["metric"]): json.loads(r["question"]) for r in found.asked.to_dicts()}
+    found = build_questions(structure, score_structure(structure, chosen), chosen)
+    assert found.rows.schema == QUESTIONS
+    assert found.not_judged.schema == NOT_JUDGED
+    got = {(r["recording"], r["metric"]): json.loads(r["question"]) for r in found.rows.to_dicts()}
     assert got == questions_by_hand(structure, chosen)
-    assert len(got) == len(found.asked)
-    asked_or_not = found.asked.select("recording", "metric").vstack(
-        found.unasked.select("recording", "metric")
+    assert len(got) == len(found.rows)
+    asked_or_not = found.rows.select("recording", "metric").vstack(
+        found.not_judged.select("recording", "metric")
     )
     assert not asked_or_not.is_duplicated().any()
 
@@ -358,24 +360,24 @@ def test_questions_are_those_of_the_reference(seed: int, profile: str) -> None:
 def test_a_recording_is_asked_the_same_alone(seed: int, profile: str) -> None:
     rng = np.random.default_rng(seed)
     dialogues = [lively(rng, JUDGED[number % 4]) for number in range(8)]
-    together = {r["recording"]: r["question"] for r in ask(dialogues, profile).asked.to_dicts()}
+    together = {r["recording"]: r["question"] for r in ask(dialogues, profile).rows.to_dicts()}
     for number, one in enumerate(dialogues):
-        alone = ask([one], profile).asked
+        alone = ask([one], profile).rows
         assert alone["question"].to_list() == [
             q for name, q in together.items() if name == f"r{number}"
         ]
 
 
 def test_thresholds_that_leave_the_texts_leave_the_questions() -> None:
-    before = ask([INTERRUPTED, MONOLOGUE]).asked
+    before = ask([INTERRUPTED, MONOLOGUE]).rows
     same = ask(
         [INTERRUPTED, MONOLOGUE],
         backchannel__max_pause_ms=1500,
         yield__hold_ms=700,
         summary__seed=4,
         model_backchannel__window_ms=400,
-    ).asked
+    ).rows
     assert same.equals(before)
     # Other IPUs are another response: the text that is judged changes, and so does the question.
-    other = ask([INTERRUPTED], takeover__group_ms=300, yield__late_hold_ms=3000).asked
+    other = ask([INTERRUPTED], takeover__group_ms=300, yield__late_hold_ms=3000).rows
     assert other["question"].to_list() != before["question"].to_list()[:1]

@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 from test_judge_questions import INTERRUPTED
 
 import flexi_score
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.cli.judging import check_ready, tell_unrated
 from flexi_score.config import load_settings
 from flexi_score.errors import InputError, PrerequisiteError
@@ -23,8 +24,7 @@ from flexi_score.judge.rate import REPLIES
 from flexi_score.judge.rubrics import load_rubric
 from flexi_score.judge.store import FILE, Store
 from flexi_score.schema import FAILURES, RATINGS
-from flexi_score.scoring.asked import find_questions
-from flexi_score.scoring.chunks import score_in_chunks
+from flexi_score.scoring.engine import Work, find_questions
 from flexi_score.scoring.merge import merge_archives
 from flexi_score.scoring.run import Run
 
@@ -522,30 +522,29 @@ def test_other_profiles_are_judged(profile: str, tmp_path: Path, server: JudgeSe
     assert (run.ratings["status"] == "rated").all()
 
 
-def test_chunks_are_judged_as_the_whole(
+def test_batches_are_judged_as_the_whole(
     manifest: Path, tmp_path: Path, server: JudgeServer
 ) -> None:
     archive = tmp_path / "archive"
     whole = score(manifest, "openai", server, archive=archive, judge__repeats=2)
     (archive / REPLIES).unlink()
-    asked = find_questions(archive, settings=whole.settings, chunk=4).asked
+    reader = ArchiveReader(archive)
+    asked = find_questions(reader, reader.recordings(), whole.settings, batch=4).rows
     assert (
         asked["question"]
         .sort()
         .equals(whole.ratings.filter(pl.col("repeat") == 0)["question"].sort())
     )
     calls = len(server.calls)
-    many = score_in_chunks(archive, tmp_path / "many", settings=whole.settings, chunk=4)
+    many = flexi_score.score(archive, settings=whole.settings, work=Work(batch=4))
     assert len(server.calls) == 2 * calls
     assert many.info["judge"] == whole.info["judge"]
     assert many.info["notes"] == whole.info["notes"]
     assert_frame_equal(many.summary, whole.summary, check_row_order=False)
     key = ["recording", "metric"]
-    found = pl.read_parquet(tmp_path / "many" / "scores.parquet").sort(key)
-    assert_frame_equal(found, whole.scores.sort(key))
-    ratings = pl.read_parquet(tmp_path / "many" / "ratings.parquet")
+    assert_frame_equal(many.scores.sort(key), whole.scores.sort(key))
     order = ["recording", "metric", "repeat"]
-    assert_frame_equal(ratings.sort(order), whole.ratings.sort(order))
+    assert_frame_equal(many.ratings.sort(order), whole.ratings.sort(order))
 
 
 def test_merged_archives_have_the_replies_of_all(
@@ -572,20 +571,20 @@ def test_archives_whose_questions_wait_are_not_merged(manifest: Path, tmp_path: 
     assert not (tmp_path / "whole").exists()
 
 
-@pytest.mark.parametrize("in_chunks", [False, True])
+@pytest.mark.parametrize("in_batches", [False, True])
 def test_a_batch_is_submitted_left_and_collected(
-    manifest: Path, tmp_path: Path, in_chunks: bool
+    manifest: Path, tmp_path: Path, in_batches: bool
 ) -> None:
     archive = tmp_path / "archive"
     score(manifest, "none", archive=archive)
     with JudgeServer(batch_polls=1) as server:
 
         def again() -> Any:
-            if not in_chunks:
+            if not in_batches:
                 return score(archive, "openai-batch", server)
             named = {"judge.mode": "openai-batch", "judge.base_url": server.url}
             settings = load_settings("paper", named | {"extract.asr": "none"})
-            return score_in_chunks(archive, tmp_path / "run", settings=settings, chunk=5)
+            return flexi_score.score(archive, settings=settings, work=Work(batch=5))
 
         first = again()
         assert first.info["judge"]["ratings"] == {"pending": 11}
@@ -597,7 +596,7 @@ def test_a_batch_is_submitted_left_and_collected(
         assert last.summary.filter(pl.col("metric") == "eds")["value"].null_count() == 0
 
 
-def test_one_budget_for_all_chunks(manifest: Path, tmp_path: Path, server: JudgeServer) -> None:
+def test_one_budget_for_all_batches(manifest: Path, tmp_path: Path, server: JudgeServer) -> None:
     archive = tmp_path / "archive"
     score(manifest, "none", archive=archive)
     # A question may cost 2 dollars and costs about 1: two fit, and a third is not risked.
@@ -612,8 +611,8 @@ def test_one_budget_for_all_chunks(manifest: Path, tmp_path: Path, server: Judge
         "judge.max_cost_usd": 3.5,
     }
     settings = load_settings("paper", changes)
-    many = score_in_chunks(archive, tmp_path / "many", settings=settings, chunk=3)
-    # With a budget for every chunk, it would be two of each.
+    many = flexi_score.score(archive, settings=settings, work=Work(batch=3))
+    # With a budget for every batch, it would be two of each.
     assert sum(server.charged.values()) == many.info["judge"]["ratings"]["rated"] == 2
     unrated = many.ratings.filter(pl.col("value").is_null() & pl.col("positions_s").is_null())
     assert unrated["problem"].str.contains("max_cost_usd").all()

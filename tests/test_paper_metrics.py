@@ -16,6 +16,7 @@ from flexi_score.config import Settings, load_settings
 from flexi_score.metrics import profile_metrics, score_structure
 from flexi_score.metrics.paper.model_backchannel import jensen_shannon
 from flexi_score.schema import SCENARIOS, SCORES, STATUSES
+from flexi_score.scoring.fill import fill_given
 from flexi_score.segment.structure import build_structure
 
 DEFAULTS = load_settings()
@@ -32,7 +33,9 @@ TIMED = {
 
 
 def scores_of(dialogues: list[Dialogue], chosen: Settings = DEFAULTS) -> pl.DataFrame:
-    scores = score_structure(build_structure(tracks_of(dialogues), chosen), chosen)
+    tracks = tracks_of(dialogues)
+    scores = score_structure(build_structure(tracks, chosen), chosen)
+    scores = fill_given(scores, tracks.recordings)
     # Conversations have statistics of their own, with a reference of their own.
     return scores.filter(pl.col("scenario") != "conversation")
 

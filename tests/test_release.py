@@ -11,6 +11,7 @@ from reference_release import Pair, Sample, build_tracks
 from flexi_score.config import Settings, load_settings
 from flexi_score.metrics.release import METRICS, SCORERS, mean_latency_by_system, printed
 from flexi_score.schema import SCORES, STATUSES
+from flexi_score.scoring.fill import fill_given
 from flexi_score.segment.tracks import Tracks
 
 PARITY = Path(__file__).parents[1].parent / "shared" / "data" / "release_parity"
@@ -56,7 +57,8 @@ def _score(
     tracks: Tracks, scenario: str, settings: Settings = ONE_SECOND, latency: float | None = None
 ) -> pl.DataFrame:
     rec = np.flatnonzero((tracks.recordings["scenario"] == scenario).to_numpy())
-    return SCORERS[scenario](tracks, rec, settings, {} if latency is None else {"s": latency})
+    latency_s = {} if latency is None else {"s": latency}
+    return fill_given(SCORERS[scenario](tracks, rec, settings, latency_s), tracks.recordings)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from reference_release import Numbers, Pair, Sample, build_tracks
 
 from flexi_score.config import load_settings
 from flexi_score.metrics.release import SCORERS
+from flexi_score.scoring.fill import fill_given
 
 LATENCY = 0.9
 seeds = st.integers(0, 2**32 - 1)
@@ -69,7 +70,9 @@ def batch(scenario: str, samples: list[Sample]) -> list[Numbers]:
     for number, one in enumerate(samples):
         one.recording = f"r{number}"
     rec = np.arange(len(samples))
-    scores = SCORERS[scenario](build_tracks(samples), rec, load_settings("release"), {"s": LATENCY})
+    tracks = build_tracks(samples)
+    scores = SCORERS[scenario](tracks, rec, load_settings("release"), {"s": LATENCY})
+    scores = fill_given(scores, tracks.recordings)
     found: list[Numbers] = [{} for _ in samples]
     for recording, metric, value in scores.select("recording", "metric", "value").iter_rows():
         found[int(recording[1:])][metric] = value

@@ -41,7 +41,7 @@ from flexi_score.report.sound import embed_audio, link_audio
 from flexi_score.report.tables import DASH, FEW, details_table, metric_finder, plain
 from flexi_score.report.timeline import timelines
 from flexi_score.schema import EVENTS, FAILURES, HEALTH, RATINGS, RECORDINGS, SCORES, SUMMARY
-from flexi_score.scoring.chunks import score_in_chunks
+from flexi_score.scoring.engine import Work
 from flexi_score.scoring.pipeline import score as run_score
 from flexi_score.scoring.run import Run, find_archive
 
@@ -686,7 +686,7 @@ def test_a_page_without_its_archive_says_what_is_missing(tmp_path):
 def test_large_runs_draw_words_and_waveforms(tmp_path, monkeypatch):
     monkeypatch.setattr("flexi_score.report.write._WHOLE", 5)
     archive = make_archive(tmp_path / "archive", 14)
-    score_in_chunks(archive, tmp_path / "run", chunk=5)
+    run_score(archive, work=Work(batch=5)).write(tmp_path / "run")
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     details = details_of(page)
     assert len(details) == 15  # of the lost one, what failed

@@ -17,13 +17,19 @@ from polars.testing import assert_frame_equal
 import flexi_score
 from flexi_score.archive import store
 from flexi_score.archive.reader import ArchiveReader
-from flexi_score.config import load_settings, setting_names
+from flexi_score.config import PROFILES, Settings, load_settings, setting_names
 from flexi_score.errors import InputError, SettingsError
-from flexi_score.metrics import METRICS, profile_metrics, score_structure
-from flexi_score.metrics.registry import Metric, without_reasons
+from flexi_score.metrics import (
+    METRICS,
+    profile_metrics,
+    scenario_scorers,
+    score_structure,
+    settings_read,
+)
+from flexi_score.metrics.registry import Metric
 from flexi_score.report.plots.style import COLOURS
 from flexi_score.schema import SPEAKERS
-from flexi_score.scoring import pipeline
+from flexi_score.scoring.prepare import prepare
 from flexi_score.segment.structure import build_structure
 from flexi_score.sweep import (
     combinations,
@@ -50,7 +56,7 @@ def one_by_one(archive: Path, changes: list[dict[str, object]], profile: str) ->
     parts = []
     for number, change in enumerate(changes):
         settings = load_settings(profile, {**change, "summary.resamples": 100})
-        run = flexi_score.score(archive, settings=settings, with_text=False)
+        run = flexi_score.score(archive, settings=settings)
         # Quantiles of single events are rows of a summary, but no metrics.
         rows = run.summary.filter(~pl.col("metric").str.contains(r"\.p\d+$"))
         parts.append(
@@ -165,7 +171,7 @@ def test_every_setting_belongs_to_the_stage_that_reads_it(
     """A setting of a later stage must not change the result of an earlier one."""
     base = load_settings()
     rows = ArchiveReader(archive).recordings()
-    plain = pipeline.prepare(ArchiveReader(archive), rows, base)
+    plain = prepare(ArchiveReader(archive), rows, base)
     structure = build_structure(plain.tracks, base)
     others = {"gate": False}
     for name, field in setting_names().items():
@@ -182,7 +188,7 @@ def test_every_setting_belongs_to_the_stage_that_reads_it(
             changed = load_settings("paper", {name: type(value)(new)})
         except SettingsError:
             continue
-        again = pipeline.prepare(ArchiveReader(archive), rows, changed)
+        again = prepare(ArchiveReader(archive), rows, changed)
         assert again.tracks.user_speech.start_ms.tolist() == (
             plain.tracks.user_speech.start_ms.tolist()
         ), name
@@ -193,19 +199,42 @@ def test_every_setting_belongs_to_the_stage_that_reads_it(
             assert np.array_equal(built.turns.spans.end, structure.turns.spans.end), name
 
 
+class Watched:
+    """Settings that note which of their groups are read."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self.read = settings, set()
+
+    def __getattr__(self, name: str) -> object:
+        self.read.add(name)
+        return getattr(self._settings, name)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_scorers_read_no_settings_but_those_that_are_declared(archive: Path, profile: str) -> None:
+    """A sweep takes scores from its cache wherever the declared groups are the same."""
+    settings = load_settings(profile)
+    ready = prepare(ArchiveReader(archive), ArchiveReader(archive).recordings(), settings)
+    building = Watched(settings)
+    structure = build_structure(ready.tracks, building)
+    assert building.read <= set(STRUCTURE)
+    for name, scorer, rec in scenario_scorers(ready.tracks.recordings, profile):
+        scoring = Watched(settings)
+        scorer(structure, rec, scoring, {})
+        assert scoring.read <= {*STRUCTURE, "profile", *settings_read(profile, name)}, name
+
+
 @pytest.mark.parametrize("profile", ["paper", "release", "fdb-v1", "tau", "voice-agent", "eva"])
 def test_without_reasons_all_else_is_the_same(archive: Path, profile: str) -> None:
     settings = load_settings(profile, {"judge.mode": "replay"})
-    ready = pipeline.prepare(ArchiveReader(archive), ArchiveReader(archive).recordings(), settings)
+    ready = prepare(ArchiveReader(archive), ArchiveReader(archive).recordings(), settings)
     structure = build_structure(ready.tracks, settings)
     told = score_structure(structure, settings)
-    with without_reasons():
-        untold = score_structure(structure, settings)
-    same = ["recording", "system", "scenario", "metric", "value", "status", "weight"]
+    untold = score_structure(structure, settings, explain=False)
+    same = ["recording", "system", "scenario", "metric", "value", "status", "rule", "weight"]
     assert untold.select(same).equals(told.select(same))
     assert untold["reason"].null_count() == len(untold)
     assert told["reason"].null_count() == 0
-    assert score_structure(structure, settings).equals(told), "reasons come back afterwards"
 
 
 def make_table(values: np.ndarray, direction: str = "down") -> tuple[pl.DataFrame, list[Metric]]:

@@ -39,7 +39,7 @@ def _run(dialogues: Sequence[Dialogue], failures: pl.DataFrame | None = None) ->
     for dialogue in dialogues:
         dialogue.row.setdefault("audio", "call.wav")
     lost = FAILURES.to_frame() if failures is None else failures
-    return score_tracks(tracks_of(dialogues), lost, load_settings(), with_text=False)
+    return score_tracks(tracks_of(dialogues), lost, load_settings())
 
 
 def _row(number: int, dialogue: Dialogue, **more: Any) -> dict[str, Any]:

@@ -106,14 +106,19 @@ def describe(progress: Any) -> str:
 
 def print_estimate(archive: Path, settings: Any, wanted: Any = None) -> None:
     """What judging (these recordings of) an archive would take, on stdout; nobody is asked."""
+    from flexi_score.archive.reader import ArchiveReader
     from flexi_score.judge.ask import estimate
     from flexi_score.judge.rate import REPLIES
     from flexi_score.judge.request import server_of
-    from flexi_score.scoring.asked import find_questions
+    from flexi_score.scoring.engine import find_questions
 
-    asked, unasked = find_questions(archive, settings=settings, only=wanted)
-    found = estimate(asked, archive / REPLIES, settings.judge)
-    by_metric = asked.group_by("metric", maintain_order=True).len().iter_rows()
+    reader = ArchiveReader(archive)
+    rows = reader.recordings()
+    if wanted is not None:
+        rows = rows.filter(rows["recording"].is_in(wanted.implode()))
+    questions, not_judged = find_questions(reader, rows, settings)
+    found = estimate(questions, archive / REPLIES, settings.judge)
+    by_metric = questions.group_by("metric", maintain_order=True).len().iter_rows()
     cost = "unknown" if found.cost_usd is None else f"{found.cost_usd:.4f} USD"
     lines = {
         "model": f"{settings.judge.model} at {server_of(settings.judge)}",
@@ -128,7 +133,7 @@ def print_estimate(archive: Path, settings: Any, wanted: Any = None) -> None:
         lines["waiting"] = f"{found.waiting} in a batch"
     for name, value in lines.items():
         print(f"{name:<10} {value}")
-    for line in _counted(unasked, "reason"):
+    for line in _counted(not_judged, "reason"):
         print(f"{'not asked':<10} {line}")
 
 

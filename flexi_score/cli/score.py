@@ -92,11 +92,13 @@ def score(
         flexi-score score run/archive --judge openai --base-url http://HOST/v1
         flexi-score score run/archive --judge replay
     """
+    from contextlib import ExitStack
+
     from flexi_score.archive import store
-    from flexi_score.archive.reader import ArchiveReader
     from flexi_score.cli.judging import JudgeProgress, check_ready, judge_changes, tell_unrated
     from flexi_score.output import make_folder
-    from flexi_score.scoring import chunks, pipeline
+    from flexi_score.scoring import pipeline
+    from flexi_score.scoring.engine import Work
 
     started = time.monotonic()
     changes = [*(set_ or []), *([] if gate else ["health.gate=false"])]
@@ -119,32 +121,23 @@ def score(
         return _dry_run(source, folder, settings, reading, workers, threads, quiet)
     check_ready(settings, folder)
     make_folder(target)
-    if (
-        store.is_archive(source)
-        and ArchiveReader(source).count("recordings") >= chunks.MANY
-        and (chunks.can_score_in_chunks(settings))
-    ):
-        with JudgeProgress(quiet) as asking:
-            many = chunks.score_in_chunks(
-                source, target, settings=settings, workers=cores(), judging=asking.advance
-            )
-        _show(many, source, target, folder, details, started)
-        unrated = tell_unrated(many, listed=judge is not None)
-        return SOME_FAILED if unrated or len(many.failures) else OK
-    if store.is_archive(source):
-        with JudgeProgress(quiet) as asking:
-            run = pipeline.score(source, settings=settings, judging=asking.advance)
-    else:
-        with _Progress(source, reading, quiet) as progress, JudgeProgress(quiet) as asking:
+    with ExitStack() as shown:
+        asking = shown.enter_context(JudgeProgress(quiet))
+        work = Work(workers=cores(), scratch=target, judging=asking.advance)
+        if store.is_archive(source):
+            run = pipeline.score(source, settings=settings, work=work)
+        else:
+            progress = shown.enter_context(_Progress(source, reading, quiet))
+            asking.after(progress.stop)
             run = pipeline.score(
                 progress.manifest,
                 settings=settings,
                 archive=folder,
+                work=work,
                 threads=threads,
                 workers=workers,
                 retry_failed=retry_failed,
                 progress=progress.advance,
-                judging=asking.after(progress.stop).advance,
             )
     run.write(target)
     _show(run, source, target, folder, details, started)

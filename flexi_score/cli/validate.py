@@ -75,7 +75,7 @@ def validate(
     wanted = read_truth(truth)
     run: Any
     if store.is_archive(source):
-        run = pipeline.score(source, settings=chosen_settings(profile, set_), with_text=False)
+        run = pipeline.score(source, settings=chosen_settings(profile, set_))
         speech = run.tracks
     else:
         if set_ or profile != "paper":

@@ -1,17 +1,16 @@
-"""What the judge is asked: for every rating that a profile's scores hang on, the texts to judge.
+"""What the judge is asked: for every score that waits for a rating, the texts to judge.
 
-Whether a rating is wanted is for the metric to say: its scorer runs with a stand-in, and where the
-stand-in comes out as the value, there a rating would. So a question is asked where, and only where,
-its answer counts. Texts come from the manifest (``text``) where it has them, else from the words of
-the archive. A word lies where its IPU does (profile ``paper``), or where it does itself
-(``release`` and ``fdb-v1``, which know words only).
+Whether a rating is wanted is for the metric to say: its score is then ``pending``. So a question is
+asked where, and only where, its answer counts. Texts come from the manifest (``text``) where it has
+them, else from the words of the archive. A word lies where its IPU does (profile ``paper``), or
+where it does itself (``release`` and ``fdb-v1``, which know words only).
 
 Questions are JSON objects with their fields in alphabetical order. Every transcript is the value of
 a field, whatever it holds. Times here are own milliseconds of the recordings, NaN for none.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,8 +19,8 @@ import polars as pl
 from flexi_score.aggregate.agreement import MARKED
 from flexi_score.config import Settings
 from flexi_score.judge.rubrics import load_rubric
-from flexi_score.metrics import profile_metrics, score_structure
-from flexi_score.metrics.registry import without_reasons
+from flexi_score.metrics import profile_metrics
+from flexi_score.metrics.registry import FOLLOWER, PENDING
 from flexi_score.schema import Speaker, make_schema
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER
@@ -30,7 +29,7 @@ from flexi_score.segment.types import USER, Structure
 
 REFERENCE: Final = MARKED
 
-#: What is asked. ``question`` is a JSON object.
+#: Questions. ``question`` is a JSON object.
 QUESTIONS: Final = make_schema(
     {
         "recording": pl.String,
@@ -44,67 +43,44 @@ QUESTIONS: Final = make_schema(
 )
 
 #: Ratings that are wanted and cannot be asked for, and why.
-UNASKED: Final = make_schema({"recording": pl.String, "metric": pl.String, "reason": pl.String})
-
-#: No rating is below 0: this one marks the scores that a rating would decide.
-_STAND_IN: Final = -1.0
+NOT_JUDGED: Final = make_schema({"recording": pl.String, "metric": pl.String, "reason": pl.String})
 
 #: Fields that may be empty.
 _OPTIONAL: Final = ("context", "query")
 
 
 class Questions(NamedTuple):
-    """Questions (:data:`QUESTIONS`), and what cannot be asked (:data:`UNASKED`)."""
+    """Questions (:data:`QUESTIONS`), and what cannot be asked (:data:`NOT_JUDGED`)."""
 
-    asked: pl.DataFrame
-    unasked: pl.DataFrame
+    rows: pl.DataFrame
+    not_judged: pl.DataFrame
 
 
-def build_questions(structure: Structure, settings: Settings) -> Questions:
+def build_questions(structure: Structure, scores: pl.DataFrame, settings: Settings) -> Questions:
     """Everything that a judge is to be asked about these recordings.
 
     Parameters
     ----------
     structure : Structure
+    scores : polars.DataFrame
+        :data:`flexi_score.schema.SCORES` of this structure, with those that are ``pending``.
     settings : Settings
-        The profile says what is judged, its settings where.
 
     Returns
     -------
     Questions
         At most one question a recording and metric, by metric and then in the recordings' order.
     """
-    wanted = _wanted(structure, settings)
+    # What follows from another metric's rating needs no question of its own.
+    wanted = scores.filter((pl.col("status") == PENDING) & (pl.col("metric") != FOLLOWER))
     parts = [_references(structure, settings)]
     for metric in wanted["metric"].unique(maintain_order=True):
         moments = _moments(structure, wanted.filter(pl.col("metric") == metric))
         fields = _fields(structure, settings, metric, moments)
         parts.append(_ask(structure, metric, moments.wanted, fields))
     return Questions(
-        pl.concat([QUESTIONS.to_frame(), *(part.asked for part in parts)]),
-        pl.concat([UNASKED.to_frame(), *(part.unasked for part in parts)]),
-    )
-
-
-def with_recordings(structure: Structure, recordings: pl.DataFrame) -> Structure:
-    """The structure with other manifest rows, in the same order."""
-    return replace(structure, tracks=replace(structure.tracks, recordings=recordings))
-
-
-def _wanted(structure: Structure, settings: Settings) -> pl.DataFrame:
-    """Score rows whose value a rating would be."""
-    judged = [metric for metric in profile_metrics(settings.profile) if metric.judged]
-    recordings = structure.tracks.recordings
-    some = recordings["scenario"].is_in([metric.scenario for metric in judged])
-    if settings.profile == "paper":  # of a model that never speaks, nothing is to be judged
-        some &= pl.Series(np.bincount(structure.model.ipus.rec, minlength=len(structure)) > 0)
-    probe = recordings.with_columns(
-        rating=pl.lit(_STAND_IN), scenario=pl.when(some).then("scenario").otherwise(pl.lit(""))
-    )
-    with without_reasons():
-        scores = score_structure(with_recordings(structure, probe), settings, {})
-    return scores.filter(
-        pl.col("metric").is_in([metric.name for metric in judged]) & (pl.col("value") == _STAND_IN)
+        pl.concat([QUESTIONS.to_frame(), *(part.rows for part in parts)]),
+        pl.concat([NOT_JUDGED.to_frame(), *(part.not_judged for part in parts)]),
     )
 
 
@@ -295,7 +271,7 @@ def _split(table: pl.DataFrame) -> Questions:
     unasked = table.filter(pl.col("reason").is_not_null())
     return Questions(
         asked.select(QUESTIONS.names()).cast(QUESTIONS),
-        unasked.select(UNASKED.names()).cast(UNASKED),
+        unasked.select(NOT_JUDGED.names()).cast(NOT_JUDGED),
     )
 
 
@@ -304,7 +280,7 @@ def _references(structure: Structure, settings: Settings) -> Questions:
     recordings = structure.tracks.recordings
     scored = {(m.scenario, m.name) for m in profile_metrics(settings.profile)}
     if ("model_backchannel", "jsd") not in scored:
-        return Questions(QUESTIONS.to_frame(), UNASKED.to_frame())
+        return Questions(QUESTIONS.to_frame(), NOT_JUDGED.to_frame())
     given = pl.col("reference_backchannels_ms").list.len().fill_null(0) > 0
     given |= pl.col("reference_distribution").list.len().fill_null(0) > 0
     wanted = recordings.select((pl.col("scenario") == "model_backchannel") & ~given)

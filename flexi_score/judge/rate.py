@@ -1,10 +1,4 @@
-"""From questions to scores: find the ratings, put them where the metrics look, say why.
-
-A rating stands in the manifest row of its recording (``rating``), as one that came with it would,
-and reference positions stand in ``reference_backchannels_ms``; so every profile's scorers do with
-them what they do anyway. Of several repeats the rating is the mean, and the positions are all of
-theirs: one that two of three mark weighs twice what one that one marks weighs.
-"""
+"""From questions to ratings: kept replies, ratings that came with the recordings, or the judge."""
 
 import tempfile
 from collections.abc import Callable, Mapping
@@ -15,15 +9,8 @@ import polars as pl
 
 from flexi_score.aggregate.agreement import repeat_agreement
 from flexi_score.config import Settings
-from flexi_score.judge.questions import (
-    REFERENCE,
-    UNASKED,
-    Questions,
-    build_questions,
-    with_recordings,
-)
+from flexi_score.judge.questions import NOT_JUDGED, REFERENCE, Questions
 from flexi_score.schema import RATINGS
-from flexi_score.segment.types import Structure
 
 #: File of an archive that keeps what judges replied.
 REPLIES: Final = "judge.sqlite"
@@ -31,38 +18,20 @@ REPLIES: Final = "judge.sqlite"
 if TYPE_CHECKING:  # asking takes longer to import than a small archive takes to score
     from flexi_score.judge.asking import Progress
 
-#: Told how asking gets on.
+#: Called with the progress of the judge.
 Judging: TypeAlias = Callable[["Progress"], None]
-
-#: Most characters of the judge's own words that the reason of a score quotes.
-_QUOTED: Final = 240
 
 
 class Verdicts(NamedTuple):
-    """What a judge found (:data:`RATINGS`), and what it could not be asked (:data:`UNASKED`)."""
+    """Ratings (:data:`RATINGS`), and what could not be asked for (:data:`NOT_JUDGED`)."""
 
     ratings: pl.DataFrame
-    unasked: pl.DataFrame
+    not_judged: pl.DataFrame
 
 
 def no_verdicts() -> Verdicts:
     """Nothing asked."""
-    return Verdicts(RATINGS.to_frame(), UNASKED.to_frame())
-
-
-def rate(
-    structure: Structure, settings: Settings, store: Path | None, progress: Judging | None = None
-) -> tuple[Structure, Verdicts]:
-    """Have recordings judged: questions, answers, and the structure that holds them.
-
-    Parameters are those of :func:`find_ratings`.
-    """
-    if settings.judge.mode == "none":
-        return structure, no_verdicts()
-    recordings = structure.tracks.recordings
-    questions = build_questions(structure, settings)
-    verdicts = find_ratings(questions, recordings, store, settings, progress)
-    return with_ratings(structure, verdicts, settings), verdicts
+    return Verdicts(RATINGS.to_frame(), NOT_JUDGED.to_frame())
 
 
 def find_ratings(
@@ -92,7 +61,7 @@ def find_ratings(
     Verdicts
         One row a question and repeat.
     """
-    mode, asked = settings.judge.mode, questions.asked
+    mode, asked = settings.judge.mode, questions.rows
     if mode == "none":
         return no_verdicts()
     if not len(asked):
@@ -115,10 +84,10 @@ def find_ratings(
     if mode == "replay":
         ratings = _with_given(ratings, questions, recordings)
     rated = ratings.select("recording", "metric").unique()
-    unasked = questions.unasked.join(
+    not_judged = questions.not_judged.join(
         rated, on=["recording", "metric"], how="anti", maintain_order="left"
     )
-    return Verdicts(ratings, unasked)
+    return Verdicts(ratings, not_judged)
 
 
 def _unanswered(asked: pl.DataFrame, settings: Settings) -> pl.DataFrame:
@@ -130,10 +99,11 @@ def _unanswered(asked: pl.DataFrame, settings: Settings) -> pl.DataFrame:
         problem=pl.lit("no archive, so no replies are kept"),
         attempts=pl.lit(0),
     )
-    return _complete(rows)
+    return complete_ratings(rows)
 
 
-def _complete(rows: pl.DataFrame) -> pl.DataFrame:
+def complete_ratings(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of :data:`RATINGS` from some of their columns; the others are null."""
     absent = [pl.lit(None).alias(name) for name in RATINGS if name not in rows.columns]
     return rows.with_columns(absent).select(RATINGS.names()).cast(RATINGS)
 
@@ -144,8 +114,8 @@ def _with_given(
     """Ratings that came with the recordings, where no reply is kept."""
     wanted = pl.concat(
         [
-            questions.asked.select("recording", "metric", "question"),
-            questions.unasked.select("recording", "metric", question=pl.lit(None, pl.String)),
+            questions.rows.select("recording", "metric", "question"),
+            questions.not_judged.select("recording", "metric", question=pl.lit(None, pl.String)),
         ]
     )
     kept = ratings.filter(pl.col("value").is_not_null()).select("recording", "metric")
@@ -166,108 +136,7 @@ def _with_given(
         )
     )
     left = ratings.join(given, on=["recording", "metric"], how="anti", maintain_order="left")
-    return pl.concat([left, _complete(given)])
-
-
-def with_ratings(structure: Structure, verdicts: Verdicts, settings: Settings) -> Structure:
-    """The structure with ratings and reference positions in the rows of its recordings."""
-    found = verdicts.ratings.filter(pl.col("metric") != REFERENCE)
-    ratings = found.group_by("recording").agg(judged=pl.col("value").mean())
-    marked = (
-        verdicts.ratings.filter(pl.col("metric") == REFERENCE)
-        .explode("positions_s")
-        .drop_nulls("positions_s")
-        .group_by("recording", maintain_order=True)
-        .agg(positions=(pl.col("positions_s") * 1000).round().cast(pl.Int64).sort())
-    )
-    recordings = structure.tracks.recordings
-    # In any other mode, ratings that came with the recordings are not what was asked for.
-    came = pl.col("rating") if settings.judge.mode == "replay" else pl.lit(None, pl.Float64)
-    rows = (
-        recordings.join(ratings, on="recording", how="left", maintain_order="left")
-        .join(marked, on="recording", how="left", maintain_order="left")
-        .with_columns(
-            rating=pl.coalesce("judged", came),
-            reference_backchannels_ms=pl.coalesce("positions", "reference_backchannels_ms"),
-        )
-        .select(recordings.columns)
-    )
-    return with_recordings(structure, rows)
-
-
-def explain(scores: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
-    """Scores with the judge's reasons: for its ratings, and for there being none.
-
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        :data:`flexi_score.schema.SCORES`, of a structure :func:`with_ratings`.
-    verdicts : Verdicts
-    """
-    told = pl.concat([_told(verdicts.ratings), _cannot(verdicts.unasked)])
-    unscored = pl.col("value").is_null() & (pl.col("status") == "excluded")
-    joined = scores.join(told, on=["recording", "metric"], how="left", maintain_order="left")
-    added = pl.concat_str("reason", pl.lit(": "), "words")
-    reason = (
-        pl.when(unscored)
-        .then(pl.coalesce("problem", "reason"))
-        .otherwise(pl.coalesce(added, "reason"))
-    )
-    return joined.with_columns(
-        # Without reasons (a sweep), there are none to add to.
-        reason=pl.when(pl.col("reason").is_not_null()).then(reason),
-        source=pl.when(pl.col("marked") & ~unscored & (pl.col("source") != "estimated"))
-        .then(pl.lit("judge"))
-        .otherwise("source"),
-    ).select(scores.columns)
-
-
-def _told(ratings: pl.DataFrame) -> pl.DataFrame:
-    """``recording, metric, words, problem, marked`` of every score that a judge was asked about."""
-    values = pl.col("value").drop_nulls()
-    positions = pl.col("positions_s").drop_nulls()
-    marked = pl.col("metric") == REFERENCE
-    table = ratings.group_by("recording", "metric", maintain_order=True).agg(
-        values=values.round(2).cast(pl.String).str.strip_suffix(".0").str.join(", "),
-        n=values.len() + positions.len(),
-        of=pl.len(),
-        positions=positions.explode().drop_nulls().unique().sort().cast(pl.String).str.join(", "),
-        words=pl.col("reason").drop_nulls().first(),
-        problem=pl.col("problem").drop_nulls().first(),
-    )
-    words = pl.col("words").str.replace_all(r"\s+", " ").str.strip_chars()
-    words = (
-        pl.when(words.str.len_chars() > _QUOTED)
-        .then(words.str.slice(0, _QUOTED) + "...")
-        .otherwise(words)
-    )
-    some = (
-        pl.when(pl.col("n") < pl.col("of"))
-        .then(pl.format(" ({} of {} repeats)", "n", "of"))
-        .otherwise(pl.lit(""))
-    )
-    repeats = pl.when(pl.col("of") > 1).then(pl.format("mean of {}{}: ", "values", some))
-    shown = pl.format("{}{}", repeats.otherwise(pl.lit("")), words)
-    none = pl.when(pl.col("n") > 0).then(pl.lit("the judge marks no position"))
-    return table.select(
-        "recording",
-        metric=pl.when(marked).then(pl.lit("jsd")).otherwise("metric"),
-        words=pl.when(marked)
-        .then(pl.format("judge's reference at {} s", "positions"))
-        .otherwise(shown),
-        problem=pl.coalesce(none, pl.format("the judge gave no rating: {}", "problem")),
-        marked=marked,
-    )
-
-
-def _cannot(unasked: pl.DataFrame) -> pl.DataFrame:
-    return unasked.select(
-        "recording",
-        metric=pl.when(pl.col("metric") == REFERENCE).then(pl.lit("jsd")).otherwise("metric"),
-        words=pl.lit(None, pl.String),
-        problem=pl.format("not judged: {}", "reason"),
-        marked=pl.lit(False),
-    )
+    return pl.concat([left, complete_ratings(given)])
 
 
 def judge_facts(ratings: pl.DataFrame, settings: Settings) -> dict[str, str]:

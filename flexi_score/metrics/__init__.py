@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -25,10 +27,37 @@ METRICS: tuple[Metric, ...] = (
     *(replace(m, profile=profile) for profile in PROFILES for m in conversation.METRICS),
 )
 
+#: ``score(structure, rec, settings, latency_s)``: rows of :data:`flexi_score.schema.SCORES` of the
+#: recordings ``rec``.
 Scorer = Callable[[Structure, Ints, Settings, Mapping[str, float]], pl.DataFrame]
 
 #: Profiles whose metrics are the same in every scenario.
 _PANELS: dict[str, Scorer] = {"tau": tau.score, "voice-agent": voice_agent.score, "eva": eva.score}
+
+
+#: Groups of settings that the scorers of a scenario read, besides those that structure depends on:
+#: their scores are the same wherever these are. ``*`` stands for every scenario of a profile.
+SETTINGS_READ: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "paper": {
+        "pause_handling": ("pause_handling",),
+        "user_interrupt": ("yield_",),
+        "model_interrupt": ("model_interrupt",),
+        "user_backchannel": ("user_backchannel", "yield_"),
+        "model_backchannel": ("model_backchannel",),
+    },
+    "release": {"pause_handling": ("pause_handling",)},
+    "fdb-v1": {"user_interrupt": ("fdb",), "user_backchannel": ("fdb",)},
+    "tau": {"*": ("tau",)},
+    "voice-agent": {"*": ("user_backchannel", "voice_agent", "yield_")},
+    "eva": {"*": ("eva",)},
+}
+
+
+def settings_read(profile: str, scenario: str) -> tuple[str, ...]:
+    """Groups of settings that the scores of a scenario depend on, besides structure's."""
+    read = SETTINGS_READ[profile]
+    groups = read.get(scenario, ()) + read.get("*", ())
+    return (*groups, "conversation") if scenario == "conversation" else groups
 
 
 def profile_metrics(profile: str) -> tuple[Metric, ...]:
@@ -37,7 +66,11 @@ def profile_metrics(profile: str) -> tuple[Metric, ...]:
 
 
 def score_structure(
-    structure: Structure, settings: Settings, latency_s: Mapping[str, float] | None = None
+    structure: Structure,
+    settings: Settings,
+    latency_s: Mapping[str, float] | None = None,
+    *,
+    explain: bool = True,
 ) -> pl.DataFrame:
     """Scores of all recordings under the profile of the settings.
 
@@ -48,6 +81,8 @@ def score_structure(
     latency_s : mapping, optional
         Mean turn_taking latency of each system, from recordings that are not among these; by
         default that of these recordings (:func:`mean_latencies`).
+    explain : bool
+        Whether to write reasons, which cost more than the numbers; else ``reason`` is null.
 
     Returns
     -------
@@ -58,7 +93,9 @@ def score_structure(
     frames: list[pl.DataFrame] = []
     given = latency_s is not None
     latency_s = latency_s or {}
-    for name, scorer, rec in scenario_scorers(structure.tracks.recordings, settings.profile):
+    for name, scorer, rec in scenario_scorers(
+        structure.tracks.recordings, settings.profile, explain=explain
+    ):
         frame = scorer(structure, rec, settings, latency_s)
         if name == "turn_taking" and not given:
             latency_s = mean_latencies(frame, settings.profile)
@@ -67,30 +104,48 @@ def score_structure(
     return mark_estimated(scores, structure.tracks.recordings)
 
 
-def scenario_scorers(recordings: pl.DataFrame, profile: str) -> list[tuple[str, Scorer, Ints]]:
+def scenario_scorers(
+    recordings: pl.DataFrame, profile: str, *, explain: bool = True
+) -> list[tuple[str, Scorer, Ints]]:
     """What scores each scenario, and the numbers of its recordings; scenarios without any left out.
 
-    turn_taking comes first: pause_handling needs its mean latency.
+    turn_taking comes first: pause_handling needs its mean latency. Without ``explain`` the scores
+    have no reasons.
     """
     scenario = recordings["scenario"]
     found = []
-    for name, scorer in _scorers(profile).items():
+    for name, scorer in _scorers(profile, explain).items():
         rec: Ints = np.flatnonzero((scenario == name).to_numpy()).astype(np.int64)
         if len(rec):
             found.append((name, scorer, rec))
     return found
 
 
-def _scorers(profile: str) -> dict[str, Scorer]:
+def _scorers(profile: str, explain: bool) -> dict[str, Scorer]:
     """Scorer of each scenario; conversations have the same statistics under every profile."""
-    common: dict[str, Scorer] = {"conversation": conversation.score}
+    scorers: dict[str, Scorer] = {"conversation": conversation.score}
     if profile in _PANELS:
-        panel: dict[str, Scorer] = dict.fromkeys(SCENARIOS, _PANELS[profile])
-        return panel | {"conversation": _with_conversation(_PANELS[profile])}
-    if profile in ("release", "fdb-v1"):
+        scorers = dict.fromkeys(SCENARIOS, _PANELS[profile])
+        scorers["conversation"] = _with_conversation(_PANELS[profile])
+    elif profile in ("release", "fdb-v1"):
         of_words = release.SCORERS if profile == "release" else fdb_v1.SCORERS
-        return {name: _from_words(scorer) for name, scorer in of_words.items()} | common
-    return {name: _narrowed(module.score) for name, module in paper.MODULES.items()} | common
+        scorers = {name: _from_words(scorer) for name, scorer in of_words.items()} | scorers
+    if not explain:
+        scorers = {name: _silent(scorer) for name, scorer in scorers.items()}
+    if profile == "paper":
+        timed = {
+            name: _narrowed(partial(module.score, explain=explain))
+            for name, module in paper.MODULES.items()
+        }
+        scorers = timed | scorers
+    return scorers
+
+
+def _silent(scorer: Scorer) -> Scorer:
+    """Without reasons: they are most of a table's size."""
+    return lambda structure, rec, settings, latency_s: scorer(
+        structure, rec, settings, latency_s
+    ).with_columns(reason=pl.lit(None, pl.String))
 
 
 def _with_conversation(scorer: Scorer) -> Scorer:

@@ -28,7 +28,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import Metric, score_rows
+from flexi_score.metrics.registry import PENDING, Metric, score_rows
 from flexi_score.metrics.release import model_backchannel as release_backchannel
 from flexi_score.metrics.release import turn_taking as release_turn_taking
 from flexi_score.metrics.release.common import (
@@ -38,7 +38,6 @@ from flexi_score.metrics.release.common import (
     Case,
     annotation_s,
     decide,
-    rating_of,
     runs_of,
     take,
 )
@@ -240,18 +239,16 @@ def score_user_interrupt(
     """
     end = annotation_s(tracks, rec, "interrupt_end_ms")
     tor = _tor(tracks, rec, settings)
-    rating = rating_of(tracks, rec)
     took = (tor["value"] == 1).fill_null(False).to_numpy()
     judged = decide(
         tracks,
         rec,
         "rating",
-        {"rating": rating},
+        {},
         [
             Case(~tracks.model_words.known[rec], np.nan, "failed", NO_MODEL_TRANSCRIPT),
             Case(~took, np.nan, "not_applicable", "no takeover: nothing to rate"),
-            Case(np.isnan(rating), np.nan, "excluded", NO_RATING),
-            Case(True, rating, "scored", "rated {rating}"),
+            Case(True, np.nan, PENDING, NO_RATING),
         ],
     )
     start = annotation_s(tracks, rec, "interrupt_start_ms")

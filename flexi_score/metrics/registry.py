@@ -1,10 +1,7 @@
 """Every metric, described once: what ``flexi-score metrics`` prints and what the scorers return."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
@@ -12,6 +9,11 @@ from numpy.typing import ArrayLike
 
 from flexi_score.metrics.reasons import Decision
 from flexi_score.schema import SCORES
+
+#: Status of a score that a judge's rating will decide, until ratings are filled in; no run has it.
+PENDING: Final = "pending"
+#: The metric that follows from the rating of another (coherence): nobody is asked for it.
+FOLLOWER: Final = "acceptable"
 
 Direction = Literal["up", "down", "none"]
 #: rate: mean of 0/1 with a Wilson interval; mean: of values, bootstrap; sum: a count; ratio: sum of
@@ -55,28 +57,6 @@ class Metric:
     null_means: str
     judged: bool = False
     empty: float | None = None
-
-
-_EXPLAINED: ContextVar[bool] = ContextVar("explained", default=True)
-
-
-@contextmanager
-def without_reasons() -> Iterator[None]:
-    """Score without saying why: within it, ``reason`` and ``margin_s`` may be null.
-
-    Sentences cost several times what the numbers cost. A sweep, which scores the same recordings a
-    thousand times and shows none of them, does without.
-    """
-    token = _EXPLAINED.set(False)
-    try:
-        yield
-    finally:
-        _EXPLAINED.reset(token)
-
-
-def explained() -> bool:
-    """Whether scorers are to write reasons."""
-    return _EXPLAINED.get()
 
 
 def score_rows(
@@ -131,7 +111,7 @@ def score_rows(
             column("value", np.asarray(value, np.float64)),
             column("status", status),
             column("rule", rule),
-            column("reason", sentence if explained() else None),
+            column("reason", sentence),
             column("reference_ms", reference_ms),
             column("decided_ms", decided_ms),
             column("margin_s", margin_s),

@@ -13,7 +13,7 @@ import polars as pl
 from flexi_score.archive import store
 from flexi_score.config import Settings, load_settings, setting_names
 from flexi_score.errors import InputError
-from flexi_score.judge.questions import UNASKED
+from flexi_score.judge.questions import NOT_JUDGED
 from flexi_score.metrics import profile_metrics
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import HEALTH, RATINGS, SCORES
@@ -40,7 +40,7 @@ _OPTIONAL: Final[Mapping[str, pl.Schema]] = {
     "statistics": pl.Schema({"recording": pl.String}),
     "health": HEALTH,
     "ratings": RATINGS,
-    "not_judged": UNASKED,
+    "not_judged": NOT_JUDGED,
 }
 #: The file that is written last, and names the others with their hashes.
 LABEL: Final = "run.json"
@@ -62,7 +62,7 @@ class Run:
         (:func:`flexi_score.metrics.conversation.statistics_frame`).
     not_judged : polars.DataFrame
         Ratings that the judge could not be asked for, and why
-        (:data:`flexi_score.judge.questions.UNASKED`).
+        (:data:`flexi_score.judge.questions.NOT_JUDGED`).
     tables : mapping of str to polars.DataFrame or polars.LazyFrame
         All of these, by name.
     settings : Settings
@@ -93,7 +93,7 @@ class Run:
     tracks: Tracks | None = None
     _read: dict[str, pl.DataFrame] = field(default_factory=dict)
     #: What holds the files of the tables, for as long as the run is in use.
-    _files: object = None
+    files: object = None
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
@@ -214,7 +214,7 @@ class Run:
 
     @property
     def not_judged(self) -> pl.DataFrame:
-        """Ratings that could not be asked for (:data:`flexi_score.judge.questions.UNASKED`)."""
+        """Ratings that could not be asked for (:data:`flexi_score.judge.questions.NOT_JUDGED`)."""
         return self.table("not_judged")
 
     @property

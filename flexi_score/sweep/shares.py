@@ -1,17 +1,15 @@
-"""Scoring one process's share of the combinations, whatever they have in common once.
+"""Scoring one process's share of the combinations: the stages of scoring, each with a cache.
 
-Three things are kept from one combination to the next. Detected speech, as long as the settings of
+Three results are kept from one combination to the next. Detected speech, as long as the settings of
 detection stay the same; also where they change and the speech does not, as where it comes from
 segment files. The structure, as long as speech and the settings of structure stay the same. And the
-values of a scenario, as long as its structure and the settings that its metrics *read* stay the
-same. Which they read is watched rather than listed, so a metric that comes to read another setting
-needs nothing here: what it does depends on what it reads alone, so where all that is the same, it
-reads and does the same.
+values of a scenario, as long as its structure and the settings that its scorer reads stay the same
+(:data:`flexi_score.metrics.SETTINGS_READ`).
 """
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,15 +18,16 @@ from flexi_score.aggregate import values_of, with_failures
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings
 from flexi_score.errors import InputError
-from flexi_score.metrics import mean_latencies, profile_metrics, scenario_scorers
-from flexi_score.metrics.registry import Metric, without_reasons
+from flexi_score.metrics import mean_latencies, profile_metrics, scenario_scorers, settings_read
+from flexi_score.metrics.registry import Metric
 from flexi_score.schema import SCORES
+from flexi_score.scoring.fill import fill_given
 from flexi_score.scoring.prepare import Prepared, prepare
 from flexi_score.segment.estimated import mark_estimated
 from flexi_score.segment.structure import build_structure
 from flexi_score.segment.types import Structure
 
-#: Groups of settings that each stage depends on; metrics depend on all but ``summary``.
+#: Groups of settings that each stage depends on; scorers depend on those that they read.
 DETECTION: Final = ("extract", "health", "speech", "judge")
 STRUCTURE: Final = ("ipu", "backchannel", "takeover")
 
@@ -45,26 +44,11 @@ class Share(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Known:
-    """A scenario's scores, which hold wherever these settings have these values."""
+class _Part:
+    """Where the scores of a scenario are, and the mean latencies that follow from them."""
 
-    read: tuple[tuple[str, Any], ...]
-    part: int
+    number: int
     latency_s: dict[str, float]
-
-    def holds(self, settings: Settings) -> bool:
-        return all(getattr(settings, name) == value for name, value in self.read)
-
-
-class _Watched:
-    """Settings that note which of their groups are read."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._read: dict[str, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return self._read.setdefault(name, getattr(self._settings, name))
 
 
 class _Values:
@@ -97,91 +81,105 @@ class _Values:
         return pl.concat(self._found)
 
 
-def score_share(share: Share, tell: Callable[[int], None] | None = None) -> pl.DataFrame:
+class _Stages:
+    """Scores of one archive under many settings."""
+
+    def __init__(self, archive: str, profile: str) -> None:
+        self._reader = ArchiveReader(archive, cached=True)
+        self._rows, self._failed = self._reader.recordings(), self._reader.failures()
+        if not len(self._rows) and not len(self._failed):
+            raise InputError(f"{archive}: holds no recordings")
+        self._metrics = profile_metrics(profile)
+        self.values = _Values(self._metrics)
+        self._detected: Hashable = None
+        self._ready: Prepared | None = None
+        self._speech = -1  # which of the different detections it is
+        self._built: tuple[Hashable, Structure] | None = None
+        self._parts: dict[Hashable, _Part] = {}
+
+    def score(self, settings: Settings) -> list[int]:
+        """The parts of the values that hold the scores under these settings."""
+        ready = self._detect(settings)
+        key = (self._speech, *(getattr(settings, group).model_dump_json() for group in STRUCTURE))
+        scorers = scenario_scorers(ready.tracks.recordings, settings.profile, explain=False)
+        latency_s: dict[str, float] = {}
+        used: list[int] = []
+        for name, scorer, rec in scorers:
+            groups = settings_read(settings.profile, name)
+            read = tuple(getattr(settings, group) for group in groups)
+            latencies = tuple(sorted(latency_s.items()))  # turn_taking's, which comes first
+            whole = (key, name, read, latencies)
+            if whole not in self._parts:
+                scores = scorer(self._structure(key, settings), rec, settings, latency_s)
+                self._parts[whole] = self._add(name, scores, settings)
+            part = self._parts[whole]
+            latency_s = latency_s or part.latency_s
+            used.append(part.number)
+        return [*used, self._rest([name for name, *_ in scorers])]
+
+    def _detect(self, settings: Settings) -> Prepared:
+        key = tuple(getattr(settings, group) for group in DETECTION)
+        if self._ready is None or key != self._detected:
+            ready, self._detected = prepare(self._reader, self._rows, settings), key
+            if self._ready is None or not _same(ready, self._ready):
+                self._ready, self._speech = ready, self._speech + 1
+        return self._ready
+
+    def _structure(self, key: Hashable, settings: Settings) -> Structure:
+        """The structure of these settings; the one that was built last is kept."""
+        assert self._ready is not None
+        if self._built is None or self._built[0] != key:
+            self._built = (key, build_structure(self._ready.tracks, settings))
+        return self._built[1]
+
+    def _lost(self) -> list[tuple[pl.DataFrame, str]]:
+        """What has no scores, and the status that says why."""
+        assert self._ready is not None
+        failed = pl.concat([self._failed, self._ready.failures])
+        return [(self._ready.refused, "excluded"), (failed, "failed")]
+
+    def _add(self, scenario: str, scores: pl.DataFrame, settings: Settings) -> _Part:
+        """Take the scores of a scenario, and those of its recordings that have none."""
+        assert self._ready is not None
+        recordings = self._ready.tracks.recordings
+        latency_s = mean_latencies(scores, settings.profile) if scenario == "turn_taking" else {}
+        scores = fill_given(mark_estimated(scores, recordings), recordings)
+        for lost, status in self._lost():
+            own = lost.filter(pl.col("scenario") == scenario)
+            if len(own):
+                scores = with_failures(scores, own, self._metrics, status=status)
+        return _Part(self.values.add(scores), latency_s)
+
+    def _rest(self, scored: list[str]) -> int:
+        """The part of the scenarios of which nothing could be scored."""
+        key = (self._speech, "rest")
+        if key not in self._parts:
+            rest, others = SCORES.to_frame(), ~pl.col("scenario").is_in(scored).fill_null(False)
+            for lost, status in self._lost():
+                rest = with_failures(rest, lost.filter(others), self._metrics, status=status)
+            self._parts[key] = _Part(self.values.add(rest), {})
+        return self._parts[key].number
+
+
+def score_share(share: Share, progress: Callable[[int], None] | None = None) -> pl.DataFrame:
     """Values of some combinations: ``combination, system, scenario, metric, value, n``.
 
-    ``tell`` is called with the number of combinations done, after each.
+    ``progress`` is called with the number of combinations done, after each. Of a judge's ratings,
+    those that came with the recordings count.
 
     Raises
     ------
     ArchiveError, InputError
         If the archive cannot be read, or holds no recordings.
     """
-    reader = ArchiveReader(share.archive, cached=True)
-    rows, failed = reader.recordings(), reader.failures()
-    if not len(rows) and not len(failed):
-        raise InputError(f"{reader.folder}: holds no recordings")
-    values = _Values(profile_metrics(share.settings[0].profile))
+    stages = _Stages(share.archive, share.settings[0].profile)
     parts: list[tuple[int, int]] = []
-    known: dict[Hashable, list[_Known]] = {}
-    built: dict[Hashable, Structure] = {}
-    ready: Prepared | None = None
-    detected, speech = None, -1
-    with without_reasons():
-        pairs = zip(share.numbers, share.settings, strict=True)
-        for count, (number, settings) in enumerate(pairs, 1):
-            key = tuple(getattr(settings, group) for group in DETECTION)
-            if ready is None or key != detected:
-                newer, detected = prepare(reader, rows, settings), key
-                if ready is None or not _same(newer, ready):
-                    ready, speech = newer, speech + 1
-            used = _score(ready, failed, settings, speech, known, values, built)
-            parts.extend((number, part) for part in used)
-            if tell is not None:
-                tell(count)
+    for count, (number, settings) in enumerate(zip(share.numbers, share.settings, strict=True), 1):
+        parts.extend((number, part) for part in stages.score(settings))
+        if progress is not None:
+            progress(count)
     wanted = pl.DataFrame(parts, {"combination": pl.Int64, "part": pl.Int64}, orient="row")
-    return wanted.join(values.table(), on="part", maintain_order="left").drop("part")
-
-
-def _score(
-    ready: Prepared,
-    failed: pl.DataFrame,
-    settings: Settings,
-    speech: int,
-    known: dict[Hashable, list[_Known]],
-    values: _Values,
-    built: dict[Hashable, Structure],
-) -> list[int]:
-    """The parts that hold the scores of one combination; those that are new are scored.
-
-    ``built`` has the structure that was built last.
-    """
-    metrics = profile_metrics(settings.profile)
-    recordings = ready.tracks.recordings
-    shape = tuple(getattr(settings, group).model_dump_json() for group in STRUCTURE)
-    latency_s: dict[str, float] = {}
-    used, first = [], -1
-    left = [(ready.refused, "excluded"), (pl.concat([failed, ready.failures]), "failed")]
-    scorers = scenario_scorers(recordings, settings.profile)
-    for name, scorer, rec in scorers:
-        # What others are told of turn_taking's latency is told by its scores.
-        entries = known.setdefault((speech, shape, name, first), [])
-        entry = next((entry for entry in entries if entry.holds(settings)), None)
-        if entry is None:
-            if (speech, shape) not in built:
-                built.clear()
-                built[speech, shape] = build_structure(ready.tracks, settings)
-            watched = _Watched(settings)
-            scores = scorer(built[speech, shape], rec, cast(Settings, watched), latency_s)
-            told = mean_latencies(scores, settings.profile) if name == "turn_taking" else {}
-            scores = mark_estimated(scores, recordings)
-            for lost, status in left:
-                mine = lost.filter(pl.col("scenario") == name)
-                if len(mine):
-                    scores = with_failures(scores, mine, metrics, status=status)
-            entry = _Known(tuple(watched._read.items()), values.add(scores), told)
-            entries.append(entry)
-        if name == "turn_taking":
-            latency_s, first = entry.latency_s, entry.part
-        used.append(entry.part)
-    entries = known.setdefault((speech, "lost"), [])
-    if not entries:  # scenarios of which nothing could be scored
-        rest = SCORES.to_frame()
-        none_scored = ~pl.col("scenario").is_in([name for name, *_ in scorers]).fill_null(False)
-        for lost, status in left:
-            rest = with_failures(rest, lost.filter(none_scored), metrics, status=status)
-        entries.append(_Known((), values.add(rest), {}))
-    return [*used, entries[0].part]
+    return wanted.join(stages.values.table(), on="part", maintain_order="left").drop("part")
 
 
 def _same(a: Prepared, b: Prepared) -> bool:
@@ -191,13 +189,15 @@ def _same(a: Prepared, b: Prepared) -> bool:
     return _equal(a.tracks, b.tracks)
 
 
-def _equal(a: Any, b: Any) -> bool:
+def _equal(a: object, b: object) -> bool:
     if type(a) is not type(b):
         return False
-    if isinstance(a, np.ndarray):
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return np.array_equal(a, b)
-    if isinstance(a, (pl.DataFrame, pl.Series)):
-        return bool(a.equals(b))
+    if isinstance(a, pl.DataFrame) and isinstance(b, pl.DataFrame):
+        return a.equals(b)
+    if isinstance(a, pl.Series) and isinstance(b, pl.Series):
+        return a.equals(b)
     if is_dataclass(a):
         return all(_equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
     return bool(a == b)

@@ -44,10 +44,6 @@ class Cases:
         """A column of these recordings' manifest rows."""
         return self.structure.tracks.recordings[name][self.rec]
 
-    def ratings(self) -> Floats:
-        """Ratings of these recordings, NaN without one."""
-        return np.asarray(self.column("rating").cast(pl.Float64).to_numpy(), np.float64)
-
     def annotated(self, column: str) -> Floats:
         """An annotation in ms as moments on the axis, NaN where the manifest has none."""
         values = self.column(column).cast(pl.Float64).to_numpy()  # null becomes NaN

@@ -9,7 +9,7 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
 from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import Metric, score_rows
+from flexi_score.metrics.registry import PENDING, Metric, score_rows
 from flexi_score.segment.tracks import Ints
 from flexi_score.segment.types import Structure
 
@@ -115,14 +115,10 @@ def score(
     )
     both = took & known
     leads = row("lead", np.where(both, lead, np.nan) / 1000, c.statuses(both, silent), outcome)
-    rating = cases.ratings()
-    judged = ~np.isnan(rating)
     eds = row(
         "eds",
-        rating,
-        c.choose((judged, "scored"), (silent, "not_applicable"), otherwise="excluded"),
-        choose_rule(
-            rule(judged, "rated", "rated"), said_nothing, rule(None, "not_judged", c.ASK_A_JUDGE)
-        ),
+        np.full(len(rec), np.nan),
+        c.choose((silent, "not_applicable"), otherwise=PENDING),
+        choose_rule(said_nothing, rule(None, "not_judged", c.ASK_A_JUDGE)),
     )
     return pl.concat([tor, leads, eds])

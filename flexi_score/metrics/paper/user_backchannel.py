@@ -9,7 +9,7 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
 from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import Metric, score_rows
+from flexi_score.metrics.registry import PENDING, Metric, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints, spread
@@ -65,9 +65,6 @@ METRICS = (
         null_means="not judged, or the model did not stop and speak again",
     ),
 )
-
-#: Coherence above this is coherent.
-COHERENT = 2.0
 
 
 def score(
@@ -162,34 +159,17 @@ def score(
         ),
         margin_s=np.abs(again_at - at - settings.user_backchannel.resume_ms) / 1000,
     )
-    rating = cases.ratings()
     judgeable = stopped & ~np.isnan(again_at)
-    judged = judgeable & ~np.isnan(rating)
     judgement = (
         rule(judgeable, "not_judged", c.ASK_A_JUDGE),
         rule(stopped, "never_resumes", f"{stops} and never speaks again", cases.own_ms(at), *own),
         *absent,
         talks_on,
     )
-    status = c.choose((judged, "scored"), (judgeable, "excluded"), otherwise="not_applicable")
-    coherence = row(
-        "coherence",
-        np.where(judged, rating, np.nan),
-        status,
-        choose_rule(rule(judged, "rated", "rated"), *judgement),
-    )
-    fine = resumed & (rating > COHERENT)
-    acceptable = row(
-        "acceptable",
-        np.where(judged, fine.astype(float), np.nan),
-        status,
-        choose_rule(
-            rule(judged & fine, "acceptable", "resumes within the limit, and coherently"),
-            rule(judged & ~resumed, "late", "does not resume within the limit"),
-            rule(judged, "incoherent", "resumes within the limit, but not coherently"),
-            *judgement,
-        ),
-    )
+    status = c.choose((judgeable, PENDING), otherwise="not_applicable")
+    coherence = row("coherence", np.full(len(rec), np.nan), status, choose_rule(*judgement))
+    # What becomes of it follows from the rating: see flexi_score.scoring.fill.
+    acceptable = row("acceptable", np.full(len(rec), np.nan), status, choose_rule(*judgement))
     return pl.concat([ttr, resumed_rows, coherence, acceptable])
 
 

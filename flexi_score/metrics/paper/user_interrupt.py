@@ -10,7 +10,7 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
 from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import Metric, score_rows
+from flexi_score.metrics.registry import PENDING, Metric, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.structure import group_ids
@@ -182,15 +182,12 @@ def score(
         ),
         decided_ms=answer_ms,
     )
-    rating = cases.ratings()
     judgeable = yielded & answered
-    judged = judgeable & ~np.isnan(rating)
     tss = row(
         "tss",
-        np.where(judged, rating, np.nan),
-        c.choose((judged, "scored"), (judgeable, "excluded"), otherwise="not_applicable"),
+        np.full(len(rec), np.nan),
+        c.choose((judgeable, PENDING), otherwise="not_applicable"),
         choose_rule(
-            rule(judged, "rated", "rated"),
             rule(judgeable, "not_judged", c.ASK_A_JUDGE),
             rule(yielded, "no_answer", "yields, but no takeover follows"),
             *absent,

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from flexi_score.metrics.registry import score_rows
+from flexi_score.metrics.registry import PENDING, score_rows
 from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, Tracks, Words
 
 #: Name of a quantity in a reason, and its values by recording scored: numbers in s, or counts.
@@ -116,11 +116,6 @@ def annotation_s(tracks: Tracks, rec: Ints, name: str) -> Floats:
     return np.asarray(column.to_numpy(), np.float64) / 1000
 
 
-def rating_of(tracks: Tracks, rec: Ints) -> Floats:
-    """Judge's ratings that came with the recordings, NaN where there are none; shape (k,)."""
-    return np.asarray(tracks.recordings["rating"].gather(rec).to_numpy(), np.float64)
-
-
 def decide(
     tracks: Tracks,
     rec: Ints,
@@ -143,7 +138,7 @@ def decide(
     cases : sequence of Case
         The last one must hold everywhere.
     reference_s, decided_s, margin_s : ndarray of float64, shape (k,), optional
-        NaN for none; kept only in rows that are scored or silent.
+        NaN for none; kept only in rows that are scored or silent, or wait for a rating.
     """
     shape = rec.shape
     where = [np.broadcast_to(np.asarray(case.where, bool), shape) for case in cases]
@@ -158,7 +153,7 @@ def decide(
     says = [pl.when(pl.col("_case") == k).then(_say(case.reason)) for k, case in enumerate(cases)]
     reason = frame.select(pl.coalesce(says).alias("reason"))["reason"]
     status = pl.Series([case.status for case in cases], dtype=pl.String).gather(chosen)
-    decided = np.isin(status.to_numpy(), ("scored", "silent"))
+    decided = np.isin(status.to_numpy(), ("scored", "silent", PENDING))
     return score_rows(
         tracks.recordings,
         rec,

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import Metric
+from flexi_score.metrics.registry import PENDING, Metric
 from flexi_score.metrics.release.common import (
     NO_MODEL_TRANSCRIPT,
     NO_RATING,
@@ -22,7 +22,6 @@ from flexi_score.metrics.release.common import (
     SILENT_MODEL,
     Case,
     decide,
-    rating_of,
     runs_of,
     take,
 )
@@ -97,8 +96,7 @@ def score(
     first, last = take(model.start, model.first), take(user.end, user.last)
     silent = model.count == 0
     offset = first - last
-    rating = rating_of(tracks, rec)
-    facts = {"first": first, "last": last, "lead": -offset, "rating": rating}
+    facts = {"first": first, "last": last, "lead": -offset}
     unusable = (
         Case(~tracks.model_words.known[rec], np.nan, "failed", NO_MODEL_TRANSCRIPT),
         Case(~tracks.user_words.known[rec], np.nan, "failed", NO_USER_TRANSCRIPT),
@@ -159,14 +157,5 @@ def score(
         decided_s=first,
         source="detected",
     )
-    eds = decide(
-        tracks,
-        rec,
-        "eds",
-        facts,
-        [
-            Case(np.isnan(rating), np.nan, "excluded", NO_RATING),
-            Case(True, rating, "scored", "rated {rating}"),
-        ],
-    )
+    eds = decide(tracks, rec, "eds", facts, [Case(True, np.nan, PENDING, NO_RATING)])
     return pl.concat([*interrupted, lead, eds])

@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import Metric
+from flexi_score.metrics.registry import PENDING, Metric
 from flexi_score.metrics.release.common import (
     NO_MODEL_TRANSCRIPT,
     NO_RATING,
@@ -28,7 +28,6 @@ from flexi_score.metrics.release.common import (
     Runs,
     decide,
     first_where,
-    rating_of,
     runs_of,
     take,
 )
@@ -82,14 +81,12 @@ def score(
     tau = np.where(user.count < 2, np.nan, np.where(np.isnan(detected), annotated, detected))
     cut = cut_at(model, tau)
     interrupted = cut >= 0
-    rating = rating_of(tracks, rec)
     follows = np.where(interrupted, cut + 1, -1)
     facts = {
         "tau": tau,
         "n": user.count,
         "stop": take(model.end, cut),
         "resume": take(model.start, follows),
-        "rating": rating,
         "silence": take(model.start, follows) - take(model.end, cut),
     }
     unusable = (
@@ -149,9 +146,7 @@ def score(
         [
             *unusable,
             Case(~interrupted, np.nan, "not_applicable", "not interrupted: nothing to rate"),
-            Case(np.isnan(rating), np.nan, "excluded", NO_RATING),
-            Case(rating > 2, rating, "scored", "rated {rating}, above 2: coherent"),
-            Case(True, rating, "scored", "rated {rating}, not above 2: not coherent"),
+            Case(True, np.nan, PENDING, NO_RATING),
         ],
         reference_s=tau,
         decided_s=facts["resume"],

@@ -24,7 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import Metric
+from flexi_score.metrics.registry import PENDING, Metric
 from flexi_score.metrics.release.common import (
     NO_MODEL_TRANSCRIPT,
     NO_RATING,
@@ -36,7 +36,6 @@ from flexi_score.metrics.release.common import (
     decide,
     first_where,
     last_where,
-    rating_of,
     runs_of,
     take,
 )
@@ -106,7 +105,6 @@ def score(
     counted = stop >= 0
     yielded = counted & (b - a < 3)
     replied, n_reply, reply_s = _reply(words, end)
-    rating = rating_of(tracks, rec)
     facts = {
         "start": start,
         "end": end,
@@ -115,7 +113,6 @@ def score(
         "length": b - a,
         "n": n_reply,
         "reply": reply_s,
-        "rating": rating,
         "next": take(words.start, stop),
     }
     unusable = (
@@ -192,8 +189,7 @@ def score(
                 "scored",
                 "yielded without a reply ({n} words over {reply} s): the release counts 0",
             ),
-            Case(np.isnan(rating), np.nan, "excluded", NO_RATING),
-            Case(True, rating, "scored", "yielded and replied, rated {rating}"),
+            Case(True, np.nan, PENDING, NO_RATING),
         ],
         reference_s=end,
         source="annotation",

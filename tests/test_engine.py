@@ -1,4 +1,4 @@
-"""Runs in chunks hold what runs in memory hold; large runs' intervals are the bootstrap's."""
+"""Runs of many batches hold what runs of one hold; large runs' intervals are the bootstrap's."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from flexi_score.aggregate import bootstrap_mean, bootstrap_ratio, intervals, po
 from flexi_score.aggregate.pooled import clustered_quantiles
 from flexi_score.archive import store
 from flexi_score.config import SummarySettings, load_settings
-from flexi_score.errors import ArchiveError, InputError
-from flexi_score.scoring.chunks import score_in_chunks
+from flexi_score.errors import InputError
+from flexi_score.scoring.engine import Work
 
 KEYS = {
     "scores": ["recording", "metric"],
@@ -29,28 +29,33 @@ KEYS = {
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("chunks") / "archive"
-    # Parts of few recordings each, so that a chunk needs some of them only.
+    folder = tmp_path_factory.mktemp("batches") / "archive"
+    # Parts of few recordings each, so that a batch needs some of them only.
     for seed in range(4):
         make_archive(folder, 21, seed, first=21 * seed)
     return folder
 
 
 @pytest.mark.parametrize(
-    ("profile", "chunk", "workers"),
-    [("paper", 10, 1), ("paper", 5, 2), ("release", 7, 1), ("fdb-v1", 1000, 1)],
+    ("profile", "batch", "workers"),
+    [("paper", 10, 1), ("paper", 5, 2), ("release", 7, 1), ("fdb-v1", 1000, 1), ("tau", 10, 1)],
 )
-def test_a_run_in_chunks_is_the_run(
-    archive: Path, tmp_path: Path, profile: str, chunk: int, workers: int
+def test_a_run_of_many_batches_is_the_run(
+    archive: Path, tmp_path: Path, profile: str, batch: int, workers: int
 ) -> None:
     settings = load_settings(profile, {"summary.resamples": 100})
     whole = flexi_score.score(archive, settings=settings)
-    flexi_score.write(whole, tmp_path / "whole")
-    many = score_in_chunks(
-        archive, tmp_path / "many", settings=settings, chunk=chunk, workers=workers
-    )
+    done: list[tuple[int, int]] = []
+    work = Work(batch, workers, scratch=tmp_path, progress=lambda *counts: done.append(counts))
+    many = flexi_score.score(archive, settings=settings, work=work)
     assert_same(many.summary, whole.summary)
     assert len(many.failures) == 1
+    in_batches = batch < 84 and profile != "tau"  # which is one batch
+    assert isinstance(many.tables["events"], pl.LazyFrame) == in_batches
+    assert isinstance(whole.tables["events"], pl.DataFrame)
+    assert done[-1:] == [(85, 85)] * in_batches
+    many.write(tmp_path / "many")
+    whole.write(tmp_path / "whole")
     for table, key in KEYS.items():
         found, expected = (
             pl.read_parquet(tmp_path / run / f"{table}.parquet").sort(key)
@@ -58,7 +63,9 @@ def test_a_run_in_chunks_is_the_run(
         )
         assert_same(found, expected)
     names = {path.name for path in (tmp_path / "many").iterdir()}
-    assert names == {path.name for path in (tmp_path / "whole").iterdir()}, "and nothing is left"
+    assert names == {path.name for path in (tmp_path / "whole").iterdir()}
+    del many
+    assert {path.name for path in tmp_path.iterdir()} == {"many", "whole"}, "and nothing is left"
 
 
 def assert_same(found: pl.DataFrame, expected: pl.DataFrame) -> None:
@@ -85,18 +92,14 @@ def test_only_failures_are_a_run_too(tmp_path: Path) -> None:
         "reason": "gone",
     }
     store.append(folder, "failures", [failure])
-    many = score_in_chunks(folder, tmp_path / "run")
+    many = flexi_score.score(folder)
     assert many.summary["failed"].to_list() == [1, 1, 1, 1]
 
 
-def test_what_cannot_be_scored_in_chunks_is_refused(archive: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="tau"):
-        score_in_chunks(archive, tmp_path / "run", settings=load_settings("tau"))
-    with pytest.raises(ArchiveError):
-        score_in_chunks(tmp_path / "none", tmp_path / "run")
+def test_where_there_is_nothing_to_score_it_is_said(tmp_path: Path) -> None:
     empty = store.open_archive(tmp_path / "empty", create=True)
     with pytest.raises(InputError, match="no recordings"):
-        score_in_chunks(empty, tmp_path / "run")
+        flexi_score.score(empty)
 
 
 @pytest.mark.parametrize("shape", ["skewed", "ratio", "constant"])

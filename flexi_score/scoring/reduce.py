@@ -1,0 +1,80 @@
+"""From the tables of all batches to a run: what failed, the summary, and the facts of run.json."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, with_failures
+from flexi_score.aggregate.agreement import MARKED
+from flexi_score.aggregate.pooled import add_quantiles
+from flexi_score.capture.gate import unsure_recordings
+from flexi_score.capture.silent import silent_notes
+from flexi_score.config import Settings
+from flexi_score.judge.rate import judge_facts, judge_info, judge_notes
+from flexi_score.metrics import profile_metrics
+from flexi_score.scoring.provenance import health_counts, run_info
+from flexi_score.scoring.run import Run
+from flexi_score.scoring.spool import Spool
+from flexi_score.segment.tracks import Tracks
+
+#: Number under which the scores of what failed are kept: after those of all batches.
+_LAST: Final = 999_999
+#: What summaries look at, of manifest rows.
+_OF_RECORDINGS: Final = "^(recording|system|scenario|metadata|estimated_by|duration_ms)$"
+
+
+def reduce_run(
+    spool: Spool,
+    failures: pl.DataFrame,
+    settings: Settings,
+    facts: Mapping[str, str],
+    *,
+    archive: Path | None = None,
+    tracks: Tracks | None = None,
+) -> Run:
+    """Add up the batches of a run.
+
+    Parameters
+    ----------
+    spool : Spool
+        Tables of the batches (:func:`flexi_score.scoring.engine.score_batch`).
+    failures : polars.DataFrame
+        :data:`flexi_score.schema.FAILURES`: what failed before anything was scored.
+    settings : Settings
+    facts : mapping
+        Detector and recogniser, for the signature.
+    archive, tracks
+        As in :class:`flexi_score.scoring.run.Run`.
+    """
+    metrics, shown = profile_metrics(settings.profile), settings.summary
+    refused, health = (spool.scan(name).collect() for name in ("refused", "health"))
+    failures = pl.concat([failures, spool.scan("failures").collect()])
+    recordings = spool.scan("recordings").select(pl.col(_OF_RECORDINGS)).collect()
+    # Sentences are most of the table, and are not added up.
+    scores = spool.scan("scores").with_columns(reason=pl.lit(None, pl.String)).collect()
+    scored = len(scores)
+    scores = with_failures(scores, refused, metrics, status="excluded")
+    scores = with_failures(scores, failures, metrics)
+    spool.put(_LAST, {"scores": scores.slice(scored)})
+    clusters = sessions = None
+    if shown.cluster is not None:
+        clusters = cluster_labels(scores, recordings, shown.cluster)
+        sessions = metadata_labels(recordings, shown.cluster)
+    summary = summarize(scores, metrics, shown, clusters, unsure=unsure_recordings(health))
+    summary = add_quantiles(summary, spool.scan("observations").collect(), shown, sessions)
+    not_judged = spool.scan("not_judged").collect()
+    # Of the questions, which are long, only those whose words are counted.
+    marked = pl.when(pl.col("metric") == MARKED).then("question").alias("question")
+    ratings = spool.scan("ratings").select(pl.exclude("question", "reply", "reason"), marked)
+    rated = ratings.collect()
+    info = run_info(settings, recordings, failures, {**facts, **judge_facts(rated, settings)})
+    info |= health_counts(health, refused) | judge_info(rated, len(not_judged), settings)
+    info["notes"] = silent_notes(health, recordings) + info["notes"] + judge_notes(info)
+    tables: dict[str, pl.DataFrame | pl.LazyFrame] = {
+        name: spool.table(name)
+        for name in ("scores", "events", "recordings", "statistics", "ratings")
+    }
+    tables |= {"summary": summary, "failures": failures, "health": health, "not_judged": not_judged}
+    return Run(tables, settings, info, archive=archive, tracks=tracks, files=spool)
