@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from flexi_score.config import Settings
 from flexi_score.metrics import profile_metrics, score_structure
-from flexi_score.metrics.registry import PENDING
+from flexi_score.metrics.registry import FOLLOWER, PENDING
 from flexi_score.segment.tracks import Tracks
 from flexi_score.segment.types import USER, Structure
 
@@ -30,7 +30,8 @@ def questions_by_hand(structure: Structure, settings: Settings) -> dict[tuple[st
         one = _One(structure, number, row, paper=settings.profile == "paper")
         wanted = one.reference(settings)
         for score in scores:
-            if score["recording"] == row["recording"] and score["status"] == PENDING:
+            waits = score["status"] == PENDING and score["metric"] != FOLLOWER
+            if score["recording"] == row["recording"] and waits:
                 wanted[score["metric"]] = one.question(score)
         for metric, question in wanted.items():
             if all(text for name, text in question.items() if name not in OPTIONAL):

@@ -113,7 +113,7 @@ def test_what_combinations_share_is_done_once(
     built, scored = [], []
     original = shares.scenario_scorers
 
-    def counted(recordings, profile):
+    def counted(recordings, profile, explain):
         def count(name, scorer):
             def score(*args):
                 scored.append(name)
@@ -122,7 +122,8 @@ def test_what_combinations_share_is_done_once(
             return score
 
         return [
-            (name, count(name, scorer), rec) for name, scorer, rec in original(recordings, profile)
+            (name, count(name, scorer), rec)
+            for name, scorer, rec in original(recordings, profile, explain=explain)
         ]
 
     def build(tracks, settings):

@@ -113,7 +113,8 @@ def fill_given(scores: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
         :data:`flexi_score.schema.RECORDINGS`; ``rating`` is read.
     """
     of = ["recording", "scenario"]
-    pending = scores.filter(pl.col("status") == PENDING).select(*of, "metric")
+    pending = scores.filter((pl.col("status") == PENDING) & (pl.col("metric") != FOLLOWER))
+    pending = pending.select(*of, "metric")
     if not len(pending):
         return scores
     given = recordings.select(*of, value="rating").drop_nulls("value").unique(of, keep="first")

@@ -15,6 +15,7 @@ from flexi_score.formats.contract import parse_row
 from flexi_score.formats.text import word_counts
 from flexi_score.metrics import score_structure
 from flexi_score.schema import RECORDINGS
+from flexi_score.scoring.fill import fill_given
 from flexi_score.segment.events import events_frame
 from flexi_score.segment.structure import build_structure
 from flexi_score.segment.tracks import Intervals, Tracks, Words, make_intervals, make_words
@@ -121,7 +122,8 @@ def score_segments(
     row = {"scenario": scenario, "annotations": dict(annotations or {})}
     tracks = _tracks(row, user, model, duration, user_words, model_words)
     chosen = settings or _defaults()
-    return score_structure(build_structure(tracks, chosen), chosen)
+    scores = score_structure(build_structure(tracks, chosen), chosen)
+    return fill_given(scores, tracks.recordings)
 
 
 @cache
