@@ -82,8 +82,8 @@ class Batch(NamedTuple):
     """Recordings that are scored together.
 
     ``noisy`` are systems whose model channels are never silent, of the whole run
-    (:func:`flexi_score.capture.silent.noisy_systems`). ``ready`` is what was loaded already; else ``rows`` are loaded with ``reader``
-    (:data:`flexi_score.archive.tables.ARCHIVED`).
+    (:func:`flexi_score.capture.silent.noisy_systems`). ``ready`` is what was loaded already; else
+    ``rows`` are loaded with ``reader`` (:data:`flexi_score.archive.tables.ARCHIVED`).
     """
 
     number: int
