@@ -76,6 +76,7 @@ RECORDINGS: Final = make_schema(
         "rating": pl.Float64,  # a judge's rating that came with the recording (FLEXI rating.json)
         "reference_distribution": pl.List(pl.Float64),  # of backchannels, as the release ships it
         "tools": pl.List(INTERVAL),  # when the model waited for a tool
+        "stated_duration_ms": pl.Int64,  # length where there is no audio, or null
         # How it is known who is on which channel: stated | option | source | assumed
         "roles": pl.String,
         "metadata": pl.String,

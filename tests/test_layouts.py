@@ -484,7 +484,7 @@ def test_the_parity_data_reads_whole():
             assert row["rating"] is None
         if row["scenario"] == "model_backchannel":
             content = json.loads((sample / "segments.json").read_text())
-            assert json.loads(row["metadata"])["duration_s"] == content["duration"]
+            assert row["stated_duration_ms"] == round(content["duration"] * 1000)
             assert row["reference_distribution"] == json.loads(
                 (sample / "reference.json").read_text()
             )

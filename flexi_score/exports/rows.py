@@ -44,7 +44,7 @@ def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, An
     row |= {name: given[name] for name in ("rating", "reference_distribution")}
     extra = json.loads(given["metadata"] or "{}")
     if not any(key in row for key in ("audio", "user_audio")):
-        extra.setdefault("duration_s", recording.duration_ms / 1000)
+        extra.setdefault("duration", recording.duration_ms / 1000)
     row |= {key: value for key, value in extra.items() if _is_own(key)}
     return _without_nulls(row)
 

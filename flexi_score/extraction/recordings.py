@@ -1,6 +1,5 @@
 """One recording after another from audio into the archive."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,8 @@ from flexi_score.extraction.keys import (
     words_key,
 )
 from flexi_score.formats import read_segments, read_words
+from flexi_score.formats.length import stated_length_ms
+from flexi_score.manifest import END_SLACK_MS
 from flexi_score.schema import SPEAKERS, Speaker
 
 _MOMENTS: Final = ("user_turn_end_ms", "pause_end_ms", "interrupt_end_ms")
@@ -160,7 +161,7 @@ def _extract_one(
         link["health_key"] = pair
         # Audio sets the length; what a transcript says past it is clipped with the speech.
         ends = ends[len(SPEAKERS) :]
-    link["duration_ms"] = max(ends) if has_audio else max(_stated_ms(row), *ends)
+    link["duration_ms"] = max(ends) if has_audio else _length_ms(row, max(ends))
     return link
 
 
@@ -216,19 +217,33 @@ def _extract_mono(
     return max(durations[key] for key in keys.values())
 
 
-def _stated_ms(row: Row) -> int:
-    """How long a recording without audio is, by its metadata (``duration_s``) and annotations.
+def _length_ms(row: Row, last_end_ms: int) -> int:
+    """How long a recording without audio is.
 
-    Without audio nothing says where it ends, so an annotation past the last word is no fault.
+    By the manifest's ``duration``; else by what its files state (TextGrid, ELAN); else up to the
+    last word, stretch of speech or annotation: nothing says that it ended before that.
+
+    Raises
+    ------
+    RecordingError
+        If its files hold speech past the manifest's ``duration``.
     """
-    stated = json.loads(row["metadata"] or "{}").get("duration_s")
-    usable = isinstance(stated, int | float) and not isinstance(stated, bool)
-    seconds = stated if usable and 0 < stated < 1e6 else 0
+    stated = row["stated_duration_ms"]
+    if stated is not None:
+        if last_end_ms > stated + END_SLACK_MS:
+            raise RecordingError(
+                f"duration: found {stated / 1000} s, but its files hold speech up to "
+                f"{last_end_ms / 1000} s; correct the duration, or leave it out"
+            )
+        return int(stated)
+    paths = {row[f"{s}_{kind}"] for s in SPEAKERS for kind in ("words", "speech")} - {None}
+    lengths = [stated_length_ms(path) or 0 for path in sorted(paths)]
+    if max(lengths, default=0) > 0:
+        return max(last_end_ms, *lengths)
     moments = [row[name] or 0 for name in _MOMENTS]
     moments += [span["end_ms"] for span in row["backchannels"] or ()]
     moments += row["reference_backchannels_ms"] or ()
-    # A stated length is believed: what is annotated beyond it is a fault of the manifest.
-    return round(seconds * 1000) if seconds else max(moments)
+    return max(last_end_ms, *moments)
 
 
 def _given_files(

@@ -158,7 +158,7 @@ def _flexi_sample(
         except ValueError as cause:
             raise RowError(f"{path}: duration: {cause}") from None
         row["model_speech"] = str(path.absolute())
-        metadata["duration_s"] = duration
+        row["duration"] = duration
     if "reference.json" in names:
         row["reference_distribution"] = json_file(place / "reference.json")
     if "rating.json" in names:

@@ -61,10 +61,11 @@ KNOWN_KEYS: Final = (
     "annotations",
     "text",
     "tools",
+    "duration",
     "rating",
     "reference_distribution",
 )
-_NUMERIC: Final = ("user_offset", "model_offset", "rating", "reference_distribution")
+_NUMERIC: Final = ("user_offset", "model_offset", "duration", "rating", "reference_distribution")
 _MAX_RATING: Final = 5.0
 
 
@@ -174,6 +175,11 @@ def parse_row(
         _distribution(row["reference_distribution"]) if "reference_distribution" in row else None
     )
     parsed["tools"] = _spans("tools", row["tools"]) if "tools" in row else None
+    parsed["stated_duration_ms"] = (
+        _seconds("duration", row["duration"]) if "duration" in row else None
+    )
+    if parsed["stated_duration_ms"] == 0:
+        raise RowError("duration: found 0, expected seconds, more than 0")
     parsed["metadata"] = json.dumps(extra, sort_keys=True, ensure_ascii=False, default=str)
     return parsed
 
