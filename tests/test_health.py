@@ -536,3 +536,63 @@ def test_zeros_of_a_model_are_silence_unless_its_line_carries_noise(
     assert len(dead_failures(dead)) == failed
     notes = silent_notes(dead_health(dead), rows)
     assert len(notes) == (not failed and not others)
+
+
+def _worded(folder: Path, confidence: dict[str, tuple[float | None, int]]) -> ArchiveReader:
+    """One recording of three words per channel that has been recognised so surely."""
+    archive = store.open_archive(folder, create=True)
+    row = dict.fromkeys(tables.ARCHIVED.names())
+    row |= {"recording": "x", "system": "s", "scenario": "turn_taking", "duration_ms": 3000}
+    row |= {f"{side}_words_key": side for side in confidence}
+    words = [
+        {"start_ms": 500 * i, "end_ms": 500 * i + 400, "text": word}
+        for i, word in enumerate(("we'll", "do", "this"))
+    ]
+    store.append(archive, "recordings", [row])
+    store.append(
+        archive,
+        "words",
+        [
+            {
+                "key": side,
+                "source": "file" if value is None else "tiny.en@1a5a,en",
+                "words": words,
+                "confidence": value,
+                "n_words": None if value is None else count,
+            }
+            for side, (value, count) in confidence.items()
+        ],
+    )
+    return ArchiveReader(archive)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "known"),
+    [
+        ({"user": (0.3, 3), "model": (0.3, 3)}, {"user": False, "model": False}),
+        ({"user": (0.9, 3), "model": (0.9, 3)}, {"user": True, "model": True}),
+        ({"user": (0.1, 1), "model": (0.9, 30)}, {"user": True, "model": True}),
+        ({"user": (None, 3), "model": (0.3, 3)}, {"user": True, "model": False}),
+    ],
+)
+def test_words_the_recogniser_is_not_sure_of_are_left_out(
+    tmp_path: Path, confidence: dict[str, tuple[float | None, int]], known: dict[str, bool]
+) -> None:
+    from flexi_score.scoring.load import load_words
+
+    reader = _worded(tmp_path / "a", confidence)
+    settings = load_settings()
+    for side in ("user", "model"):
+        words = load_words(reader, reader.recordings(), side, settings)
+        assert words.known.tolist() == [known[side]]
+        assert len(words.rec) == 3 * known[side]
+
+
+def test_a_run_says_once_that_words_were_left_out(tmp_path: Path) -> None:
+    sure = _worded(tmp_path / "sure", {"model": (0.9, 3)}).folder
+    unsure = _worded(tmp_path / "unsure", {"model": (0.2, 3)}).folder
+    assert not any("not sure" in note for note in pipeline.score(sure).info["notes"])
+    run = pipeline.score(unsure)
+    assert next(note for note in run.info["notes"] if "not sure" in note).startswith("1 recording:")
+    bare = pipeline.score(unsure, settings=SETTINGS)  # --asr none: nothing is left out
+    assert not any("not sure" in note for note in bare.info["notes"])

@@ -63,7 +63,17 @@ SPEECH: Final = make_schema(
         "doubt": pl.Float64,  # share of it that crosstalk leaves in doubt; null: no crosstalk
     }
 )
-WORDS: Final = make_schema({"key": pl.String, "source": pl.String, "words": pl.List(WORD)})
+#: One row per transcript. ``confidence`` is the mean probability that the recogniser gives its
+#: words, ``n_words`` their number; null where the transcript is a file.
+WORDS: Final = make_schema(
+    {
+        "key": pl.String,
+        "source": pl.String,
+        "words": pl.List(WORD),
+        "confidence": pl.Float64,
+        "n_words": pl.Int64,
+    }
+)
 SEGMENTS: Final = make_schema({"key": pl.String, "segments": pl.List(INTERVAL)})
 #: How a pair of channels was captured
 #: (:func:`flexi_score.capture.audio_measures.measure_health`). Null is not measured.

@@ -43,7 +43,7 @@ def check_health(
     polars.DataFrame
         :data:`flexi_score.schema.HEALTH`, recording by recording.
     """
-    facts = gather_facts(reader, rows, tracks)
+    facts = gather_facts(reader, rows, tracks, recognised=settings.extract.asr != "none")
     return judge(measure(facts, settings.health), settings.health)
 
 

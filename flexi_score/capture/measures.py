@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
+from flexi_score.capture.confidence import word_confidence
 from flexi_score.capture.swapped import swap_evidence
 from flexi_score.capture.timeline import timeline_evidence
 from flexi_score.config import HealthSettings
@@ -21,10 +22,13 @@ COPIED_GAIN_DB: Final = 12.0
 BAND_SPEECH_MS: Final = 2000
 
 
-def gather_facts(reader: ArchiveReader, rows: pl.DataFrame, tracks: Tracks) -> pl.DataFrame:
-    """One row a recording: all stored numbers, and what is known of its speech.
+def gather_facts(
+    reader: ArchiveReader, rows: pl.DataFrame, tracks: Tracks, *, recognised: bool = True
+) -> pl.DataFrame:
+    """One row per recording: all stored numbers, and what is known of its speech.
 
-    Columns of a channel begin with ``user_`` or ``model_``; null is not measured.
+    ``recognised`` says whether recognised words are used. Columns of a channel begin with
+    ``user_`` or ``model_``; null is not measured.
     """
     doubts = [f"{s}_crosstalk_doubt" for s in SPEAKERS]
     table = tracks.recordings.select("recording", *doubts).join(
@@ -60,6 +64,10 @@ def gather_facts(reader: ArchiveReader, rows: pl.DataFrame, tracks: Tracks) -> p
     user, model = (_span(facts, speaker) for speaker in SPEAKERS)
     paired = facts["paired"].fill_null(False).to_numpy()
     timeline, timeline_told = timeline_evidence(tracks, paired, user, model)
+    confidence = word_confidence(reader, table if recognised else table.clear())
+    facts = facts.with_columns(
+        word_confidence=confidence if recognised else pl.lit(None, pl.Float64)
+    )
     value, told = swap_evidence(tracks)
     return facts.with_columns(
         swapped=pl.Series(value).fill_nan(None),
@@ -146,6 +154,13 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
             ),
         ),
         *_of_pair(table),
+        _part(
+            table,
+            "words",
+            None,
+            pl.col("word_confidence"),
+            _say("a probability of {} on average", ("word_confidence", 2)),
+        ),
         _part(
             table,
             "short",

@@ -57,7 +57,12 @@ class ExtractSettings(Group):
     asr_needed_max_ms: int = ms(
         1500, "needed words are those of utterances of up to this", "backchannel.max_ms, with room"
     )
-    language: str = choice("en", "spoken language (ISO 639-1), or auto to detect it", "Whisper")
+    language: str = choice(
+        "auto",
+        "spoken language (ISO 639-1); auto: detected in each channel, English where a model knows "
+        "nothing else",
+        "Whisper",
+    )
     beam_size: int = number(1, "", "beams in recognition", "faster-whisper", 1, 20)
     compute_type: str = choice("int8", "arithmetic of the recogniser", "CTranslate2")
     device: Literal["auto", "cpu", "cuda"] = choice(

@@ -100,9 +100,7 @@ def extract_channels(
                 words = hear_words(
                     signals[s], probabilities[s], gains[s], extractor, levels=levels[s]
                 )
-            rows["words"].append(
-                {"key": wanted[s], "source": extractor.recognizer_id, "words": words}
-            )
+            rows["words"].append({"key": wanted[s], **words})
 
 
 def hear_words(
@@ -113,7 +111,7 @@ def hear_words(
     *,
     levels: ChannelLevels | None = None,
     cleaned: Cleaned | None = None,
-) -> list[dict[str, Any]]:
+) -> dict[str, Any]:
     """Recognise the speech of one channel.
 
     Parameters
@@ -131,8 +129,8 @@ def hear_words(
 
     Returns
     -------
-    list of dict
-        :data:`flexi_score.schema.WORD`.
+    dict
+        :data:`flexi_score.archive.tables.WORDS`, without key.
     """
     from flexi_score.extraction.words import recognize
 
@@ -154,5 +152,9 @@ def hear_words(
         spans = own_speech(spans, cleaned)
     speech = list(zip(spans.start_ms.tolist(), spans.end_ms.tolist(), strict=True))
     table = recognize(extractor.recognizer, signal.read, speech, signal.n_samples, gain)
-    names = [f.name for f in WORD.fields]
-    return table.select(names).to_dicts()
+    return {
+        "source": extractor.recognizer_id,
+        "words": table.select(f.name for f in WORD.fields).to_dicts(),
+        "confidence": table["probability"].mean(),
+        "n_words": len(table),
+    }

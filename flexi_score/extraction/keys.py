@@ -26,7 +26,7 @@ CHANNELS_VERSION: Final = 3
 #: Likewise, of estimating two speakers from one channel.
 MONO_VERSION: Final = 3
 #: Likewise, of choosing the speech that is recognised.
-WORDS_VERSION: Final = 3
+WORDS_VERSION: Final = 4
 
 
 def hash_of(path: str, hashes: dict[str, str]) -> str:

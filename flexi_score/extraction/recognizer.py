@@ -65,7 +65,8 @@ def load_recognizer(
         ``owner/name``; faster-whisper downloads it or takes it from its cache), or the path of a
         folder with a Whisper model converted for CTranslate2.
     language : str
-        ISO 639-1 code, or ``auto`` to detect it in each channel.
+        ISO 639-1 code, or ``auto`` to detect it in each channel; English where the model knows
+        nothing else.
     compute_type : str
         CTranslate2's name for the arithmetic, as ``int8`` or ``float16``.
     beam_size : int
@@ -90,8 +91,10 @@ def load_recognizer(
             "without words: --asr none"
         ) from error
     code = _language_code(language)
-    if model.endswith(".en") and code != "en":
-        raise SettingsError(_english_only(model, language))
+    if model.endswith(".en"):
+        code = "en" if code == "auto" else code
+        if code != "en":
+            raise SettingsError(_english_only(model, language))
     source = _model_source(model)
     try:
         loaded = faster_whisper.WhisperModel(
@@ -102,8 +105,9 @@ def load_recognizer(
         )
     except Exception as error:  # whatever CTranslate2, tokenizers or the hub's client raise
         raise _cannot_load(model, source, compute_type, device, error) from error
-    if not loaded.model.is_multilingual and code != "en":
+    if not loaded.model.is_multilingual and code not in ("en", "auto"):
         raise SettingsError(_english_only(model, language))
+    code = code if loaded.model.is_multilingual else "en"
     if code != "auto" and code not in loaded.supported_languages:
         known = ", ".join(sorted(loaded.supported_languages))
         raise SettingsError(

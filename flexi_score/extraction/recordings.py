@@ -204,9 +204,7 @@ def _extract_mono(
             batch.rows["frames"].extend(frames[s] | {"key": keys[s]} for s in need)
             for s in hear:
                 words = hear_words(signal, frames[s]["probabilities"].to_numpy(), gain, extractor)
-                batch.rows["words"].append(
-                    {"key": wanted[s], "source": extractor.recognizer_id, "words": words}
-                )
+                batch.rows["words"].append({"key": wanted[s], **words})
             durations.update(dict.fromkeys(keys.values(), signal.duration_ms))
         known["channels"].update(keys.values())
         known["frames"].update(keys.values())

@@ -90,7 +90,8 @@ def recognize(
         :data:`WORDS`, sorted. Each word starts and ends inside one stretch of speech (silences
         below 200 ms do not divide one), ``start_ms < end_ms``, and no two overlap. Text has its
         punctuation attached; a language that is written without spaces has a row a character.
-        ``probability`` is the mean over the word's tokens.
+        ``probability`` is the mean over the word's tokens, 0 where Whisper's criteria still find
+        fault with the text that the word is in.
     """
     duration_ms = n_samples // _PER_MS
     runs = divide_long(
@@ -126,7 +127,7 @@ def _add_words(
         heard = heard if again.failed else again
     which, start, end = map_words(pack, heard.start_ms, heard.end_ms)
     for i, a, b in zip(which.tolist(), start.tolist(), end.tolist(), strict=True):
-        rows.append((a, b, heard.text[i], heard.probability[i]))
+        rows.append((a, b, heard.text[i], 0.0 if heard.failed else heard.probability[i]))
     return heard.language
 
 

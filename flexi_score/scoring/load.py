@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
+from flexi_score.capture.confidence import MIN_CONFIDENCE, word_confidence
 from flexi_score.capture.silent import dead_failures, find_dead, noisy_systems
 from flexi_score.config import Settings
 from flexi_score.formats.text import word_counts
@@ -197,12 +198,23 @@ def load_words(
     reader, rows, settings
         As in :func:`load_tracks`.
     speaker : {"user", "model"}
+
+    Returns
+    -------
+    Words
+        Recognised words of a recording whose words the recogniser is not sure of are left out, as
+        if there were no transcript: rules use duration alone there.
     """
     n = len(rows)
     keys = rows[f"{speaker}_words_key"]
     stored = reader.read("words", keys.drop_nulls())
+    recognised = pl.col("source") != "file"
     if settings.extract.asr == "none":
-        stored = stored.filter(pl.col("source") == "file")
+        stored = stored.filter(~recognised)
+    else:
+        sure = word_confidence(reader, rows) >= MIN_CONFIDENCE
+        unsure = pl.Series("key", keys).filter(~sure.fill_null(True)).drop_nulls()
+        stored = stored.filter(~(recognised & pl.col("key").is_in(unsure.implode())))
     table = rows.select(
         pl.int_range(n).alias("rec"), key=keys, offset=pl.col(f"{speaker}_offset_ms").fill_null(0)
     ).join(stored, on="key", how="inner", maintain_order="left")

@@ -9,6 +9,7 @@ import polars as pl
 from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, with_failures
 from flexi_score.aggregate.agreement import MARKED
 from flexi_score.aggregate.pooled import add_quantiles
+from flexi_score.capture.confidence import unsure_notes
 from flexi_score.capture.gate import unsure_recordings
 from flexi_score.capture.silent import silent_notes
 from flexi_score.config import Settings
@@ -71,7 +72,12 @@ def reduce_run(
     rated = ratings.collect()
     info = run_info(settings, recordings, failures, {**facts, **judge_facts(rated, settings)})
     info |= health_counts(health, refused) | judge_info(rated, len(not_judged), settings)
-    info["notes"] = silent_notes(health, recordings) + info["notes"] + judge_notes(info)
+    info["notes"] = [
+        *silent_notes(health, recordings),
+        *unsure_notes(health),
+        *info["notes"],
+        *judge_notes(info),
+    ]
     tables: dict[str, pl.DataFrame | pl.LazyFrame] = {
         name: spool.table(name)
         for name in ("scores", "events", "recordings", "statistics", "ratings")
