@@ -286,7 +286,7 @@ _TWICE = pl.col("speech").list.concat(pl.col("speech"))
     [
         ("speech", pl.col("speech").list.eval(_BACKWARDS), "sorted and disjoint"),
         ("speech", _TWICE.alias("speech"), "sorted and disjoint"),
-        ("speech", pl.lit(1.5).alias("doubt"), "doubt is not in 0 to 1"),
+        ("channels", pl.lit(1.5).alias("zero_share"), "zero_share is not in 0 to 1"),
         ("speech", pl.lit("x").alias("speech"), "cannot be read as a table"),
         ("channels", pl.lit(-5, pl.Int64).alias("duration_ms"), "duration_ms"),
         ("channels", pl.lit(float("nan")).alias("noise_dbfs"), "noise_dbfs"),

@@ -72,21 +72,21 @@ def _swapped(folder: Path) -> Row:
     return _stereo(folder, "swapped", data, annotations={"user_turn_end": end})
 
 
-def _bleed(folder: Path) -> Row:
+def _crosstalk(folder: Path) -> Row:
     data = _long()
     late = round(0.08 * RATE)
     data[late:, 1] += 10 ** (-12 / 20) * data[:-late, 0]
-    return _stereo(folder, "bleed", data)
+    return _stereo(folder, "crosstalk", data)
 
 
-def _bleed_left(folder: Path) -> Row:
+def _crosstalk_left(folder: Path) -> Row:
     """A loudspeaker in a hall: a tail of 0.6 s, most of it longer than any filter."""
     data = _sample("eager_model_interrupt_1")
     t = np.arange(round(0.6 * RATE)) / RATE
     hall = np.random.default_rng(3).standard_normal(len(t)) * 10 ** (-3 * t / 0.6)
     hall *= 10 ** (-6 / 20) / np.sqrt(np.sum(hall**2))
     data[:, 0] += dsp.oaconvolve(data[:, 1], hall)[: len(data)].astype(np.float32)
-    return _stereo(folder, "bleed_left", 0.8 * data)
+    return _stereo(folder, "crosstalk_left", 0.8 * data)
 
 
 def _clipping(folder: Path) -> Row:
@@ -198,8 +198,8 @@ def silent_model(folder: Path) -> Row:
 DEFECTS: tuple[tuple[Callable[[Path], Row], str, str | None, float, float, str], ...] = (
     (_copied, "copied", None, 0.999, 1.0, REFUSE),
     (_swapped, "swapped", None, 1.0, 1.0, WARN),
-    (_bleed, "bleed", "model", -14.0, -10.0, WARN),
-    (_bleed_left, "bleed_left", "user", 5.0, 100.0, WARN),
+    (_crosstalk, "crosstalk", "model", -14.0, -10.0, WARN),
+    (_crosstalk_left, "crosstalk_left", "user", 5.0, 100.0, WARN),
     (_clipping, "clipping", "user", 0.001, 0.2, WARN),
     (_low, "level_low", "user", -66.0, -62.0, WARN),
     (_high, "level_high", "model", -5.0, 0.0, WARN),
@@ -254,9 +254,9 @@ def test_each_defect_fires_its_own_check_with_its_number(
 
 #: What else is wrong with a made example, and why.
 ALSO: dict[str, tuple[str, ...]] = {
-    "_bleed_left": ("bleed",),
-    "_drift": ("bleed", "offset", "length"),  # it is measured by a leak
-    "_offset": ("bleed",),
+    "_crosstalk_left": ("crosstalk",),
+    "_drift": ("crosstalk", "offset", "length"),  # it is measured by a leak
+    "_offset": ("crosstalk",),
 }
 
 

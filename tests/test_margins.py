@@ -225,10 +225,10 @@ def test_outcomes_beside_a_leak_are_near_from_further_off() -> None:
     scores = score_structure(build_structure(tracks_of(dialogues), SETTINGS), SETTINGS)
     warned = pl.DataFrame(
         [
-            ("leaky", "bleed_left", WARN),
-            ("clear", "bleed_left", FINE),
-            ("clear", "bleed", WARN),
-            ("far", "bleed_left", REFUSE),
+            ("leaky", "crosstalk_left", WARN),
+            ("clear", "crosstalk_left", FINE),
+            ("clear", "crosstalk", WARN),
+            ("far", "crosstalk_left", REFUSE),
         ],
         schema=["recording", "check", "verdict"],
         orient="row",

@@ -476,7 +476,7 @@ def test_detection_is_as_good_as_silero_s():
     from flexi_score.extraction.probabilities import load_detector, speech_probabilities
 
     detectors = (load_pyannote_detector(threads=1), load_detector(threads=1))
-    plain = SpeechSettings(refine=False, bleed=False)
+    plain = SpeechSettings(refine=False, crosstalk=False)
     wrong, said = np.zeros(2), 0
     for name in CHOSEN:
         samples, truth = sample(name)

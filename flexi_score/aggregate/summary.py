@@ -73,7 +73,7 @@ def summarize(
         :data:`flexi_score.schema.FAILURES`; counted as ``failed`` under every metric of their
         scenario (see :func:`with_failures`).
     unsure : polars.Series, optional
-        Recordings whose boundaries are less sure: ``settings.bleed_error_s`` is their error.
+        Recordings whose boundaries are less sure: ``settings.crosstalk_error_s`` is their error.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def summarize(
 
 def _within_error(rows: pl.DataFrame, settings: SummarySettings) -> pl.DataFrame:
     """How many values of each metric are no further from flipping than boundaries may be off."""
-    widest_s = max(settings.boundary_error_s, settings.bleed_error_s)
+    widest_s = max(settings.boundary_error_s, settings.crosstalk_error_s)
     error_s = pl.when("unsure").then(widest_s).otherwise(settings.boundary_error_s)
     decided = rows.filter(pl.col("value").is_not_null() & pl.col("margin_s").is_not_null())
     return decided.group_by(_KEY).agg(within_error=(pl.col("margin_s").abs() <= error_s).sum())

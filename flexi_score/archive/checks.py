@@ -56,7 +56,7 @@ def _faults(table: str, rows: pl.DataFrame) -> Iterator[tuple[str, pl.Expr]]:
         yield f"{column} is missing", pl.col(column).is_null()
     for column in columns:
         kind = rows.schema[column]
-        if column.endswith("_share") or column in ("silent_frames", "doubt"):
+        if column.endswith("_share") or column == "silent_frames":
             yield f"{column} is not in 0 to 1", ~pl.col(column).is_between(0, 1)
         elif column.endswith(("_dbfs", "_db")):
             yield f"{column} is no level", ~pl.col(column).is_between(-MAX_DB, MAX_DB)

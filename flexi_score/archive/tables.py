@@ -40,7 +40,6 @@ FRAMES: Final = make_schema(
         "key": pl.String,
         "probabilities": pl.List(pl.UInt16),  # of speech, every 32 ms: q / 65535
         "envelope_cdb": pl.List(pl.Int16),  # energy every 10 ms, hundredths of a dB re full scale
-        "crosstalk_cdb": pl.List(pl.Int16),  # energy of what was taken off; null: nothing was
     }
 )
 #: One row per channel beside another: the other party heard in it
@@ -51,6 +50,7 @@ CROSSTALK: Final = make_schema(
         "level_db": pl.Float64,
         "lag_ms": pl.Float64,
         "depth_db": pl.Float64,
+        "doubt_share": pl.Float64,  # of the channel's speech: not clear of what may be left of it
         "noise_dbfs": pl.Float64,  # noise floor of the channel without it
     }
 )
@@ -60,7 +60,6 @@ SPEECH: Final = make_schema(
     {
         "key": pl.String,
         "speech": pl.List(INTERVAL),  # in the channel's own time
-        "doubt": pl.Float64,  # share of it that crosstalk leaves in doubt; null: no crosstalk
     }
 )
 #: One row per transcript. ``confidence`` is the mean probability that the recogniser gives its

@@ -50,7 +50,7 @@ def check_health(
 def unsure_recordings(health: pl.DataFrame) -> pl.Series:
     """Recordings whose boundaries a leak leaves less sure, for
     :func:`flexi_score.aggregate.summarize`."""
-    left = (pl.col("check") == "bleed_left") & (pl.col("verdict") != FINE)
+    left = (pl.col("check") == "crosstalk_left") & (pl.col("verdict") != FINE)
     return health.filter(left)["recording"].unique(maintain_order=True)
 
 

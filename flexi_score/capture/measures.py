@@ -30,8 +30,7 @@ def gather_facts(
     ``recognised`` says whether recognised words are used. Columns of a channel begin with
     ``user_`` or ``model_``; null is not measured.
     """
-    doubts = [f"{s}_crosstalk_doubt" for s in SPEAKERS]
-    table = tracks.recordings.select("recording", *doubts).join(
+    table = tracks.recordings.select("recording").join(
         rows.unique("recording", keep="last"), on="recording", how="left", maintain_order="left"
     )
     keys = pl.concat([table[f"{s}_key"] for s in SPEAKERS]).drop_nulls()
@@ -46,7 +45,6 @@ def gather_facts(
         "health_key",
         "user_offset_ms",
         "model_offset_ms",
-        *doubts,
         paired=pl.col("user_audio").is_not_null() & pl.col("audio").is_null(),
         span_ms=pl.Series(tracks.duration_ms),
     ).join(measured, left_on="health_key", right_on="key", how="left", maintain_order="left")
@@ -88,7 +86,7 @@ _OF_CHANNELS: Final = (
     "dead",
     "note",
 )
-_OF_CROSSTALK: Final = ("key", "level_db", "lag_ms", "depth_db")
+_OF_CROSSTALK: Final = ("key", "level_db", "lag_ms", "depth_db", "doubt_share")
 
 
 def _span(facts: pl.DataFrame, speaker: str) -> tuple[Ints, Ints]:
@@ -244,11 +242,11 @@ def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
     return [
         _part(
             table,
-            "bleed",
+            "crosstalk",
             speaker,
             pl.when(~pl.col("copy")).then(c("crosstalk_level_db")),
             _say(
-                "the other party leaks in at {} dB, {} ms late, and comes off by {} dB",
+                "the other party is heard at {} dB, {} ms late, and comes off by {} dB",
                 (c("crosstalk_level_db"), 1),
                 (c("crosstalk_lag_ms"), 1),
                 (c("crosstalk_depth_db"), 1),
@@ -256,12 +254,12 @@ def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
         ),
         _part(
             table,
-            "bleed_left",
+            "crosstalk_left",
             speaker,
-            pl.when(~pl.col("copy")).then(100 * c("crosstalk_doubt")),
+            pl.when(~pl.col("copy")).then(100 * c("crosstalk_doubt_share")),
             _say(
-                "{} % of it stands less than speech.bleed_clear_db above what may be left of that",
-                (100 * c("crosstalk_doubt"), 1),
+                "{} % of it stands less than 18 dB above what may be left of that",
+                (100 * c("crosstalk_doubt_share"), 1),
             ),
         ),
         _part(

@@ -259,17 +259,8 @@ class SpeechSettings(Group):
     background_faint_probability: float = number(
         0.8, "probability", "... if on average its probability is below this", "flexi_score", 0, 1
     )
-    bleed: bool = choice(True, "drop speech that the other channel's leak explains", "flexi_score")
-    bleed_margin_db: float = number(
-        6.0, "dB", "own speech rises this far above what is left of a leak", "flexi_score", 0, 40
-    )
-    bleed_clear_db: float = number(
-        18.0,
-        "dB",
-        "... and is beyond doubt this far above that (moves no boundary)",
-        "simulated leaks of -30 to -10 dB: orders their errors best",
-        0,
-        60,
+    crosstalk: bool = choice(
+        True, "detect without the other party's sound in this channel", "flexi_score"
     )
 
     @model_validator(mode="after")

@@ -90,7 +90,7 @@ CHECKS: Final = (
         "write the file again from its source, and make sure that it is whole",
     ),
     Check(
-        "bleed",
+        "crosstalk",
         "dB",
         "above",
         -20.0,
@@ -100,15 +100,15 @@ CHECKS: Final = (
         "capture with headphones or echo cancellation; overlaps and boundaries are less certain",
     ),
     Check(
-        "bleed_left",
+        "crosstalk_left",
         "%",
         "above",
         5.0,
         None,
-        "speech less than speech.bleed_clear_db over the line that parts it from crosstalk",
+        "speech less than 18 dB above what may be left of crosstalk",
         "own speech is hard to tell from the other party's",
         "capture with headphones or echo cancellation; outcomes of this recording count as near "
-        "within summary.bleed_error_s",
+        "within summary.crosstalk_error_s",
         "simulated crosstalk of -30 to -10 dB: below it 90 % of boundaries are within 25 ms",
     ),
     Check(

@@ -19,10 +19,10 @@ class SummarySettings(Group):
         0,
         60,
     )
-    bleed_error_s: float = number(
+    crosstalk_error_s: float = number(
         0.15,
         "s",
-        "the same for recordings that the health check bleed_left warns of",
+        "the same for recordings that the health check crosstalk_left warns of",
         "simulated leaks of -30 to -10 dB",
         0,
         60,

@@ -11,7 +11,7 @@ from flexi_score.audio.decode import probe
 from flexi_score.audio.levels import ChannelLevels, gain_db, measure_levels, noise_dbfs
 from flexi_score.audio.signal import Signal
 from flexi_score.config import SpeechSettings
-from flexi_score.extraction.cleaned import Cleaned, clean_channels, own_speech
+from flexi_score.extraction.cleaned import clean_channels
 from flexi_score.extraction.extractor import Extractor
 from flexi_score.extraction.keys import Row, offsets_ms
 from flexi_score.extraction.needed import needed_speech
@@ -20,7 +20,7 @@ from flexi_score.speech.hysteresis import speech_segments
 
 #: Recognition hears all that this finds, whatever the scoring thresholds will be: the words of an
 #: archive must not depend on settings that can be changed later.
-HEARD: Final = SpeechSettings(min_silence_ms=100, pad_ms=30, refine=False, bleed=False)
+HEARD: Final = SpeechSettings(min_silence_ms=100, pad_ms=30, refine=False, crosstalk=False)
 
 
 def extract_channels(
@@ -86,7 +86,13 @@ def extract_channels(
         )
     with ExitStack() as opened:
         crosstalk, frames, cleaned = clean_channels(
-            signals, crosstalk_keys, offsets_ms(row), extractor.detector, extractor.settings, opened
+            signals,
+            levels,
+            crosstalk_keys,
+            offsets_ms(row),
+            extractor.detector,
+            extractor.settings,
+            opened,
         )
         rows["crosstalk"].extend(crosstalk)
         rows["frames"].extend(frames)
@@ -94,7 +100,7 @@ def extract_channels(
             if s in cleaned:
                 own = cleaned[s]
                 words = hear_words(
-                    own.signal, own.probabilities, own.gain_db, extractor, cleaned=own
+                    own.signal, own.probabilities, own.gain_db, extractor, levels=own.levels
                 )
             else:
                 words = hear_words(
@@ -110,7 +116,6 @@ def hear_words(
     extractor: Extractor,
     *,
     levels: ChannelLevels | None = None,
-    cleaned: Cleaned | None = None,
 ) -> dict[str, Any]:
     """Recognise the speech of one channel.
 
@@ -124,8 +129,6 @@ def hear_words(
     extractor : Extractor
     levels : ChannelLevels, optional
         Of this signal; measured if they are needed and not given.
-    cleaned : Cleaned, optional
-        Where the signal is a channel freed of the other's leak: only its own speech is heard.
 
     Returns
     -------
@@ -148,8 +151,6 @@ def hear_words(
             signal.duration_ms,
             extractor.settings.asr_needed_max_ms,
         )
-    if cleaned is not None:
-        spans = own_speech(spans, cleaned)
     speech = list(zip(spans.start_ms.tolist(), spans.end_ms.tolist(), strict=True))
     table = recognize(extractor.recognizer, signal.read, speech, signal.n_samples, gain)
     return {

@@ -298,7 +298,7 @@ def near_note(boundary_error_s: float) -> str:
     return (
         f"Near: outcomes that would flip if a boundary were off by {boundary_error_s * 1000:g} ms "
         "or less, the error with which boundaries are measured (summary.boundary_error_s; "
-        "summary.bleed_error_s where the health check bleed_left warns)."
+        "summary.crosstalk_error_s where the health check crosstalk_left warns)."
     )
 
 

@@ -63,16 +63,13 @@ def load_tracks(
         failures = pl.concat([failures, _without_frames(reader.folder, rows[lost])])
         rows = rows.filter(~pl.int_range(pl.len()).is_in(pl.Series(lost).implode()))
         detected = read_speech(reader, rows, settings.speech)
-    found = _speech(reader, rows, detected)
-    speech = {s: found[s][0] for s in SPEAKERS}
+    speech = _speech(reader, rows, detected)
     words = {s: load_words(reader, rows, s, settings) for s in SPEAKERS}
     for speaker in SPEAKERS:
         speech[speaker] = _speech_of_words(rows, speaker, speech[speaker], words[speaker])
     guessed = channels.filter(pl.col("estimated")).select("detector", user_key="key")
     recordings = rows.join(guessed, on="user_key", how="left", maintain_order="left").select(
-        *RECORDINGS.names(),
-        estimated_by="detector",
-        **{f"{s}_crosstalk_doubt": found[s][1] for s in SPEAKERS},
+        *RECORDINGS.names(), estimated_by="detector"
     )
     if settings.judge.mode != "replay":
         recordings = recordings.with_columns(pl.lit(None, pl.Float64).alias("rating"))
@@ -164,27 +161,21 @@ def _given_speech(reader: ArchiveReader, rows: pl.DataFrame, speaker: Speaker) -
 
 def _speech(
     reader: ArchiveReader, rows: pl.DataFrame, detected: ArchivedSpeech
-) -> dict[Speaker, tuple[Intervals, pl.Series]]:
-    """Detected or given speech of both speakers, in the recording's own time.
-
-    Also the share of it that crosstalk leaves in doubt, null where there is none.
-    """
+) -> dict[Speaker, Intervals]:
+    """Detected or given speech of both speakers, in the recording's own time."""
     found = detected.intervals
     offset = detected.channels["offset_ms"].to_numpy()[found.rec]
     owner = detected.channels["rec"].to_numpy().astype(np.int64)
-    speech: dict[Speaker, tuple[Intervals, pl.Series]] = {}
+    speech: dict[Speaker, Intervals] = {}
     for speaker in SPEAKERS:
         side = (detected.channels["speaker"] == speaker).to_numpy()
         own = side[found.rec]
         given = _given_speech(reader, rows, speaker)
-        doubt = np.full(len(rows), np.nan)
-        doubt[owner[side]] = detected.doubt[side]
-        intervals = make_intervals(
+        speech[speaker] = make_intervals(
             np.concatenate([owner[found.rec[own]], given["rec"].to_numpy()]),
             np.concatenate([(found.start_ms + offset)[own], given["start_ms"].to_numpy()]),
             np.concatenate([(found.end_ms + offset)[own], given["end_ms"].to_numpy()]),
         )
-        speech[speaker] = intervals, pl.Series(doubt).fill_nan(None)
     return speech
 
 

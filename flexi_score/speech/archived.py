@@ -15,7 +15,7 @@ from flexi_score.archive.tables import FRAME_MS, SPEECH
 from flexi_score.config import SpeechSettings
 from flexi_score.errors import ArchiveError
 from flexi_score.schema import SPEAKERS
-from flexi_score.segment.tracks import Bools, Floats, Intervals, make_intervals
+from flexi_score.segment.tracks import Bools, Intervals, make_intervals
 from flexi_score.speech.detect import BOUNDARIES_VERSION, detect_speech
 
 _FRAMES: Final = ("key", "probabilities", "envelope_cdb")
@@ -31,15 +31,12 @@ class ArchivedSpeech(NamedTuple):
         ``offset_ms`` (where it starts in the recording).
     intervals : Intervals
         ``rec`` is the row of ``channels``, times are the channel's own.
-    doubt : ndarray of float64, shape (len(channels),)
-        Share of its speech that crosstalk leaves in doubt; NaN where there is none.
     missing : ndarray of bool, shape (len(channels),)
         The archive holds neither its speech nor the frames to detect it from.
     """
 
     channels: pl.DataFrame
     intervals: Intervals
-    doubt: Floats
     missing: Bools
 
 
@@ -72,19 +69,17 @@ def read_speech(
         .unnest("speech")
     )
     parts = [[given[name].to_numpy() for name in ("channel", "start_ms", "end_ms")]]
-    doubt = held["doubt"].fill_null(float("nan")).to_numpy(writable=True)
     fresh = held.filter(pl.col("speech").is_null())
     missing = held["speech"].is_null().to_numpy(writable=True)
     if len(fresh):
         detected = _with_frames(reader, fresh, settings)
-        found, doubts = detect_speech(detected, settings)
+        found = detect_speech(detected, settings)
         row = detected["channel"].to_numpy().astype(np.int64)
         parts.append([row[found.rec], found.start_ms, found.end_ms])
-        doubt[row] = doubts
         missing[row] = False
     rec, start, end = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     table = channels.select("rec", "speaker", "offset_ms")
-    return ArchivedSpeech(table, make_intervals(rec, start, end), doubt, missing)
+    return ArchivedSpeech(table, make_intervals(rec, start, end), missing)
 
 
 def missing_speech(
@@ -103,7 +98,7 @@ def missing_speech(
     if not len(lost):
         return SPEECH.to_frame()
     detected = _with_frames(reader, lost.with_row_index("channel"), settings)
-    found, doubt = detect_speech(detected, settings)
+    found = detect_speech(detected, settings)
     spans = (
         pl.DataFrame({"row": found.rec, "start_ms": found.start_ms, "end_ms": found.end_ms})
         .group_by("row", maintain_order=True)
@@ -111,7 +106,6 @@ def missing_speech(
     )
     return (
         detected.select(pl.int_range(pl.len()).alias("row"), key="speech_key")
-        .with_columns(doubt=pl.Series(doubt).fill_nan(None))
         .join(spans, on="row", how="left", maintain_order="left")
         .with_columns(pl.col("speech").fill_null([]))
         .select(pl.col(name).cast(kind) for name, kind in SPEECH.items())
@@ -150,23 +144,24 @@ def _with_frames(
         frames, on="key", how="inner", maintain_order="left"
     )
     _check_lengths(reader, found)
-    if not settings.bleed:
+    if not settings.crosstalk:
         return found
-    lists = ("probabilities", "envelope_cdb")
     keys = channels["crosstalk_key"].drop_nulls()
-    removed = reader.read("crosstalk", keys, ["key", "depth_db", "noise_dbfs"])
-    clean = removed.join(reader.read("frames", keys), on="key", how="inner", maintain_order="left")
-    clean = clean.rename(
-        {"key": "crosstalk_key"} | {name: f"clean_{name}" for name in (*lists, "noise_dbfs")}
-    ).with_columns(searched=pl.lit(True))
+    names = ("probabilities", "envelope_cdb", "noise_dbfs")
+    clean = reader.read("crosstalk", keys, ["key", "noise_dbfs"]).join(
+        reader.read("frames", keys, _FRAMES), on="key", how="inner", maintain_order="left"
+    )
+    clean = clean.rename({"key": "crosstalk_key"} | {n: f"clean_{n}" for n in names})
     return (
-        found.join(clean, on="crosstalk_key", how="left", maintain_order="left")
-        .filter(pl.col("searched").fill_null(False) | pl.col("crosstalk_key").is_null())
-        .with_columns(
-            *(pl.coalesce(f"clean_{name}", name).alias(name) for name in (*lists, "noise_dbfs")),
-            raw_cdb=pl.when(pl.col("crosstalk_cdb").is_not_null()).then("envelope_cdb"),
+        found.join(
+            clean.with_columns(searched=pl.lit(True)),
+            on="crosstalk_key",
+            how="left",
+            maintain_order="left",
         )
-        .drop("searched", *(f"clean_{name}" for name in (*lists, "noise_dbfs")))
+        .filter(pl.col("searched").fill_null(False) | pl.col("crosstalk_key").is_null())
+        .with_columns(pl.coalesce(f"clean_{n}", n).alias(n) for n in names)
+        .drop("searched", *(f"clean_{n}" for n in names))
     )
 
 

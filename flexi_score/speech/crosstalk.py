@@ -1,15 +1,19 @@
-"""How one channel leaks into the other, and the channel without it.
+"""Crosstalk: the other party in a channel, found, and taken out.
 
-Where a headset's sound reaches its microphone, or lines lie side by side, each channel carries a
-copy of the other: later, softer, coloured, with a room's tail. That copy is a linear filter of
-the other channel. The filter is estimated where only the other party speaks, checked on stretches
-it was not estimated from, and its output subtracted.
+Where a headset's sound reaches its microphone, people sit in one room, or lines lie side by side,
+each channel carries a copy of the other: later, softer, coloured, with a room's tail. First is
+asked whether there is any, on few short segments, by the phase of their cross spectrum
+(:func:`find_lags`); only then are the channels separated (:func:`separate`).
 
 Conventions
 -----------
-The *source* x leaks into the *target* y = own + h * x. Blocks are 128 ms. ``level_db`` is the
-power of h * x against that of x, ``lag_ms`` the delay of the filter's strongest tap, and
-``depth_db`` how far subtraction brings the leak down (the median of blocks).
+The *source* x is heard in the *target* y = own + h * x. ``level_db`` is the power of h * x against
+that of x where x is active, ``lag_ms`` the delay at which y is most like x, and ``depth_db`` how
+far the target falls where crosstalk is most of it. All powers are of the band from 300 to 3400 Hz.
+
+Source
+------
+Knapp, Carter: The generalized correlation method for estimation of time delay (1976): PHAT.
 """
 
 from dataclasses import dataclass
@@ -17,361 +21,231 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal as dsp
+from scipy import fft
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
-from flexi_score.audio.levels import measure_levels
 from flexi_score.audio.signal import Signal
-from flexi_score.speech.leak_filter import (
-    BAND,
-    BLOCK,
-    CHUNK,
-    TAPS,
-    filtered,
-    first_estimate,
-    frames,
-    least_squares,
-    removed_db,
+from flexi_score.speech.separation import (
+    ACTIVE,
+    BAND_HZ,
+    HOP,
+    SILENT,
+    TINY,
+    Floats,
+    read_padded,
+    separate_spans,
 )
 
-Floats = NDArray[np.float64]
-#: Taps, and how many samples late the first of them is.
-Filter = tuple[Floats, int]
+#: Version of finding and removing crosstalk, with the constants here and in ``separation``. Raise
+#: it with every change that may move a number.
+CROSSTALK_VERSION: Final = 2
 
-#: Version of finding and removing crosstalk. Raise it with every change that may move a number.
-CROSSTALK_VERSION: Final = 1
-#: Longest delay that is looked for.
+#: Longest delay of crosstalk. Where source and target lie exactly in step it is never negative;
+#: resampling blurs it by a little.
 MAX_LAG_MS: Final = 1000
-#: A leak whose source is the other channel cannot come earlier than this (resampling blurs it).
 MIN_LAG_MS: Final = -2
-#: A block counts where the source is this far above its quietest blocks.
-ACTIVE_DB: Final = 15.0
-#: ... or, in noise, half as far as the loudest one is, but at least so far.
-LEAST_ACTIVE_DB: Final = 6.0
-#: A leak is one if subtraction takes this much off ...
-FOUND_DB: Final = 1.5
-#: ... in so many blocks, and this share of those in which the source dominates, when tried on
-#: blocks that it was not learned from.
-FOUND_BLOCKS: Final = 3
+#: Crosstalk is suspected if so many segments agree on one delay, each of them with a correlation
+#: so many times what chance makes of it at other delays: 4 % of 1012 pairs of unrelated channels.
+SEGMENTS: Final = 2
+SEGMENT_SIGMAS: Final = 4.5
+#: Segments to ask: the ones in which the source stands out most.
+MOST_SEGMENTS: Final = 6
+#: It is confirmed if separation takes this much off the level of each bin in the mean, and this
+#: much off the target's power: 0.2 % of those pairs ...
+FOUND_DB: Final = 2.0
+FOUND_DEPTH_DB: Final = 3.0
+#: ... in this share of the frames in which the source is active, and in at least so many.
 FOUND_SHARE: Final = 0.05
-#: A leak is at least so much louder where its source speaks than where that is quietest; what
-#: both channels carry all the time (a hum) is none.
-CONTRAST_DB: Final = 8.0
-#: A copy as loud as its source, at no delay, is one signal on both channels, not a leak.
+FOUND_FRAMES: Final = 4
+#: Two channels that are heard in each other at opposite delays (within 2 ms), one of them this
+#: loud, are one signal: what would be left of it is chance.
 COPY_DB: Final = -3.0
-COPY_LAG_MS: Final = 2.0
-#: No leak is estimated from less than this.
-MIN_BLOCKS: Final = 6
+COPY_LAG: Final = 2 * SAMPLE_RATE_HZ // 1000
+#: Own speech less than this above what may be left of the crosstalk is in doubt.
+CLEAR_DB: Final = 18.0
 
-_EARLY: Final = 320  # taps before the estimated lag
+_SEGMENT: Final = 8192
 _LAGS: Final = SAMPLE_RATE_HZ * MAX_LAG_MS // 1000
-_HEAD: Final = _LAGS + 2 * TAPS + BLOCK  # before each chunk: the longest lag, and both filters
-_MOST: Final = 40  # chunks to estimate from, spread over the recording
-_FOLD: Final = 3  # blocks in a stretch of either half
-_EXACT_ROUNDS: Final = 2
+_EARLY: Final = -SAMPLE_RATE_HZ * MIN_LAG_MS // 1000
 _PRE_EMPHASIS: Final = 0.95
-#: What undoes it in the spectrum of a block, within the speech band.
-_LEVEL: Final = 1 / np.abs(np.fft.rfft([1, -_PRE_EMPHASIS], BLOCK)[BAND]) ** 2
-_SPAN: Final = 30 * SAMPLE_RATE_HZ  # cleaned in one go
-_ECHOES: Final = 3  # passes round both paths that are undone
-#: ... with at most this gain at any frequency: no path is learned where nothing is said (below
-#: 60 Hz), and a loop above 1 would ring on for ever.
-LOUDEST_LOOP: Final = 0.9
 
 
 @dataclass(frozen=True)
-class Leak:
-    """The path from one channel into the other.
+class Crosstalk:
+    """How one channel is heard in the other; see the module's conventions.
 
     Attributes
     ----------
     level_db, lag_ms, depth_db : float
-        See the module's conventions.
-    taps : ndarray of float64, shape (n,)
-        Filter; its first tap is `delay` samples late (early where negative).
-    delay : int
+    own_db, removed_db : ndarray of float32, shape (n,)
+        Power of the target without crosstalk, and of what was taken off, by hops of 64 ms.
     """
 
     level_db: float
     lag_ms: float
     depth_db: float
-    taps: Floats
-    delay: int
+    own_db: Floats
+    removed_db: Floats
+
+    def doubt(self, speech: NDArray[np.bool_]) -> float | None:
+        """Share of speech that is not clear of what may be left of the crosstalk.
+
+        Parameters
+        ----------
+        speech : ndarray of bool, shape (m,)
+            Whether there is speech in each hop of 64 ms of the target.
+
+        Returns
+        -------
+        float or None
+            In [0, 1]; None without speech.
+        """
+        n = min(len(speech), len(self.own_db))
+        own, left = self.own_db[:n][speech[:n]], self.removed_db[:n][speech[:n]] - self.depth_db
+        return float(np.mean(own < left + CLEAR_DB)) if len(own) else None
 
 
-def find_leaks(user: Signal, model: Signal, model_at: int = 0) -> tuple[Leak | None, Leak | None]:
-    """Leaks of a recording's two channels.
-
-    Parameters
-    ----------
-    user, model : Signal
-    model_at : int
-        Sample of the user's channel at which the model's begins.
-
-    Returns
-    -------
-    into_user, into_model : Leak or None
-        None where there is none to be found.
-    """
-    pairs = _chunks(user, model, model_at)
-    if not pairs:
-        return None, None
-    into_user = _find([(m, u) for u, m in pairs], rough=True)
-    into_model = _find(pairs, rough=True)
-    # Again, with each source freed of the target's leak into it: then it is heard more clearly
-    # where the source speaks alone. Once more if that shows a leak for the first time.
-    for _ in range(2):
-        a, b = into_user, into_model
-        if not (a or b):
-            return None, None
-        into_user = _find([(_less(m, u, b, a) if b else m, u) for u, m in pairs]) or a
-        into_model = _find([(_less(u, m, a, b) if a else u, m) for u, m in pairs]) or b
-        if (into_user is None, into_model is None) == (a is None, b is None):
-            break
-    if into_user and into_model and abs(into_user.lag_ms + into_model.lag_ms) < COPY_LAG_MS:
-        # One likeness seen from both sides: its source is the louder channel. Two true paths
-        # without delay differ from it in that neither gains.
-        if into_user.level_db > COPY_DB:
-            into_user = None
-        if into_model.level_db > COPY_DB:
-            into_model = None
-    return into_user, into_model
-
-
-def remove_leak(
-    target: Signal, source: Signal, leak: Leak, back: Leak | None = None, source_at: int = 0
-) -> tuple[Signal, NDArray[np.int16]]:
-    """The target without the leak, and the envelope of what was taken off.
+def find_lags(
+    target: Signal,
+    source: Signal,
+    target_cdb: NDArray[np.int16],
+    source_cdb: NDArray[np.int16],
+    source_at: int = 0,
+) -> int | None:
+    """Delay at which a source is heard in a target, if it seems to be.
 
     Parameters
     ----------
     target, source : Signal
-    leak : Leak
-        From source into target.
-    back : Leak, optional
-        From target into source: subtraction of the source then also brings in the target's own
-        echo, by both paths, which is removed too.
+    target_cdb, source_cdb : ndarray of int16
+        Their envelopes (:func:`flexi_score.audio.levels.measure_levels`).
     source_at : int
         Sample of the target at which the source begins.
 
     Returns
     -------
-    clean : Signal
-        To be closed by the caller.
-    leak_cdb : ndarray of int16
-        Energy of what was taken off, every 10 ms, in hundredths of a dBFS, as measured by
-        :func:`~flexi_score.audio.levels.measure_levels`.
+    int or None
+        In samples. None is the answer to most recordings, and cheap: a few transforms of 1.5 s.
     """
-    taken = Signal(target.name)
-    clean = Signal(target.name, target.counts)
-    from_source, from_target = _separation(leak, back)
-    with taken:
-        for start in range(0, target.n_samples, _SPAN):
-            stop = min(start + _SPAN, target.n_samples)
-            own = _apply(target, from_target, start, stop)
-            own += _apply(source, from_source, start - source_at, stop - source_at)
-            clean.append(own.astype(np.float32))
-            taken.append((target.read(start, stop) - own).astype(np.float32))
-        return clean, measure_levels(taken).envelope_cdb
-
-
-def _separation(leak: Leak, back: Leak | None) -> tuple[Filter, Filter]:
-    """Filters of source and target whose sum is the target's own sound."""
-    from_source = (-leak.taps, leak.delay)
-    from_target = (np.ones(1), 0)
-    if back is not None:
-        # target - leak * source = own - leak * back * own: undone by the series 1 + g + g^2 ...
-        loop = _bounded(_chain((leak.taps, leak.delay), (back.taps, back.delay)))
-        series = power = loop
-        for _ in range(_ECHOES - 1):
-            power = _chain(power, loop)
-            series = _plus(series, power)
-        series = _plus((np.ones(1), 0), series)
-        from_source, from_target = _chain(from_source, series), series
-    return from_source, from_target
-
-
-def _bounded(loop: Filter) -> Filter:
-    """A filter with its gain held down where it is above ``LOUDEST_LOOP``."""
-    taps, delay = loop
-    size = 1 << int(np.ceil(np.log2(2 * len(taps))))
-    spectrum = np.fft.rfft(taps, size)
-    spectrum *= np.minimum(1, LOUDEST_LOOP / (np.abs(spectrum) + 1e-12))
-    return np.fft.irfft(spectrum, size)[: len(taps)], delay
-
-
-def _chain(a: Filter, b: Filter) -> Filter:
-    """One filter after another."""
-    return dsp.fftconvolve(a[0], b[0]), a[1] + b[1]
-
-
-def _plus(a: Filter, b: Filter) -> Filter:
-    """Two filters side by side."""
-    first = min(a[1], b[1])
-    out = np.zeros(max(len(f[0]) + f[1] for f in (a, b)) - first)
-    for taps, delay in (a, b):
-        out[delay - first : delay - first + len(taps)] += taps
-    return out, first
-
-
-def _apply(signal: Signal, filter_: Filter, start: int, stop: int) -> Floats:
-    """Samples [start, stop) of a filtered signal."""
-    taps, delay = filter_
-    around = _read(signal, start - delay - len(taps) + 1, stop - delay)
-    out: Floats = dsp.oaconvolve(around, taps, "valid")
-    return out
-
-
-def _read(signal: Signal, start: int, stop: int) -> Floats:
-    """Samples [start, stop), zeros outside the signal."""
-    out = np.zeros(stop - start)
-    found = signal.read(max(start, 0), max(stop, 0))
-    skip = max(-start, 0)
-    out[skip : skip + len(found)] = found
-    return out
-
-
-def _chunks(user: Signal, model: Signal, model_at: int) -> list[tuple[Floats, Floats]]:
-    """Stretches of both channels, spread evenly, with room for the longest lag before each."""
-    n = min(user.n_samples, model.n_samples + model_at)
-    count = n // CHUNK + (n % CHUNK >= CHUNK // 2)
-    which = np.unique(np.linspace(0, max(count - 1, 0), min(max(count, 0), _MOST)).astype(int))
-    pairs = []
-    for k in which.tolist():
-        start = k * CHUNK
-        stop = start + CHUNK
-        head = start - _HEAD
-        both = [
-            dsp.lfilter([1, -_PRE_EMPHASIS], [1], _read(s, head - at, stop - at))
-            for s, at in ((user, 0), (model, model_at))
-        ]
-        pairs.append((both[0], both[1]))
-    return pairs
-
-
-def _less(target: Floats, source: Floats, leak: Leak, back: Leak | None) -> Floats:
-    """A stretch of the target without the leak of the source."""
-    from_source, from_target = _separation(leak, back)
-    return _shifted(target, from_target) + _shifted(source, from_source)
-
-
-def _shifted(x: Floats, filter_: Filter) -> Floats:
-    """A filtered stretch, as long as it was; what lies outside is taken for zeros."""
-    taps, delay = filter_
-    whole = dsp.oaconvolve(x, taps)
-    out = np.zeros(len(x))
-    late, early = max(delay, 0), max(-delay, 0)
-    found = whole[early : early + len(x) - late]
-    out[late : late + len(found)] = found
-    return out
-
-
-def _find(pairs: list[tuple[Floats, Floats]], *, rough: bool = False) -> Leak | None:
-    """Leak of the first of each pair into the second, roughly where a second look follows."""
-    weights = _dominant([(x[-CHUNK:], y[-CHUNK:]) for x, y in pairs])
-    if sum(int(w.sum()) for w in weights) < MIN_BLOCKS:
+    starts = _loudest(target_cdb, source_cdb, source_at)
+    if len(starts) < SEGMENTS:
         return None
-    lag = _lag(pairs, weights)
-    if lag is None:
-        return None
-    delay = lag - _EARLY
-    rows = [frames(x, y, delay) for x, y in pairs]
-    before = np.concatenate([(y**2).mean(axis=1) for _, y in rows])
-    used = np.concatenate(weights)
-    # Every other stretch: what is learned from one half is tried on the other.
-    half = np.cumsum(used) // _FOLD % 2
-    removed = np.empty(len(used))
-    for k in (0, 1):
-        taps = first_estimate(rows, used & (half != k))
-        removed[half == k] = removed_db(rows, taps)[half == k]
-    found = np.count_nonzero(removed[used] >= FOUND_DB)
-    if found < max(FOUND_BLOCKS, FOUND_SHARE * np.count_nonzero(used)):
-        return None
-    taps = least_squares(rows, used, first_estimate(rows, used), 1 if rough else _EXACT_ROUNDS)
-    copy = [filtered(x, taps) for x, _ in rows]
-    # A long room: the same again for the tail, in what the first filter leaves.
-    late = [
-        (frames(x, y, delay + TAPS)[0], row[1] - c)
-        for (x, y), row, c in zip(pairs, rows, copy, strict=True)
+    size = fft.next_fast_len(_SEGMENT + _LAGS + _EARLY, real=True)
+    band = slice(*(hz * size // SAMPLE_RATE_HZ for hz in BAND_HZ))
+    phases = np.zeros((len(starts), size // 2 + 1), np.complex64)
+    for row, start in zip(phases, starts, strict=True):
+        stop = start + _SEGMENT
+        x = read_padded(source, start - source_at - _LAGS, stop - source_at + _EARLY)
+        y = read_padded(target, start, stop)
+        cross = (fft.rfft(_flat(x), size) * np.conj(fft.rfft(_flat(y), size)))[band]
+        height = np.abs(cross)
+        row[band] = cross / (height + 1e-3 * height.max() + TINY)
+    likeness = fft.irfft(phases.sum(axis=0), size)[: _LAGS + _EARLY]
+    best = int(np.argmax(np.abs(likeness)))
+    turn = np.exp(2j * np.pi * best / size * np.arange(band.start, band.stop))
+    each = (phases[:, band] @ turn).real * np.sign(likeness[best])
+    # By Parseval: what the correlation is at a delay of no meaning.
+    chance = np.sqrt((np.abs(phases) ** 2).sum(axis=1) / 2) + TINY
+    agree = np.count_nonzero(each >= SEGMENT_SIGMAS * chance)
+    return _LAGS - best if agree >= SEGMENTS else None
+
+
+def separate(
+    user: Signal, model: Signal, lags: tuple[int | None, int | None], model_at: int = 0
+) -> tuple[tuple[Signal, Crosstalk] | None, tuple[Signal, Crosstalk] | None]:
+    """The channels without crosstalk.
+
+    Parameters
+    ----------
+    user, model : Signal
+    lags : tuple of int or None
+        Delay (samples) of the model in the user's channel, and of the user in the model's, from
+        :func:`find_lags`; None where there is nothing to remove.
+    model_at : int
+        Sample of the user's channel at which the model's begins.
+
+    Returns
+    -------
+    user, model : (Signal, Crosstalk) or None
+        The signal is to be closed by the caller. None where the channel stays as it is: no
+        crosstalk was suspected, or removing it was tried and changed too little.
+    """
+    if lags == (None, None) or not (user.n_samples and model.n_samples):
+        return None, None
+    signals, at = (user, model), (0, model_at)
+    clean = [Signal(s.name, s.counts) for s in signals]
+    powers: list[list[Floats]] = [[], []]
+    drops: list[list[Floats]] = [[], []]
+    for span in separate_spans(signals, at, lags):
+        for k in (0, 1):
+            # The spans' time begins with the earlier channel and ends with the later one.
+            low, high = (max(at[k] + n - span.start, 0) for n in (0, signals[k].n_samples))
+            clean[k].append(span.samples[k][low:high])
+            hops = slice(low // HOP, -(-high // HOP))
+            powers[k].append(span.powers[k][:, hops])
+            drops[k].append(span.drops_db[k][hops])
+    found = [
+        None
+        if (lag := lags[k]) is None
+        else _confirm(np.concatenate(powers[k], axis=1), np.concatenate(drops[k]), lag)
+        for k in (0, 1)
     ]
-    tail = np.zeros(TAPS) if rough else least_squares(late, used, np.zeros(TAPS), 1)
-    copy = [c + filtered(x, tail) for (x, _), c in zip(late, copy, strict=True)]
-    left = np.concatenate(
-        [((y - c) ** 2).mean(axis=1) for (_, y), c in zip(rows, copy, strict=True)]
+    if None not in lags and abs(sum(lag for lag in lags if lag)) < COPY_LAG:
+        loudest = max((f.level_db for f in found if f), default=COPY_DB)
+        found = found if loudest <= COPY_DB else [None, None]
+    kept = tuple(lag if f else None for lag, f in zip(lags, found, strict=True))
+    for signal, result in zip(clean, found, strict=True):
+        if result is None or kept != lags:
+            signal.close()
+    if kept != lags:  # one of two was none: without it the other comes out better
+        return separate(user, model, (kept[0], kept[1]), model_at)
+    done = [(s, f) if f else None for s, f in zip(clean, found, strict=True)]
+    return done[0], done[1]
+
+
+def _loudest(
+    target_cdb: NDArray[np.int16], source_cdb: NDArray[np.int16], source_at: int
+) -> list[int]:
+    """Samples of the target at which segments begin in which the source stands out most."""
+    hop = SAMPLE_RATE_HZ // 100
+    late = round(source_at / hop)
+    first, stop = max(late, 0), min(len(target_cdb), len(source_cdb) + late)
+    width = _SEGMENT // hop
+    count = (stop - first) // width
+    if count < SEGMENTS:
+        return []
+    x, y = (
+        (10 ** (e[low : low + count * width].astype(np.float32) / 1000)).reshape(count, width)
+        for e, low in ((source_cdb, first - late), (target_cdb, first))
     )
-    taps = np.concatenate([taps, tail])
-    # Of what is left, the noise is no remainder of the leak; at least half is taken for one.
-    remainder = np.maximum(left - np.quantile(left, 0.05), left / 2)
-    taken = 10 * np.log10((before + 1e-20) / (remainder + 1e-20))
-    source = np.concatenate([(x[:, TAPS:] ** 2).mean(axis=1) for x, _ in rows])
-    leaked = np.concatenate([(c**2).mean(axis=1) for c in copy])
-    if _contrast_db(copy, rows, used) < CONTRAST_DB:
+    loud, ratio = x.mean(axis=1), x.mean(axis=1) / (y.mean(axis=1) + TINY)
+    # Where the target holds nothing at all, as in a gated pause, nothing can be heard in it.
+    active = (loud >= loud.max() * ACTIVE) & (np.median(y, axis=1) > 2 * TINY)
+    order = np.flatnonzero(active)[np.argsort(-ratio[active], kind="stable")][:MOST_SEGMENTS]
+    return [int(first + k * width) * hop for k in order]
+
+
+def _confirm(powers: Floats, drop_db: Floats, lag: int) -> Crosstalk | None:
+    """What was removed, if it was crosstalk."""
+    source, target, own, removed = powers
+    active = (source >= source.max() * ACTIVE) & (target > SILENT * target.mean())
+    hit = active & (drop_db >= FOUND_DB)
+    if not source.max() > TINY or hit.sum() < max(FOUND_FRAMES, FOUND_SHARE * active.sum()):
         return None
-    level_db = float(10 * np.log10(leaked[used].sum() / source[used].sum()))
-    lag_ms = (delay + int(np.argmax(np.abs(taps)))) * 1000 / SAMPLE_RATE_HZ
-    if not MIN_LAG_MS <= lag_ms <= MAX_LAG_MS or (level_db > COPY_DB and lag_ms < COPY_LAG_MS):
+    depth_db = float(np.quantile(10 * np.log10((target[hit] + TINY) / (own[hit] + TINY)), 0.7))
+    if depth_db < FOUND_DEPTH_DB:
         return None
-    # How well it works is read where the leak is loud: elsewhere noise hides it.
-    loud = used & (leaked >= np.quantile(leaked[used], 0.5))
-    depth_db = float(np.quantile(taken[loud], 0.7))
-    return Leak(level_db, lag_ms, max(depth_db, 0.0), taps, delay)
+    return Crosstalk(
+        level_db=float(10 * np.log10(removed[active].sum() / source[active].sum())),
+        lag_ms=lag * 1000 / SAMPLE_RATE_HZ,
+        depth_db=depth_db,
+        own_db=10 * np.log10(own + TINY),
+        removed_db=10 * np.log10(removed + TINY),
+    )
 
 
-def _contrast_db(
-    copy: list[Floats], rows: list[tuple[Floats, Floats]], used: NDArray[np.bool_]
-) -> float:
-    """How much louder the leak is where the source speaks than where it is quietest."""
-    leaked = np.concatenate([_speech_power(c) for c in copy])
-    source = np.concatenate([_speech_power(x[:, TAPS:]) for x, _ in rows])
-    rest = leaked[source <= np.quantile(source, 0.1)]
-    return float(10 * np.log10((np.median(leaked[used]) + 1e-20) / (np.median(rest) + 1e-20)))
-
-
-def _dominant(pairs: list[tuple[Floats, Floats]]) -> list[NDArray[np.bool_]]:
-    """Blocks in which the source speaks and the target probably does not.
-
-    The ratio of the two powers is highest there, whatever their levels: it is the leak's, or
-    that of speech to noise.
-    """
-    power = [[_speech_power(s.reshape(-1, BLOCK)) for s in p] for p in pairs]
-    x, y = (10 * np.log10(np.concatenate([p[k] for p in power])) for k in (0, 1))
-    floor, top = np.quantile(x, 0.05), x.max()
-    # In noise the speech stands less high over the quietest blocks.
-    active = x >= floor + np.clip((top - floor) / 2, LEAST_ACTIVE_DB, ACTIVE_DB)
-    active &= x >= top - 30.0
-    if not active.any():
-        return [np.zeros(len(p[0]), np.bool_) for p in power]
-    talking = active | (y >= y.max() - 30.0)
-    ratio = x - y
-    low, high = np.quantile(ratio[talking], [0.05, 0.95])
-    used = active & (ratio >= (low + high) / 2)
-    return list(np.split(used, np.cumsum([len(p[0]) for p in power])[:-1]))
-
-
-def _speech_power(blocks: Floats) -> Floats:
-    """Power of each block within the speech band, with pre-emphasis undone."""
-    spectrum = np.abs(np.fft.rfft(blocks)[:, BAND]) ** 2
-    power: Floats = (spectrum * _LEVEL).sum(axis=1) / BLOCK**2 + 1e-13
-    return power
-
-
-def _lag(pairs: list[tuple[Floats, Floats]], used: list[NDArray[np.bool_]]) -> int | None:
-    """Delay (samples) at which the target is most like the source, where the source dominates.
-
-    Generalised cross-correlation with phase transform, block by block: a vowel's few strong lines
-    then count no more than a fricative's many weak ones.
-    """
-    early = -MIN_LAG_MS * SAMPLE_RATE_HZ // 1000
-    size = 1 << int(np.ceil(np.log2(_LAGS + early + 2 * BLOCK)))
-    total = np.zeros(size // 2 + 1, np.complex128)
-    for (x, y), blocks in zip(pairs, used, strict=True):
-        first = len(y) - CHUNK
-        for b in np.flatnonzero(blocks):
-            start = first + b * BLOCK
-            around = x[start - _LAGS : start + BLOCK + early]
-            here = y[start : start + BLOCK]
-            cross = np.fft.rfft(around, size) * np.conj(np.fft.rfft(here, size))
-            height = np.abs(cross)
-            total += cross / (height + 1e-3 * height.max() + 1e-30)
-    likeness = np.fft.irfft(total, size)[: _LAGS + early]
-    return _LAGS - int(np.argmax(np.abs(likeness)))
+def _flat(x: Floats) -> Floats:
+    """With pre-emphasis, so that hum and rumble do not spread over the spectrum."""
+    out = x.copy()
+    out[1:] -= _PRE_EMPHASIS * x[:-1]
+    return out

@@ -32,12 +32,12 @@ LEAKS = (
     ("room", -10, True),
 )
 ON, OFF = "true", "false"
-NONE = {"speech.refine": OFF, "speech.bleed": OFF, "speech.background": OFF}
+NONE = {"speech.refine": OFF, "speech.crosstalk": OFF, "speech.background": OFF}
 REMEDIES = {
     "none": NONE,
     "refinement": NONE | {"speech.refine": ON},
     "background": NONE | {"speech.background": ON},
-    "bleed removal": NONE | {"speech.bleed": ON},
+    "bleed removal": NONE | {"speech.crosstalk": ON},
     "all (default)": {},
 }
 NORMALISED = "all but normalisation"
