@@ -20,7 +20,6 @@ from flexi_score.report.plots.backchannels import positions
 from flexi_score.report.plots.kinds import MOST_STEPS, distribution, nice_ticks, thinned
 from flexi_score.report.plots.latency import offset_values
 from flexi_score.report.plots.margins import margins, within
-from flexi_score.report.plots.outcomes import OUTCOMES, outcome_counts, outcome_plots
 from flexi_score.report.plots.ratings import rating_counts
 from flexi_score.report.plots.style import NAME, VARIABLES, drawing, label, labels, look
 from flexi_score.report.plots.svg import save_figure, svg_text
@@ -240,8 +239,6 @@ def test_other_profiles_have_plots_too(profile) -> None:
     summary = summarize(scores, metrics, chosen.summary)
     titles = {one.title for one in run_drawings(make_run(scores, chosen, summary=summary))}
     assert "Systems side by side" in titles
-    # What tau counts are shares of events, not outcomes of recordings.
-    assert ("Outcomes by scenario" in titles) == (profile != "tau")
 
 
 finite = st.floats(-50, 50).map(lambda x: round(x, 3))
@@ -273,22 +270,6 @@ def test_thinned_positions_keep_both_ends(count, most) -> None:
     assert kept == sorted(set(kept))
     assert len(kept) == min(count, most)
     assert not count or (kept[0], kept[-1]) == (0, count - 1)
-
-
-def test_outcomes_count_every_recording_once() -> None:
-    scores = made_scores(["a", "b"], n=40)
-    tor = next(m for m in PAPER if (m.scenario, m.name) == ("pause_handling", "tor"))
-    counts = outcome_counts(scores, [tor])["pause_handling"]
-    rows = scores.filter((pl.col("scenario") == "pause_handling") & (pl.col("metric") == "tor"))
-    for system, found in counts.items():
-        mine = rows.filter(pl.col("system") == system)
-        assert sum(found.values()) == len(mine) == 40
-        scored = mine.filter(pl.col("status") == "scored")
-        # pause_handling is better low: 0 is what is wanted.
-        assert found.get("good", 0) == scored.filter(pl.col("value") == 0.0).height
-        assert found.get("bad", 0) == scored.filter(pl.col("value") == 1.0).height
-        for status in ("silent", "excluded", "failed"):
-            assert found.get(status, 0) == mine.filter(pl.col("status") == status).height
 
 
 def test_margins_within_the_error_are_those_of_the_summary() -> None:
@@ -511,22 +492,6 @@ def test_curves_and_rows_are_drawn_at_the_values() -> None:
     medians = [line.get_xdata() for line in rows.lines if line.get_color() == "#1c1b1a"]
     expected = found.group_by("system", maintain_order=True).agg(pl.col("value").median())
     assert [at[0] for at in medians] == pytest.approx(expected["value"].to_list())
-
-
-def test_bars_of_outcomes_are_their_shares() -> None:
-    scores = made_scores(["a"], n=40)
-    tor = [m for m in PAPER if (m.scenario, m.name) == ("pause_handling", "tor")]
-    (one,) = outcome_plots(scores, ["a"], tor)
-    counts = outcome_counts(scores, tor)["pause_handling"]["a"]
-    with drawing():
-        (axes,) = one.make().axes
-    widths = {}
-    for patch in axes.artists + list(axes.patches):
-        box = patch.get_path().get_extents()
-        if patch.get_fill():
-            widths[patch.get_facecolor()] = box.width
-    shares = [counts[kind] / 40 for kind, *_ in OUTCOMES if kind in counts]
-    assert list(widths.values()) == pytest.approx(shares)
 
 
 def test_the_page_sets_every_colour_that_plots_need() -> None:

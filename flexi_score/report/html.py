@@ -23,7 +23,7 @@ from flexi_score.report.health import health_table
 from flexi_score.report.kept import Kept
 from flexi_score.report.listing import closest_first, index_json
 from flexi_score.report.plots import Plot
-from flexi_score.report.sections import judged, results, sensitivity
+from flexi_score.report.sections import judged, results
 from flexi_score.report.tables import (
     FEW,
     SCENARIO_TITLES,
@@ -121,7 +121,6 @@ def render_html(
         total=len(every),
     )
     place = {name: k for k, name in enumerate(listed.sort("order")["recording"].to_list())}
-    limits, near = sensitivity(scores, metrics, settings.summary.boundary_error_s)
     script = f'(() => {{\n"use strict";\n{_assets(_SCRIPTS, "js")}\n}})();'
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("flexi_score", "report/page"),
@@ -142,8 +141,6 @@ def render_html(
         plots=_placed(plots),
         blocks=results(summary, scores, metrics, few),
         spread=None if quantiles is None else quantile_table(quantiles, metrics, few),
-        limits=limits,
-        near=near,
         error=f"{settings.summary.boundary_error_s * 1000:g} ms",
         health=health_table(health),
         checked=health["recording"].n_unique(),
@@ -337,7 +334,7 @@ def _read_first(
                 f"{_many(near, 'recording')} {'has' if near == 1 else 'have'} an outcome that a "
                 f"boundary off by {settings.summary.boundary_error_s * 1000:g} ms would flip."
             )
-            found.append(("warn", text, "sensitivity"))
+            found.append(("warn", text, "recordings"))
     counted = summary.filter(pl.col("value").is_not_null())
     thin = counted.filter(pl.col("n") < settings.summary.few)
     if len(thin):

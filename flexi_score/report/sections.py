@@ -1,4 +1,4 @@
-"""The parts of the page that are tables: results, sensitivity, judge."""
+"""The parts of the page that are tables: results, judge."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,6 @@ from flexi_score.report.timeline import rating_rows
 from flexi_score.report.wording import wording
 from flexi_score.schema import STATUSES
 
-#: Distances to the threshold (s) within which outcomes are counted, beside the run's own.
-_WITHIN_S: Final = (0.05, 0.1, 0.2)
 #: Systems that a forest of intervals shows of each metric; the tables have all.
 _MOST_SYSTEMS: Final = 60
 _BETTER: Final = {"up": "higher is better", "down": "lower is better", "none": ""}
@@ -133,45 +131,6 @@ def _domain(
     found = [v for v in (*values, *ends) if v is not None and abs(v) < float("inf")]
     low, high = min([0.0, *found]), max([0.0, *found])
     return (low, high) if high > low else (0.0, 1.0)
-
-
-def sensitivity(
-    scores: pl.DataFrame, metrics: Sequence[Metric], error_s: float
-) -> tuple[list[str], list[dict[str, Any]]]:
-    """How many outcomes would flip if a boundary were off by so much.
-
-    Returns
-    -------
-    limits : list of str
-        In ms; the first is the error with which boundaries are measured.
-    rows : list of dict
-        ``scenario, metric, system, n`` (outcomes that a threshold decides) and ``counts``, one a
-        limit.
-    """
-    limits = [error_s, *(limit for limit in _WITHIN_S if limit > error_s)]
-    known = metric_finder(metrics)
-    margin = pl.col("margin_s").cast(pl.Float64).abs()
-    found = (
-        scores.filter(pl.col("margin_s").is_not_null() & margin.is_not_nan())
-        .group_by("scenario", "metric", "system", maintain_order=True)
-        .agg(
-            pl.len().alias("n"),
-            *((margin <= limit).sum().alias(f"w{k}") for k, limit in enumerate(limits)),
-        )
-    )
-    rows = []
-    for row in found.iter_rows(named=True):
-        metric = known(row["scenario"], row["metric"])
-        rows.append(
-            {
-                "scenario": scenario_title(row["scenario"]),
-                "metric": plain(row["metric"]) if metric is None else metric.label,
-                "system": plain(row["system"]),
-                "n": row["n"],
-                "counts": [row[f"w{k}"] for k in range(len(limits))],
-            }
-        )
-    return [f"{limit * 1000:g} ms" for limit in limits], rows
 
 
 def judged(ratings: pl.DataFrame | None, metrics: Sequence[Metric], most: int) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from flexi_score.report.plots.kinds import Drawing, systems_of
 from flexi_score.report.plots.latency import floor_offsets, latencies
 from flexi_score.report.plots.margins import margin_plots
 from flexi_score.report.plots.metrics import metric_plots
-from flexi_score.report.plots.outcomes import outcome_plots
 from flexi_score.report.plots.ratings import rating_plots
 from flexi_score.report.plots.style import drawing
 from flexi_score.report.plots.svg import svg_text
@@ -46,10 +45,6 @@ class RunPlots:
         """When turns begin, measured from the end of the turn before."""
         run = self._run
         return _shown(floor_offsets(run.events, run.recordings, self._systems, run.settings))
-
-    def outcomes(self) -> Shown:
-        """Shares of outcomes in each scenario."""
-        return _shown(outcome_plots(self._run.scores, self._systems, self._run.metrics))
 
     def margins(self) -> Shown:
         """How close decisions were."""

@@ -15,7 +15,6 @@ from flexi_score.report.plots.kinds import Drawing, systems_of
 from flexi_score.report.plots.latency import floor_offsets, latencies
 from flexi_score.report.plots.margins import margin_plots
 from flexi_score.report.plots.metrics import metric_plots
-from flexi_score.report.plots.outcomes import outcome_plots
 from flexi_score.report.plots.ratings import rating_plots
 from flexi_score.report.plots.style import drawing, page_css
 from flexi_score.scoring.run import Run
@@ -64,10 +63,8 @@ def report_plots(run: Run, quantiles: pl.DataFrame | None = None) -> list[Plot]:
     """
     from flexi_score.report.plots.svg import svg_text
 
-    # The page's own table shows values, intervals and outcomes; these are for figures.
-    drawings = [
-        one for one in run_drawings(run, quantiles) if one.name not in ("systems", "outcomes")
-    ]
+    # The page's own table shows systems side by side.
+    drawings = [one for one in run_drawings(run, quantiles) if one.name != "systems"]
     if not drawings:
         return []
     plots = []
@@ -85,7 +82,6 @@ def run_drawings(run: Run, quantiles: pl.DataFrame | None = None) -> list[Drawin
     return [
         *metric_plots(run.summary, metrics),
         *latencies(scores, systems, settings, quantiles),
-        *outcome_plots(scores, systems, metrics),
         *margin_plots(scores, systems, metrics, settings),
         *rating_plots(scores, systems, metrics),
         *floor_offsets(run.events, run.recordings, systems, settings),
