@@ -127,7 +127,7 @@ def test_an_empty_run_still_has_its_tables(tmp_path) -> None:
     run = pipeline.score_tracks(tracks_of([]), failures, Settings())
     run.write(tmp_path / "run")
     names = {path.name for path in write_figures(tmp_path / "run", tmp_path / "out")}
-    assert {"tables.tex", "captions.txt", "outcomes.pdf"} <= names
+    assert {"tables.tex", "captions.txt"} <= names
 
 
 def test_the_command_line_writes_figures(cli: Cli, tmp_path) -> None:
