@@ -21,6 +21,7 @@ from flexi_score.scoring.run import Run
 
 VERBS = (
     "score",
+    "init",
     "extract",
     "merge",
     "check",
