@@ -42,12 +42,12 @@ def compare(
         flexi-score compare run
         flexi-score compare baseline candidate --fail-if 'latency.p90 > +0.1'
     """
-    import polars as pl
     from rich.console import Console
 
-    from flexi_score.aggregate import check_gates, compare_runs, compare_systems, parse_gate
+    from flexi_score.aggregate import check_gates, parse_gate
     from flexi_score.metrics import profile_metrics
     from flexi_score.report.terminal import print_comparison
+    from flexi_score.scoring.compare import compare as compare_scored
     from flexi_score.scoring.run import Run
 
     console = Console(highlight=False)
@@ -58,41 +58,11 @@ def compare(
     for other in others:
         if other.settings.profile != first.settings.profile:
             return _compare_profiles(console, first, other, out)
-    summary = first.settings.summary
-    if not others:
-        pairs = [_pair(text) for text in systems or []] or None
-        single = not pairs and first.scores["system"].n_unique() < 2
-        tables = (
-            []
-            if gates and single
-            else [
-                compare_systems(
-                    first.scores,
-                    metrics,
-                    summary,
-                    pairs,
-                    recordings=first.recordings,
-                    pair_by=pair_by,
-                )
-            ]
-        )
-    else:
-        names = _names([first, *others])
-        tables = [
-            compare_runs(
-                first.scores,
-                other.scores,
-                metrics,
-                summary,
-                names=(names[0], name),
-                recordings=(first.recordings, other.recordings),
-                pair_by=pair_by,
-            )
-            for name, other in zip(names[1:], others, strict=True)
-        ]
-    if tables:
-        table = pl.concat(tables)
-        print_comparison(console, table, metrics, summary.confidence)
+    pairs = [_pair(text) for text in systems or []] or None
+    single = not others and not pairs and first.scores["system"].n_unique() < 2
+    if not (gates and single):
+        table = compare_scored(first, *others, systems=pairs, pair_by=pair_by)
+        print_comparison(console, table, metrics, first.settings.summary.confidence)
         _write(table, out)
     tripped = []
     for run in others or [first]:
@@ -110,12 +80,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not comma:
         raise SettingsError(f"--systems {text!r}: expected BASELINE,CANDIDATE")
     return baseline.strip(), candidate.strip()
-
-
-def _names(runs: list[Any]) -> list[str]:
-    """Names of the runs, by their folders; the whole path where two are called the same."""
-    names = [run.name for run in runs]
-    return names if len(set(names)) == len(names) else [str(run.folder) for run in runs]
 
 
 def _compare_profiles(console: Any, first: Any, other: Any, out: Path | None) -> int:

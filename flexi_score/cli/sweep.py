@@ -52,20 +52,21 @@ def sweep(
         flexi-score sweep run/archive --grid speech.threshold=0.4,0.5,0.6 \\
             --grid yield.hold_ms=300,500,800 --out sweep
     """
-    from flexi_score import sweep as sweeps
+    from flexi_score.sweep import combinations, parse_grid, read_list, write_sweep
+    from flexi_score.sweep import sweep as run_sweep
 
     folder_to_write(out, "--out")
     chosen_settings(profile, set_)  # a typing error shows before any work
     from flexi_score.config import parse_assignments
 
-    rows = [] if list_ is None else sweeps.read_list(list_)
-    changes = sweeps.combinations(sweeps.parse_grid(grid or []), rows)
+    rows = [] if list_ is None else read_list(list_)
+    changes = combinations(parse_grid(grid or []), rows)
     count = workers if workers > 0 else cores()
 
     def show(done: int, total: int) -> None:
         print(f"{done} of {total} combinations", file=sys.stderr)
 
-    result = sweeps.sweep(
+    result = run_sweep(
         archive,
         changes,
         profile=profile,
@@ -73,7 +74,7 @@ def sweep(
         workers=count,
         progress=None if quiet else show,
     )
-    folder = sweeps.write_sweep(result, out)
+    folder = write_sweep(result, out)
     _print(result)
     print(f"{folder}: sweep.parquet, flips.parquet, sensitivity.parquet, sweep.svg, sweep.json")
     return OK if result.table["n"].sum() else UNUSABLE

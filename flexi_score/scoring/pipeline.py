@@ -12,10 +12,11 @@ from flexi_score.archive import store
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.capture.silent import noisy_systems
 from flexi_score.config import Settings, load_settings
-from flexi_score.manifest import Manifest, read_input
+from flexi_score.manifest import Manifest
 from flexi_score.schema import FAILURES, HEALTH
 from flexi_score.scoring import engine
 from flexi_score.scoring.engine import Work
+from flexi_score.scoring.inputs import Source, read_source
 from flexi_score.scoring.prepare import Prepared
 from flexi_score.scoring.run import Run
 from flexi_score.segment.tracks import Tracks
@@ -62,7 +63,7 @@ class Extraction(TypedDict, total=False):
 
 
 def extract(
-    source: str | Path | Manifest,
+    source: Source,
     archive: str | Path,
     *,
     settings: Settings | None = None,
@@ -72,8 +73,10 @@ def extract(
 
     Parameters
     ----------
-    source : path or Manifest
-        A manifest, a folder of recordings, or one two-channel file.
+    source : path, Manifest, frame, Recording, or a list
+        A manifest, a folder of recordings, one two-channel file, rows of a manifest
+        (:func:`flexi_score.scoring.inputs.read_source`), or recordings in memory, whose samples are
+        kept in the archive's folder ``memory``.
     archive : path
         Folder of the archive, made where it does not exist.
     settings : Settings, optional
@@ -95,8 +98,8 @@ def extract(
     settings = settings or Settings()
     layout, shard = how.get("layout", "auto"), how.get("shard")
     after_write = how.get("after_write", lambda: None)
-    manifest = source if isinstance(source, Manifest) else read_input(source, layout)
     folder = store.open_archive(archive, create=True)
+    manifest = read_source(source, folder / "memory", layout)
     # The extraction modules are the only heavy imports; scoring an archive never gets here.
     from flexi_score.extraction.ledger import keep_refused
     from flexi_score.extraction.run import extract_rows, in_shard
@@ -131,7 +134,7 @@ def extract(
 
 
 def score(
-    source: str | Path | Manifest,
+    source: Source,
     *,
     settings: Settings | None = None,
     archive: str | Path | None = None,
@@ -142,9 +145,11 @@ def score(
 
     Parameters
     ----------
-    source : path or Manifest
-        A manifest, a folder of recordings, one two-channel file, or an archive. Of an archive
-        every recording is scored, and neither audio nor models are touched.
+    source : path, Manifest, frame, Recording, or a list
+        A manifest, a folder of recordings, one two-channel file, or an archive; rows of a manifest
+        as a frame or a list of mappings; or recordings in memory
+        (:class:`flexi_score.Recording`). Of an archive every recording is scored, and neither audio
+        nor models are touched.
     settings : Settings, optional
         The defaults of profile ``paper`` if not given; see :func:`flexi_score.load_settings`.
     archive : path, optional
@@ -167,7 +172,7 @@ def score(
 
 
 def check(
-    source: str | Path | Manifest,
+    source: Source,
     *,
     settings: Settings | None = None,
     archive: str | Path | None = None,
@@ -198,10 +203,10 @@ def check(
 
 
 def _archived(
-    source: str | Path | Manifest, archive: str | Path, settings: Settings, how: Extraction
+    source: Source, archive: str | Path, settings: Settings, how: Extraction
 ) -> tuple[ArchiveReader, pl.DataFrame, pl.DataFrame]:
     """The archive of these recordings, extracted where it is none, their rows, and what failed."""
-    if not isinstance(source, Manifest) and store.is_archive(source):
+    if isinstance(source, str | Path) and store.is_archive(source):
         reader = ArchiveReader(source)
         return reader, reader.recordings(), reader.failures()
     folder, manifest = extract(source, archive, settings=settings, **how)

@@ -27,7 +27,8 @@ from flexi_score.simulate.outcomes import expected_outcome
 from flexi_score.simulate.plan import read_plan
 from flexi_score.simulate.scenarios import random_scenes
 from flexi_score.simulate.scene import Facts, Mix, Say, Scene, mix_scene
-from flexi_score.simulate.write import write_scenes
+from flexi_score.simulate.write import simulate, write_scenes
+from flexi_score.verbs import make_callable
 
 __all__ = [
     "CLEAN",
@@ -51,5 +52,8 @@ __all__ = [
     "random_scenes",
     "read_clips",
     "read_plan",
+    "simulate",
     "write_scenes",
 ]
+
+make_callable(__name__, simulate)

@@ -23,6 +23,7 @@ from flexi_score.schema import SPEAKERS
 from flexi_score.simulate.clips import MS, Clips, Signal, Span, seeded
 from flexi_score.simulate.codec import CODECS, TELEPHONE, TELEPHONE_RATE_HZ, check_codec, pass_codec
 from flexi_score.simulate.noise import KINDS, make_noise, room_response
+from flexi_score.simulate.parse import parse_object
 from flexi_score.simulate.scene import Facts, Mix
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -205,13 +206,11 @@ def make_condition(value: "str | dict[str, Any] | Condition") -> Condition:
     InputError
         Naming the key, what was found and what is expected.
     """
-    from flexi_score.simulate.plan import validate
-
     if isinstance(value, Condition):
         return value
     if isinstance(value, str):
         return parse_condition(value)
-    condition = validate(Condition, value, "condition")
+    condition = parse_object(Condition, value, "condition")
     if condition.codec is not None:
         check_codec(condition.codec)
     for who in SPEAKERS:

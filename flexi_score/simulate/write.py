@@ -11,9 +11,11 @@ import soundfile as sf
 from flexi_score.errors import InputError, OutputError
 from flexi_score.schema import SPEAKERS
 from flexi_score.simulate.channel import CLEAN, Capture, Condition, apply_condition, make_condition
-from flexi_score.simulate.clips import Clips
+from flexi_score.simulate.clips import Clips, read_clips
 from flexi_score.simulate.codec import TELEPHONE
 from flexi_score.simulate.outcomes import expected_outcome, mean_latency
+from flexi_score.simulate.plan import read_plan
+from flexi_score.simulate.scenarios import random_scenes
 from flexi_score.simulate.scene import Facts, Mix, Scene, mix_scene
 
 MANIFEST: Final = "manifest.jsonl"
@@ -217,3 +219,39 @@ def annotations_of(facts: Facts, which: Sequence[str]) -> dict[str, Any]:
 
 def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+
+
+def simulate(
+    scenes: int | str | Path | Sequence[Scene],
+    clips: str | Path | Clips,
+    out: str | Path,
+    condition: Condition | str = CLEAN,
+    *,
+    seed: int = 0,
+) -> Path:
+    """Make recordings with exact truth: a folder that can be scored, and compared with its truth.
+
+    Parameters
+    ----------
+    scenes : int, path, or sequence of Scene
+        How many random scenes, a plan, or the scenes themselves.
+    clips : path or Clips
+        A folder of clips of single voices.
+    out : path
+        Folder for the audio, ``manifest.jsonl`` and ``truth.jsonl``.
+    condition : Condition or str
+        As ``babble:15+bleed:-20``.
+    seed : int
+        The same seed gives the same bytes.
+
+    Examples
+    --------
+    >>> import flexi_score as fs
+    >>> fs.simulate(60, "clips", "made", "bleed:-20", seed=1)  # doctest: +SKIP
+    """
+    known = clips if isinstance(clips, Clips) else read_clips(clips)
+    if isinstance(scenes, int):
+        scenes = random_scenes(scenes, known, seed)
+    elif isinstance(scenes, str | Path):
+        scenes = read_plan(scenes)
+    return write_scenes(scenes, known, out, condition, seed=seed)

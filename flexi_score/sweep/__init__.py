@@ -3,6 +3,7 @@
 from flexi_score.sweep.effects import flips, main_effects, sensitivity
 from flexi_score.sweep.grid import combinations, parse_grid, read_list
 from flexi_score.sweep.run import Sweep, sweep, write_sweep
+from flexi_score.verbs import make_callable
 
 __all__ = [
     "Sweep",
@@ -15,3 +16,5 @@ __all__ = [
     "sweep",
     "write_sweep",
 ]
+
+make_callable(__name__, sweep)

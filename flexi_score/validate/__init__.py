@@ -2,5 +2,8 @@
 
 from flexi_score.validate.truth import Truth, read_truth
 from flexi_score.validate.validation import Validation, validate
+from flexi_score.verbs import make_callable
 
 __all__ = ["Truth", "Validation", "read_truth", "validate"]
+
+make_callable(__name__, validate)

@@ -10,6 +10,7 @@ from rich.text import Text
 from flexi_score.formats.files import name_some
 from flexi_score.output import as_text, write_whole
 from flexi_score.report.markdown import escape, markdown_table
+from flexi_score.report.notebook import notebook_html
 from flexi_score.report.tables import counted, plain
 from flexi_score.report.terminal import rich_table
 from flexi_score.validate.plot import validation_svg
@@ -104,3 +105,11 @@ def write_validation(validation: Validation, out: str | Path) -> list[Path]:
         "validation_outcomes.parquet": validation.outcomes.write_parquet,
     }
     return [write_whole(folder / name, write) for name, write in files.items()]
+
+
+def validation_html(validation: Validation) -> str:
+    """A validation as a notebook shows it."""
+    tables = validation_tables(validation, full=False)
+    picture = validation_svg(validation, group_levels(validation), group_title, page=True)
+    title = "flexi_score: validation"
+    return notebook_html(title, coverage(validation), tables[:2], tables[2:], [picture])

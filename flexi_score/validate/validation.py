@@ -54,15 +54,9 @@ class Validation:
     info: dict[str, Any]
 
     def _repr_html_(self) -> str:
-        from flexi_score.report.notebook import notebook_html
-        from flexi_score.validate.plot import validation_svg
-        from flexi_score.validate.report import coverage
-        from flexi_score.validate.tables import group_levels, group_title, validation_tables
+        import flexi_score  # which draws: results do not know how they are shown
 
-        tables = validation_tables(self, full=False)
-        picture = validation_svg(self, group_levels(self), group_title, page=True)
-        title = "flexi_score: validation"
-        return notebook_html(title, coverage(self), tables[:2], tables[2:], [picture])
+        return flexi_score.validation_html(self)
 
     def value(
         self, part: str, measure: str, item: str, speaker: str = "all", level: str = "all"
