@@ -106,3 +106,14 @@ def test_arrays_that_are_no_audio_are_refused(
 def test_what_cannot_be_scored_is_refused(source: object, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         read_source(source, tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_model_of_zeros_beside_a_user_who_speaks_is_scored(
+    sample: tuple[np.ndarray, int],
+) -> None:
+    """A constant channel is at both of its extremes all the time: that share is 1, not 2."""
+    audio, rate = sample
+    made = fs.Recording(user=audio[:, 0], model=np.zeros(1), rate=rate, scenario="turn_taking")
+    run = fs.score(made, settings=NO_WORDS)
+    assert not len(run.failures)
+    assert run.scores.filter(pl.col("metric") == "tor")["status"].to_list() == ["silent"]

@@ -72,7 +72,8 @@ def measure_health(user: Signal, model: Signal, *, paired: bool) -> dict[str, An
         count, total_ms = signal.counts.zeros.dropouts(10 * np.log10(level + _TINY))
         row[f"{name}_dropouts"] = count
         row[f"{name}_dropout_ms"] = total_ms
-        row[f"{name}_flat_share"] = signal.counts.n_extreme / max(signal.counts.n, 1)
+        # Of a constant channel, every sample is both the lowest and the highest.
+        row[f"{name}_flat_share"] = min(signal.counts.n_extreme / max(signal.counts.n, 1), 1.0)
         row[f"{name}_band_hz"] = band_hz(frames[power > level * 10 ** (_ACTIVE_DB / 10)])
     row |= dict(zip(("copy_r", "copy_lag_ms", "copy_gain_db"), likeness(chunks), strict=True))
     names = ("lag_into_model_ms", "lag_into_user_ms", "drift_ppm", "drift_lags")
