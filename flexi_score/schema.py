@@ -43,6 +43,11 @@ def make_schema(columns: Mapping[str, Any]) -> pl.Schema:
 
 INTERVAL: Final = pl.Struct({"start_ms": pl.Int64, "end_ms": pl.Int64})
 WORD: Final = pl.Struct({"start_ms": pl.Int64, "end_ms": pl.Int64, "text": pl.String})
+#: Intervals and timed words of one channel, one row each.
+INTERVALS: Final = make_schema({field.name: field.dtype for field in INTERVAL.fields})
+TIMED_WORDS: Final = make_schema({field.name: field.dtype for field in WORD.fields})
+#: Timed words of recordings, in the recordings' own time.
+WORDS: Final = make_schema({"recording": pl.String, "speaker": pl.String, **TIMED_WORDS})
 
 #: One row a recording, as :func:`flexi_score.manifest.read_manifest` returns it. Paths are
 #: absolute strings; ``metadata`` is a JSON object of the keys that the contract does not name.

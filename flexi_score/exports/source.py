@@ -15,10 +15,10 @@ from flexi_score.exports.names import safe_names
 from flexi_score.formats.files import name_some
 from flexi_score.formats.timed import Timed
 from flexi_score.report.tables import counted
-from flexi_score.schema import EVENTS, RECORDINGS, SCORES, SPEAKERS, Speaker, make_schema
+from flexi_score.schema import EVENTS, RECORDINGS, SCORES, SPEAKERS, WORDS, Speaker, make_schema
 from flexi_score.scoring.load import load_words
 from flexi_score.scoring.run import Run, find_archive
-from flexi_score.segment.tracks import Words
+from flexi_score.segment.tracks import Words, words_table
 
 #: Recordings that are taken apart at a time.
 _BATCH: Final = 1000
@@ -203,15 +203,6 @@ def _not_there(name: str, table: pl.DataFrame, failures: pl.DataFrame) -> str:
     return f"recording {name!r}: not in this run; {hint}"
 
 
-_WORDS: Final = pl.Schema(
-    {
-        "recording": pl.String,
-        "speaker": pl.String,
-        "start_ms": pl.Int64,
-        "end_ms": pl.Int64,
-        "text": pl.String,
-    }
-)
 _Worded = dict[Speaker, dict[str, bool]]
 
 
@@ -226,7 +217,7 @@ def _archived_words(
             f"{run.folder}: has no archive, which holds the words: they are left out; name the "
             "archive that was scored with --archive"
         )
-        return _WORDS.to_frame(), none, reason, [reason]
+        return WORDS.to_frame(), none, reason, [reason]
     reader = ArchiveReader(folder)
     rows = reader.recordings()
     wanted = table.select("recording")
@@ -250,18 +241,7 @@ def _words_of(recordings: pl.DataFrame, user: Words, model: Words) -> tuple[pl.D
     names = recordings["recording"]
     tables, worded = [], {}
     for speaker, words in zip(SPEAKERS, (user, model), strict=True):
-        tables.append(
-            pl.DataFrame(
-                {
-                    "recording": names.gather(words.rec),
-                    "speaker": pl.repeat(speaker, len(words.rec), dtype=pl.String, eager=True),
-                    "start_ms": words.start_ms,
-                    "end_ms": words.end_ms,
-                    "text": words.text,
-                },
-                schema=_WORDS,
-            )
-        )
+        tables.append(words_table(names, speaker, words))
         known = pl.Series(words.known)
         partial = words.heard_ms > 0 if words.heard_ms is not None else known & False
         ids = names.filter(known).to_list()

@@ -15,7 +15,7 @@ from flexi_score.extraction.cleaned import clean_channels
 from flexi_score.extraction.extractor import Extractor
 from flexi_score.extraction.keys import Row, offsets_ms
 from flexi_score.extraction.needed import needed_speech
-from flexi_score.schema import SPEAKERS, WORD, Speaker
+from flexi_score.schema import SPEAKERS, TIMED_WORDS, Speaker
 from flexi_score.speech.hysteresis import speech_segments
 
 #: Recognition hears all that this finds, whatever the scoring thresholds will be: the words of an
@@ -155,7 +155,7 @@ def hear_words(
     table = recognize(extractor.recognizer, signal.read, speech, signal.n_samples, gain)
     return {
         "source": extractor.recognizer_id,
-        "words": table.select(f.name for f in WORD.fields).to_dicts(),
+        "words": table.select(TIMED_WORDS.names()).to_dicts(),
         "confidence": table["probability"].mean(),
         "n_words": len(table),
     }

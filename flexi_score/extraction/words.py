@@ -28,13 +28,12 @@ from flexi_score.extraction.packing import (
     speech_between,
 )
 from flexi_score.extraction.recognizer import Recognizer
+from flexi_score.schema import TIMED_WORDS, make_schema
 
 Read = Callable[[int, int], NDArray[np.float32]]
 
 #: What :func:`recognize` returns.
-WORDS = pl.Schema(
-    {"start_ms": pl.Int64, "end_ms": pl.Int64, "text": pl.String, "probability": pl.Float64}
-)
+WORDS = make_schema({**TIMED_WORDS, "probability": pl.Float64})
 
 _PER_MS = 16  # samples: Whisper hears 16 kHz
 _QUIET_MS = 20

@@ -2,16 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import name_some, to_ms
-from flexi_score.schema import SPEAKERS
-
-WORDS: Final = pl.Schema({"start_ms": pl.Int64, "end_ms": pl.Int64, "text": pl.String})
-SEGMENTS: Final = pl.Schema({"start_ms": pl.Int64, "end_ms": pl.Int64})
+from flexi_score.schema import INTERVALS, SPEAKERS, TIMED_WORDS
 
 
 class Timed(NamedTuple):
@@ -58,7 +55,7 @@ def words_frame(path: Path, entries: Iterable[Timed]) -> pl.DataFrame:
             "end_ms": [item.end_ms for item in rows],
             "text": [_unicode(item.text or "") for item in rows],
         },
-        schema=WORDS,
+        schema=TIMED_WORDS,
     )
     return frame.with_columns(pl.col("text").str.strip_chars())
 
@@ -66,7 +63,7 @@ def words_frame(path: Path, entries: Iterable[Timed]) -> pl.DataFrame:
 def segments_frame(entries: Iterable[Timed]) -> pl.DataFrame:
     """Entries as stretches of speech, sorted; those without duration are dropped, none merged."""
     rows = sorted(item[:2] for item in entries if item.end_ms > item.start_ms)
-    return pl.DataFrame(rows, schema=SEGMENTS, orient="row")
+    return pl.DataFrame(rows, schema=INTERVALS, orient="row")
 
 
 def choose_label(path: Path, what: str, labels: Sequence[str], speaker: str | None) -> list[bool]:

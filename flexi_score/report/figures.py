@@ -25,9 +25,8 @@ from flexi_score.report.plots.timeline import Scene, draw_timeline
 from flexi_score.report.tables import scenario_title
 from flexi_score.report.write import run_quantiles
 from flexi_score.schema import SPEAKERS
-from flexi_score.scoring.load import load_tracks
+from flexi_score.scoring.load import load_word_table
 from flexi_score.scoring.run import Run, find_archive
-from flexi_score.segment.tracks import Words
 
 #: Timelines drawn where nobody says which: one of each system and scenario, of at most so many.
 MOST_TIMELINES: Final = 24
@@ -177,11 +176,10 @@ def _kept(
     """Words and envelopes of recordings, by recording and speaker."""
     rows = reader.recordings()
     rows = rows.filter(pl.col("recording").is_in(pl.Series(list(names)).implode()))
-    tracks, _ = load_tracks(reader, rows, settings)
-    numbers = tracks.recordings["recording"].to_list()
+    reader = reader.limited_to(rows)
     words: dict[str, dict[str, Any]] = {}
-    for speaker, said in (("user", tracks.user_words), ("model", tracks.model_words)):
-        _add_words(words, numbers, speaker, said)
+    for name, speaker, *word in load_word_table(reader, rows, settings).iter_rows():
+        words.setdefault(name, {}).setdefault(speaker, []).append(tuple(word))
     keys = pl.concat([rows[f"{speaker}_key"] for speaker in SPEAKERS]).drop_nulls()
     channels = reader.read("frames", keys, ["key", "envelope_cdb"])
     levels = dict(zip(channels["key"], channels["envelope_cdb"], strict=True))
@@ -193,16 +191,3 @@ def _kept(
                 place = envelopes.setdefault(row["recording"], {})
                 place[speaker] = (row[f"{speaker}_offset_ms"] or 0, np.asarray(level, np.int16))
     return words, envelopes
-
-
-def _add_words(
-    found: dict[str, dict[str, Any]], names: Sequence[str], speaker: str, words: Words
-) -> None:
-    for number, start, end, text in zip(
-        words.rec.tolist(),
-        words.start_ms.tolist(),
-        words.end_ms.tolist(),
-        words.text.to_list(),
-        strict=True,
-    ):
-        found.setdefault(names[number], {}).setdefault(speaker, []).append((start, end, text))

@@ -17,7 +17,7 @@ from flexi_score.config import Settings
 from flexi_score.errors import ArchiveError
 from flexi_score.report.timeline import names_in
 from flexi_score.schema import SPEAKERS
-from flexi_score.scoring.load import load_words
+from flexi_score.scoring.load import load_word_table
 
 #: Energy that is drawn as nothing; a byte of an envelope counts up from it to full scale.
 FLOOR_DB: Final = -90.0
@@ -26,20 +26,13 @@ _POINTS: Final = 6000
 
 _MISSING: Final = "Waveforms and the times of words are missing"
 
-WORDS: Final = pl.Schema(
-    {
-        "recording": pl.String,
-        "speaker": pl.String,
-        "start_ms": pl.Int64,
-        "end_ms": pl.Int64,
-        "text": pl.String,
-    }
-)
-
 
 @dataclass(frozen=True)
 class Kept:
-    """Words (:data:`WORDS`), and envelopes by recording; ``problem`` says why there are none."""
+    """Words (:data:`flexi_score.schema.WORDS`), and envelopes by recording.
+
+    ``problem`` says why there are none.
+    """
 
     words: pl.DataFrame | None = None
     envelopes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -67,31 +60,10 @@ def read_kept(archive: Path | None, recordings: pl.Series, settings: Settings) -
         reader = reader.limited_to(rows)
         keys = pl.concat([rows[f"{s}_key"] for s in SPEAKERS]).drop_nulls()
         envelopes = reader.read("frames", keys, ["key", "envelope_cdb"])
-        words = _words(reader, rows, settings)
+        words = load_word_table(reader, rows, settings)
     except ArchiveError as error:
         return Kept(problem=f"{_MISSING}: {error}.")
     return Kept(words, _encoded(rows, envelopes))
-
-
-def _words(reader: ArchiveReader, rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    tables = []
-    for speaker in SPEAKERS:
-        words = load_words(reader, rows, speaker, settings)
-        tables.append(
-            pl.DataFrame(
-                {
-                    "recording": rows["recording"].gather(words.rec),
-                    "speaker": pl.Series([speaker], dtype=pl.String).new_from_index(
-                        0, len(words.rec)
-                    ),
-                    "start_ms": words.start_ms,
-                    "end_ms": words.end_ms,
-                    "text": words.text,
-                },
-                schema=WORDS,
-            )
-        )
-    return pl.concat(tables)
 
 
 def _encoded(rows: pl.DataFrame, table: pl.DataFrame) -> dict[str, dict[str, Any]]:

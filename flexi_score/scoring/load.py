@@ -14,7 +14,15 @@ from flexi_score.config import Settings
 from flexi_score.formats.text import word_counts
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
 from flexi_score.segment.partial import heard_up_to
-from flexi_score.segment.tracks import Intervals, Ints, Tracks, Words, make_intervals, make_words
+from flexi_score.segment.tracks import (
+    Intervals,
+    Ints,
+    Tracks,
+    Words,
+    make_intervals,
+    make_words,
+    words_table,
+)
 from flexi_score.speech.archived import ArchivedSpeech, read_speech
 
 _OF_CHANNELS: Final = ("key", "detector", "estimated")
@@ -230,6 +238,19 @@ def load_words(
         word_counts(flat["text"]),
         known,
         heard_ms,
+    )
+
+
+def load_word_table(reader: ArchiveReader, rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Words of both speakers of archived recordings (:data:`flexi_score.schema.WORDS`).
+
+    Parameters
+    ----------
+    reader, rows, settings
+        As in :func:`load_tracks`.
+    """
+    return pl.concat(
+        words_table(rows["recording"], s, load_words(reader, rows, s, settings)) for s in SPEAKERS
     )
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from flexi_score.schema import WORDS, Speaker
+
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -100,6 +102,28 @@ class Tracks:
 
     def __len__(self) -> int:
         return len(self.duration_ms)
+
+
+def words_table(recordings: pl.Series, speaker: Speaker, words: Words) -> pl.DataFrame:
+    """Words of one speaker as :data:`flexi_score.schema.WORDS`.
+
+    Parameters
+    ----------
+    recordings : polars.Series of String, shape (n,)
+        Ids of the recordings that ``words.rec`` counts.
+    speaker : {"user", "model"}
+    words : Words
+    """
+    return pl.DataFrame(
+        {
+            "recording": recordings.gather(words.rec),
+            "speaker": pl.repeat(speaker, len(words.rec), dtype=pl.String, eager=True),
+            "start_ms": words.start_ms,
+            "end_ms": words.end_ms,
+            "text": words.text,
+        },
+        schema=WORDS,
+    )
 
 
 def select_tracks(tracks: Tracks, keep: Bools) -> Tracks:
