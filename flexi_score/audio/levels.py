@@ -23,6 +23,10 @@ FLOOR_DB: Final = -120.0
 #: The loudest half second stands for the level of speech.
 ACTIVE_FRAMES: Final = 50
 MIN_GAIN_DB: Final = -40.0
+MAX_GAIN_DB: Final = 60.0
+#: Level of the loudest half second before recognition (EBU R 128), and the lowest that is speech.
+TARGET_DBFS: Final = -23.0
+SILENCE_DBFS: Final = -75.0
 
 _FRAME: Final = SAMPLE_RATE_HZ * FRAME_MS // 1000
 _BLOCK: Final = _FRAME * 3000
@@ -96,19 +100,18 @@ def measure_levels(signal: Signal) -> ChannelLevels:
 
 
 def gain_db(levels: ChannelLevels, settings: ExtractSettings) -> float:
-    """Gain that brings a channel's speech to the target level before detection.
+    """Gain that brings a channel to :data:`TARGET_DBFS` before recognition.
 
     Returns
     -------
     float
-        dB, in [-40, max_gain_db]. 0 where normalisation is off, and for a channel whose loudest
-        half second is below ``silence_dbfs``: it holds no speech, and its noise must not be
-        raised to the level of speech.
+        dB, in [-40, 60]. 0 where normalisation is off, and for a channel whose loudest half second
+        is below :data:`SILENCE_DBFS`: it holds no speech, and its noise must not be raised to the
+        level of speech.
     """
-    if not settings.normalize or levels.active_dbfs < settings.silence_dbfs or levels.is_dead:
+    if not settings.normalize or levels.active_dbfs < SILENCE_DBFS or levels.is_dead:
         return 0.0
-    wanted = settings.target_level_dbfs - levels.active_dbfs
-    return float(min(max(wanted, MIN_GAIN_DB), settings.max_gain_db))
+    return float(min(max(TARGET_DBFS - levels.active_dbfs, MIN_GAIN_DB), MAX_GAIN_DB))
 
 
 def noise_dbfs(levels: ChannelLevels) -> float:

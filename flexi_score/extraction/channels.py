@@ -20,7 +20,7 @@ from flexi_score.speech.hysteresis import speech_segments
 
 #: Recognition hears all that this finds, whatever the scoring thresholds will be: the words of an
 #: archive must not depend on settings that can be changed later.
-HEARD: Final = SpeechSettings(min_silence_ms=100, pad_ms=30, refine=False, crosstalk=False)
+HEARD: Final = SpeechSettings(min_silence_ms=100, pad_ms=30, boundaries=False, crosstalk=False)
 
 
 def extract_channels(
@@ -48,15 +48,17 @@ def extract_channels(
     rows : dict of str to list of dict
         By table; added to.
     """
-    from flexi_score.extraction.probabilities import speech_probabilities
+    from flexi_score.extraction.levelling import levelled_probabilities
 
     levels = {s: measure_levels(signals[s]) for s in SPEAKERS}
-    gains = {s: gain_db(levels[s], extractor.settings) for s in SPEAKERS}
-    # Both channels at once, always the same two: the result depends on nothing else in the run.
-    found = speech_probabilities(
-        extractor.detector, [signals[s] for s in SPEAKERS], [gains[s] for s in SPEAKERS]
+    found = levelled_probabilities(
+        extractor.detector,
+        [signals[s] for s in SPEAKERS],
+        [levels[s] for s in SPEAKERS],
+        extractor.settings,
     )
-    probabilities = dict(zip(SPEAKERS, found, strict=True))
+    probabilities = {s: own.probabilities for s, own in zip(SPEAKERS, found, strict=True)}
+    gains = {s: own.gain_db for s, own in zip(SPEAKERS, found, strict=True)}
     info = {s: probe(row["audio"] or row[f"{s}_audio"]) for s in SPEAKERS}
     for s in need:
         rows["channels"].append(
@@ -100,11 +102,19 @@ def extract_channels(
             if s in cleaned:
                 own = cleaned[s]
                 words = hear_words(
-                    own.signal, own.probabilities, own.gain_db, extractor, levels=own.levels
+                    own.signal,
+                    own.probabilities,
+                    gain_db(own.levels, extractor.settings),
+                    extractor,
+                    levels=own.levels,
                 )
             else:
                 words = hear_words(
-                    signals[s], probabilities[s], gains[s], extractor, levels=levels[s]
+                    signals[s],
+                    probabilities[s],
+                    gain_db(levels[s], extractor.settings),
+                    extractor,
+                    levels=levels[s],
                 )
             rows["words"].append({"key": wanted[s], **words})
 

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
-from flexi_score.audio.levels import ChannelLevels, gain_db, measure_levels, noise_dbfs
+from flexi_score.audio.levels import ChannelLevels, measure_levels, noise_dbfs
 from flexi_score.audio.signal import Signal
 from flexi_score.config import ExtractSettings
 from flexi_score.schema import SPEAKERS, Speaker
@@ -31,14 +31,11 @@ class Cleaned:
     levels : ChannelLevels
     probabilities : ndarray of uint16
         Speech probability of every 32 ms.
-    gain_db : float
-        Gain before detection.
     """
 
     signal: Signal
     levels: ChannelLevels
     probabilities: NDArray[np.uint16]
-    gain_db: float
 
 
 def clean_channels(
@@ -72,7 +69,7 @@ def clean_channels(
     cleaned : dict
         The channels with crosstalk.
     """
-    from flexi_score.extraction.probabilities import speech_probabilities
+    from flexi_score.extraction.levelling import levelled_probabilities
 
     user, model = (signals[s] for s in SPEAKERS)
     cdb = [levels[s].envelope_cdb for s in SPEAKERS]
@@ -94,9 +91,9 @@ def clean_channels(
             continue
         signal, crosstalk = found
         now = measure_levels(signal)
-        gain = gain_db(now, settings)
-        (probabilities,) = speech_probabilities(detector, [signal], [gain])
-        cleaned[s] = Cleaned(signal, now, probabilities, gain)
+        (own,) = levelled_probabilities(detector, [signal], [now], settings)
+        probabilities = own.probabilities
+        cleaned[s] = Cleaned(signal, now, probabilities)
         speech = np.pad(probabilities, (0, -len(probabilities) % _FRAMES)).reshape(-1, _FRAMES)
         rows[-1] |= {
             "level_db": crosstalk.level_db,

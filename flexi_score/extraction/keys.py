@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 
 #: Version of decoding, levels, normalisation and speech probabilities. Raise it with every change
 #: that may move a stored number.
-CHANNELS_VERSION: Final = 3
+CHANNELS_VERSION: Final = 4
 #: Likewise, of estimating two speakers from one channel.
 MONO_VERSION: Final = 3
 #: Likewise, of choosing the speech that is recognised.
@@ -38,9 +38,7 @@ def hash_of(path: str, hashes: dict[str, str]) -> str:
 
 def level_settings(settings: ExtractSettings) -> dict[str, Any]:
     """The settings that shape the levels of a channel before detection."""
-    return settings.model_dump(
-        include={"normalize", "target_level_dbfs", "max_gain_db", "silence_dbfs"}
-    )
+    return settings.model_dump(include={"normalize"})
 
 
 def channel_key(row: Row, speaker: Speaker, extractor: Extractor, hashes: dict[str, str]) -> str:

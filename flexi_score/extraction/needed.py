@@ -13,13 +13,15 @@ those of the default settings, and stretches that are short to the detector alon
 import numpy as np
 from numpy.typing import NDArray
 
-from flexi_score.audio.levels import ChannelLevels, noise_dbfs
+from flexi_score.archive.tables import ENVELOPE_MS
+from flexi_score.audio.levels import ChannelLevels
 from flexi_score.config import IpuSettings, SpeechSettings
 from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
 from flexi_score.segment.tracks import Intervals
+from flexi_score.speech.boundaries import place_boundaries
+from flexi_score.speech.frames import Frames
 from flexi_score.speech.hysteresis import speech_segments
-from flexi_score.speech.outline import outline_speech
 
 
 def needed_speech(
@@ -50,18 +52,10 @@ def needed_speech(
     """
     frames = np.array([0, len(probabilities)], np.int64)
     length = np.array([duration_ms], np.int64)
-    settings = SpeechSettings()
-    refined = outline_speech(
-        speech_segments(probabilities, frames, length, settings),
-        probabilities,
-        frames,
-        levels.envelope_cdb,
-        np.array([0, len(levels.envelope_cdb)], np.int64),
-        length,
-        np.array([noise_dbfs(levels)]),
-        settings,
-    )
-    short = [_short(track, max_ms) for track in (heard, refined)]
+    detected = speech_segments(probabilities, frames, length, SpeechSettings())
+    envelope = Frames.single(levels.envelope_cdb, ENVELOPE_MS)
+    placed = place_boundaries(detected, envelope, length)
+    short = [_short(track, max_ms) for track in (heard, placed)]
     both = Spans(
         np.concatenate([spans.rec for spans in short]),
         np.concatenate([spans.start for spans in short]),

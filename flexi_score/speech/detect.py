@@ -8,13 +8,13 @@ import polars as pl
 from flexi_score.archive.tables import ENVELOPE_MS, FRAME_MS
 from flexi_score.config import SpeechSettings
 from flexi_score.segment.tracks import Intervals
+from flexi_score.speech.boundaries import place_boundaries
 from flexi_score.speech.frames import Frames
 from flexi_score.speech.hysteresis import speech_segments
-from flexi_score.speech.outline import outline_speech
 
 #: Version of the way from frames to intervals. Raise it with every change that moves an interval:
 #: archived intervals of another version are not used.
-BOUNDARIES_VERSION: Final = 2
+BOUNDARIES_VERSION: Final = 2  # boundaries-2
 
 
 def detect_speech(channels: pl.DataFrame, settings: SpeechSettings) -> Intervals:
@@ -37,14 +37,7 @@ def detect_speech(channels: pl.DataFrame, settings: SpeechSettings) -> Intervals
     lengths = channels["duration_ms"].to_numpy().astype(np.int64)
     probabilities = Frames.from_lists(channels["probabilities"], FRAME_MS)
     found = speech_segments(probabilities.values, probabilities.offsets, lengths, settings)
+    if not settings.boundaries:
+        return found
     envelope = Frames.from_lists(channels["envelope_cdb"], ENVELOPE_MS)
-    return outline_speech(
-        found,
-        probabilities.values,
-        probabilities.offsets,
-        envelope.values,
-        envelope.offsets,
-        lengths,
-        channels["noise_dbfs"].to_numpy(),
-        settings,
-    )
+    return place_boundaries(found, envelope, lengths)

@@ -1,0 +1,206 @@
+"""Where speech begins and ends: the model ``boundaries-2``.
+
+Silero decides every 32 ms, and late: on speech whose boundaries are known its segments begin 20 ms
+and end 60 ms after the speech itself does (medians; in noise and on telephone lines as well). So a
+boundary is the detector's, moved by that much. Where the noise beside it is at least
+:data:`CLEAR_DB` below the speech, the 10 ms envelope tells more exactly, within the reach of the
+detector's own error: speech begins and ends :data:`DEPTH_DB` below its level. Nothing else moves a
+boundary, joins two segments, or drops one.
+
+The numbers here are the model's, not settings: they change together, with its version. They were
+chosen on the even recordings of the samples and hold on the odd ones, on real calls and on meeting
+headsets (``tests/bench/bench_real_speech.py``).
+
+Conventions
+-----------
+Levels are dB. Frame k of a channel's envelope covers [10 k, 10 k + 10) ms.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, make_intervals
+from flexi_score.speech.frames import Frames
+
+#: By how much the detector is late, in ms.
+START_LAG_MS: Final = 20
+END_LAG_MS: Final = 60
+#: Speech this far above the noise beside a boundary is clear; it begins and ends this far below
+#: its level, but no less than the margin above that noise (dB).
+CLEAR_DB: Final = 40.0
+DEPTH_DB: Final = 34.0
+MARGIN_DB: Final = 6.0
+#: How far the envelope may move a boundary from the detector's, outwards and inwards, in frames.
+START_REACH: Final = (8, 6)
+END_REACH: Final = (4, 15)
+#: Quiet for this many frames: speech has not begun yet, or is over.
+START_QUIET: Final = 3
+END_QUIET: Final = 6
+
+_FRAME_MS: Final = 10
+#: Frames of speech and of noise beside a boundary that its levels are taken from.
+_SPEECH: Final = 30
+_NOISE: Final = 33
+_LOUDEST: Final = 5
+#: Segments worked on in one go; bounds the memory.
+_BLOCK: Final = 200_000
+
+
+def place_boundaries(segments: Intervals, envelope: Frames, duration_ms: Ints) -> Intervals:
+    """Detected segments with their boundaries where speech begins and ends.
+
+    Parameters
+    ----------
+    segments : Intervals
+        Disjoint segments of :func:`flexi_score.speech.hysteresis.speech_segments`; ``rec`` is the
+        channel's number.
+    envelope : Frames
+        Energy of every 10 ms in hundredths of a dB re full scale.
+    duration_ms : ndarray of int64, shape (n,)
+        Length of each channel.
+
+    Returns
+    -------
+    Intervals
+        Disjoint, sorted, inside their channels. A segment no longer than the detector's own lag is
+        no speech, and dropped. One that runs to the channel's end keeps that end.
+    """
+    parts = [
+        _place(segments, envelope, duration_ms, slice(low, low + _BLOCK))
+        for low in range(0, len(segments), _BLOCK)
+    ]
+    if not parts:
+        return segments
+    start, end = (np.concatenate(side) for side in zip(*parts, strict=True))
+    # Neighbours that would overlap meet in the middle.
+    same = segments.rec[1:] == segments.rec[:-1]
+    meet = (end[:-1] + start[1:]) // 2
+    crossed = same & (start[1:] < end[:-1])
+    start[1:][crossed], end[:-1][crossed] = meet[crossed], meet[crossed]
+    return make_intervals(segments.rec, start, end)
+
+
+def _place(
+    segments: Intervals, envelope: Frames, duration_ms: Ints, part: slice
+) -> tuple[Ints, Ints]:
+    """Starts and ends of a part of the segments."""
+    rec, start, end = segments.rec, segments.start_ms, segments.end_ms
+    first_of_channel = np.ones(len(rec), bool)
+    first_of_channel[1:] = rec[1:] != rec[:-1]
+    before = np.where(first_of_channel, 0, np.append(0, end[:-1])[: len(rec)])
+    last_of_channel = np.append(first_of_channel[1:], True)
+    after = np.where(last_of_channel, duration_ms[rec], np.append(start[1:], 0)[: len(rec)])
+    rec, start, end, before, after = (x[part] for x in (rec, start, end, before, after))
+
+    levels, size = envelope.values, envelope.sizes[rec]
+    origin = envelope.offsets[rec]
+    first = np.minimum(start // _FRAME_MS, size)
+    stop = np.minimum(-(-end // _FRAME_MS), size)
+    lowest = np.minimum(before // _FRAME_MS, first)
+    highest = np.maximum(np.minimum(-(-after // _FRAME_MS), size), stop)
+
+    speech = _loudest(levels, origin, first, np.minimum(first + _SPEECH, stop))
+    noise = _quietest(levels, origin, np.maximum(lowest, first - _NOISE - 2), first - 2)
+    clear = (speech - noise >= CLEAR_DB) & (start > 0)
+    low = np.maximum(lowest, first - START_REACH[0])
+    high = np.minimum(first + START_REACH[1], stop - 1) + 1
+    found = _last_quiet(levels, origin, low, high, _threshold(speech, noise), START_QUIET)
+    lagged = np.maximum(start - START_LAG_MS, np.minimum(before, start))
+    begin = np.where(clear, found * _FRAME_MS, np.where(start > 0, lagged, start))
+
+    inner = np.maximum(stop - 6, first + 1)
+    speech = _loudest(levels, origin, np.maximum(first, stop - _SPEECH - 10), inner)
+    noise = _quietest(levels, origin, stop, np.minimum(highest, stop + _NOISE + 2))
+    open_end = end >= duration_ms[rec]
+    clear = (speech - noise >= CLEAR_DB) & ~open_end
+    low = np.maximum(first + 1, stop - END_REACH[1])
+    high = np.maximum(np.minimum(stop + END_REACH[0] + 1, highest), low)
+    found = _first_quiet(levels, origin, low, high, _threshold(speech, noise), END_QUIET)
+    finish = np.where(clear, found * _FRAME_MS, np.where(open_end, end, end - END_LAG_MS))
+    finish = np.minimum(finish, duration_ms[rec])
+    return begin, finish
+
+
+def _threshold(speech: Floats, noise: Floats) -> Floats:
+    return np.maximum(noise + MARGIN_DB, speech - DEPTH_DB)
+
+
+def _windows(
+    levels: NDArray[np.int16], origin: Ints, low: Ints, high: Ints
+) -> tuple[Floats, Bools]:
+    """Frames [low, high) of each channel as rows of one matrix (dB), and which cells hold one."""
+    width = int(np.max(high - low, initial=1))
+    at = low[:, None] + np.arange(max(width, 1))[None, :]
+    inside = (at < high[:, None]) & (at >= 0)
+    index = np.where(inside, at + origin[:, None], 0)
+    if not len(levels):
+        return np.full(inside.shape, -120.0), np.zeros_like(inside)
+    return levels[index] / 100.0, inside
+
+
+def _loudest(levels: NDArray[np.int16], origin: Ints, low: Ints, high: Ints) -> Floats:
+    """Mean of the loudest frames of each window, -inf of an empty one."""
+    values, inside = _windows(levels, origin, low, high)
+    values = np.where(inside, values, -np.inf)
+    n = min(_LOUDEST, values.shape[1])
+    top = np.partition(values, values.shape[1] - n, axis=1)[:, -n:]
+    held = np.isfinite(top)
+    total = np.where(held, top, 0).sum(axis=1)
+    count = held.sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), -np.inf)
+
+
+def _quietest(levels: NDArray[np.int16], origin: Ints, low: Ints, high: Ints) -> Floats:
+    """Level of the quietest 50 ms of each window; of its quietest frame where it is shorter.
+
+    -120 dB where there is no window: nothing but the segment itself.
+    """
+    values, inside = _windows(levels, origin, low, high)
+    alone = np.where(inside, values, np.inf).min(axis=1)
+    if values.shape[1] >= _LOUDEST:
+        total = np.cumsum(np.pad(np.where(inside, values, np.inf), ((0, 0), (1, 0))), axis=1)
+        with np.errstate(invalid="ignore"):
+            runs = (total[:, _LOUDEST:] - total[:, :-_LOUDEST]) / _LOUDEST
+        runs = np.where(np.isfinite(runs), runs, np.inf).min(axis=1)
+        alone = np.where(np.isfinite(runs), runs, alone)
+    return np.where(np.isfinite(alone), alone, -120.0)
+
+
+def _last_quiet(
+    levels: NDArray[np.int16], origin: Ints, low: Ints, high: Ints, threshold: Floats, n: int
+) -> Ints:
+    """Frame behind the last run of ``n`` quiet frames; the first loud one where there is none."""
+    values, inside = _windows(levels, origin, low, high)
+    quiet = inside & (values < threshold[:, None])
+    runs = _runs(quiet, n)
+    width = runs.shape[1]
+    last = width - 1 - np.argmax(runs[:, ::-1], axis=1)
+    loud = inside & ~quiet
+    first_loud = np.where(loud.any(axis=1), np.argmax(loud, axis=1), 0)
+    found: Ints = low + np.where(runs.any(axis=1), last + n, first_loud)
+    return found
+
+
+def _first_quiet(
+    levels: NDArray[np.int16], origin: Ints, low: Ints, high: Ints, threshold: Floats, n: int
+) -> Ints:
+    """First frame of the first run of ``n`` quiet frames; else of those quiet up to ``high``."""
+    values, inside = _windows(levels, origin, low, high)
+    quiet = inside & (values < threshold[:, None])
+    runs = _runs(quiet, n)
+    loud = inside & ~quiet
+    width = loud.shape[1]
+    behind_last_loud = np.where(loud.any(axis=1), width - np.argmax(loud[:, ::-1], axis=1), 0)
+    found: Ints = low + np.where(runs.any(axis=1), np.argmax(runs, axis=1), behind_last_loud)
+    return found
+
+
+def _runs(quiet: Bools, n: int) -> Bools:
+    """Where a run of ``n`` quiet frames begins."""
+    runs = quiet.copy()
+    for shift in range(1, n):
+        runs[:, :-shift] &= quiet[:, shift:]
+        runs[:, -shift:] = False
+    return runs
