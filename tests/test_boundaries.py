@@ -55,12 +55,12 @@ def plain(segments, levels, duration):
         speech = loudest(levels[first : min(first + 30, stop)])
         noise = quietest(levels[max(lowest, first - 35, 0) : max(first - 2, 0)])
         if start > 0 and speech - noise >= b.CLEAR_DB:
-            low, high = max(lowest, first - 8), min(first + 6, stop - 1) + 1
+            low, high = max(lowest, first - 12), min(first + 6, stop - 1) + 1
             level = max(noise + b.MARGIN_DB, speech - b.DEPTH_DB)
             quiet = [levels[k] < level for k in range(low, high)]
-            runs = [k for k in range(len(quiet) - 2) if all(quiet[k : k + 3])]
+            runs = [k for k in range(len(quiet) - 5) if all(quiet[k : k + 6])]
             loud = [k for k, q in enumerate(quiet) if not q]
-            begin = (low + (runs[-1] + 3 if runs else loud[0] if loud else 0)) * 10
+            begin = (low + (runs[-1] + 6 if runs else loud[0] if loud else 0)) * 10
         else:
             begin = max(start - b.START_LAG_MS, min(before, start)) if start > 0 else 0
 

@@ -313,7 +313,7 @@ def test_everything_scored_on_estimated_roles_says_so(tmp_path, cli):
             store.append(folder, "frames", [channel])
     store.append(folder, "recordings", rows)
     out = tmp_path / "run"
-    done = cli("score", folder, "--out", out, "--set", "speech.refine=false")
+    done = cli("score", folder, "--out", out, "--set", "speech.boundaries=false")
     assert done.returncode == 0, done.stderr
     for text in (done.stdout, (out / "summary.md").read_text(), (out / "report.html").read_text()):
         plain = " ".join(text.replace("\\_", "_").split())
@@ -476,7 +476,7 @@ def test_detection_is_as_good_as_silero_s():
     from flexi_score.extraction.probabilities import load_detector, speech_probabilities
 
     detectors = (load_pyannote_detector(threads=1), load_detector(threads=1))
-    plain = SpeechSettings(refine=False, crosstalk=False)
+    plain = SpeechSettings(boundaries=False, crosstalk=False)
     wrong, said = np.zeros(2), 0
     for name in CHOSEN:
         samples, truth = sample(name)

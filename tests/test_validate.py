@@ -780,7 +780,7 @@ def test_an_archive_is_scored_under_other_settings(
     sample_run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     truth = SAMPLES / "truth.jsonl"
-    changed = ("--set", "speech.refine=false", "--set", "extract.asr=none", "--max-error", "2")
+    changed = ("--set", "speech.boundaries=false", "--set", "extract.asr=none", "--max-error", "2")
     code, _, errors = _main(capsys, sample_run / "archive", truth, *changed)
     assert code == 3
     assert "tripped: detection error is" in errors

@@ -57,7 +57,7 @@ def validate(
     Try:
 
         flexi-score validate run sample_recordings/truth.jsonl --out validation
-        flexi-score validate run/archive truth.jsonl --set speech.refine=false
+        flexi-score validate run/archive truth.jsonl --set speech.boundaries=false
         flexi-score validate run annotations/ --by system --max-error 6
     """
     from rich.console import Console

@@ -33,11 +33,10 @@ CLEAR_DB: Final = 40.0
 DEPTH_DB: Final = 34.0
 MARGIN_DB: Final = 6.0
 #: How far the envelope may move a boundary from the detector's, outwards and inwards, in frames.
-START_REACH: Final = (8, 6)
+START_REACH: Final = (12, 6)
 END_REACH: Final = (4, 15)
-#: Quiet for this many frames: speech has not begun yet, or is over.
-START_QUIET: Final = 3
-END_QUIET: Final = 6
+#: Quiet for this many frames: speech has not begun yet, or is over. Closures of stops are shorter.
+QUIET_FRAMES: Final = 6
 
 _FRAME_MS: Final = 10
 #: Frames of speech and of noise beside a boundary that its levels are taken from.
@@ -106,7 +105,7 @@ def _place(
     clear = (speech - noise >= CLEAR_DB) & (start > 0)
     low = np.maximum(lowest, first - START_REACH[0])
     high = np.minimum(first + START_REACH[1], stop - 1) + 1
-    found = _last_quiet(levels, origin, low, high, _threshold(speech, noise), START_QUIET)
+    found = _last_quiet(levels, origin, low, high, _threshold(speech, noise), QUIET_FRAMES)
     lagged = np.maximum(start - START_LAG_MS, np.minimum(before, start))
     begin = np.where(clear, found * _FRAME_MS, np.where(start > 0, lagged, start))
 
@@ -117,7 +116,7 @@ def _place(
     clear = (speech - noise >= CLEAR_DB) & ~open_end
     low = np.maximum(first + 1, stop - END_REACH[1])
     high = np.maximum(np.minimum(stop + END_REACH[0] + 1, highest), low)
-    found = _first_quiet(levels, origin, low, high, _threshold(speech, noise), END_QUIET)
+    found = _first_quiet(levels, origin, low, high, _threshold(speech, noise), QUIET_FRAMES)
     finish = np.where(clear, found * _FRAME_MS, np.where(open_end, end, end - END_LAG_MS))
     finish = np.minimum(finish, duration_ms[rec])
     return begin, finish

@@ -130,9 +130,8 @@ CONDITIONS: dict[str, Callable[[Audio, int], Audio]] = {
     **{f"{kind} 15 dB": noisy(kind) for kind in NOISES},
 }
 REMEDIES = {
-    "none": dict.fromkeys(("speech.refine", "speech.crosstalk", "speech.background"), "false"),
-    "refine": dict.fromkeys(("speech.crosstalk", "speech.background"), "false"),
-    "refine, bleed": {"speech.background": "false"},
+    "none": dict.fromkeys(("speech.boundaries", "speech.crosstalk"), "false"),
+    "boundaries": {"speech.crosstalk": "false"},
     "all": {},
 }
 

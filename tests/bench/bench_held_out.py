@@ -32,12 +32,11 @@ LEAKS = (
     ("room", -10, True),
 )
 ON, OFF = "true", "false"
-NONE = {"speech.refine": OFF, "speech.crosstalk": OFF, "speech.background": OFF}
+NONE = {"speech.boundaries": OFF, "speech.crosstalk": OFF}
 REMEDIES = {
     "none": NONE,
-    "refinement": NONE | {"speech.refine": ON},
-    "background": NONE | {"speech.background": ON},
-    "bleed removal": NONE | {"speech.crosstalk": ON},
+    "boundaries": NONE | {"speech.boundaries": ON},
+    "crosstalk removal": NONE | {"speech.crosstalk": ON},
     "all (default)": {},
 }
 NORMALISED = "all but normalisation"
