@@ -137,6 +137,7 @@ def user_interrupt(rec: Recording, row: Row, settings: Settings) -> dict[str, Sc
             stop = at
             break
         unclear = unclear or at + long == rec.duration
+    fell_silent = stop
     if not mid_turn(rec, s):
         stop, unclear = None, True
     if stop is not None:
@@ -145,9 +146,13 @@ def user_interrupt(rec: Recording, row: Row, settings: Settings) -> dict[str, Sc
     elif not unclear:
         scores["ttr"] = (0.0, "scored")
 
-    since = e if stop is None else max(e, stop)
-    rest = [Unit("model", u.start, u.end, u.words) for u in rec.units["model"] if u.start >= since]
-    groups = group("model", rest, rec.units["user"], rec.known["model"], settings)
+    if fell_silent is None:  # what it goes on saying is no answer
+        groups = [g for g in rec.groups["model"] if g.start >= e]
+    else:
+        since = max(e, fell_silent)
+        said = [u for u in rec.units["model"] if u.start >= since]
+        rest = [Unit("model", u.start, u.end, u.words) for u in said]
+        groups = group("model", rest, rec.units["user"], rec.known["model"], settings)
     answers = [g.start for g in groups if g.long]
     if answers:
         scores["response_latency"] = ((answers[0] - e) / 1000, "scored")

@@ -77,6 +77,8 @@ class SampleCounts:
     @property
     def n_extreme(self) -> int:
         """Samples at the lowest or the highest value: hardly any in what was never clipped."""
+        if self.low >= self.high:  # all samples are equal
+            return self._n_low
         return self._n_low + self._n_high
 
 

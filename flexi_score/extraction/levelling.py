@@ -20,8 +20,8 @@ from flexi_score.config import ExtractSettings
 from flexi_score.extraction.probabilities import FRAME_MS, speech_probabilities
 
 #: Level of speech in a second pass (dBFS), and how far above it the signal may reach (dB).
-TARGET_DBFS: Final = -35.0
-HEADROOM_DB: Final = 15.0
+TARGET_DBFS: Final = -32.0
+HEADROOM_DB: Final = 12.0
 #: Speech below this is quiet; a channel without any is, if its loudest half second is below it.
 QUIET_DBFS: Final = -45.0
 #: A loudest half second this far above the speech (dB) is something else.

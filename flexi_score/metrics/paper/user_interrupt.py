@@ -50,8 +50,8 @@ METRICS = (
         unit="s",
         direction="down",
         aggregate="mean",
-        definition="start of the first takeover at or after the end of the interruption and the "
-        "start of that silence, grouped afresh from there, minus the end of the interruption",
+        definition="start of the first takeover at or after the end of the interruption and, "
+        "grouped afresh from there, the start of that silence, minus the end of the interruption",
         source="tau-voice, response latency",
         null_means="no interruption, or no answer",
     ),
@@ -116,8 +116,7 @@ def score(
     yielded = mid_turn & ~np.isnan(found.stop)
     unclear = mid_turn & ~yielded & found.cut_short
     usable = mid_turn & ~unclear
-    since = np.where(yielded, np.fmax(end, found.stop), end)
-    answer = _answer(cases, np.where(cut, since, cases.end), settings)
+    answer = _answer(cases, np.where(cut, end, np.nan), found.stop, settings)
     answered = cut & ~np.isnan(answer)
 
     row = partial(
@@ -254,15 +253,18 @@ def _window(s: Ints, e: Ints, settings: Settings) -> Ints:
     return np.maximum(e, s + settings.yield_.late_window_ms)
 
 
-def _answer(cases: c.Cases, since: Floats, settings: Settings) -> Floats:
-    """Start of the first takeover at or after each moment, grouped afresh from there.
+def _answer(cases: c.Cases, end: Floats, stop: Floats, settings: Settings) -> Floats:
+    """Start of the first takeover after each interruption, NaN without one.
 
-    What the model had been saying before it yielded is no part of its answer, however soon that
-    follows.
+    Where the model fell silent: at or after that and the interruption's end, grouped afresh from
+    there, because what it had been saying is no part of its answer, however soon that follows. A
+    model that kept talking answers with a takeover of its own, not with its next breath.
     """
     structure, model = cases.structure, cases.structure.model
+    stopped = ~np.isnan(stop) & ~np.isnan(end)
+    since = np.where(stopped, np.fmax(end, stop), cases.end).astype(np.int64)
     earliest = np.full(len(structure), NEVER)
-    earliest[cases.rec] = np.where(np.isnan(since), cases.end, since).astype(np.int64)
+    earliest[cases.rec] = since
     later = model.ipus.start >= earliest[model.ipus.rec]
     ipus, words = model.ipus.take(later), model.ipu_words[later]
     group = group_ids(ipus, structure.user.ipus, settings.takeover.group_ms)
@@ -272,7 +274,9 @@ def _answer(cases: c.Cases, since: Floats, settings: Settings) -> Floats:
     long = ipus.end[tails] - ipus.start[heads] > settings.backchannel.max_ms
     long |= said > settings.backchannel.max_words
     fresh = Spans(ipus.rec[heads], ipus.start[heads], ipus.end[tails]).take(long)
-    return c.moments(axis.next_start(fresh, earliest[cases.rec], cases.end))
+    ended = np.where(np.isnan(end), cases.end, end).astype(np.int64)
+    own = axis.next_start(model.takeovers, ended, cases.end)
+    return c.moments(np.where(stopped, axis.next_start(fresh, since, cases.end), own))
 
 
 def yield_margin(cases: c.Cases, s: Ints, e: Ints, found: Yields, settings: Settings) -> Floats:
