@@ -18,7 +18,8 @@ from test_figures import made_run
 from test_terminal import NAMES
 
 from flexi_score.metrics import METRICS, profile_metrics
-from flexi_score.report.screen import print_screen, value_cells
+from flexi_score.report.numbers import value_cells
+from flexi_score.report.screen import print_screen
 from flexi_score.report.wording import WORDING
 from flexi_score.schema import HEALTH
 from flexi_score.scoring.run import Run

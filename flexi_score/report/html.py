@@ -276,7 +276,7 @@ def _facts(
     """The few facts at the top of the page."""
     systems = [plain(s) for s in _distinct(every, "system")]
     scenarios = [s for s in _distinct(every, "scenario") if s in SCENARIO_TITLES]
-    facts = [("recordings", f"{len(every):,}")]
+    facts = [("recording" if len(every) == 1 else "recordings", f"{len(every):,}")]
     facts.append(("system", systems[0]) if len(systems) == 1 else ("systems", f"{len(systems)}"))
     facts.append(
         ("scenario", SCENARIO_TITLES[scenarios[0]])

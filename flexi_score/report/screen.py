@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from math import copysign
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +15,8 @@ from rich.text import Text
 
 from flexi_score.config import Settings
 from flexi_score.metrics.registry import Metric
-from flexi_score.report.tables import DASH, counted, metric_finder, plain, scenario_title
+from flexi_score.report.numbers import value_cells
+from flexi_score.report.tables import counted, metric_finder, plain, scenario_title
 from flexi_score.report.wording import wording
 
 #: Rows of values; further ones are in the details.
@@ -167,62 +167,8 @@ def conversation_rows(summary: pl.DataFrame, metrics: Sequence[Metric], few: int
     return rows
 
 
-def value_cells(row: Mapping[str, Any] | None, metric: Metric, few: int) -> tuple[str, str]:
-    """A value without and with its interval, in no more digits than stand on evidence.
-
-    Of fewer than ``few`` outcomes a count (``1 of 2``), not a rate.
-
-    Examples
-    --------
-    >>> from flexi_score.metrics import profile_metrics
-    >>> tor = profile_metrics("paper")[0]
-    >>> row = {"value": 0.5, "n": 2, "numerator": 1.0, "denominator": 2.0}
-    >>> value_cells(row | {"ci_low": 0.09, "ci_high": 0.91}, tor, 10)
-    ('1 of 2', '1 of 2')
-    >>> row = {"value": 0.5, "n": 20, "numerator": 10.0, "denominator": 20.0}
-    >>> value_cells(row | {"ci_low": 0.3, "ci_high": 0.7}, tor, 10)
-    ('50 %', '50 % [30, 70]')
-    """
-    if row is None or row["value"] is None:
-        return DASH, DASH
-    value, top, bottom = row["value"], row["numerator"], row["denominator"]
-    share = not metric.unit and metric.aggregate in ("rate", "ratio")
-    if share and bottom and bottom < few and _whole(top) and _whole(bottom):
-        text = f"{top:.0f} of {bottom:.0f}"
-        return text, text
-    text = _amount(value, metric)
-    if row["ci_low"] is None or row["ci_high"] is None or row["n"] < few:
-        return text, text
-    low, high = (_bare(row[end], metric) for end in ("ci_low", "ci_high"))
-    return text, f"{text} [{low}, {high}]"
-
-
 def _systems(summary: pl.DataFrame) -> list[str]:
     return summary["system"].unique(maintain_order=True).to_list()
-
-
-def _whole(number: float | None) -> bool:
-    return number is not None and abs(number - round(number)) < 1e-9
-
-
-def _amount(value: float, metric: Metric) -> str:
-    if metric.aggregate == "sum":
-        return f"{value:.0f}"
-    if metric.unit == "0-5":
-        return f"{value:.1f} of 5"
-    if not metric.unit and metric.aggregate in ("rate", "ratio"):
-        return f"{value * 100:.0f} %"
-    unit = "" if metric.unit == "0-1" else metric.unit.replace("1/", "/")
-    return f"{_bare(value, metric)} {unit}".strip()
-
-
-def _bare(value: float, metric: Metric) -> str:
-    if not metric.unit and metric.aggregate in ("rate", "ratio"):
-        return f"{value * 100:.0f}"
-    digits = 1 if metric.unit in ("0-5", "1/min", "s/min") else 2
-    # Halves go up, as on paper: 0.695, which is stored a little below, is 0.70.
-    text = f"{value + copysign(1e-9, value):.{digits}f}"
-    return text.lstrip("-") if float(text) == 0 else text
 
 
 def _print_title(

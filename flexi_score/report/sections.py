@@ -9,6 +9,7 @@ import polars as pl
 from flexi_score.aggregate import UNSCORABLE
 from flexi_score.metrics.conversation import HUMAN_REFERENCE, Reference
 from flexi_score.metrics.registry import Metric
+from flexi_score.report.numbers import brief, brief_with_unit, value_cells
 from flexi_score.report.tables import (
     STATUS_TITLES,
     fraction,
@@ -19,7 +20,7 @@ from flexi_score.report.tables import (
     scenario_title,
 )
 from flexi_score.report.timeline import rating_rows
-from flexi_score.report.wording import wording
+from flexi_score.report.wording import WORDING, wording
 from flexi_score.schema import STATUSES
 
 #: Systems that a forest of intervals shows of each metric; the tables have all.
@@ -60,7 +61,8 @@ def results(
     out = []
     for scenario, found in by_metric.items():
         blocks = []
-        for name, rows in found.items():
+        # Of the many statistics of conversations, those that have words come first.
+        for name, rows in sorted(found.items(), key=lambda kv: (scenario, kv[0]) not in WORDING):
             metric = known(scenario, name)
             low, high = _domain(metric, rows, ends.get((scenario, name), ()))
             words = wording(scenario, name, metric)
@@ -73,7 +75,8 @@ def results(
                     "unit": "" if metric is None else metric.unit,
                     "better": _BETTER["none" if metric is None else metric.direction],
                     "metric": metric,
-                    "human": None if band is None else _human(band),
+                    "human": None if band is None or metric is None else _human(band, metric),
+                    "source": "" if band is None else f"People: {band.source}",
                     "low": low,
                     "high": high,
                     "rows": [_row(row, metric, low, high, few) for row in rows[:_MOST_SYSTEMS]],
@@ -84,9 +87,17 @@ def results(
     return out
 
 
-def _human(band: Reference) -> str:
-    typical = f"{band.low:g}" if band.low == band.high else f"{band.low:g} to {band.high:g}"
-    return f"people: {typical} ({band.source})"
+def _human(band: Reference, metric: Metric) -> str:
+    low = f"{brief(band.low, metric)} to " if band.low != band.high else ""
+    return f"people: {low}{brief_with_unit(band.high, metric)}"
+
+
+def _interval(row: Mapping[str, Any], metric: Metric | None) -> str:
+    """As :func:`flexi_score.report.tables.interval`, in the digits and unit of the value."""
+    if metric is None or row["ci_low"] is None or row["ci_high"] is None:
+        return interval(dict(row), metric)
+    share = " %" if not metric.unit and metric.aggregate in ("rate", "ratio") else ""
+    return f"[{brief(row['ci_low'], metric)}, {brief(row['ci_high'], metric)}]{share}"
 
 
 def _row(
@@ -100,15 +111,15 @@ def _row(
     share = None
     if metric is not None and metric.aggregate == "rate" and metric.direction != "none":
         share = ("good" if metric.direction == "up" else "bad", at(row["value"]))
-    value = None if row["value"] is None else number(row["value"], metric)
-    if value is not None and metric is not None and metric.aggregate == "rate" and row["n"] < few:
-        value = f"{row['numerator']:.0f} of {row['denominator']:.0f}"
+    value = None
+    if row["value"] is not None:
+        value = number(row["value"], None) if metric is None else value_cells(row, metric, few)[0]
     return {
         "system": plain(row["system"]),
         "value": value,
         "exact": number(row["value"], metric),
         "few": row["value"] is not None and row["n"] < few,
-        "interval": interval(row, metric),
+        "interval": _interval(row, metric),
         "fraction": fraction(row, metric),
         "counts": counts,
         "at": None if summed else at(row["value"]),

@@ -84,6 +84,16 @@ WORDING: Final[dict[tuple[str, str], Wording]] = {
     ),
     ("model_backchannel", "bcr"): Wording("backchannels", "BCR", "backchannel rate"),
     ("model_backchannel", "backchannels"): Wording("backchannels in all"),
+    ("conversation", "model_response_latency"): Wording("answers after"),
+    ("conversation", "model_overlapped_starts"): Wording("starts before the user ends"),
+    ("conversation", "model_stop_latency"): Wording("interrupted, it stops after"),
+    ("conversation", "user_interruption_success"): Wording("user's interruptions that win"),
+    ("conversation", "model_interruptions_per_min"): Wording("interrupts the user"),
+    ("conversation", "model_backchannels_per_min"): Wording("gives backchannels"),
+    ("conversation", "model_talk_share"): Wording("share of the talking"),
+    ("conversation", "overlap_s_per_min"): Wording("both speak"),
+    ("conversation", "gap_s_per_min"): Wording("nobody speaks, between turns"),
+    ("conversation", "longest_silence"): Wording("longest silence"),
     ("model_backchannel", "jsd"): Wording("off human timing", "JSD", "Jensen-Shannon divergence"),
 }
 

@@ -7,7 +7,7 @@ const LEGEND = [["ipu", "user speaks", "u"], ["ipu", "model speaks", "m"], ["tur
   ["reference", "score looks from"], ["decided", "score decided at"]];
 
 const moment = (timeline, time, name) => (time === null ? null
-  : make("button", {type: "button", class: "link at", text: `${name} ${seconds(time)}`,
+  : make("button", {type: "button", class: "link at", text: `${name} ${time < 60000 ? seconds(time) : clock(time)}`,
     on: {click: () => timeline.seek(time)}}));
 
 const scoreList = (r, detail, timeline) => {
@@ -180,10 +180,10 @@ const openRecording = (r) => {
         make("b", {text: one.check.replaceAll("_", " ") + (one.channel ? ` (${one.channel})` : "")}), ` ${one.detail || ""}. `,
         make("span", {class: "soft", text: one.remedy || ""})));
     }
-    body.append(make("div", {class: "columns"},
+    body.append(slowest(detail, timeline), make("div", {class: "columns"},
       make("section", {}, make("h3", {text: "Scores, and the rule behind each"}), scoreList(r, detail, timeline)),
       make("section", {}, make("h3", {text: "What was said"}), transcript(detail, timeline))),
-    slowest(detail, timeline), ...ratingList(detail), eventTable(detail), pairsList("What the manifest says", detail.texts) || "",
+    ...ratingList(detail), eventTable(detail), pairsList("What the manifest says", detail.texts) || "",
     pairsList("Keys", HELP));
   }
   if (!dialog.open) dialog.showModal();
