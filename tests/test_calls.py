@@ -25,6 +25,7 @@ def scores(dialogues, profile=ALL):
     table = module.score(structure, np.arange(len(dialogues)), profile, {})
     assert table.schema == SCORES
     assert table["reason"].null_count() == 0
+    assert table["rule"].null_count() == 0
     return {(r["metric"], int(r["recording"][1:])): r for r in table.iter_rows(named=True)}
 
 

@@ -48,6 +48,7 @@ def fdb(dialogues, scenario, chosen=FDB):
     if dialogues:
         assert table["metric"].unique(maintain_order=True).to_list() == names
     assert table["reason"].null_count() == 0
+    assert table["rule"].null_count() == 0
     unscored = ["not_applicable", "excluded", "failed"]
     assert (table["value"].is_null() == table["status"].is_in(unscored)).all()
     return by_recording(table)

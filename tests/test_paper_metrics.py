@@ -54,6 +54,7 @@ def check_rows(frame: pl.DataFrame) -> None:
     assert frame.schema == SCORES
     assert set(frame["status"]) <= set(STATUSES)
     assert frame["reason"].null_count() == 0
+    assert frame["rule"].null_count() == 0
     assert (frame["reason"].str.len_chars() > 0).all()
     no_value = frame.filter(pl.col("value").is_null())
     assert "scored" not in set(no_value["status"])

@@ -228,7 +228,7 @@ def with_failures(
             maintain_order="left_right",
         )
         .join(already, on=["recording", "metric"], how="anti", maintain_order="left")
-        .with_columns(status=pl.lit(status))
+        .with_columns(status=pl.lit(status), rule=pl.lit(status))
     )
     return pl.concat([scores, _complete(lost)])
 

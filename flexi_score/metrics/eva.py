@@ -37,6 +37,7 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.exchanges import Exchanges, answer_starts, exchanges
 from flexi_score.metrics.panel import Events, panel_rows
+from flexi_score.metrics.reasons import Decision
 from flexi_score.metrics.registry import Direction, Metric, score_rows
 from flexi_score.schema import SCENARIOS
 from flexi_score.segment import axis
@@ -283,6 +284,8 @@ def score(
         )
         .otherwise(pl.lit("the user has no turn that could be answered"))
     ).to_series()
+    codes = pl.Series(["no_events", "counted", "silent"])
+    rules = codes[np.where(some, np.where(silent, 2, 1), 0).astype(np.uint32)]
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(some, total[rec] / number[rec], np.nan)
     head = score_rows(
@@ -297,7 +300,7 @@ def score(
             .then(pl.lit("silent"))
             .otherwise(pl.lit("scored"))
         ).to_series(),
-        reason,
+        Decision(rules, reason),
         source="detected",
     )
     return pl.concat([head, panel_rows(structure, rec, _panel(turns, n, settings), 0, "")])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from flexi_score.metrics.reasons import Decision
 from flexi_score.metrics.registry import score_rows
 from flexi_score.segment.tracks import Bools, Floats, Ints
 from flexi_score.segment.types import Structure
@@ -133,6 +134,15 @@ def _rows(
             )
         )
         .otherwise(pl.format(events.sentence, shown[0], shown[1])),
+        rule=pl.when("unreadable")
+        .then(pl.lit("unreadable"))
+        .when(~pl.col("some"))
+        .then(pl.lit("no_events"))
+        .when("few")
+        .then(pl.lit("too_few"))
+        .when("silent")
+        .then(pl.lit("silent"))
+        .otherwise(pl.lit("counted")),
     )
     return score_rows(
         structure.tracks.recordings,
@@ -140,7 +150,7 @@ def _rows(
         name,
         cells["value"].to_numpy(),
         cells["status"],
-        cells["reason"],
+        Decision(cells["rule"], cells["reason"]),
         weight=cells["weight"].to_numpy(),
         source="detected",
     )

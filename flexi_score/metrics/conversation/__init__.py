@@ -27,6 +27,7 @@ from flexi_score.metrics.conversation.statistics import (
     observations,
     statistics_frame,
 )
+from flexi_score.metrics.reasons import Decision
 from flexi_score.metrics.registry import Direction, Metric, score_rows
 from flexi_score.segment.tracks import Ints
 from flexi_score.segment.types import Structure
@@ -385,11 +386,14 @@ def score(
                 .to_series()
                 .to_numpy(),
                 cells.select(_status(pl.col("known"))).to_series(),
-                cells.select(
-                    pl.when("known")
-                    .then(pl.format(ratio.says, _shown("a"), _shown("b")))
-                    .otherwise(pl.lit(ratio.none))
-                ).to_series(),
+                Decision(
+                    cells.select(_rule(pl.col("known"))).to_series(),
+                    cells.select(
+                        pl.when("known")
+                        .then(pl.format(ratio.says, _shown("a"), _shown("b")))
+                        .otherwise(pl.lit(ratio.none))
+                    ).to_series(),
+                ),
                 weight=cells.select(pl.when("known").then("b").fill_null(np.nan))
                 .to_series()
                 .to_numpy(),
@@ -401,16 +405,23 @@ def score(
             _LONGEST.name,
             longest["s"].fill_null(np.nan).to_numpy(),
             longest.select(_status(pl.col("s").is_not_null())).to_series(),
-            longest.select(
-                pl.when(pl.col("s").is_null())
-                .then(pl.lit("nobody speaks"))
-                .when(pl.col("s") > 0)
-                .then(pl.format("longest pause or gap {} s", _shown("s")))
-                .otherwise(pl.lit("no pause and no gap"))
-            ).to_series(),
+            Decision(
+                longest.select(_rule(pl.col("s").is_not_null())).to_series(),
+                longest.select(
+                    pl.when(pl.col("s").is_null())
+                    .then(pl.lit("nobody speaks"))
+                    .when(pl.col("s") > 0)
+                    .then(pl.format("longest pause or gap {} s", _shown("s")))
+                    .otherwise(pl.lit("no pause and no gap"))
+                ).to_series(),
+            ),
         )
     )
     return pl.concat(frames)
+
+
+def _rule(known: pl.Expr) -> pl.Expr:
+    return pl.when(known).then(pl.lit("counted")).otherwise(pl.lit("no_events"))
 
 
 def _status(known: pl.Expr) -> pl.Expr:

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from flexi_score.metrics.reasons import Decision
 from flexi_score.metrics.registry import PENDING, score_rows
 from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, Tracks, Words
 
@@ -54,7 +55,7 @@ class Runs:
 
 @dataclass(frozen=True)
 class Case:
-    """One line of a rule: where it holds, what the recording scores, and why.
+    """One line of a rule: where it holds, what the recording scores, why, and the rule's code.
 
     ``reason`` may name quantities of the :data:`Facts` in braces.
     """
@@ -63,6 +64,7 @@ class Case:
     value: ArrayLike
     status: str
     reason: str
+    code: str
 
 
 def runs_of(entries: Words | Intervals, rec: Ints) -> Runs:
@@ -153,6 +155,7 @@ def decide(
     says = [pl.when(pl.col("_case") == k).then(_say(case.reason)) for k, case in enumerate(cases)]
     reason = frame.select(pl.coalesce(says).alias("reason"))["reason"]
     status = pl.Series([case.status for case in cases], dtype=pl.String).gather(chosen)
+    codes = pl.Series([case.code for case in cases], dtype=pl.String).gather(chosen)
     decided = np.isin(status.to_numpy(), ("scored", "silent", PENDING))
     return score_rows(
         tracks.recordings,
@@ -160,7 +163,7 @@ def decide(
         metric,
         value,
         status,
-        reason,
+        Decision(codes, reason),
         reference_ms=_ms(reference_s, decided),
         decided_ms=_ms(decided_s, decided),
         margin_s=None if margin_s is None else np.where(decided, margin_s, np.nan),

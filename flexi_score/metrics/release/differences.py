@@ -14,9 +14,6 @@ from typing import Final
 
 import polars as pl
 
-from flexi_score.metrics.release.common import SILENT_MODEL
-from flexi_score.metrics.release.user_interrupt import NO_LATER_WORD, NO_OVERLAPPING_WORD
-
 DIFFERENCES: Final = pl.Schema(
     {
         "recording": pl.String,
@@ -53,8 +50,8 @@ _LESS = (_RELEASE < _PAPER).fill_null(False)
 _BOTH = _PAPER.is_not_null() & _RELEASE.is_not_null()
 
 
-def _release_says(text: str) -> pl.Expr:
-    return pl.col("release_reason").str.contains(text, literal=True)
+def _release_rule(*codes: str) -> pl.Expr:
+    return pl.col("release_rule").is_in(codes).fill_null(False)
 
 
 CAUSES: Final[tuple[Cause, ...]] = (
@@ -73,7 +70,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "",
         ("tss", "eds", "coherence"),
-        _UNSCORED_BY_RELEASE & _release_says("no judge's rating"),
+        _UNSCORED_BY_RELEASE & _release_rule("not_judged"),
         "no rating came with the recording, which is the only one that the release knows",
     ),
     # turn_taking
@@ -100,13 +97,13 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "turn_taking",
         ("latency",),
-        _UNSCORED_BY_RELEASE & _release_says("counted in jir"),
+        _UNSCORED_BY_RELEASE & _release_rule("before_turn_end"),
         "the release looks only at the first word of all, which comes before the turn ends",
     ),
     Cause(
         "turn_taking",
         ("latency", "floor_offset"),
-        ~_BOTH & _release_says("takeover"),
+        ~_BOTH & _release_rule("silent", "acknowledgement", "takes_over"),
         "the profiles disagree on whether the model takes over",
     ),
     Cause(
@@ -126,7 +123,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "pause_handling",
         ("tor",),
-        _UNSCORED_BY_RELEASE & _release_says(SILENT_MODEL),
+        _UNSCORED_BY_RELEASE & _release_rule("silent"),
         "the release skips a silent model, while paper scores it 0: saying nothing in a pause is "
         "right",
     ),
@@ -150,7 +147,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
         "user_interrupt",
         ("ttr", "stop_latency"),
         (pl.col("paper_status") == "not_applicable")
-        & _release_says(NO_OVERLAPPING_WORD)
+        & _release_rule("quiet_before", "never_quiet")
         & _RELEASE.is_not_null(),
         "the model says nothing during the interruption: the release counts it as yielded with a "
         "latency of 0, paper has no yield to time there",
@@ -165,7 +162,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "user_interrupt",
         ("ttr",),
-        _MORE & _release_says(NO_OVERLAPPING_WORD),
+        _MORE & _release_rule("quiet_before", "never_quiet"),
         "no word overlaps the interruption, which the release counts as yielded",
     ),
     Cause(
@@ -179,7 +176,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "user_interrupt",
         ("ttr",),
-        _LESS & _release_says(NO_LATER_WORD),
+        _LESS & _release_rule("never_stops", "never_quiet"),
         "the model stops, but no word of it starts more than 1 s later, and the release needs one "
         "to see a yield",
     ),
@@ -193,7 +190,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "user_interrupt",
         ("stop_latency",),
-        _UNSCORED_BY_RELEASE & _release_says(NO_LATER_WORD),
+        _UNSCORED_BY_RELEASE & _release_rule("never_stops", "never_quiet"),
         "the model stops, but no word of it starts more than 1 s later, and the release times only "
         "samples with such a word",
     ),
@@ -213,7 +210,7 @@ CAUSES: Final[tuple[Cause, ...]] = (
     Cause(
         "user_interrupt",
         ("tss",),
-        _UNSCORED_BY_PAPER & _release_says("counts 0"),
+        _UNSCORED_BY_PAPER & _release_rule("no_reply"),
         "the release counts a yield without a reply as 0, paper leaves it out",
     ),
     Cause(

@@ -124,8 +124,10 @@ def score(
         "words": np.append(inside, 0)[last],
     }
     silent = segments.count == 0
-    failed = Case(~known, np.nan, "failed", NO_MODEL_TRANSCRIPT)
-    no_length = Case(duration <= 0, np.nan, "excluded", "the recording has no duration")
+    failed = Case(~known, np.nan, "failed", NO_MODEL_TRANSCRIPT, code="no_model_transcript")
+    no_length = Case(
+        duration <= 0, np.nan, "excluded", "the recording has no duration", code="no_duration"
+    )
     nothing = "the model has no speech segment"
     listed = "backchannels left: {n} of {segments} speech segments"
     tor_rows = decide(
@@ -135,18 +137,20 @@ def score(
         facts,
         [
             failed,
-            Case(silent, 0.0, "silent", f"{nothing}: no takeover"),
+            Case(silent, 0.0, "silent", f"{nothing}: no takeover", code="silent"),
             Case(
                 stop >= 0,
                 1.0,
                 "scored",
                 "segment [{start}, {end}] s is {length} s, longer than 3 s: a takeover",
+                code="long_segment",
             ),
             Case(
                 tor,
                 1.0,
                 "scored",
                 "the last segment [{start}, {end}] s, {length} s with {words} words, takes over",
+                code="takes_over",
             ),
             Case(
                 True,
@@ -154,6 +158,7 @@ def score(
                 "scored",
                 "the last segment [{start}, {end}] s, {length} s with {words} words, is a "
                 "backchannel",
+                code="backchannel_last",
             ),
         ],
         decided_s=facts["start"],
@@ -167,12 +172,13 @@ def score(
         [
             failed,
             no_length,
-            Case(silent, 0.0, "silent", f"{nothing}: no backchannel"),
+            Case(silent, 0.0, "silent", f"{nothing}: no backchannel", code="silent"),
             Case(
                 True,
                 count / np.where(duration > 0, duration, 1),
                 "scored",
                 f"{listed}, in {{duration}} s",
+                code="counted",
             ),
         ],
         source="detected",
@@ -184,8 +190,8 @@ def score(
         facts,
         [
             failed,
-            Case(silent, 0.0, "silent", f"{nothing}: no backchannel"),
-            Case(True, count, "scored", listed),
+            Case(silent, 0.0, "silent", f"{nothing}: no backchannel", code="silent"),
+            Case(True, count, "scored", listed, code="counted"),
         ],
         source="detected",
     )
@@ -197,16 +203,29 @@ def score(
         [
             failed,
             no_length,
-            Case(~has_reference, np.nan, "excluded", "there is no reference to compare with"),
-            Case(silent, 1.0, "silent", f"{nothing}: 1"),
-            Case(count == 0, 1.0, "scored", f"{listed}: 1"),
+            Case(
+                ~has_reference,
+                np.nan,
+                "excluded",
+                "there is no reference to compare with",
+                code="no_reference",
+            ),
+            Case(silent, 1.0, "silent", f"{nothing}: 1", code="silent"),
+            Case(count == 0, 1.0, "scored", f"{listed}: 1", code="no_backchannel"),
             Case(
                 np.isnan(distance),
                 np.nan,
                 "excluded",
                 "the reference adds up to nothing or is not finite",
+                code="bad_reference",
             ),
-            Case(True, distance, "scored", f"{listed}; distance from the reference {{distance}}"),
+            Case(
+                True,
+                distance,
+                "scored",
+                f"{listed}; distance from the reference {{distance}}",
+                code="compared",
+            ),
         ],
         source="detected",
     )

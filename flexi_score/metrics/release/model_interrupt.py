@@ -98,23 +98,37 @@ def score(
     offset = first - last
     facts = {"first": first, "last": last, "lead": -offset}
     unusable = (
-        Case(~tracks.model_words.known[rec], np.nan, "failed", NO_MODEL_TRANSCRIPT),
-        Case(~tracks.user_words.known[rec], np.nan, "failed", NO_USER_TRANSCRIPT),
+        Case(
+            ~tracks.model_words.known[rec],
+            np.nan,
+            "failed",
+            NO_MODEL_TRANSCRIPT,
+            code="no_model_transcript",
+        ),
+        Case(
+            ~tracks.user_words.known[rec],
+            np.nan,
+            "failed",
+            NO_USER_TRANSCRIPT,
+            code="no_user_transcript",
+        ),
         Case(
             user.count == 0,
             np.nan,
             "excluded",
             "the user says no word, so there is no turn end to interrupt",
+            code="no_user_word",
         ),
     )
     cases = (
         *unusable,
-        Case(silent, 0.0, "silent", f"{SILENT_MODEL}: no interruption"),
+        Case(silent, 0.0, "silent", f"{SILENT_MODEL}: no interruption", code="silent"),
         Case(
             offset < -0.5,
             1.0,
             "scored",
             "first word at {first} s, {lead} s before the user's last word ends at {last} s",
+            code="interrupts",
         ),
         Case(
             True,
@@ -122,6 +136,7 @@ def score(
             "scored",
             "first word at {first} s, not more than 0.5 s before the user's last word ends at "
             "{last} s",
+            code="not_early",
         ),
     )
     interrupted = [
@@ -145,17 +160,20 @@ def score(
         facts,
         [
             *unusable,
-            Case(silent, np.nan, "not_applicable", f"{SILENT_MODEL}: no lead"),
+            Case(silent, np.nan, "not_applicable", f"{SILENT_MODEL}: no lead", code="silent"),
             Case(
                 True,
                 -offset,
                 "scored",
                 "first word at {first} s, user's last word ends at {last} s",
+                code="timed",
             ),
         ],
         reference_s=last,
         decided_s=first,
         source="detected",
     )
-    eds = decide(tracks, rec, "eds", facts, [Case(True, np.nan, PENDING, NO_RATING)])
+    eds = decide(
+        tracks, rec, "eds", facts, [Case(True, np.nan, PENDING, NO_RATING, code="not_judged")]
+    )
     return pl.concat([*interrupted, lead, eds])

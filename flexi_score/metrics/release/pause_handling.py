@@ -88,25 +88,40 @@ def score(
         "tor",
         facts,
         [
-            Case(~tracks.model_words.known[rec], np.nan, "failed", NO_MODEL_TRANSCRIPT),
-            Case(~tracks.user_words.known[rec], np.nan, "failed", NO_USER_TRANSCRIPT),
+            Case(
+                ~tracks.model_words.known[rec],
+                np.nan,
+                "failed",
+                NO_MODEL_TRANSCRIPT,
+                code="no_model_transcript",
+            ),
+            Case(
+                ~tracks.user_words.known[rec],
+                np.nan,
+                "failed",
+                NO_USER_TRANSCRIPT,
+                code="no_user_transcript",
+            ),
             Case(
                 np.isnan(start) | np.isnan(end),
                 np.nan,
                 "excluded",
                 "the release needs pause, and there is none",
+                code="no_pause",
             ),
             Case(
                 model.count == 0,
                 np.nan,
                 "excluded",
                 f"{SILENT_MODEL}, and the release skips such a sample",
+                code="silent",
             ),
             Case(
                 user.count == 0,
                 np.nan,
                 "excluded",
                 "the user says no word, and the release skips such a sample",
+                code="no_user_word",
             ),
             Case(
                 np.isnan(mean_latency),
@@ -114,12 +129,14 @@ def score(
                 "excluded",
                 "the release needs a mean latency: score turn_taking recordings of this system in "
                 "the same run, or set pause_handling.mean_latency_s",
+                code="no_mean_latency",
             ),
             Case(
                 first > last,
                 0.0,
                 "scored",
                 "first word at {first} s, after the user's last word ends at {last} s",
+                code="after_user",
             ),
             Case(
                 inside,
@@ -127,6 +144,7 @@ def score(
                 "scored",
                 "first word at {first} s, in [{start}, {until}] s (pause to {end} s, mean latency "
                 "{mean} s)",
+                code="in_window",
             ),
             Case(
                 True,
@@ -134,6 +152,7 @@ def score(
                 "scored",
                 "first word at {first} s, not in [{start}, {until}] s (pause to {end} s, mean "
                 "latency {mean} s)",
+                code="outside_window",
             ),
         ],
         reference_s=start,

@@ -111,14 +111,18 @@ def score(
         "end": end,
         "offset": offset,
     }
-    failed = Case(~known, np.nan, "failed", NO_MODEL_TRANSCRIPT)
+    failed = Case(~known, np.nan, "failed", NO_MODEL_TRANSCRIPT, code="no_model_transcript")
     no_end = Case(
-        np.isnan(end), np.nan, "excluded", "the release needs user_turn_end, and there is none"
+        np.isnan(end),
+        np.nan,
+        "excluded",
+        "the release needs user_turn_end, and there is none",
+        code="no_turn_end",
     )
     acknowledged = "{n} words within {length} s: an acknowledgement, no takeover"
     no_takeover = (
-        Case(silent, np.nan, "not_applicable", f"{SILENT_MODEL}: no takeover"),
-        Case(short, np.nan, "not_applicable", acknowledged),
+        Case(silent, np.nan, "not_applicable", f"{SILENT_MODEL}: no takeover", code="silent"),
+        Case(short, np.nan, "not_applicable", acknowledged, code="acknowledgement"),
     )
     took = "words from {first} s to {last} s: {n} over {length} s, a takeover"
     tor = decide(
@@ -128,9 +132,9 @@ def score(
         facts,
         [
             failed,
-            Case(silent, 0.0, "silent", f"{SILENT_MODEL}: no takeover"),
-            Case(short, 0.0, "scored", acknowledged),
-            Case(True, 1.0, "scored", took),
+            Case(silent, 0.0, "silent", f"{SILENT_MODEL}: no takeover", code="silent"),
+            Case(short, 0.0, "scored", acknowledged, code="acknowledgement"),
+            Case(True, 1.0, "scored", took, code="takes_over"),
         ],
         reference_s=end,
         decided_s=first,
@@ -149,8 +153,11 @@ def score(
                 np.nan,
                 "not_applicable",
                 "first word at {first} s, before the turn end at {end} s: counted in jir",
+                code="before_turn_end",
             ),
-            Case(True, offset, "scored", "first word at {first} s, turn end at {end} s"),
+            Case(
+                True, offset, "scored", "first word at {first} s, turn end at {end} s", code="timed"
+            ),
         ],
         reference_s=end,
         decided_s=first,
@@ -166,7 +173,9 @@ def score(
             failed,
             *no_takeover,
             no_end,
-            Case(True, offset, "scored", "first word at {first} s, turn end at {end} s"),
+            Case(
+                True, offset, "scored", "first word at {first} s, turn end at {end} s", code="timed"
+            ),
         ],
         reference_s=end,
         decided_s=first,
@@ -180,11 +189,21 @@ def score(
         [
             failed,
             no_end,
-            Case(silent, 0.0, "silent", f"{SILENT_MODEL}: it does not jump in"),
-            Case(short, 0.0, "scored", acknowledged),
-            Case(early, 1.0, "scored", "first word at {first} s, before the turn end at {end} s"),
+            Case(silent, 0.0, "silent", f"{SILENT_MODEL}: it does not jump in", code="silent"),
+            Case(short, 0.0, "scored", acknowledged, code="acknowledgement"),
             Case(
-                True, 0.0, "scored", "first word at {first} s, not before the turn end at {end} s"
+                early,
+                1.0,
+                "scored",
+                "first word at {first} s, before the turn end at {end} s",
+                code="before_turn_end",
+            ),
+            Case(
+                True,
+                0.0,
+                "scored",
+                "first word at {first} s, not before the turn end at {end} s",
+                code="not_before_turn_end",
             ),
         ],
         reference_s=end,

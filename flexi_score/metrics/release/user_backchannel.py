@@ -90,13 +90,26 @@ def score(
         "silence": take(model.start, follows) - take(model.end, cut),
     }
     unusable = (
-        Case(~tracks.model_words.known[rec], np.nan, "failed", NO_MODEL_TRANSCRIPT),
-        Case(~tracks.user_words.known[rec], np.nan, "failed", NO_USER_TRANSCRIPT),
+        Case(
+            ~tracks.model_words.known[rec],
+            np.nan,
+            "failed",
+            NO_MODEL_TRANSCRIPT,
+            code="no_model_transcript",
+        ),
+        Case(
+            ~tracks.user_words.known[rec],
+            np.nan,
+            "failed",
+            NO_USER_TRANSCRIPT,
+            code="no_user_transcript",
+        ),
         Case(
             user.count < 2,
             np.nan,
             "excluded",
             "the user says {n} words, and the release needs 2 to find a backchannel",
+            code="too_few_words",
         ),
         Case(
             np.isnan(tau),
@@ -104,6 +117,7 @@ def score(
             "excluded",
             "no user word starts more than 1.5 s after the one before it, and no backchannel is "
             "annotated",
+            code="no_backchannel",
         ),
     )
     ttr = decide(
@@ -113,18 +127,26 @@ def score(
         facts,
         [
             *unusable,
-            Case(model.count == 0, 0.0, "silent", f"{SILENT_MODEL}: it is not interrupted"),
+            Case(
+                model.count == 0,
+                0.0,
+                "silent",
+                f"{SILENT_MODEL}: it is not interrupted",
+                code="silent",
+            ),
             Case(
                 interrupted,
                 1.0,
                 "scored",
                 "silent for {silence} s from {stop} s to {resume} s, backchannel at {tau} s",
+                code="stops",
             ),
             Case(
                 True,
                 0.0,
                 "scored",
                 "no silence longer than 1.5 s between two words up to the backchannel at {tau} s",
+                code="talks_on",
             ),
         ],
         reference_s=tau,
@@ -145,8 +167,14 @@ def score(
         facts,
         [
             *unusable,
-            Case(~interrupted, np.nan, "not_applicable", "not interrupted: nothing to rate"),
-            Case(True, np.nan, PENDING, NO_RATING),
+            Case(
+                ~interrupted,
+                np.nan,
+                "not_applicable",
+                "not interrupted: nothing to rate",
+                code="not_interrupted",
+            ),
+            Case(True, np.nan, PENDING, NO_RATING, code="not_judged"),
         ],
         reference_s=tau,
         decided_s=facts["resume"],

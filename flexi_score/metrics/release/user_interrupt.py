@@ -116,12 +116,19 @@ def score(
         "next": take(words.start, stop),
     }
     unusable = (
-        Case(~tracks.model_words.known[rec], np.nan, "failed", NO_MODEL_TRANSCRIPT),
+        Case(
+            ~tracks.model_words.known[rec],
+            np.nan,
+            "failed",
+            NO_MODEL_TRANSCRIPT,
+            code="no_model_transcript",
+        ),
         Case(
             np.isnan(start) | np.isnan(end),
             np.nan,
             "excluded",
             "the release needs interrupt, and there is none",
+            code="no_interruption",
         ),
     )
     silent = words.count == 0
@@ -146,12 +153,28 @@ def score(
         facts,
         [
             *unusable,
-            Case(silent, 0.0, "silent", f"{SILENT_MODEL}: the release says not yielded"),
-            Case(~counted & ~heard, 0.0, "scored", f"{never_quiet}: not yielded"),
-            Case(~counted, 0.0, "scored", f"{never}: not yielded"),
-            Case(~heard, 1.0, "scored", f"{quiet}: the release says yielded"),
-            Case(yielded, 1.0, "scored", f"{overlapping}: {{length}} s < 3 s, yielded"),
-            Case(True, 0.0, "scored", f"{overlapping}: {{length}} s, not less than 3 s"),
+            Case(
+                silent,
+                0.0,
+                "silent",
+                f"{SILENT_MODEL}: the release says not yielded",
+                code="silent",
+            ),
+            Case(
+                ~counted & ~heard, 0.0, "scored", f"{never_quiet}: not yielded", code="never_quiet"
+            ),
+            Case(~counted, 0.0, "scored", f"{never}: not yielded", code="never_stops"),
+            Case(~heard, 1.0, "scored", f"{quiet}: the release says yielded", code="quiet_before"),
+            Case(
+                yielded, 1.0, "scored", f"{overlapping}: {{length}} s < 3 s, yielded", code="yields"
+            ),
+            Case(
+                True,
+                0.0,
+                "scored",
+                f"{overlapping}: {{length}} s, not less than 3 s",
+                code="keeps_talking",
+            ),
         ],
         reference_s=start,
         decided_s=np.where(heard, b, np.nan),
@@ -165,11 +188,11 @@ def score(
         facts,
         [
             *unusable,
-            Case(silent, np.nan, "not_applicable", SILENT_MODEL),
-            Case(~counted & ~heard, np.nan, "not_applicable", never_quiet),
-            Case(~counted, np.nan, "not_applicable", never),
-            Case(~heard, b - a, "scored", f"{quiet}: 0 s"),
-            Case(True, b - a, "scored", overlapping),
+            Case(silent, np.nan, "not_applicable", SILENT_MODEL, code="silent"),
+            Case(~counted & ~heard, np.nan, "not_applicable", never_quiet, code="never_quiet"),
+            Case(~counted, np.nan, "not_applicable", never, code="never_stops"),
+            Case(~heard, b - a, "scored", f"{quiet}: 0 s", code="quiet_before"),
+            Case(True, b - a, "scored", overlapping, code="timed"),
         ],
         reference_s=start,
         decided_s=np.where(heard, b, np.nan),
@@ -182,14 +205,21 @@ def score(
         facts,
         [
             *unusable,
-            Case(~yielded, np.nan, "not_applicable", "not yielded: nothing to rate"),
+            Case(
+                ~yielded,
+                np.nan,
+                "not_applicable",
+                "not yielded: nothing to rate",
+                code="not_yielded",
+            ),
             Case(
                 ~replied,
                 0.0,
                 "scored",
                 "yielded without a reply ({n} words over {reply} s): the release counts 0",
+                code="no_reply",
             ),
-            Case(True, np.nan, PENDING, NO_RATING),
+            Case(True, np.nan, PENDING, NO_RATING, code="not_judged"),
         ],
         reference_s=end,
         source="annotation",
