@@ -45,13 +45,14 @@ CROSSTALK_VERSION: Final = 2
 MAX_LAG_MS: Final = 1000
 MIN_LAG_MS: Final = -2
 #: Crosstalk is suspected if so many segments agree on one delay, each of them with a correlation
-#: so many times what chance makes of it at other delays: 4 % of 1012 pairs of unrelated channels.
+#: so many times what chance makes of it at other delays: 3 of 1012 pairs of unrelated channels,
+#: and all of 11 real ones (7.5 at least).
 SEGMENTS: Final = 2
-SEGMENT_SIGMAS: Final = 4.5
+SEGMENT_SIGMAS: Final = 6.5
 #: Segments to ask: the ones in which the source stands out most.
 MOST_SEGMENTS: Final = 6
 #: It is confirmed if separation takes this much off the level of each bin in the mean, and this
-#: much off the target's power: 0.2 % of those pairs ...
+#: much off the target's power ...
 FOUND_DB: Final = 2.0
 FOUND_DEPTH_DB: Final = 3.0
 #: ... in this share of the frames in which the source is active, and in at least so many.

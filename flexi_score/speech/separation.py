@@ -156,14 +156,17 @@ def _explain(
         Normal equations of the spans before.
     """
     padded = np.pad(source, ((0, 0), (TAPS - 2, 1)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, mixed.shape[1], axis=1)
-    taps = np.ascontiguousarray(windows)  # (bins, TAPS, frames)
+    taps, conjugates = (
+        np.lib.stride_tricks.sliding_window_view(p, mixed.shape[1], axis=1)
+        for p in (padded, padded.conj())
+    )  # (bins, TAPS, frames)
+    taps = np.ascontiguousarray(taps)
     power = np.pad(_power(own), ((0, 0), (1, 1)))
     around = (power[:, :-2] + power[:, 1:-1] + power[:, 2:]) / 3
     weight = 1 / (around + LEAST_OWN * _power(mixed).mean(axis=1, keepdims=True) + TINY)
     frame = _power(mixed).mean(axis=0)
     weight = weight * (frame > SILENT * frame.mean())
-    weighted = (taps * weight[:, None]).conj()
+    weighted = conjugates * weight[:, None]
     normal = weighted @ taps.transpose(0, 2, 1)
     right = weighted @ mixed[:, :, None]
     if memory is not None:
