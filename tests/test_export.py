@@ -399,6 +399,7 @@ def test_an_exported_manifest_gives_back_its_rows(tmp_path):
             "channels": {"user": 1, "model": 0},
             "annotations": {"interrupt": [1.001, 2.5]},
             "text": {"interrupt": "wait"},
+            "tools": [[0.5, 1.25]],
             "snr": 5,
             "note": {"by": "me"},
         },

@@ -177,7 +177,7 @@ def test_a_failed_recording_is_tried_again_on_request_or_once_it_changed(tmp_pat
     assert parts(archive) == first
     assert ArchiveReader(archive).failures()["reason"].item() == reason
     _, found = pipeline.extract(manifest, archive, settings=NO_WORDS, retry_failed=True)
-    assert found.warnings == []
+    assert not any("--retry-failed" in warning for warning in found.warnings)
     assert len(list((archive / "failures").glob("*.parquet"))) == 2
     (tmp_path / "bad.wav").write_bytes((SAMPLES / "awkward_calm_turn_taking.wav").read_bytes())
     pipeline.extract(manifest, archive, settings=NO_WORDS)

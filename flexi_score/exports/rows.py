@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from flexi_score.exports.source import Recording
 from flexi_score.exports.writers import as_speech, as_words
 from flexi_score.formats.contract import KNOWN_KEYS, TEXTS
+from flexi_score.formats.files import EMBEDDED_SCHEME
+from flexi_score.formats.roles import ASSUMED
 from flexi_score.formats.spelling import nearest
 from flexi_score.schema import SPEAKERS
+
+_AUDIO: Final = ("audio", "user_audio", "model_audio")
 
 
 def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, Any]:
@@ -24,7 +28,8 @@ def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, An
     -------
     dict
         Keys of the manifest contract. Metadata whose key the contract would take for one of its
-        own is left out, and so is the audio of a recording whose roles are estimates.
+        own is left out, and so is audio inside a Parquet file, and that of a recording whose roles
+        are estimates. Channels that were only assumed are not stated.
     """
     given = recording.row
     row: dict[str, Any] = {
@@ -40,6 +45,8 @@ def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, An
         row[f"{speaker}_speech"] = files[speech] if speech else given[f"{speaker}_speech"]
         row[f"{speaker}_words"] = files[words] if words else given[f"{speaker}_words"]
     row["annotations"] = _annotations(given)
+    if given.get("tools") is not None:
+        row["tools"] = [[span["start_ms"] / 1000, span["end_ms"] / 1000] for span in given["tools"]]
     row["text"] = {name: given[f"text_{name}"] for name in TEXTS}
     row |= {name: given[name] for name in ("rating", "reference_distribution")}
     extra = json.loads(given["metadata"] or "{}")
@@ -50,6 +57,10 @@ def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, An
 
 
 def _audio(given: Mapping[str, Any]) -> dict[str, Any]:
+    if any((given[key] or "").startswith(EMBEDDED_SCHEME) for key in _AUDIO):
+        return {}
+    if given["audio"] and given.get("roles") == ASSUMED:
+        return {"audio": given["audio"]}
     if given["audio"]:
         channels = {s: given[f"{s}_channel"] for s in SPEAKERS}
         return {"audio": given["audio"], "channels": channels}
