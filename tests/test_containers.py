@@ -32,10 +32,15 @@ def encoded(x: np.ndarray, **how: str) -> bytes:
 
 
 def write_av(
-    path: Path, x: np.ndarray, codec: str, rate: int = RATE, starts: tuple[float, ...] = ()
+    path: Path,
+    x: np.ndarray,
+    codec: str,
+    rate: int = RATE,
+    starts: tuple[float, ...] = (),
+    options: dict[str, str] | None = None,
 ) -> None:
     """Encode with PyAV; `starts` are the times (s) of equal parts, one after the other if empty."""
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=options or {}) as container:
         layout = "stereo" if x.shape[1] == 2 else "mono"
         stream = container.add_stream(codec, rate=rate, layout=layout)
         parts = np.array_split(x, len(starts) or 1)
@@ -209,6 +214,15 @@ def test_joined_mp3_is_refused(tmp_path, between):
     assert "would drop the rest" in refused(tmp_path / "a.mp3")
 
 
+def test_an_mp3_without_a_length_that_breaks_off_is_told(tmp_path):
+    write_av(tmp_path / "whole.mp3", noise(4.0), "libmp3lame", options={"write_xing": "0"})
+    raw = (tmp_path / "whole.mp3").read_bytes()
+    assert probe(tmp_path / "whole.mp3").note is None
+    (tmp_path / "cut.mp3").write_bytes(raw[: len(raw) // 2 + 17])
+    assert 1.8 < len(read(tmp_path / "cut.mp3")) / RATE < 2.2
+    assert "breaks off" in probe(tmp_path / "cut.mp3").note
+
+
 def test_mp3_in_wav_whose_length_is_a_few_frames_off(tmp_path):
     write_av(tmp_path / "a.wav", noise(3.0), "libmp3lame")
     x = read(tmp_path / "a.wav")
@@ -269,6 +283,28 @@ def test_cut_containers_of_video(tmp_path, name, share):
     raw = path.read_bytes()
     path.write_bytes(raw[: round(len(raw) * share) + 7])
     refused(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.webm", {"live": "1"}), ("a.mp4", {"movflags": "frag_keyframe+empty_moov"})],
+)
+def test_a_container_written_while_the_call_ran_and_cut_off(tmp_path, name, options):
+    path = tmp_path / name
+    write_av(path, noise(12.0), "libopus" if name == "a.webm" else "aac", 48000, options=options)
+    read(path)
+    raw = path.read_bytes()
+    path.write_bytes(raw[: round(len(raw) * 0.6)])
+    assert "truncated" in refused(path)
+
+
+def test_amr_is_read(tmp_path):
+    try:
+        av.codec.Codec("libopencore_amrnb", "w")
+    except ValueError:
+        pytest.skip("this PyAV cannot write AMR")
+    write_av(tmp_path / "a.amr", noise(2.0)[:, :1], "libopencore_amrnb", 8000)
+    assert abs(len(read(tmp_path / "a.amr")) / 8000 - 4.0) < 0.1
 
 
 def test_several_audio_streams_are_not_reduced_to_the_first(tmp_path):

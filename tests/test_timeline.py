@@ -34,6 +34,12 @@ CASES = {
     "replies filled up with silence": (
         [(700, 4344)], [(50, 3300)], True, (0, 8500), (0, 8500), 0.6, "are these replies",
     ),
+    "two files of speech alone": (
+        [(100, 3700)], [(100, 3400)], True, (0, 3800), (0, 3500), 1.0, "without the time",
+    ),
+    "replies on a channel filled up with silence": (
+        [(700, 4344)], [(50, 3300)], False, (0, 8500), (0, 8500), 0.6, "are these replies",
+    ),
     "always the same latency": (
         [(0, 1000), (3000, 4000), (6000, 7000), (9000, 10000)],
         [(1500, 2500), (4505, 5500), (7500, 8000), (10502, 11000)],

@@ -90,7 +90,7 @@ def probe(path: str | Path) -> AudioInfo:
             f"{MAX_RATE_HZ} Hz. The header is damaged, or the file must be resampled first"
         )
     if info.container == "MP3" and info.n_frames is not None:
-        check_mp3(path, info.n_frames)
+        info = replace(info, note=check_mp3(path, info.n_frames))
     if info.n_frames is not None:
         _check_length(info, info.n_frames)
     return info

@@ -17,7 +17,7 @@ from flexi_score.audio.streams import (
     flac_without_count,
     is_flac,
     is_ogg,
-    mp3_samples,
+    mp3_frames,
     ogg_links,
 )
 from flexi_score.errors import AudioError
@@ -72,24 +72,29 @@ def examine(path: str) -> Reading:
     return Reading()
 
 
-def check_mp3(path: str, n_frames: int) -> None:
+def check_mp3(path: str, n_frames: int) -> str | None:
     """Refuse an MP3 that holds more than libsndfile will deliver.
+
+    Returns
+    -------
+    str or None
+        What is wrong with it although it is used.
 
     Raises
     ------
     AudioError
         If its frames hold more samples than its header, or an estimate, accounts for.
     """
-    counted = mp3_samples(path)
-    if counted is None:
-        return
-    total, per_frame = counted
-    if total > n_frames + MP3_SLACK_FRAMES * per_frame:
+    found = mp3_frames(path)
+    if found is None:
+        return None
+    if found.n_samples > n_frames + MP3_SLACK_FRAMES * found.per_frame:
         raise AudioError(
             f"{path}: MP3 whose header accounts for {n_frames} samples while its frames hold "
-            f"{total}; decoding would drop the rest. Rewrite its header "
+            f"{found.n_samples}; decoding would drop the rest. Rewrite its header "
             "(ffmpeg -i INPUT.mp3 -c copy OUTPUT.mp3)"
         )
+    return None if found.whole else "its last frame breaks off: was the recording cut off?"
 
 
 def looks_like_text(path: str) -> bool:

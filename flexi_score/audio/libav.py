@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from flexi_score.audio.streams import breaks_off
 from flexi_score.errors import AudioError
 
 #: Demuxers that may open a file. None of them reads other files or addresses, as playlists do.
@@ -99,10 +100,10 @@ def probe_stream(path: str) -> Stream:
         raise AudioError(f"{path}: the audio stream of this {name} holds no packets")
     if stated is not None and end < stated - _SLACK_S:
         raise AudioError(
-            f"{path}: truncated {name}: the header promises {stated:.2f} s, the packets end after "
-            f"{end:.2f} s; copy the file again from its source"
+            f"{path}: truncated {name.partition(',')[0]}: the header promises {stated:.2f} s, the "
+            f"packets end after {end:.2f} s; copy the file again from its source"
         )
-    if corrupt:
+    if corrupt or breaks_off(path):
         raise AudioError(_damaged(path, name, f"a packet breaks off after {end:.2f} s"))
     first = next(_frames(path), None)
     if first is None:

@@ -107,8 +107,26 @@ def ogg_links(path: str) -> list[OggLink]:
     return links
 
 
-def mp3_samples(path: str) -> tuple[int, int] | None:
-    """Samples per channel by counting layer III frames, and samples a frame; None if unclear.
+@dataclass(frozen=True)
+class Mp3Frames:
+    """Layer III frames of a file.
+
+    Attributes
+    ----------
+    n_samples : int
+        Per channel, in all frames.
+    per_frame : int
+    whole : bool
+        Whether the last frame is complete.
+    """
+
+    n_samples: int
+    per_frame: int
+    whole: bool
+
+
+def mp3_frames(path: str) -> Mp3Frames | None:
+    """The frames of an MP3, counted; None if it is unclear which they are.
 
     Tags between frames, as files run together have them, are passed over.
     """
@@ -129,7 +147,7 @@ def mp3_samples(path: str) -> tuple[int, int] | None:
             per_frame = samples
             at += length
             n += 1
-    return (n * per_frame, per_frame) if n > MP3_SLACK_FRAMES else None
+    return Mp3Frames(n * per_frame, per_frame, at <= size) if n > MP3_SLACK_FRAMES else None
 
 
 def _next_mp3_frame(data: mmap.mmap, at: int) -> int:
@@ -180,6 +198,62 @@ def flac_without_count(path: str, start: int) -> dict[int, bytes]:
         file.seek(at)
         first = file.read(1)
     return {at: bytes([first[0] & 0xF0]) + bytes(4)} if first else {}
+
+
+def breaks_off(path: str) -> bool:
+    """Whether the last element of a Matroska or MP4 file is cut.
+
+    Files that are written while a call runs do not say how long they are, so this is all that
+    tells.
+    """
+    with _mapped(path) as data:
+        if data[:4] == _EBML:
+            return _matroska_end(data) > len(data)
+        if data[4:8] == b"ftyp":
+            return _mp4_end(data) > len(data)
+    return False
+
+
+_EBML: Final = b"\x1a\x45\xdf\xa3"
+#: Segment and Cluster hold others, and may be of unknown size.
+_MATROSKA_HOLDERS: Final = (0x18538067, 0x1F43B675)
+
+
+def _matroska_end(data: mmap.mmap) -> int:
+    """Where the last element ends by its size."""
+    at, size = 0, len(data)
+    while at < size:
+        name, at_size = _ebml_number(data, at, keep_marker=True)
+        length, body = _ebml_number(data, at_size, keep_marker=False)
+        if name is None or length is None:
+            return size + 1
+        at = body if name in _MATROSKA_HOLDERS else body + length
+    return at
+
+
+def _ebml_number(data: mmap.mmap, at: int, *, keep_marker: bool) -> tuple[int | None, int]:
+    """A number of one to eight bytes, and where it ends; None where the file does before."""
+    if at >= len(data) or not data[at]:
+        return None, at
+    width = 9 - data[at].bit_length()
+    raw = data[at : at + width]
+    if len(raw) < width:
+        return None, at
+    value = int.from_bytes(raw, "big")
+    return (value if keep_marker else value & ~(1 << 7 * width)), at + width
+
+
+def _mp4_end(data: mmap.mmap) -> int:
+    """Where the last box ends by its size."""
+    at, size = 0, len(data)
+    while at + 8 <= size:
+        length = int.from_bytes(data[at : at + 4], "big")
+        if length == 1:
+            length = int.from_bytes(data[at + 8 : at + 16], "big")
+        if length < 8:  # 0 is to the end of the file
+            return size
+        at += length
+    return at
 
 
 @contextmanager

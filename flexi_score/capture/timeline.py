@@ -77,12 +77,14 @@ def timeline_evidence(
     shorter = np.abs(ends - user_channel[1]) >= SAME_LENGTH_MS
     together = starts == user_channel[0]
 
-    replies_only = paired & together & at_start & at_end & talks_over & no_pause & shorter
+    mostly_over = 2 * both >= m["total"]
+    replies_only = paired & together & at_start & at_end & talks_over & no_pause
+    replies_only &= shorter | mostly_over
     # A file, or a channel filled up with silence, of everything the model said and no pause.
     collapsed = at_start & talks_over & no_pause & (m["total"] >= MANY_MS) & (u["turns"] >= 3)
     collapsed &= u["last"] - m["last"] >= PAUSE_MS
-    padded = paired & together & at_start & talks_over & no_pause & ~shorter
-    padded &= (2 * both >= m["total"]) & (user_channel[1] - m["last"] >= PAUSE_MS)
+    padded = together & at_start & talks_over & no_pause & mostly_over
+    padded &= user_channel[1] - m["last"] >= PAUSE_MS
     appended = paired & ~together & (np.abs(starts - user_channel[1]) <= CONSTANT_MS) & at_start
     early = paired & (u["last"] - ends >= EARLY_MS)
     constant, latency, count = _constant_latency(user, model, n)
