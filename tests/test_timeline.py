@@ -8,6 +8,7 @@ import pytest
 import soundfile as sf
 from conftest import SAMPLES, Cli, write_jsonl
 
+from flexi_score.audio.signal import SampleCounts
 from flexi_score.capture.timeline import timeline_evidence
 from flexi_score.segment.tracks import Tracks, make_intervals, make_words
 
@@ -44,6 +45,9 @@ CASES = {
         [(0, 1000), (3000, 4000), (6000, 7000), (9000, 10000)],
         [(1500, 2500), (4505, 5500), (7500, 8000), (10502, 11000)],
         False, (0, 12000), (0, 12000), 0.6, "always answers 0.5 s",
+    ),
+    "a line that carries nothing any more": (
+        [(700, 4344), (7500, 8000)], [(5000, 6500)], False, (0, 8500), (0, 8500), 0.6, "from 7.0 s",
     ),
     "two files of one session": (
         [(700, 4344)], [(5044, 8300)], True, (0, 8500), (0, 8500), 0.0, "nothing",
@@ -90,7 +94,8 @@ def test_evidence_of_two_timelines() -> None:
         words,
     )
     paired = np.array([case[2] for case in cases])
-    value, told = timeline_evidence(tracks, paired, channel(3), channel(4))
+    closed = np.array([1500 * name.startswith("a line") for name in CASES])
+    value, told = timeline_evidence(tracks, paired, channel(3), channel(4), closed)
     for name, case, found, text in zip(CASES, cases, value, told, strict=True):
         *_, expected, part = case
         if expected is None:
@@ -99,6 +104,15 @@ def test_evidence_of_two_timelines() -> None:
         else:
             assert found == pytest.approx(expected), name
             assert part in text, (name, text)
+
+
+def test_zeros_at_the_end_of_a_signal_are_counted_over_all_blocks() -> None:
+    counts = SampleCounts()
+    for block in ([1, 0, 0], [0, 0], [0, 2, 0], [], [0]):
+        counts.add(np.array(block, np.float32))
+    assert counts.n_zero_tail == 2
+    counts.add(np.array([0.5], np.float32))
+    assert counts.n_zero_tail == 0
 
 
 def test_latencies_that_cannot_be_are_refused(tmp_path: Path, cli: Cli) -> None:

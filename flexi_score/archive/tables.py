@@ -22,6 +22,7 @@ CHANNELS: Final = make_schema(
         "peak_dbfs": pl.Float64,
         "gain_db": pl.Float64,
         "zero_share": pl.Float64,
+        "zero_tail_ms": pl.Int64,  # exact zeros at the channel's end
         "clipped_share": pl.Float64,
         "silent_frames": pl.Float64,  # share of 10 ms frames that are digital silence
         "dead": pl.Boolean,  # all samples are equal

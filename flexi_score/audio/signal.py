@@ -43,6 +43,8 @@ class SampleCounts:
         Samples seen.
     n_zero, n_clipped : int
         Samples that are exactly 0, and at or beyond 99.9 % of the encoding's full scale.
+    n_zero_tail : int
+        Zeros after the last sample that is not 0.
     low, high : float
         Extremes; equal in a dead channel.
     zeros : ZeroRuns
@@ -50,7 +52,7 @@ class SampleCounts:
     """
 
     def __init__(self, encoding: str = "FLOAT", rate_hz: int = SAMPLE_RATE_HZ) -> None:
-        self.n, self.n_zero, self.n_clipped = 0, 0, 0
+        self.n, self.n_zero, self.n_clipped, self.n_zero_tail = 0, 0, 0, 0
         self.low, self.high = np.inf, -np.inf
         self.zeros = ZeroRuns(rate_hz)
         self._n_low, self._n_high = 0, 0
@@ -62,6 +64,12 @@ class SampleCounts:
             return
         self.n += len(block)
         self.n_zero += len(block) - int(np.count_nonzero(block))
+        if block[-1]:
+            self.n_zero_tail = 0
+        elif block.any():
+            self.n_zero_tail = int(np.argmax(block[::-1] != 0))
+        else:
+            self.n_zero_tail += len(block)
         low, high = float(block.min()), float(block.max())
         if max(-low, high) >= self._limit:
             self.n_clipped += int(np.count_nonzero(np.abs(block) >= self._limit))
@@ -152,6 +160,11 @@ class Signal:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def zero_tail_ms(signal: Signal, rate_hz: int) -> int:
+    """Length of the exact zeros at a signal's end, from counts at the file's own rate."""
+    return round(signal.counts.n_zero_tail * 1000 / rate_hz)
 
 
 def signal_from_array(samples: Samples, name: str = "samples") -> Signal:

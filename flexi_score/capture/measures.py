@@ -61,7 +61,8 @@ def gather_facts(
         )
     user, model = (_span(facts, speaker) for speaker in SPEAKERS)
     paired = facts["paired"].fill_null(False).to_numpy()
-    timeline, timeline_told = timeline_evidence(tracks, paired, user, model)
+    ended = _closed_ms(facts, "model")
+    timeline, timeline_told = timeline_evidence(tracks, paired, user, model, ended)
     confidence = word_confidence(reader, table if recognised else table.clear())
     facts = facts.with_columns(
         word_confidence=confidence if recognised else pl.lit(None, pl.Float64)
@@ -82,6 +83,7 @@ _OF_CHANNELS: Final = (
     "noise_dbfs",
     "peak_dbfs",
     "zero_share",
+    "zero_tail_ms",
     "clipped_share",
     "dead",
     "note",
@@ -94,6 +96,18 @@ def _span(facts: pl.DataFrame, speaker: str) -> tuple[Ints, Ints]:
     start = facts[f"{speaker}_offset_ms"].fill_null(0)
     end = (start + facts[f"{speaker}_duration_ms"]).fill_null(-1)
     return start.to_numpy(), end.to_numpy()
+
+
+def _closed_ms(facts: pl.DataFrame, speaker: str) -> Ints:
+    """Zeros at the end of a channel that has hardly any before them; 0 where it has, or no audio.
+
+    A line that carries noise and then nothing was closed; one that sends zeros between words was
+    not.
+    """
+    tail, length = pl.col(f"{speaker}_zero_tail_ms"), pl.col(f"{speaker}_duration_ms")
+    before = pl.col(f"{speaker}_zero_share") * length - tail
+    closed = pl.when(before <= 0.02 * (length - tail)).then(tail).fill_null(0)
+    return facts.select(closed).to_series().to_numpy()
 
 
 def _spoken(speech: Intervals, size: int) -> pl.DataFrame:

@@ -40,7 +40,11 @@ _LIKELY: Final = 0.6
 
 
 def timeline_evidence(
-    tracks: Tracks, paired: Bools, user_channel: tuple[Ints, Ints], model_channel: tuple[Ints, Ints]
+    tracks: Tracks,
+    paired: Bools,
+    user_channel: tuple[Ints, Ints],
+    model_channel: tuple[Ints, Ints],
+    closed_ms: Ints,
 ) -> tuple[Floats, pl.Series]:
     """How strongly a recording's channels seem to lie on different timelines.
 
@@ -52,6 +56,8 @@ def timeline_evidence(
         Whether the parties have a file each.
     user_channel, model_channel : (ndarray of int64, ndarray of int64), each of shape (n,)
         Start and end of each channel on the recording's axis (ms); -1 where there is no audio.
+    closed_ms : ndarray of int64, shape (n,)
+        For how long the model's line carries nothing at its end, after noise before.
 
     Returns
     -------
@@ -87,6 +93,7 @@ def timeline_evidence(
     padded &= user_channel[1] - m["last"] >= PAUSE_MS
     appended = paired & ~together & (np.abs(starts - user_channel[1]) <= CONSTANT_MS) & at_start
     early = paired & (u["last"] - ends >= EARLY_MS)
+    closed = (closed_ms >= PAUSE_MS) & (u["last"] - (ends - closed_ms) >= EARLY_MS)
     constant, latency, count = _constant_latency(user, model, n)
     numbers = pl.DataFrame(
         {
@@ -94,6 +101,7 @@ def timeline_evidence(
             "over": both / 1000,
             "start": starts / 1000,
             "end": ends / 1000,
+            "closed": (ends - closed_ms) / 1000,
             "user_last": u["last"] / 1000,
             "latency": latency,
             "count": count,
@@ -128,6 +136,13 @@ def timeline_evidence(
             "the model's file ends at {} s and the user speaks until {} s: whether the model "
             "answers was not captured",
             ("end", "user_last"),
+        ),
+        (
+            closed,
+            _LIKELY,
+            "the model's channel holds only zeros from {} s on, and the user speaks until {} s: "
+            "was its track closed before the call ended?",
+            ("closed", "user_last"),
         ),
         (
             padded,

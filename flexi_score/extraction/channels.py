@@ -9,7 +9,7 @@ import polars as pl
 
 from flexi_score.audio.decode import probe
 from flexi_score.audio.levels import ChannelLevels, gain_db, measure_levels, noise_dbfs
-from flexi_score.audio.signal import Signal
+from flexi_score.audio.signal import Signal, zero_tail_ms
 from flexi_score.config import SpeechSettings
 from flexi_score.extraction.cleaned import clean_channels
 from flexi_score.extraction.extractor import Extractor
@@ -70,6 +70,7 @@ def extract_channels(
                 "peak_dbfs": levels[s].peak_dbfs,
                 "gain_db": gains[s],
                 "zero_share": levels[s].zero_share,
+                "zero_tail_ms": zero_tail_ms(signals[s], info[s].sample_rate_hz),
                 "clipped_share": levels[s].clipped_share,
                 "silent_frames": levels[s].silent_frames,
                 "dead": levels[s].is_dead,

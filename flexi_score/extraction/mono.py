@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flexi_score.audio.decode import probe
 from flexi_score.audio.levels import gain_db, measure_levels, noise_dbfs
-from flexi_score.audio.signal import Signal
+from flexi_score.audio.signal import Signal, zero_tail_ms
 from flexi_score.config import ExtractSettings
 from flexi_score.extraction.diarize import Diarizer, assign_roles, two_voices
 from flexi_score.schema import SPEAKERS, Speaker
@@ -72,6 +72,7 @@ def mono_channels(
             "peak_dbfs": levels.peak_dbfs,
             "gain_db": gain,
             "zero_share": levels.zero_share,
+            "zero_tail_ms": zero_tail_ms(signal, info.sample_rate_hz),
             "clipped_share": levels.clipped_share,
             "silent_frames": levels.silent_frames,
             "dead": levels.is_dead,
