@@ -9,7 +9,7 @@ import pytest
 import soundfile as sf
 from conftest import SAMPLES, Cli, write_jsonl
 
-from flexi_score.errors import ManifestError
+from flexi_score.errors import InputError, ManifestError
 from flexi_score.formats.layouts import detect_layout
 from flexi_score.manifest import read_input
 
@@ -182,6 +182,17 @@ def test_offsets_of_dailys_raw_tracks_are_in_their_names(tmp_path, suffix):
     row = {"id": "a", "user_audio": user, "model_audio": other}
     manifest = read_input(write_jsonl(tmp_path / "m.jsonl", [row]))
     assert manifest.rows["user_offset_ms"].to_list() == [0]  # another recording's clock
+
+
+def test_raw_tracks_of_daily_are_not_paired_by_chance(tmp_path):
+    start = "1760988935484-52f7f48b-fbab-431f-9a50-87b9abfc825"
+    for name in (f"{start}5-cam-audio-1760988937922", f"{start}6-cam-audio-1760988935922"):
+        write(tmp_path / name)
+    assert detect_layout(tmp_path) == "daily"
+    with pytest.raises(InputError, match=r"do not say which is the model's") as caught:
+        read_input(tmp_path)
+    assert f"{start}6-cam-audio-1760988935922" in str(caught.value)
+    assert "user_audio" in str(caught.value)
 
 
 @pytest.mark.parametrize("beside", ["each", "one"])

@@ -223,8 +223,9 @@ def _opened(av: Any, path: str, file: Any) -> Any:
         raise AudioError(
             f"{path}: holds no audio that can be decoded ({error}); expected WAV, FLAC, Ogg "
             "Vorbis, Opus, MP3, AIFF, SPHERE, M4A, MP4, WebM, Matroska or AAC, whatever the name "
-            "ends in. Convert other formats first (ffmpeg -i INPUT OUTPUT.flac), and copy a file "
-            "that was cut off again from its source"
+            "ends in. Convert other formats first (ffmpeg -i INPUT OUTPUT.flac; samples without a "
+            "header: ffmpeg -f mulaw -ar 8000 -ac 1 -i INPUT OUTPUT.wav), and copy a file that was "
+            "cut off again from its source"
         ) from error
     n = len(container.streams.audio)
     if n != 1:

@@ -94,6 +94,8 @@ def timeline_evidence(
     appended = paired & ~together & (np.abs(starts - user_channel[1]) <= CONSTANT_MS) & at_start
     early = paired & (u["last"] - ends >= EARLY_MS)
     closed = (closed_ms >= PAUSE_MS) & (u["last"] - (ends - closed_ms) >= EARLY_MS)
+    # It was seen to carry noise while the model said nothing.
+    closed &= ends - closed_ms - starts - m["total"] >= PAUSE_MS
     constant, latency, count = _constant_latency(user, model, n)
     numbers = pl.DataFrame(
         {

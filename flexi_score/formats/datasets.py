@@ -9,6 +9,7 @@
   subtitles of three annotators each.
 - Kaldi data folders (kaldi-asr.org/doc/data_prep.html): ``wav.scp`` and
   ``reco2file_and_channel``.
+- Raw tracks of Daily: named, not paired.
 """
 
 import re
@@ -20,6 +21,7 @@ from flexi_score.errors import RowError
 from flexi_score.formats.files import brief, name_some, read_text
 from flexi_score.formats.folders import Found, Problem, Sample, json_file, list_files
 from flexi_score.formats.roles import ROLE_OF
+from flexi_score.formats.sidecars import daily_track
 from flexi_score.schema import SPEAKERS
 
 _EVA: Final = ("audio_user", "audio_assistant")
@@ -218,6 +220,31 @@ def kaldi(folder: Path) -> Found:
     return Found(samples, problems, warnings)
 
 
+def daily(folder: Path) -> Found:
+    """Raw tracks of Daily: a file for each participant, of whom nothing says which is the model.
+
+    So each session is a problem that names its tracks; a manifest that names the parties' files
+    reads their offsets from the names.
+    """
+    sessions: dict[str, list[str]] = {}
+    for place, names in list_files(folder).items():
+        for name in names:
+            if track := daily_track(name):
+                key = (place / track[0]).relative_to(folder).as_posix()
+                sessions.setdefault(key, []).append((place / name).relative_to(folder).as_posix())
+    problems = [
+        Problem(
+            key,
+            "conversation",
+            f"{folder}: {name_some(tracks)} are the tracks of one session, and their names do not "
+            'say which is the model\'s; name the parties in a manifest: {"id": ..., "user_audio": '
+            '..., "model_audio": ...}; their offsets are read from the names',
+        )
+        for key, tracks in sessions.items()
+    ]
+    return Found([], problems, [])
+
+
 def _role(name: str) -> str | None:
     """Role that a part of a recording's name says, or None where none or both do."""
     found = {ROLE_OF[part] for part in re.split(r"[^a-z]+", name.lower()) if part in ROLE_OF}
@@ -242,4 +269,5 @@ TELLING: Final[dict[str, Callable[[Path, list[str]], bool]]] = {
     "tau2": lambda place, names: _TAU2_AUDIO in names and place.parent.name.startswith("sim_"),
     "turnbench": lambda place, names: all(name in names for name in _TURNBENCH),
     "kaldi": lambda place, names: "wav.scp" in names,
+    "daily": lambda place, names: any(daily_track(name) for name in names),
 }

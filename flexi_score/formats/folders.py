@@ -15,7 +15,10 @@ _UNREAD: Final = re.compile(
     r"\.(wma|spx|gsm|vox|raw|pcm|ulaw|ul|alaw|al|dss|ra|ape|wv|tta|ac3|avi|ts|mpg|m3u8|mpd|shn)"
 )
 #: How audio files begin, whatever they are called.
-_AUDIO_MAGIC: Final = (b"RF64", b"FORM", b".snd", b"NIST_1A", b"OggS", b"fLaC", b"ID3")
+_AUDIO_MAGIC: Final = (
+    *(b"RF64", b"FORM", b".snd", b"NIST_1A", b"OggS", b"fLaC", b"ID3"),
+    b"\x1a\x45\xdf\xa3",
+)
 #: How many files that are left out a warning names.
 _NAMED: Final = 20
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from flexi_score.errors import InputError, RowError
 from flexi_score.formats.annotated import annotated, is_annotation
 from flexi_score.formats.benchmarks import fdb, find_samples, flexi, looks_like_fdb, tells_scenario
-from flexi_score.formats.datasets import TELLING, eva, kaldi, tau2, turnbench
+from flexi_score.formats.datasets import TELLING, daily, eva, kaldi, tau2, turnbench
 from flexi_score.formats.files import brief, name_some
 from flexi_score.formats.folders import (
     Found,
@@ -134,6 +134,7 @@ LAYOUTS: Final[dict[str, tuple[Layout, str]]] = {
     "tau2": (tau2, "tau2-bench, voice: sim_*/audio/both.wav, labels, results.json"),
     "turnbench": (turnbench, "TurnBench: speaker_1_audio.wav and speaker_2_audio.wav"),
     "kaldi": (kaldi, "Kaldi data: wav.scp and reco2file_and_channel"),
+    "daily": (daily, "raw tracks of Daily: says which belong together, for a manifest"),
     "pairs": (pairs, "pairs of mono files: *_user.wav and *_model.wav and the like"),
     "calls": (calls, "two-channel call exports, each with a .json file of metadata beside it"),
     "stereo": (stereo, "two-channel audio files, in subfolders too"),

@@ -11,13 +11,19 @@ from pathlib import Path
 from typing import Any, Final
 
 #: Recording start and track start of a raw track of Daily.
-_DAILY: Final = re.compile(r"(\d{13})-[0-9A-Za-z-]+-cam-audio-(\d{13})(?:\..*)?")
+_DAILY: Final = re.compile(r"(\d{13})-([0-9A-Za-z-]+)-cam-audio-(\d{13})(?:\..*)?")
 #: A sidecar that does not name a start so near to its beginning is not parsed.
 _HEAD_BYTES: Final = 65536
 _STARTS: Final = ("started_at", "startedAt")
 _RESULTS: Final = ("file_results", "fileResults")
 #: Files of one session begin within this time; more is another session's start (s).
 _MOST_APART_S: Final = 24 * 3600.0
+
+
+def daily_track(name: str) -> tuple[str, str] | None:
+    """Recording and participant of a raw track of Daily by its name; None where it is none."""
+    found = _DAILY.fullmatch(name)
+    return (found[1], found[2]) if found else None
 
 
 def file_offsets(user: Path, model: Path) -> tuple[tuple[float, float], str] | None:
@@ -47,7 +53,7 @@ def _daily(user: Path, model: Path) -> tuple[tuple[float, float], str] | None:
     names = [_DAILY.fullmatch(path.name) for path in (user, model)]
     if names[0] is None or names[1] is None or names[0][1] != names[1][1]:
         return None
-    return (int(names[0][2]) / 1000, int(names[1][2]) / 1000), "the names of Daily's raw tracks"
+    return (int(names[0][3]) / 1000, int(names[1][3]) / 1000), "the names of Daily's raw tracks"
 
 
 def _livekit(user: Path, model: Path) -> tuple[tuple[float, float], str] | None:
