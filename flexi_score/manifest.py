@@ -17,6 +17,7 @@ from flexi_score.audio.decode import probe
 from flexi_score.errors import AudioError, InputError, ManifestError, RowError
 from flexi_score.formats.contract import DEFAULT_SYSTEM, parse_row, row_id, row_scenario, row_system
 from flexi_score.formats.files import AUDIO_EXTENSIONS, name_some, to_ms
+from flexi_score.formats.headerless import parse_headerless
 from flexi_score.formats.layouts import read_layout
 from flexi_score.formats.roles import ASSUMED, OPTION, SOURCE, parse_channels, source_channels
 from flexi_score.formats.sidecars import file_offsets
@@ -57,10 +58,12 @@ class Manifest:
 
 
 class _Reading(NamedTuple):
-    """What is said of all rows: the system, and the channels of the parties and how it is known."""
+    """What is said of all rows: the system; the channels of the parties and how it is known; what
+    the bytes of audio without a header mean."""
 
     system: str
     channels: tuple[Mapping[Speaker, int], str] | None
+    raw_audio: str | None
 
 
 class _Raw(NamedTuple):
@@ -79,6 +82,7 @@ def read_input(
     *,
     channels: str | Sequence[str] | None = None,
     source: str | None = None,
+    raw_audio: str | None = None,
 ) -> Manifest:
     """Read a manifest, a folder in a known layout, or one two-channel file.
 
@@ -95,6 +99,8 @@ def read_input(
         What is on channel 0, 1, ... of the files whose rows do not say so: ``model,user``.
     source : str, optional
         Name of the platform that made them (:data:`flexi_score.formats.roles.SOURCES`).
+    raw_audio : str, optional
+        What the bytes of audio without a header mean (``mulaw:8000:2``), where no row says so.
 
     Returns
     -------
@@ -110,7 +116,12 @@ def read_input(
         or the source are not known.
     """
     path = Path(path)
-    reading = _Reading(system or DEFAULT_SYSTEM, _said_channels(channels, source))
+    if raw_audio is not None:
+        try:
+            parse_headerless(raw_audio)
+        except RowError as error:
+            raise InputError(str(error)) from None
+    reading = _Reading(system or DEFAULT_SYSTEM, _said_channels(channels, source), raw_audio)
     if path.is_dir():
         found = _manifest_in(path) if layout == "auto" else None
         return _read_manifest(found, reading) if found else _read_folder(path, layout, reading)
@@ -120,7 +131,7 @@ def read_input(
         raise InputError(f"{path}: layout {layout!r} is for folders, and this is a file")
     if path.suffix.lower() in READERS:
         return _read_manifest(path, reading)
-    if path.suffix.lower() in AUDIO_EXTENSIONS:
+    if path.suffix.lower() in AUDIO_EXTENSIONS or raw_audio:
         row = {"id": path.stem, "audio": path.name}
         return _check(path, path.parent, [_Raw("", row, {}, None)], [], reading, [])
     raise InputError(
@@ -346,6 +357,7 @@ def _with_roles(item: _Raw, root: Path, reading: _Reading) -> dict[str, Any]:
         channels, roles = reading.channels
         parsed |= {f"{speaker}_channel": channel for speaker, channel in channels.items()}
         parsed["roles"] = roles
+    parsed["raw_audio"] = parsed["raw_audio"] or reading.raw_audio
     return parsed
 
 

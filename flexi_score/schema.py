@@ -82,6 +82,7 @@ RECORDINGS: Final = make_schema(
         "reference_distribution": pl.List(pl.Float64),  # of backchannels, as the release ships it
         "tools": pl.List(INTERVAL),  # when the model waited for a tool
         "stated_duration_ms": pl.Int64,  # length where there is no audio, or null
+        "raw_audio": pl.String,  # encoding:rate:channels of audio without a header
         # How it is known who is on which channel: stated | option | source | assumed
         "roles": pl.String,
         "metadata": pl.String,

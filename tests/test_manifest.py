@@ -104,6 +104,8 @@ def test_a_full_row_becomes_the_columns_of_the_schema(tmp_path):
         "rating": 4.0,
         "reference_distribution": [0.0, 0.5, 1.0],
         "tools": None,
+        "raw_audio": None,
+        "stated_duration_ms": None,
         "roles": "stated",
         "metadata": '{"age": {"a": [null], "b": 1}, "session": 7}',
     }

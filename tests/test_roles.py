@@ -122,6 +122,32 @@ def test_tools_are_intervals_sorted_by_their_start(tmp_path):
         assert part in reason
 
 
+@pytest.mark.parametrize(
+    ("encoding", "subtype", "endian"),
+    [("mulaw", "ULAW", None), ("s16le", "PCM_16", "LITTLE"), ("s16be", "PCM_16", "BIG")],
+)
+def test_audio_without_a_header_is_what_the_row_says(tmp_path, encoding, subtype, endian):
+    audio(tmp_path / "a.wav", 2)
+    x, _ = sf.read(tmp_path / "a.wav")
+    file = tmp_path / "a.raw"
+    sf.write(file, x, RATE, format="RAW", subtype=subtype, endian=endian)
+    rows = [
+        {"id": "a", "audio": "a.raw", "raw_audio": f"{encoding}:{RATE}:2"},
+        {"id": "bad", "audio": "a.raw", "raw_audio": "gsm:8000"},
+    ]
+    manifest = read_input(write_jsonl(tmp_path / "m.jsonl", rows))
+    assert "expected ENCODING:RATE" in manifest.failures["reason"][0]
+    by_option = read_input(file, raw_audio=f"{encoding}:{RATE}:2").rows.to_dicts()
+    for row in (*manifest.rows.to_dicts(), *by_option):
+        user, model = open_signals(row)
+        with user, model:
+            assert user.duration_ms == model.duration_ms == 1000
+            assert user.counts.high == pytest.approx(0.5, rel=0.03)
+            assert model.counts.high == pytest.approx(0.25, rel=0.03)
+    with pytest.raises(InputError, match="mulaw:8000"):
+        read_input(file, raw_audio="mulaw")
+
+
 def test_a_draft_reads_back_as_what_the_folder_is(tmp_path):
     audio(tmp_path / "a.wav", 2)
     (tmp_path / "deep").mkdir()

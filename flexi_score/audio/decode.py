@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from flexi_score.audio.faults import SLACK_S, Excerpt, Reading, check_mp3, examine, looks_like_text
 from flexi_score.audio.libav import decode_stream, probe_stream
 from flexi_score.errors import AudioError
+from flexi_score.formats.headerless import ENCODINGS, parse_headerless
 
 Samples = NDArray[np.float32]
 
@@ -71,8 +72,14 @@ class AudioInfo:
     reading: Reading | None = field(default_factory=Reading)
 
 
-def probe(path: str | Path) -> AudioInfo:
+def probe(path: str | Path, raw_audio: str | None = None) -> AudioInfo:
     """Header of an audio file, checked without decoding it.
+
+    Parameters
+    ----------
+    path : str or Path
+    raw_audio : str, optional
+        What the bytes mean where the file has no header, as ``mulaw:8000:2``.
 
     Raises
     ------
@@ -82,7 +89,7 @@ def probe(path: str | Path) -> AudioInfo:
     """
     path = str(path)
     _check_file(path)
-    reading = examine(path)
+    reading = Reading(headerless=parse_headerless(raw_audio)) if raw_audio else examine(path)
     info = _probe_libsndfile(path, reading) or _probe_libav(path)
     if not MIN_RATE_HZ <= info.sample_rate_hz <= MAX_RATE_HZ:
         raise AudioError(
@@ -321,6 +328,14 @@ class _ForwardOnly(sf.SoundFile):  # type: ignore[misc]
 @contextmanager
 def _open(path: str, reading: Reading, span: tuple[int, int] | None) -> Iterator[Any]:
     """The file, or a part of it, in libsndfile."""
+    if reading.headerless is not None:
+        encoding, rate, n_channels = reading.headerless
+        subtype, endian = ENCODINGS[encoding]
+        with _ForwardOnly(
+            path, format="RAW", subtype=subtype, endian=endian, samplerate=rate, channels=n_channels
+        ) as handle:
+            yield handle
+        return
     if span is None and not reading.patches:
         with _ForwardOnly(path) as handle:
             yield handle

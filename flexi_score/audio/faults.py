@@ -21,6 +21,7 @@ from flexi_score.audio.streams import (
     ogg_links,
 )
 from flexi_score.errors import AudioError
+from flexi_score.formats.headerless import Headerless
 
 #: Seconds by which a header may be wrong about the length: nothing that is measured ends there.
 SLACK_S: Final = 0.1
@@ -38,12 +39,15 @@ class Reading:
         Bytes of the files within it, to be decoded one after the other; empty: all at once.
     patches : dict of int to bytes
         Bytes of the header to be read in the place of what stands there, by position.
+    headerless : Headerless or None
+        What the bytes mean where the file has no header.
     note : str or None
         What is wrong with the file although it is used.
     """
 
     spans: tuple[tuple[int, int], ...] = ()
     patches: Mapping[int, bytes] = field(default_factory=dict)
+    headerless: Headerless | None = None
     note: str | None = None
 
 

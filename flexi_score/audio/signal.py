@@ -208,7 +208,7 @@ def open_signals(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
                 f"recording {row.get('recording')!r}: has no {key}; expected audio (a two-channel "
                 "file), or user_audio and model_audio"
             )
-        info = probe(row[key])
+        info = probe(row[key], row.get("raw_audio"))
         if info.n_channels != 1:
             raise AudioError(
                 f"{info.path}: has {info.n_channels} channels, {key} must be a mono file; if one "
@@ -226,7 +226,7 @@ def open_signals(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
     return user, model
 
 
-def open_mono(path: str) -> Signal:
+def open_mono(path: str, raw_audio: str | None = None) -> Signal:
     """Decode a one-channel file, to be closed by the caller.
 
     Raises
@@ -234,14 +234,14 @@ def open_mono(path: str) -> Signal:
     AudioError
         If it is missing or faulty, or has several channels.
     """
-    info = probe(path)
+    info = probe(path, raw_audio)
     if info.n_channels != 1:
         raise AudioError(f"{info.path}: has {info.n_channels} channels, expected one")
     return _decode(info, {"user": 0})["user"]
 
 
 def _open_one_file(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
-    info = probe(row["audio"])
+    info = probe(row["audio"], row.get("raw_audio"))
     channels: dict[Speaker, int] = {"user": row["user_channel"], "model": row["model_channel"]}
     if row.get("roles") == ASSUMED and info.n_channels > len(SPEAKERS):
         raise AudioError(

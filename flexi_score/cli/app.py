@@ -84,6 +84,14 @@ SourceName = Annotated[
         "livekit, twilio, vapi, pipecat, azure, ... (flexi-score formats).",
     ),
 ]
+RawAudio = Annotated[
+    str | None,
+    Parameter(
+        name="--raw",
+        help="Audio without a header is ENCODING:RATE:CHANNELS, as mulaw:8000:2 (mulaw, alaw, "
+        "s16le, s16be, f32le).",
+    ),
+]
 SystemName = Annotated[
     str | None,
     Parameter(name="--system", help="System under test of the rows that name none [model]."),

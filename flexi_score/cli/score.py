@@ -17,6 +17,7 @@ from flexi_score.cli.app import (
     Layout,
     Mono,
     Quiet,
+    RawAudio,
     SetOption,
     SourceName,
     SystemName,
@@ -65,6 +66,7 @@ def score(
     channels: Channels = None,
     source_name: SourceName = None,
     system: SystemName = None,
+    raw: RawAudio = None,
     archive: Annotated[
         Path | None, Parameter(help="Where to keep what is extracted [the run folder's archive].")
     ] = None,
@@ -113,6 +115,7 @@ def score(
         more=judge_changes(base_url, judge_repeats, max_cost),
     )
     reading = {"layout": layout, "channels": channels, "source": source_name, "system": system}
+    reading["raw_audio"] = raw
     target = out or Path(f"{source.resolve().stem or 'flexi'}.run")
     folder_to_write(target, "--out")
     folder = source if store.is_archive(source) else archive or target / "archive"
@@ -220,6 +223,7 @@ def extract(
     channels: Channels = None,
     source_name: SourceName = None,
     system: SystemName = None,
+    raw: RawAudio = None,
     workers: Workers = 0,
     threads: Threads = 0,
     executor: Annotated[
@@ -254,6 +258,7 @@ def extract(
     settings = chosen_settings("paper", set_, asr=asr, language=language, vad=vad, mono=mono)
     folder_to_write(Path(archive), "--archive")
     reading = {"layout": layout, "channels": channels, "source": source_name, "system": system}
+    reading["raw_audio"] = raw
     part = _shard(shard)
     with ExitStack() as opened:
         folder, after_write = opened.enter_context(_local(archive))

@@ -47,6 +47,7 @@ def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, An
     row["annotations"] = _annotations(given)
     if given.get("tools") is not None:
         row["tools"] = [[span["start_ms"] / 1000, span["end_ms"] / 1000] for span in given["tools"]]
+    row["raw_audio"] = given.get("raw_audio")
     row["text"] = {name: given[f"text_{name}"] for name in TEXTS}
     row |= {name: given[name] for name in ("rating", "reference_distribution")}
     extra = json.loads(given["metadata"] or "{}")

@@ -59,7 +59,7 @@ def extract_channels(
     )
     probabilities = {s: own.probabilities for s, own in zip(SPEAKERS, found, strict=True)}
     gains = {s: own.gain_db for s, own in zip(SPEAKERS, found, strict=True)}
-    info = {s: probe(row["audio"] or row[f"{s}_audio"]) for s in SPEAKERS}
+    info = {s: probe(row["audio"] or row[f"{s}_audio"], row.get("raw_audio")) for s in SPEAKERS}
     for s in need:
         rows["channels"].append(
             {

@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 #: that may move a stored number.
 CHANNELS_VERSION: Final = 4
 #: Likewise, of estimating two speakers from one channel.
-MONO_VERSION: Final = 3
+MONO_VERSION: Final = 4
 #: Likewise, of choosing the speech that is recognised.
 WORDS_VERSION: Final = 4
 
@@ -49,6 +49,7 @@ def channel_key(row: Row, speaker: Speaker, extractor: Extractor, hashes: dict[s
         "channel",
         CHANNELS_VERSION,
         hash_of(path, hashes),
+        row.get("raw_audio") or "",
         channel or 0,
         extractor.detector.version,
         extractor.detector.sha256,

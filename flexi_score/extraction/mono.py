@@ -32,11 +32,15 @@ def is_mono(row: Mapping[str, Any]) -> bool:
     """Whether a recording is one file of one channel, and its row asks for no special channels."""
     if row["audio"] is None or {row["user_channel"], row["model_channel"]} != {0, 1}:
         return False
-    return probe(row["audio"]).n_channels == 1
+    return probe(row["audio"], row.get("raw_audio")).n_channels == 1
 
 
 def mono_channels(
-    signal: Signal, path: str, diarizer: Diarizer, settings: ExtractSettings
+    signal: Signal,
+    path: str,
+    diarizer: Diarizer,
+    settings: ExtractSettings,
+    raw_audio: str | None = None,
 ) -> tuple[dict[Speaker, dict[str, Any]], dict[Speaker, dict[str, Any]], float]:
     """Both roles of a one-channel recording.
 
@@ -48,6 +52,8 @@ def mono_channels(
     diarizer : Diarizer
     settings : ExtractSettings
         Uses mono_roles and what shapes the gain.
+    raw_audio : str, optional
+        What the bytes of a file without a header mean.
 
     Returns
     -------
@@ -60,7 +66,7 @@ def mono_channels(
     """
     levels = measure_levels(signal)
     gain = gain_db(levels, settings)
-    info = probe(path)
+    info = probe(path, raw_audio)
     roles = assign_roles(two_voices(diarizer, signal, gain), settings.mono_roles)
     noise = noise_dbfs(levels)
     rows, frames = {}, {}

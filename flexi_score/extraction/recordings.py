@@ -192,14 +192,17 @@ def _extract_mono(
     from flexi_score.audio.signal import open_mono
     from flexi_score.extraction.mono import mono_channels
 
-    path, found = row["audio"], hash_of(row["audio"], hashes)
+    path = row["audio"]
+    found = hash_of(path, hashes) + (row.get("raw_audio") or "")
     keys = {s: mono_key(found, s, extractor) for s in SPEAKERS}
     wanted = {s: words_key(row, s, keys[s], extractor) for s in SPEAKERS}
     need = [s for s in SPEAKERS if not _holds(known, keys[s])]
     hear = [s for s in SPEAKERS if wanted[s] and wanted[s] not in known["words"]]
     if need or hear:
-        with open_mono(path) as signal:
-            rows, frames, gain = mono_channels(signal, path, extractor.diarizer, extractor.settings)
+        with open_mono(path, row.get("raw_audio")) as signal:
+            rows, frames, gain = mono_channels(
+                signal, path, extractor.diarizer, extractor.settings, row.get("raw_audio")
+            )
             batch.rows["channels"].extend(rows[s] | {"key": keys[s]} for s in need)
             batch.rows["frames"].extend(frames[s] | {"key": keys[s]} for s in need)
             for s in hear:
@@ -276,7 +279,7 @@ def recordings_seconds(rows: pl.DataFrame) -> Iterator[float]:
     for row in rows.iter_rows(named=True):
         path = row["audio"] or row["user_audio"]
         try:
-            info = probe(path) if path else None
+            info = probe(path, row.get("raw_audio")) if path else None
         except RecordingError:
             info = None
         yield (info.n_frames or 0) / info.sample_rate_hz if info else 0.0

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from flexi_score.errors import InputError, RowError
 from flexi_score.formats.files import Embedded, brief, find_fault, name_some, to_ms
+from flexi_score.formats.headerless import parse_headerless
 from flexi_score.formats.roles import ASSUMED, STATED, parse_channels
 from flexi_score.formats.spelling import nearest
 from flexi_score.schema import SCENARIOS
@@ -61,6 +62,7 @@ KNOWN_KEYS: Final = (
     "annotations",
     "text",
     "tools",
+    "raw_audio",
     "duration",
     "rating",
     "reference_distribution",
@@ -174,6 +176,10 @@ def parse_row(
     parsed["reference_distribution"] = (
         _distribution(row["reference_distribution"]) if "reference_distribution" in row else None
     )
+    parsed["raw_audio"] = None
+    if "raw_audio" in row:
+        parse_headerless(row["raw_audio"])
+        parsed["raw_audio"] = row["raw_audio"]
     parsed["tools"] = _spans("tools", row["tools"]) if "tools" in row else None
     parsed["stated_duration_ms"] = (
         _seconds("duration", row["duration"]) if "duration" in row else None
