@@ -28,6 +28,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
+from flexi_score.metrics.reasons import Decision
 from flexi_score.metrics.registry import PENDING, Metric, score_rows
 from flexi_score.metrics.release import model_backchannel as release_backchannel
 from flexi_score.metrics.release import turn_taking as release_turn_taking
@@ -497,6 +498,7 @@ def _timing(
         reason=pl.when("some")
         .then(pl.format(f"{{}} {what}, {{}} s in all", "n", "s"))
         .otherwise(pl.lit(f"no {what}")),
+        rule=pl.when("some").then(pl.lit("counted")).otherwise(pl.lit("no_events")),
     )
     return score_rows(
         tracks.recordings,
@@ -504,7 +506,7 @@ def _timing(
         metric,
         value,
         cells["status"],
-        cells["reason"],
+        Decision(cells["rule"], cells["reason"]),
         weight=np.where(some, number, np.nan),
         source="detected",
     )
