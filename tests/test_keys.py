@@ -12,12 +12,7 @@ from flexi_score.schema import RECORDINGS
 from flexi_score.speech import archived
 
 HASHES = {"a.wav": "aa", "u.wav": "uu", "m.wav": "mm"}
-LEVELS: dict[str, Any] = {
-    "normalize": False,
-    "target_level_dbfs": -20.0,
-    "max_gain_db": 50.0,
-    "silence_dbfs": -70.0,
-}
+LEVELS: dict[str, Any] = {"normalize": False}
 
 
 def row(**changes: Any) -> dict[str, Any]:
@@ -51,7 +46,7 @@ def test_a_channel_depends_on_its_audio_the_detector_and_the_levels(
     monkeypatch.undo()
     assert channel(extractor(asr="none", beam_size=5)) == channel()
     assert channel(id="other", system="other") == channel()
-    assert channel(extractor(silence_dbfs=-75.0)) == channel()  # the default, spelled out
+    assert channel(extractor(normalize=True)) == channel()  # the default, spelled out
 
 
 def test_every_setting_that_shapes_levels_is_in_the_key() -> None:
