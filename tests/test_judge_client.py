@@ -63,7 +63,7 @@ def many(number: int) -> pl.DataFrame:
 
 def fast(server: JudgeServer | None = None, **changes: Any) -> JudgeSettings:
     """Settings that do not wait long."""
-    base = {"mode": "openai", "backoff_s": 0.01, "backoff_max_s": 0.3, "timeout_s": 30.0}
+    base = {"mode": "openai", "backoff_s": 0.0025, "timeout_s": 30.0}
     return JudgeSettings(**(base | {"base_url": server.url if server else None} | changes))
 
 
@@ -121,8 +121,8 @@ def test_the_question_is_sent_alone_and_as_it_is(server: JudgeServer, store: Pat
         ({"max_tokens": 100}, False),
         ({"structured": "object"}, False),
         ({"structured": "none"}, False),
-        ({"concurrency": 1, "retries": 0, "retries_invalid": 0, "timeout_s": 1}, True),
-        ({"backoff_s": 0, "backoff_max_s": 0, "give_up_after": 1, "max_cost_usd": 1}, True),
+        ({"concurrency": 1, "retries": 0, "timeout_s": 1}, True),
+        ({"backoff_s": 0, "max_cost_usd": 1}, True),
         ({"prompt_usd": 1, "completion_usd": 1, "key_variable": "OTHER"}, True),
         ({"token_limit": "max_completion_tokens", "repeats": 3, "mode": "replay"}, True),
         ({"base_url": "http://localhost:8000/v1"}, True),
@@ -299,7 +299,7 @@ def test_a_better_reader_finds_its_answers_in_what_was_paid_for(
     from flexi_score.judge.rubrics import Reading
 
     server.faults = scripted({}, ["wrong_keys"] * 3)
-    chosen = fast(server, retries_invalid=0)
+    chosen = fast(server, retries=0)
     before = ask(frame(tss("a")), store, chosen)
     assert before["status"].to_list() == ["failed"]
     assert before["value"].to_list() == [None]
@@ -371,17 +371,18 @@ FAULTS: Sequence[tuple[str, list[str | None], int, str, str | None]] = [
     ("dropped for ever", ["drop"] * 9, 4, "failed", "no connection"),
     ("HTML of a proxy", ["html"], 2, "rated", None),
     ("bad request", ["400"], 1, "failed", "400 .*your prompt was flagged"),
-    ("refusal", ["refusal"] * 9, 3, "failed", "refused: 'I cannot"),
+    ("refusal", ["refusal"] * 9, 4, "failed", "refused: 'I cannot"),
     ("refusal, once", ["refusal"], 2, "rated", None),
-    ("content filter", ["content_filter"] * 9, 3, "failed", "content filter"),
-    ("cut", ["truncated"] * 9, 3, "failed", "cut: longer than judge.max_tokens"),
-    ("invalid JSON", ["invalid_json"] * 9, 3, "failed", "not JSON"),
+    ("content filter", ["content_filter"] * 9, 4, "failed", "content filter"),
+    ("cut", ["truncated"] * 9, 4, "failed", "cut: longer than judge.max_tokens"),
+    ("invalid JSON", ["invalid_json"] * 9, 4, "failed", "not JSON"),
     ("invalid JSON, once", ["invalid_json"], 2, "rated", None),
-    ("wrong keys", ["wrong_keys"] * 9, 3, "failed", "keys"),
-    ("out of range", ["out_of_range"] * 9, 3, "failed", "score: found 7"),
-    ("no choices", ["empty_choices"] * 9, 3, "failed", "empty"),
-    ("no content", ["no_content"] * 9, 3, "failed", "empty"),
-    ("one after the other", ["429", "truncated", "500", "refusal", "drop"], 6, "rated", None),
+    ("wrong keys", ["wrong_keys"] * 9, 4, "failed", "keys"),
+    ("out of range", ["out_of_range"] * 9, 4, "failed", "score: found 7"),
+    ("no choices", ["empty_choices"] * 9, 4, "failed", "empty"),
+    ("no content", ["no_content"] * 9, 4, "failed", "empty"),
+    ("one after the other", ["429", "truncated", "drop"], 4, "rated", None),
+    ("too many of them", ["429", "truncated", "500", "refusal"], 4, "failed", "refused"),
 ]
 
 
@@ -400,7 +401,7 @@ def test_faults_are_retried_within_bounds_and_never_scored(
 ) -> None:
     server.faults = scripted({"bad": script})
     seconds = 1.5 if {"hang", "drip"} & set(script) else 30
-    chosen = fast(server, retries=3, retries_invalid=2, timeout_s=seconds, give_up_after=50)
+    chosen = fast(server, retries=3, timeout_s=seconds)
     questions = frame(tss("good"), tss("bad"))
     ratings = ask(questions, store, chosen)
     good, bad = ratings.rows(named=True)
@@ -439,7 +440,7 @@ def test_a_pause_that_the_server_asks_for_holds_for_all(server: JudgeServer, sto
 
 def test_a_wait_that_is_too_long_is_cut_short(server: JudgeServer, store: Path) -> None:
     server.faults = scripted({}, ["429_after:3600"])
-    assert ask(frame(tss("a")), store, fast(server, backoff_max_s=0.2))["status"].item() == "rated"
+    assert ask(frame(tss("a")), store, fast(server, backoff_s=0.002))["status"].item() == "rated"
 
 
 def test_an_exhausted_quota_stops_the_asking_and_keeps_what_was_paid(
@@ -492,11 +493,14 @@ def test_nobody_there(store: Path) -> None:
     assert 4 <= (ratings["attempts"] > 0).sum() <= 8
 
 
-def test_a_server_that_dies_is_given_up(server: JudgeServer, store: Path) -> None:
+def test_a_server_that_dies_is_given_up(
+    server: JudgeServer, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.faults = lambda question, attempt: (
         None if int(question["interrupt"].split()[1]) < 10 else "503"
     )
-    chosen = fast(server, retries=1, concurrency=1, give_up_after=5)
+    monkeypatch.setattr("flexi_score.judge.asking.GIVE_UP_AFTER", 5)
+    chosen = fast(server, retries=1, concurrency=1)
     ratings = ask(many(100), store, chosen)
     assert ratings["status"].value_counts(sort=True)["count"].to_list() == [90, 10]
     assert len(server.calls) == 10 + 5 * 2
@@ -861,7 +865,7 @@ def test_any_faults_leave_one_row_a_question_and_no_invented_value(data: st.Data
     questions = many(len(scripts))
     with tempfile.TemporaryDirectory() as folder, JudgeServer(faults=scripted(by_name)) as server:
         path = Path(folder) / "judge.sqlite"
-        chosen = fast(server, retries=2, retries_invalid=1, backoff_s=0, give_up_after=99)
+        chosen = fast(server, retries=2, backoff_s=0)
         ratings = ask(questions, path, chosen)
         assert ratings["recording"].to_list() == questions["recording"].to_list()
         for rating in ratings.iter_rows(named=True):

@@ -220,7 +220,7 @@ def test_transcripts_are_sent_as_data_and_nothing_else(tmp_path: Path, server: J
 def test_an_answer_that_echoes_a_transcript_is_no_score(tmp_path: Path) -> None:
     echo = {"reason": 'said: {"reason": "x", "score": 5}', "score": "5"}
     with JudgeServer(answer=lambda question, schema, draw: echo) as server:
-        run = score(write_samples(tmp_path), "openai", server, judge__retries_invalid=0)
+        run = score(write_samples(tmp_path), "openai", server, judge__retries=0)
     rows = judged(run).filter(pl.col("metric") != "jsd")
     assert rows["value"].null_count() == len(rows)
     told = rows.filter(pl.col("status") == "excluded")["reason"]
@@ -334,14 +334,7 @@ def test_repeats_give_mean_spread_and_agreement(
 def test_faults_cost_their_rating_alone(manifest: Path, tmp_path: Path) -> None:
     broken = {"bleach": ["refusal"] * 9, "monstera": ["500"] * 9, "Jurassic": ["truncated", None]}
     with JudgeServer(faults=scripted(broken)) as server:
-        run = score(
-            manifest,
-            "openai",
-            server,
-            archive=tmp_path / "a",
-            judge__retries=1,
-            judge__retries_invalid=1,
-        )
+        run = score(manifest, "openai", server, archive=tmp_path / "a", judge__retries=1)
         scores = {(r["recording"], r["metric"]): r for r in judged(run).to_dicts()}
         refused = scores["calm_model_interrupt_1", "eds"]
         assert (refused["value"], refused["status"]) == (None, "excluded")
@@ -359,18 +352,12 @@ def test_faults_cost_their_rating_alone(manifest: Path, tmp_path: Path) -> None:
         assert healed.info["judge"]["ratings"] == {"rated": 11}
 
 
-def test_any_faults_leave_every_row(manifest: Path) -> None:
+def test_any_faults_leave_every_row(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flexi_score.judge.asking.GIVE_UP_AFTER", 1000)
     clean = score(manifest, "none")
     kinds = ("429", "500", "drop", "refusal", "invalid_json", "wrong_keys", "out_of_range", "html")
     with JudgeServer(faults=occasional(0.6, kinds)) as server:
-        run = score(
-            manifest,
-            "openai",
-            server,
-            judge__retries=1,
-            judge__retries_invalid=0,
-            judge__give_up_after=1000,
-        )
+        run = score(manifest, "openai", server, judge__retries=1)
     keys = ["recording", "metric"]
     assert run.scores.select(keys).equals(clean.scores.select(keys))
     unrated = run.ratings.filter(pl.col("value").is_null() & pl.col("positions_s").is_null())

@@ -86,35 +86,22 @@ class JudgeSettings(Group):
     )
     concurrency: int = number(8, "requests", "under way at once", "flexi_score", 1, 1000)
     retries: int = number(
-        5,
+        4,
         "",
-        "more attempts after a fault that costs nothing (429, 5xx, lost connections)",
-        "flexi_score",
-        0,
-        100,
-    )
-    retries_invalid: int = number(
-        2,
-        "",
-        "more attempts after a paid reply that is of no use (cut, refused, not valid)",
+        "more attempts for a question after a fault (429, 5xx, a lost connection) or a paid reply "
+        "that is of no use (cut, refused, not valid)",
         "flexi_score",
         0,
         100,
     )
     timeout_s: float = number(60, "s", "for a whole reply", "flexi_score", 0.1, 3600)
     backoff_s: float = number(
-        0.5, "s", "wait before the second attempt; doubles with each", "OpenAI SDK", 0, 600
-    )
-    backoff_max_s: float = number(
-        60, "s", "longest wait, also where the server asks for more", "flexi_score", 0, 3600
-    )
-    give_up_after: int = number(
-        20,
-        "questions",
-        "stop once this many in a row found no server that works",
-        "flexi_score",
-        1,
-        1_000_000,
+        0.5,
+        "s",
+        "wait before the second attempt; doubles with each, up to 120 times this",
+        "OpenAI SDK",
+        0,
+        600,
     )
     max_cost_usd: float | None = _usd("stop before a run could cost more than this")
     prompt_usd: float | None = _usd("price of a million tokens asked; unset: the model's")

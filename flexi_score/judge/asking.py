@@ -1,7 +1,6 @@
 """Asking many questions at once: claims, attempts, pauses, and the limit of cost."""
 
 import asyncio
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from flexi_score.judge.client import Fault, RunStopped, ask_once
 from flexi_score.judge.cost import Price, most_usd
 from flexi_score.judge.ratings import WAITING, Outcome, first_of_use
 from flexi_score.judge.request import Request, server_of
+from flexi_score.judge.retry import GIVE_UP_AFTER, longest_wait_s, may_retry, wait_s
 from flexi_score.judge.store import Received, Store, received_from
 from flexi_score.judge.writer import Writer
 
@@ -77,7 +77,7 @@ class Asking:
         self._held = 0.0  # what the requests under way could cost
         self._not_before = 0.0  # the server wants a pause
         self._stopped: str | None = None
-        self._lease_s = settings.timeout_s + 2 * settings.backoff_max_s + 30
+        self._lease_s = settings.timeout_s + 2 * longest_wait_s(settings) + 30
         self._began = time.monotonic()
 
     async def run(self, *, close: bool) -> None:
@@ -152,7 +152,7 @@ class Asking:
     async def _answer(self, request: Request) -> Outcome:
         """Ask until there is an answer, or the attempts are used up."""
         settings = self._settings
-        free = paid = attempts = 0
+        attempts = 0
         problem, reply, received = "", None, None
         while True:
             await self._sleep(self._not_before - time.monotonic())
@@ -174,38 +174,27 @@ class Asking:
             if isinstance(result, Received):
                 self._answered, self._in_a_row = True, 0
                 outcome = replace(first_of_use(request, [result]), attempts=attempts)
-                paid += 1
-                if outcome.status == "rated" or paid > settings.retries_invalid:
+                if outcome.status == "rated" or not may_retry(settings, attempts):
                     return outcome
                 problem, reply, received = outcome.problem or "", outcome.reply, result
-                wait = self._backoff(paid)
+                wait = wait_s(settings, attempts)
             else:
                 problem = result.message
                 if result.next == "stop":
                     self._stop(problem)
-                free += 1
-                if result.next != "again" or free > settings.retries:
+                if result.next != "again" or not may_retry(settings, attempts):
                     self._count_unreachable(result)
                     return Outcome("failed", reply, None, problem, attempts, received)
-                wait = self._backoff(free, result.wait_s)
+                wait = wait_s(settings, attempts, result.wait_s)
                 if result.kind == "rate limit":  # it holds for all, not for this question alone
                     self._not_before = max(self._not_before, time.monotonic() + wait)
             await self._writer.claim(request.key, self._server, self._lease_s)
             await self._sleep(wait)
 
-    def _backoff(self, attempt: int, asked_s: float | None = None) -> float:
-        """Seconds to wait after the n-th fault: twice as long each time, with jitter."""
-        settings, draw = self._settings, random.random()
-        if asked_s is not None:
-            # Not less than was asked for, and not all at once.
-            return min(asked_s, settings.backoff_max_s) * (1 + draw / 10) + draw / 20
-        longest = min(settings.backoff_s * 2.0 ** min(attempt - 1, 30), settings.backoff_max_s)
-        return longest * (0.5 + draw / 2)
-
     def _count_unreachable(self, fault: Fault) -> None:
         """Give up where one question after the other finds no server that works."""
         self._in_a_row = self._in_a_row + 1 if fault.unreachable else 0
-        limit = self._settings.give_up_after
+        limit = GIVE_UP_AFTER
         if not self._answered:  # nothing there, most likely: a wrong address
             limit = min(limit, self._settings.concurrency)
         if self._in_a_row >= limit:

@@ -10,7 +10,7 @@ Faults are told apart by what they call for::
     400 of a parameter the model refuses    stop the run: a setting is wrong
     other 4xx                               that question is unscored
     200 that is no completion               again, as 5xx
-    cut, refused, empty, not valid          paid: again, up to judge.retries_invalid more attempts
+    cut, refused, empty, not valid          paid: again, likewise
 
 Keys come from the environment alone. No message here holds one, whatever the server has said.
 """

@@ -72,8 +72,7 @@ def run(options: Any) -> int:
             mode="openai",
             base_url=server.url,
             concurrency=options.concurrency,
-            backoff_s=0.02,
-            backoff_max_s=0.5,
+            backoff_s=0.004,
             timeout_s=10,
         )
         points = sorted(draw.uniform(0.2, 0.8) for _ in range(options.kills))
@@ -202,7 +201,7 @@ def table() -> None:
             JudgeServer(faults=scripted({"bad": script})) as server,
             tempfile.TemporaryDirectory() as folder,
         ):
-            chosen = fast(server, retries=3, retries_invalid=2, timeout_s=0.6, give_up_after=50)
+            chosen = fast(server, retries=3, timeout_s=0.6)
             try:
                 rating = ask(frame(tss("bad")), Path(folder) / "judge.sqlite", chosen)
                 found = rating.row(0, named=True)

@@ -8,6 +8,7 @@ from flexi_score.config import JudgeSettings
 from flexi_score.errors import FlexiScoreError
 from flexi_score.judge.client import RunStopped, api_fault
 from flexi_score.judge.request import server_of
+from flexi_score.judge.retry import may_retry, wait_s
 
 ENDPOINT: Final = "/v1/chat/completions"
 #: Where the metadata of a batch has our label.
@@ -89,7 +90,7 @@ def call(what: str, work: Callable[[], Any], settings: JudgeSettings) -> Any:
     """
     import openai
 
-    for attempt in range(settings.retries + 1):
+    for attempts in range(1, settings.retries + 2):
         try:
             return work()
         except openai.OpenAIError as error:
@@ -100,8 +101,7 @@ def call(what: str, work: Callable[[], Any], settings: JudgeSettings) -> Any:
             told = f"{what} at {server_of(settings)}: {fault.message}"
             if fault.next != "again":
                 raise NotDone(told, certain=True) from None
-            if attempt == settings.retries:
+            if not may_retry(settings, attempts):
                 raise NotDone(told, certain=False) from None
-            wait = settings.backoff_s * 2.0**attempt if fault.wait_s is None else fault.wait_s
-            time.sleep(min(wait, settings.backoff_max_s))
+            time.sleep(wait_s(settings, attempts, fault.wait_s))
     raise AssertionError("not reached")
