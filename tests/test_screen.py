@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
@@ -19,9 +20,9 @@ from test_terminal import NAMES
 
 from flexi_score.metrics import METRICS, profile_metrics
 from flexi_score.report.numbers import value_cells
-from flexi_score.report.screen import print_screen
+from flexi_score.report.screen import MOST_LINES, print_screen
 from flexi_score.report.wording import WORDING
-from flexi_score.schema import HEALTH
+from flexi_score.schema import FAILURES, HEALTH, SCENARIOS
 from flexi_score.scoring.run import Run
 
 TOR = next(m for m in METRICS if m.name == "tor")
@@ -116,31 +117,41 @@ def test_conversations_get_a_card_beside_people(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 140])
-@pytest.mark.parametrize("profile", ["paper", "tau"])
-def test_many_systems_fit_and_those_left_out_are_counted(
-    tmp_path: Path, width: int, profile: str
-) -> None:
+def test_many_systems_fit_and_those_left_out_are_counted(tmp_path: Path, width: int) -> None:
     names = NAMES[:3] + [f"s{k}" for k in range(9)]
     run = Run.open(made_run(tmp_path / "run", names))
     console = Console(file=StringIO(), width=width)
-    print_screen(
-        console,
-        run.summary,
-        profile_metrics(profile),
-        run.settings,
-        run.info,
-        run.failures,
-        HEALTH.to_frame(),
-        name="many",
-        folder=Path("run"),
-        archive=Path("archive"),
-    )
+    print_screen(console, run, name="many", folder=Path("run"), archive=Path("archive"))
     lines = console.file.getvalue().splitlines()
     assert len(lines) <= 55  # two blocks, and names over several lines
     assert max(map(cell_len, lines)) <= width
     left_out = [int(n) for n in re.findall(r"(\d+) more systems", "\n".join(lines))]
     assert left_out
     assert all(0 < n < len(names) for n in left_out)
+
+
+def test_whatever_goes_wrong_it_stays_one_screen(tmp_path: Path) -> None:
+    run = Run.open(made_run(tmp_path / "run", ["one", "two"], scenarios=SCENARIOS))
+    ill = dict.fromkeys(HEALTH.names()) | {"verdict": "warn"}
+    health = [ill | {"recording": f"r{k}", "check": f"check_{k}"} for k in range(9)]
+    lost = [
+        (f"lost-{k}", "one", "turn_taking", "audio", "AudioError", "a long reason " * 30)
+        for k in range(9)
+    ]
+    worse = replace(
+        run.with_tables(
+            health=pl.DataFrame(health, schema=HEALTH),
+            failures=pl.DataFrame(lost, schema=FAILURES, orient="row"),
+        ),
+        info=run.info | {"notes": ["a sentence on the run as a whole " * 12] * 3},
+    )
+    console = Console(file=StringIO(), width=80)
+    print_screen(console, worse, name="r", folder=Path("run"), archive=Path("archive"))
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) <= MOST_LINES
+    assert max(map(cell_len, lines)) <= 80
+    assert "lost-0 failed: a long reason" in "\n".join(lines)
+    assert lines[-1].startswith("Cite")
 
 
 @given(st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

@@ -184,12 +184,7 @@ def _show(
     console = Console(highlight=False)
     print_screen(
         console,
-        run.summary,
-        run.metrics,
-        run.settings,
-        run.info,
-        run.failures,
-        run.health,
+        run,
         name="/".join(source.resolve().parts[-2 if source == archive else -1 :]),
         folder=target,
         archive=archive,

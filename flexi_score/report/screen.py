@@ -16,11 +16,15 @@ from rich.text import Text
 from flexi_score.config import Settings
 from flexi_score.metrics.registry import Metric
 from flexi_score.report.numbers import value_cells
-from flexi_score.report.tables import counted, metric_finder, plain, scenario_title
+from flexi_score.report.tables import DASH, counted, metric_finder, plain, scenario_title
 from flexi_score.report.wording import wording
+from flexi_score.scoring.run import Run
 
-#: Rows of values; further ones are in the details.
-MAX_ROWS: Final = 22
+#: Lines of the screen, and of these: rows of values at least, notes at most, one note at most.
+MOST_LINES: Final = 40
+_FEWEST_ROWS: Final = 6
+_MOST_NOTES: Final = 12
+_NOTE_LINES: Final = 3
 #: A column of values is not made narrower than this; systems without room are counted.
 _NARROWEST: Final = 9
 _FAILURES: Final = 3
@@ -68,12 +72,7 @@ _PEOPLE: Final = "people: Heldner & Edlund 2010 (timing); dGSLM, Fisher telephon
 
 def print_screen(
     console: Console,
-    summary: pl.DataFrame,
-    metrics: Sequence[Metric],
-    settings: Settings,
-    info: Mapping[str, Any],
-    failures: pl.DataFrame,
-    health: pl.DataFrame,
+    run: Run,
     *,
     name: str,
     folder: Path,
@@ -82,16 +81,13 @@ def print_screen(
 ) -> None:
     """Print what a run found, what it lacks, what to do next and how to cite it.
 
+    At 80 columns it takes at most :data:`MOST_LINES` lines, unless names of systems need several:
+    values that have no room are counted, long reasons are cut, and ``--details`` has them all.
+
     Parameters
     ----------
     console : rich.console.Console
-    summary, failures, health : polars.DataFrame
-        The tables of :mod:`flexi_score.schema`.
-    metrics : sequence of Metric
-        Of one profile.
-    settings : Settings
-    info : mapping
-        ``run.json``.
+    run : Run
     name : str
         What was scored.
     folder, archive : Path
@@ -99,11 +95,24 @@ def print_screen(
     elapsed_s : float, optional
         How long it took.
     """
+    summary, metrics, settings, info = run.summary, run.metrics, run.settings, run.info
     systems = _systems(summary)
-    _print_title(console, name, systems, info, elapsed_s)
     rows = scenario_rows(summary, metrics, settings.summary.few)
     card = conversation_rows(summary, metrics, settings.summary.few)
-    shown = rows[: MAX_ROWS - len(card)]
+    notes = [
+        *_troubles(run.failures, info, run.health),
+        *_cautions(summary, settings, rows + card),
+        *_gaps(summary, metrics, settings),
+    ]
+    below = [line for mark, text in notes for line in _note_lines(console, mark, text)]
+    most = _MOST_NOTES - (4 if rows and card else 0)
+    if len(below) > most:
+        below = [*below[: most - 1], Text("   … summary.md and --details say more")]
+    steps = _next_steps(systems, folder, archive, info, judged=_unasked(summary, metrics) > 0)
+    # The title, a heading, the sentence on what has no room, and a line between the parts.
+    room = MOST_LINES - 6 - len(below) - len(steps) - (len(card) + 2 if card else 0)
+    shown = rows[: max(room, _FEWEST_ROWS)]
+    _print_title(console, name, systems, info, elapsed_s)
     if shown:
         _print_rows(console, systems, shown)
     if card:
@@ -111,18 +120,17 @@ def print_screen(
         console.print(Text(_PEOPLE, style="dim"))
     if not rows and not card:
         console.print(Text("No metric was scored.", style="bold"))
-    console.print()
-    notes = [
-        *_troubles(failures, info, health),
-        *_cautions(summary, settings, rows + card),
-        *_gaps(summary, metrics, settings),
-    ]
     if len(rows) > len(shown):
-        notes.append(("-", f"{counted(len(rows) - len(shown), 'more value')} in the details"))
-    for mark, text in notes:
-        _print_note(console, mark, text)
+        left_out = counted(len(rows) - len(shown), "more value")
+        console.print(Text(f"{left_out} in the details", style="dim"))
     console.print()
-    _print_next(console, systems, folder, archive, info, judged=_unasked(summary, metrics) > 0)
+    for line in below:
+        console.print(line, soft_wrap=True)
+    if below:
+        console.print()
+    for label, text in steps:
+        line = Text(label.ljust(_LABEL), style="bold").append(text, style="not bold")
+        console.print(line, soft_wrap=True)
 
 
 def scenario_rows(summary: pl.DataFrame, metrics: Sequence[Metric], few: int) -> list[Row]:
@@ -164,7 +172,8 @@ def conversation_rows(summary: pl.DataFrame, metrics: Sequence[Metric], few: int
             continue
         cells = tuple(value_cells(row, metric, few) for row in found)
         rows.append(Row("Conversation", line.label, "", cells, line.human))
-    return rows
+    valued = any(cell != DASH for row in rows for cell, _ in row.cells)
+    return rows if valued else []
 
 
 def _systems(summary: pl.DataFrame) -> list[str]:
@@ -332,35 +341,28 @@ def _gaps(
     return [("-", f"{counted(number, 'question')} {verb} not asked: {why}")]
 
 
-def _print_note(console: Console, mark: str, text: str) -> None:
+def _note_lines(console: Console, mark: str, text: str) -> list[Text]:
+    """A note under its mark, cut after a few lines."""
     style = {"x": "red", "!": "yellow"}.get(mark, "dim")
-    lines = Text(text).wrap(console, max(console.width - 3, 20))
-    for k, line in enumerate(lines):
-        line.rstrip()
-        head = Text(f"{mark}  " if k == 0 else "   ", style=style)
-        console.print(head.append(line.plain, style=style), soft_wrap=True)
+    lines = [line.plain.rstrip() for line in Text(text).wrap(console, max(console.width - 3, 20))]
+    if len(lines) > _NOTE_LINES:
+        lines = [*lines[: _NOTE_LINES - 1], lines[_NOTE_LINES - 1][: console.width - 5] + " …"]
+    return [Text(f"{mark if k == 0 else ' '}  {line}", style=style) for k, line in enumerate(lines)]
 
 
-def _print_next(
-    console: Console,
-    systems: Sequence[str],
-    folder: Path,
-    archive: Path,
-    info: Mapping[str, Any],
-    *,
-    judged: bool,
-) -> None:
+def _next_steps(
+    systems: Sequence[str], folder: Path, archive: Path, info: Mapping[str, Any], *, judged: bool
+) -> list[tuple[str, str]]:
+    """What to do next, and how to cite."""
     run, kept = shlex.quote(str(folder)), shlex.quote(str(archive))
     lines = [("Look", f"flexi-score report {run} --open")]
     if len(systems) > 1:
         lines.append(("Compare", f"flexi-score compare {run}"))
     if judged:
         lines.append(("Judge", f"flexi-score score {kept} --judge openai --dry-run"))
-    lines += [
+    return [
+        *lines,
         ("Rescore", f"flexi-score score {kept} --set NAME=VALUE"),
         ("More", f"{run}/summary.md, or --details"),
         ("Cite", plain(str(info.get("signature", "")))),
     ]
-    for label, text in lines:
-        line = Text(label.ljust(_LABEL), style="bold").append(text, style="not bold")
-        console.print(line, soft_wrap=True)
