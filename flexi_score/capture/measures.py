@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
+from flexi_score.capture.annotated import annotation_evidence
 from flexi_score.capture.confidence import word_confidence
 from flexi_score.capture.swapped import swap_evidence
 from flexi_score.capture.timeline import timeline_evidence
@@ -68,7 +69,10 @@ def gather_facts(
         word_confidence=confidence if recognised else pl.lit(None, pl.Float64)
     )
     value, told = swap_evidence(tracks)
+    annotation_ms, annotation_told = annotation_evidence(tracks)
     return facts.with_columns(
+        annotation_ms=pl.Series(annotation_ms).fill_nan(None),
+        annotation_told=annotation_told,
         swapped=pl.Series(value).fill_nan(None),
         swapped_told=told,
         timeline=pl.Series(timeline).fill_nan(None),
@@ -152,6 +156,7 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
         ),
         _part(table, "swapped", None, pl.when(both).then("swapped"), pl.col("swapped_told")),
         _part(table, "timeline", None, pl.when(both).then("timeline"), pl.col("timeline_told")),
+        _part(table, "annotation", "user", pl.col("annotation_ms"), pl.col("annotation_told")),
         # Both channels of one file have the same note.
         _part(
             table,

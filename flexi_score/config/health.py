@@ -90,6 +90,17 @@ CHECKS: Final = (
         "write the file again from its source, and make sure that it is whole",
     ),
     Check(
+        "annotation",
+        "ms",
+        "above",
+        300.0,
+        None,
+        "distance of an annotated start from the nearest onset of the user's speech",
+        "no speech starts where an annotation says it does",
+        "give the time at which the speech itself starts, or leave the annotation out; latencies "
+        "are measured from it",
+    ),
+    Check(
         "crosstalk",
         "dB",
         "above",
