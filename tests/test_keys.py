@@ -35,6 +35,7 @@ def test_a_channel_depends_on_its_audio_the_detector_and_the_levels(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = {channel(), channel(speaker="model"), channel(audio=None, user_audio="u.wav")}
+    found.add(channel(raw_audio="ulaw:8000:2"))
     found |= {channel(extractor(**{name: value})) for name, value in LEVELS.items()}
     for name in ("version", "sha256"):
         other = extractor()
@@ -42,7 +43,7 @@ def test_a_channel_depends_on_its_audio_the_detector_and_the_levels(
         found.add(channel(other))
     monkeypatch.setattr(keys, "CHANNELS_VERSION", -1)
     found.add(channel())
-    assert len(found) == 3 + len(LEVELS) + 2 + 1
+    assert len(found) == 4 + len(LEVELS) + 2 + 1
     monkeypatch.undo()
     assert channel(extractor(asr="none", beam_size=5)) == channel()
     assert channel(id="other", system="other") == channel()

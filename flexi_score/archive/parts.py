@@ -11,7 +11,7 @@ from flexi_score.errors import ArchiveError
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write beside the place, flush to the disk, rename into it."""
+    """Write a temporary file, flush it to the disk, and rename it to ``path``."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -44,14 +44,14 @@ def is_whole(part: Path) -> bool:
     return found[:16] == part.stem.split("-")[-1]
 
 
-#: Parts that this process has found whole, with their size and time of change.
+#: Parts whose hash this process has checked, with their size and time of change.
 _WHOLE: Final[set[tuple[str, int, int]]] = set()
 
 
 def check_whole(parts: Sequence[Path]) -> None:
     """Check parts by their hash before anything is read of them, each once a process.
 
-    A flipped bit need not make a part unreadable. Hashing costs some 0.1 s for what is kept of
+    A flipped bit need not make a part unreadable. Hashing takes some 0.1 s for the frames of
     10 000 recordings with audio.
     """
     fresh = {part: (str(part), *_state(part)) for part in parts}

@@ -1,11 +1,11 @@
-"""The archive: what extraction found, kept for ever, so that scoring never needs the audio again.
+"""The archive: what extraction measured, stored permanently, so that scoring needs no audio.
 
 A folder of append-only tables, each a set of Parquet parts::
 
     archive.json              what this is, and its version
     channels/*.parquet        one row per channel: levels, length, detector
     frames/*.parquet          one row per channel: speech probabilities and energy envelope
-    crosstalk/*.parquet       one row per channel beside another: the other party heard in it
+    crosstalk/*.parquet       one row per channel beside another: crosstalk in it
     speech/*.parquet          one row per channel: speech intervals of the settings of extraction
     words/*.parquet           one row per transcript (recognised or given)
     segments/*.parquet        one row per segment file that replaces detection

@@ -43,7 +43,7 @@ FRAMES: Final = make_schema(
         "envelope_cdb": pl.List(pl.Int16),  # energy every 10 ms, hundredths of a dB re full scale
     }
 )
-#: One row per channel beside another: the other party heard in it
+#: One row per channel beside another: crosstalk from the other party
 #: (:mod:`flexi_score.speech.crosstalk`). Numbers are null where there is no crosstalk.
 CROSSTALK: Final = make_schema(
     {

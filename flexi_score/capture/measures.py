@@ -1,4 +1,4 @@
-"""The number of every health check, from what the archive holds and the speech found in it."""
+"""The value of every health check, from archived measurements and detected speech."""
 
 from typing import Final
 
@@ -199,7 +199,7 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
 
 
 def _of_pair(table: pl.DataFrame) -> list[pl.DataFrame]:
-    """Checks of two files: their ends, and what their leaks tell of their clocks."""
+    """Checks of a pair of files: their ends, and their clocks as crosstalk shows them."""
     shift = pl.col("model_offset_ms").fill_null(0) - pl.col("user_offset_ms").fill_null(0)
     ends = pl.col("model_duration_ms") - pl.col("user_duration_ms") + shift
     # A leak is later than its source by the way it takes; what is earlier is the files' fault.
@@ -333,7 +333,7 @@ def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
 
 
 def _silence(speaker: str) -> pl.Expr:
-    """What tells a party that said nothing from a capture that failed."""
+    """Evidence of a party that said nothing, or of a capture that failed, in words."""
     other = next(s for s in SPEAKERS if s != speaker)
     c = {name: pl.col(f"{speaker}_{name}") for name in ("active_dbfs", "noise_dbfs", "zero_share")}
     alive = (

@@ -274,13 +274,13 @@ def _defaults() -> dict[str, Limits]:
 
 def limit_fields() -> dict[str, Any]:
     """Every limit as a field: ``{"health.snr.warn": ...}``."""
-    told = {"warn": "warns", "refuse": "leaves the recording out"}
+    effect = {"warn": "warns", "refuse": "leaves the recording out"}
     return {
         f"health.{check.name}.{limit}": Field(
             getattr(check, limit),
             ge=-1e6,
             le=1e6,
-            description=f"{check.value}: at or {check.worse} this {told[limit]}; null: never",
+            description=f"{check.value}: at or {check.worse} this {effect[limit]}; null: never",
             json_schema_extra={"unit": check.unit, "source": check.source},
         )
         for check in CHECKS

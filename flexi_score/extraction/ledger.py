@@ -1,4 +1,4 @@
-"""What is left to do, and the one place where results enter the archive.
+"""Tasks of an extraction, and the one writer that adds their results to the archive.
 
 A recording is attempted by :func:`attempt`, in this process or in any other, and its
 :class:`Outcome` is handed to the one :class:`Writer` of the run. So a process that dies costs the
@@ -92,14 +92,14 @@ def attempt(
     known: Known,
     began: Callable[[str], None] = lambda source_hash: None,
 ) -> Outcome:
-    """Extract one recording; whatever is wrong with it is told in the outcome.
+    """Extract one recording; a fault of the recording becomes part of the outcome.
 
-    ``began`` is told the hash of all that the attempt depends on, before it is made.
+    ``began`` is called first, with the hash of everything that the attempt depends on.
 
     Raises
     ------
     FlexiScoreError
-        For what no recording is to blame for, as a package that is missing.
+        For faults that are not the recording's, such as a missing package.
     """
     batch = Batch()
     try:
@@ -264,7 +264,7 @@ def _paths(row: Row) -> Iterator[str]:
 
 
 def _hash_files(row: Row, hashes: dict[str, str]) -> list[dict[str, Any]]:
-    """Hash the files that are not known; returns what may be kept (:data:`tables.FILES`)."""
+    """Hash the files without a known hash; returns rows to store (:data:`tables.FILES`)."""
     found = []
     for path in _paths(row):
         if path in hashes:
