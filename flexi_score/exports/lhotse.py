@@ -109,7 +109,7 @@ def _supervisions(recording: Recording, speaker: Speaker, place: Place) -> Itera
     words = recording.words[speaker]
     at = 0
     ipus = recording.spans("ipu", speaker)
-    for i, (start, end, text) in enumerate(ipus):
+    for i, (start, end, text, *_) in enumerate(ipus):
         row = {
             "id": f"{recording.name}-{speaker}-{i}",
             "recording_id": place.recording,

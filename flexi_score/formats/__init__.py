@@ -6,7 +6,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import polars as pl
 
@@ -15,23 +15,35 @@ from flexi_score.formats.audacity import read_audacity
 from flexi_score.formats.ctm import read_ctm
 from flexi_score.formats.delimited import read_delimited, read_delimited_words
 from flexi_score.formats.eaf import read_eaf, read_eaf_words
-from flexi_score.formats.files import read_text
+from flexi_score.formats.files import read_text, unended_line
 from flexi_score.formats.json_words import (
     read_json_lines_segments,
     read_json_lines_words,
     read_json_segments,
     read_json_words,
 )
+from flexi_score.formats.nonspeech import are_speech
+from flexi_score.formats.plausible import check_order, to_seconds
 from flexi_score.formats.rttm import read_rttm
 from flexi_score.formats.stm import read_stm
 from flexi_score.formats.subtitles import read_subtitle_words, read_subtitles
 from flexi_score.formats.text import word_counts
 from flexi_score.formats.textgrid import read_textgrid, read_textgrid_words
 from flexi_score.formats.timed import Timed, segments_frame, words_frame
+from flexi_score.formats.whose import Whose
+from flexi_score.schema import Speaker
 
-__all__ = ["FORMATS", "Format", "read_segments", "read_words", "word_counts"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Reading",
+    "read_given",
+    "read_segments",
+    "read_words",
+    "word_counts",
+]
 
-_Reader = Callable[[Path, str | None], list[Timed]]
+_Reader = Callable[[Path, Whose], list[Timed]]
 
 
 class Format(NamedTuple):
@@ -173,8 +185,30 @@ FORMATS: Final[dict[str, Format]] = {
     ),
 }
 
+#: Formats whose entries are words, never labels of a segmentation.
+_OF_WORDS: Final = frozenset({"JSON", "JSON Lines", "CTM"})
+#: Formats with an entry a line, which can be cut without anything else in them being wrong.
+_OF_LINES: Final = frozenset(
+    {"RTTM", "CTM", "STM", "CSV or TSV", "Audacity labels", "WebVTT", "SubRip"}
+)
 
-def read_words(path: str | Path, speaker: str | None = None) -> pl.DataFrame:
+
+class Reading(NamedTuple):
+    """What was read of a file.
+
+    Attributes
+    ----------
+    table : polars.DataFrame
+        As :func:`read_words` or :func:`read_segments` returns it.
+    notes : list of str
+        What the user should know of how it was read.
+    """
+
+    table: pl.DataFrame
+    notes: list[str]
+
+
+def read_words(path: str | Path, speaker: Speaker | None = None) -> pl.DataFrame:
     """Timed words of one speaker.
 
     Parameters
@@ -197,11 +231,10 @@ def read_words(path: str | Path, speaker: str | None = None) -> pl.DataFrame:
         Where the file is missing or malformed (naming the line or item), has no words, or leaves
         open whose they are.
     """
-    path = Path(path)
-    return words_frame(path, _readers(path)[1](path, speaker))
+    return read_given(Path(path), "words", Whose(speaker), has_audio=True).table
 
 
-def read_segments(path: str | Path, speaker: str | None = None) -> pl.DataFrame:
+def read_segments(path: str | Path, speaker: Speaker | None = None) -> pl.DataFrame:
     """Stretches of one speaker's speech.
 
     Parameters
@@ -222,29 +255,62 @@ def read_segments(path: str | Path, speaker: str | None = None) -> pl.DataFrame:
     TranscriptError
         As :func:`read_words`.
     """
-    path = Path(path)
-    return segments_frame(_readers(path)[0](path, speaker))
+    return read_given(Path(path), "segments", Whose(speaker), has_audio=True).table
 
 
-def _readers(path: Path) -> tuple[_Reader, _Reader]:
+def read_given(
+    path: Path, kind: Literal["words", "segments"], whose: Whose, *, has_audio: bool
+) -> Reading:
+    """Words or speech of a party, and what is odd about the file.
+
+    Parameters
+    ----------
+    path : Path
+    kind : {"words", "segments"}
+    whose : Whose
+    has_audio : bool
+        Whether the recording has audio, against which the clock of the file is checked later.
+        Without it, times that cannot be seconds are converted here.
+
+    Raises
+    ------
+    TranscriptError
+        As :func:`read_words`, and where the times are not those of speech.
+    """
+    name, known = _format_of(path)
+    readers = _readers(path, known)
+    entries = readers[1 if kind == "words" else 0](path, whose)
+    labelled = name not in _OF_WORDS
+    speech = are_speech(path, [entry.text for entry in entries], labels=labelled)
+    entries = [entry for entry, keep in zip(entries, speech, strict=True) if keep]
+    notes = check_order(path, entries, labels=labelled)
+    if name in _OF_LINES and (line := unended_line(path)):
+        notes.append(f"line {line}: is the last and has no line end; is the file cut short?")
+    if not has_audio:
+        entries, note = to_seconds(path, entries)
+        notes += [note] if note else []
+    table = words_frame(path, entries) if kind == "words" else segments_frame(entries)
+    return Reading(table, [f"{path.name}: {note}" for note in notes])
+
+
+def _readers(path: Path, found: Format) -> tuple[_Reader, _Reader]:
     """Readers of a file's speech and words."""
-    found = _format_of(path)
     if found.segments is None or found.words is None:
         raise TranscriptError(f"{path}: in a format that is only written, not read")
     return found.segments, found.words
 
 
-def _format_of(path: Path) -> Format:
+def _format_of(path: Path) -> tuple[str, Format]:
     suffix = path.suffix.lower()
-    for known in FORMATS.values():
+    for name, known in FORMATS.items():
         if suffix in known.extensions:
-            return known
+            return name, known
     text = read_text(path, TranscriptError)
     if not text.strip() and suffix == ".txt":
-        return FORMATS["Audacity labels"]
-    for known in FORMATS.values():
+        return "Audacity labels", FORMATS["Audacity labels"]
+    for name, known in FORMATS.items():
         if re.match(known.starts, text):
-            return known
+            return name, known
     known_names = ", ".join(name for name, known in FORMATS.items() if known.words)
     raise TranscriptError(
         f"{path}: in no known format of transcripts or segments; known: {known_names}"

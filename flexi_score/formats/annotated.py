@@ -16,6 +16,7 @@ from flexi_score.formats.files import name_some
 from flexi_score.formats.folders import Found, Problem, Sample, is_audio, list_files
 from flexi_score.formats.lanes import own_tiers
 from flexi_score.formats.textgrid import read_tiers
+from flexi_score.formats.whose import Whose
 from flexi_score.schema import SPEAKERS, Speaker
 
 #: Extensions of what is taken for speech, the first of them that a recording has; of TextGrid,
@@ -98,7 +99,7 @@ def _holds_words(path: Path, speaker: Speaker) -> bool:
         tiers = tier_names(path)
     else:
         return suffix in (".csv", ".tsv") and has_words(path)
-    own = own_tiers(tiers, speaker, words=True) or []
+    own = own_tiers(tiers, Whose(speaker), words=True) or []
     return any("words" in tiers[i].lower() for i in own)
 
 

@@ -4,19 +4,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flexi_score.errors import TranscriptError
-from flexi_score.formats.files import read_text
+from flexi_score.formats.files import name_some, read_text
 from flexi_score.formats.lanes import one_line, seconds
-from flexi_score.formats.timed import Timed, choose_label, timed
-from flexi_score.schema import SPEAKERS
+from flexi_score.formats.nonspeech import are_speech
+from flexi_score.formats.timed import Timed, timed
+from flexi_score.formats.whose import ANYONE, Whose, choose_label, require_labels, split_prefixes
 
 
-def read_audacity(path: Path, speaker: str | None = None) -> list[Timed]:
-    """Labelled stretches. Where every label is ``user`` or ``model``, the labels are speakers.
+def read_audacity(path: Path, whose: Whose = ANYONE) -> list[Timed]:
+    """Labelled stretches of one party.
+
+    Where every label names a party (``user``, ``agent``), or begins with such a name and a colon,
+    the labels say who speaks; else all stretches are the party's.
 
     Raises
     ------
     TranscriptError
-        For a malformed line.
+        For a malformed line, or where the file is given for both parties and does not say whose
+        its stretches are.
     """
     entries = []
     for number, line in enumerate(read_text(path, TranscriptError).split("\n"), 1):
@@ -31,11 +36,20 @@ def read_audacity(path: Path, speaker: str | None = None) -> list[Timed]:
             )
         text = fields[2] if len(fields) > 2 else ""
         entries.append(timed(path, f"line {number}", fields[0], fields[1], text))
+    speech = are_speech(path, [entry.text for entry in entries])
+    entries = [entry for entry, keep in zip(entries, speech, strict=True) if keep]
     labels = [entry.text or "" for entry in entries]
-    if labels and all(label.strip().lower() in SPEAKERS for label in labels):
-        own = choose_label(path, "labels", labels, speaker)
-        return [entry for entry, keep in zip(entries, own, strict=True) if keep]
-    return entries
+    parties = [whose.party_of(label) for label in labels]
+    if split := split_prefixes(labels, whose):
+        labels = split[0]
+        entries = [e._replace(text=text) for e, text in zip(entries, split[1], strict=True)]
+    elif not all(parties) and not {"user", "model"} <= set(parties):
+        require_labels(
+            path, len(entries), whose, f"its labels ({name_some(set(labels))}) leave open"
+        )
+        return entries
+    own = choose_label(path, "labels", labels, whose)
+    return [entry for entry, keep in zip(entries, own, strict=True) if keep]
 
 
 def audacity_text(entries: Sequence[Timed]) -> str:

@@ -15,6 +15,7 @@ from flexi_score.formats.contract import parse_rating
 from flexi_score.formats.files import brief, to_ms
 from flexi_score.formats.folders import Found, Problem, Sample, is_audio, json_file, list_files
 from flexi_score.formats.json_words import read_json_words
+from flexi_score.formats.whose import Whose
 
 #: Spellings of the scenarios in folder names, those of the releases included.
 _SCENARIO_NAMES: Final = {
@@ -182,7 +183,7 @@ def _fdb_sample(
     if "transcription.json" in names and "user_words" not in row:
         path = place / "transcription.json"
         try:
-            read_json_words(path, "user")
+            read_json_words(path, Whose("user"))
             row["user_words"] = str(path.absolute())
         except FlexiScoreError as error:
             warnings.append(f"left out as a transcript: {error}")

@@ -7,11 +7,12 @@ from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import read_text
 from flexi_score.formats.lanes import one_line, seconds
 from flexi_score.formats.rttm import add_duration
-from flexi_score.formats.timed import Timed, choose_label, timed
+from flexi_score.formats.timed import Timed, timed
+from flexi_score.formats.whose import ANYONE, Whose, choose_label
 from flexi_score.schema import Speaker
 
 
-def read_ctm(path: Path, speaker: str | None = None) -> list[Timed]:
+def read_ctm(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     """Words of one speaker: of the file or channel named ``user`` or ``model``, or the only one.
 
     Raises
@@ -33,15 +34,15 @@ def read_ctm(path: Path, speaker: str | None = None) -> list[Timed]:
         entries.append(timed(path, f"line {number}", start, end, fields[4]))
         files.append(fields[0])
         channels.append(fields[1])
-    of_channel = any(channel.lower() in ("user", "model") for channel in channels)
+    of_channel = any(whose.party_of(channel) for channel in channels)
     labels = (
         channels
         if of_channel or len(set(files)) == 1
         else [f"{file} {channel}" for file, channel in zip(files, channels, strict=True)]
     )
-    if any(file.lower() in ("user", "model") for file in files):
+    if not of_channel and any(whose.party_of(file) for file in files):
         labels = files
-    own = choose_label(path, "files and channels", labels, speaker)
+    own = choose_label(path, "files and channels", labels, whose)
     return [entry for entry, keep in zip(entries, own, strict=True) if keep]
 
 

@@ -16,7 +16,9 @@ from typing import Any, Final
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import name_some, read_text
 from flexi_score.formats.lanes import clean
-from flexi_score.formats.timed import Timed, choose_label, timed
+from flexi_score.formats.nonspeech import are_speech
+from flexi_score.formats.timed import Timed, timed
+from flexi_score.formats.whose import ANYONE, Whose, choose_label, require_labels, split_prefixes
 from flexi_score.schema import EVENT_KINDS
 
 #: Kinds of rows of the tables that are exported: speech is read from one, words from another.
@@ -26,10 +28,29 @@ KINDS: Final = frozenset({*EVENT_KINDS, WORD, "annotation", "moment"})
 
 #: A spreadsheet takes a cell that begins so for a formula, and runs it.
 _FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
-_PAIRS = (("start", "end", 1), ("start_s", "end_s", 1), ("start_ms", "end_ms", 1000))
+#: Columns of start and end, and how many of their units a second has; the first pair counts.
+_PAIRS: Final = (
+    ("start", "end", 1),
+    ("start_s", "end_s", 1),
+    ("start_time", "end_time", 1),
+    ("start_ms", "end_ms", 1000),
+)
+#: Columns that may say whose a row is, and what was said; the first of them counts.
+_WHO: Final = (
+    "speaker",
+    "speaker_id",
+    "speaker_label",
+    "spk",
+    "role",
+    "party",
+    "participant",
+    "channel",
+    "who",
+)
+_SAID: Final = ("word", "text", "transcript", "utterance")
 
 
-def read_delimited(path: Path, speaker: str | None = None, *, words: bool = False) -> list[Timed]:
+def read_delimited(path: Path, whose: Whose = ANYONE, *, words: bool = False) -> list[Timed]:
     """Rows of a table of segments; of a table with several kinds of rows, those wanted.
 
     Raises
@@ -56,7 +77,8 @@ def read_delimited(path: Path, speaker: str | None = None, *, words: bool = Fals
         if "kind" in header and len(row) == len(header)
     }
     wanted = wanted_kind(path, kinds, words)
-    entries, labels = [], []
+    entries: list[Timed] = []
+    labels: list[str] = []
     for number, cells in lines[1:]:
         if len(cells) != len(header):
             raise TranscriptError(
@@ -66,19 +88,31 @@ def read_delimited(path: Path, speaker: str | None = None, *, words: bool = Fals
         row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
         if wanted is not None and row["kind"] != wanted:
             continue
-        word = row.get("word", row.get("text"))
+        word = next((row[name] for name in _SAID if name in row), None)
         if wanted and word and word.startswith("'") and _FORMULA.match(word):
             word = word[1:]
         start, end = (_seconds(row[name], per_second) for name in (first, last))
         entries.append(timed(path, f"line {number}", start, end, word))
-        labels.append(row.get("speaker", ""))
-    own = choose_label(path, "speakers", labels, speaker)
+        label = next((row[name] for name in _WHO if name in row), "")
+        of_channel = label.isdecimal() and not any(name in row for name in _WHO[:-2])
+        labels.append(f"channel {label}" if of_channel else label)
+    speech = are_speech(path, [entry.text for entry in entries])
+    labels = [label for label, keep in zip(labels, speech, strict=True) if keep]
+    entries = [entry for entry, keep in zip(entries, speech, strict=True) if keep]
+    if not any(name in header for name in _WHO):
+        split = split_prefixes([entry.text or "" for entry in entries], whose)
+        if split is None:
+            require_labels(path, len(entries), whose, "no column 'speaker' says")
+            return entries
+        labels = split[0]
+        entries = [e._replace(text=text) for e, text in zip(entries, split[1], strict=True)]
+    own = choose_label(path, "speakers", labels, whose)
     return [entry for entry, keep in zip(entries, own, strict=True) if keep]
 
 
-def read_delimited_words(path: Path, speaker: str | None = None) -> list[Timed]:
+def read_delimited_words(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     """As :func:`read_delimited`, words rather than speech."""
-    return read_delimited(path, speaker, words=True)
+    return read_delimited(path, whose, words=True)
 
 
 def has_words(path: Path) -> bool:

@@ -22,11 +22,12 @@ from flexi_score.formats.lanes import (
     own_tiers,
 )
 from flexi_score.formats.timed import Timed
+from flexi_score.formats.whose import ANYONE, Whose, require_labels
 
 _LATEST_MS: Final = MAX_SECONDS * 1000
 
 
-def read_eaf(path: Path, speaker: str | None = None, *, words: bool = False) -> list[Timed]:
+def read_eaf(path: Path, whose: Whose = ANYONE, *, words: bool = False) -> list[Timed]:
     """Aligned annotations of the tier named after the speaker, or of the only tier that has any.
 
     An annotation without text counts as speech: in ELAN silence is where there is no annotation.
@@ -42,15 +43,23 @@ def read_eaf(path: Path, speaker: str | None = None, *, words: bool = False) -> 
     found = _Reader(path)
     found.read(read_text(path, TranscriptError))
     names = list(found.tiers)
-    own = own_tiers(names, speaker, words=words)
+    own = own_tiers(names, whose, words=words)
     aligned = [name for name, entries in found.tiers.items() if entries]
     if own is not None:
         return [entry for i in own for entry in _tier(path, found, names[i])]
-    if len(aligned) == 1 and (speaker is None or not names_speakers(names)):
+    if len(aligned) == 1 and (whose.speaker is None or not names_speakers(names, whose)):
+        require_labels(
+            path, len(found.tiers[aligned[0]]), whose, f"its tier {aligned[0]!r} does not say"
+        )
         return _tier(path, found, aligned[0])
     tiers = f"tiers {name_some(found.tiers)}" if found.tiers else "no tier"
-    wanted = f"one named {speaker!r}" if speaker else "one with time-aligned annotations"
-    raise TranscriptError(f"{path}: found {tiers}, expected {wanted}; rename the tier in ELAN")
+    wanted = (
+        f"one named {whose.speaker!r}" if whose.speaker else "one with time-aligned annotations"
+    )
+    raise TranscriptError(
+        f"{path}: found {tiers}, expected {wanted}; rename the tier in ELAN, or say whose the "
+        'tiers are with --speakers or the manifest\'s "speakers"'
+    )
 
 
 def tier_names(path: Path) -> list[str]:
@@ -66,9 +75,9 @@ def tier_names(path: Path) -> list[str]:
     return list(found.tiers)
 
 
-def read_eaf_words(path: Path, speaker: str | None = None) -> list[Timed]:
+def read_eaf_words(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     """As :func:`read_eaf`, words rather than speech."""
-    return read_eaf(path, speaker, words=True)
+    return read_eaf(path, whose, words=True)
 
 
 def eaf_text(
@@ -93,7 +102,7 @@ def eaf_text(
     for tier in tiers:
         attributes = f'LINGUISTIC_TYPE_REF="default-lt" TIER_ID={quoteattr(clean(tier.name))}'
         body.append(f"    <TIER {attributes}>")
-        for start, end, text in tier.entries:
+        for start, end, text, *_ in tier.entries:
             first = len(slots) + 1
             slots += [start, start + 1 if tier.points else end]
             body += [
@@ -157,7 +166,14 @@ def _descriptor(media: str) -> str:
 
 
 def _tier(path: Path, found: "_Reader", name: str) -> list[Timed]:
-    entries = [_aligned(path, found.slots, *entry) for entry in found.tiers[name]]
+    if len(found.origins_ms) > 1:
+        raise TranscriptError(
+            f"{path}: its media start at different times (TIME_ORIGIN in ms: "
+            f"{name_some(found.origins_ms)}), so it is open on whose clock the annotations are; "
+            "keep the recording's own medium"
+        )
+    origin_ms = next(iter(found.origins_ms), 0)
+    entries = [_aligned(path, found.slots, origin_ms, *entry) for entry in found.tiers[name]]
     if is_points(name):
         return [entry._replace(end_ms=entry.start_ms) for entry in entries]
     return entries
@@ -168,7 +184,14 @@ _Entry = tuple[int, str, str, str, str]
 
 
 def _aligned(
-    path: Path, slots: dict[str, int | None], line: int, name: str, first: str, last: str, text: str
+    path: Path,
+    slots: dict[str, int | None],
+    origin_ms: int,
+    line: int,
+    name: str,
+    first: str,
+    last: str,
+    text: str,
 ) -> Timed:
     place = f"{path}, line {line} (annotation {brief(name)})"
     times = []
@@ -182,10 +205,10 @@ def _aligned(
             raise TranscriptError(
                 f"{place}: time slot {brief(slot)} has no TIME_VALUE; align the annotation in ELAN"
             )
-        times.append(time_ms)
+        times.append(time_ms + origin_ms)
     if times[1] < times[0]:
         raise TranscriptError(f"{place}: ends at {times[1]} ms, before its start at {times[0]} ms")
-    return Timed(times[0], times[1], text)
+    return Timed(times[0], times[1], text, f"line {line}")
 
 
 class _Reader:
@@ -195,6 +218,8 @@ class _Reader:
         self._path = path
         self.slots: dict[str, int | None] = {}
         self.tiers: dict[str, list[_Entry]] = {}
+        #: Time in the media at which the annotations' clock starts.
+        self.origins_ms: set[int] = set()
         self._tier: list[_Entry] | None = None
         self._entry: tuple[int, str, str, str] | None = None
         self._text: list[str] | None = None
@@ -238,6 +263,8 @@ class _Reader:
             raise self._fault(
                 f"TIME_UNITS is {brief(attributes['TIME_UNITS'])}, expected 'milliseconds'"
             )
+        elif name == "MEDIA_DESCRIPTOR":
+            self.origins_ms.add(self._time(attributes.get("TIME_ORIGIN")) or 0)
         elif name == "TIME_SLOT":
             slot = self._need(attributes, "TIME_SLOT_ID", name)
             self.slots[slot] = self._time(attributes.get("TIME_VALUE"))

@@ -31,8 +31,9 @@ from flexi_score.formats.files import (
     name_some,
     read_text,
 )
-from flexi_score.formats.timed import Timed, choose_label, timed
-from flexi_score.schema import SPEAKERS
+from flexi_score.formats.services import NO_WORDS, plain_items
+from flexi_score.formats.timed import Timed, timed
+from flexi_score.formats.whose import ANYONE, Whose, choose_label, require_labels, split_prefixes
 
 _EXPECTED: Final = (
     'expected {"chunks": [{"text", "timestamp": [s, e]}]}, {"segments": [...]}, {"words": [...]} '
@@ -40,8 +41,9 @@ _EXPECTED: Final = (
 )
 #: Names of an item's start and end, and of what it belongs to; the first that it has counts.
 _TIMES: Final = (("start", "end"), ("start_time", "end_time"))
-_TEXTS: Final = ("word", "text", "words", "segment")
-_SPEAKERS: Final = ("speaker", "speaker_label")
+_TEXTS: Final = ("word", "text", "words", "segment", "transcript")
+_SPEAKERS: Final = ("speaker", "speaker_label", "speaker_id", "spk", "role", "participant")
+_CHANNELS: Final = ("channel", "channel_index")
 _FILES: Final = ("audio_filepath", "session_id")
 
 
@@ -56,7 +58,7 @@ class _Item(NamedTuple):
     text: str | None
 
 
-def read_json_words(path: Path, speaker: str | None = None) -> list[Timed]:
+def read_json_words(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     """Words of one speaker of a JSON file.
 
     Raises
@@ -65,10 +67,10 @@ def read_json_words(path: Path, speaker: str | None = None) -> list[Timed]:
         Where it is not JSON, in no known shape, an item has no times, or the items' speakers leave
         open who is meant.
     """
-    return _read(path, speaker, want_words=True)
+    return _read(path, whose, want_words=True)
 
 
-def read_json_segments(path: Path, speaker: str | None = None) -> list[Timed]:
+def read_json_segments(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     """Speech of one speaker of a JSON file: its segments, or its words where it has words.
 
     Raises
@@ -76,25 +78,25 @@ def read_json_segments(path: Path, speaker: str | None = None) -> list[Timed]:
     TranscriptError
         As :func:`read_json_words`.
     """
-    return _read(path, speaker, want_words=False)
+    return _read(path, whose, want_words=False)
 
 
-def read_json_lines_words(path: Path, speaker: str | None = None) -> list[Timed]:
+def read_json_lines_words(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     """As :func:`read_json_words`, of JSON Lines."""
-    return _read_lines(path, read_text(path, TranscriptError), speaker, want_words=True)
+    return _read_lines(path, read_text(path, TranscriptError), whose, want_words=True)
 
 
-def read_json_lines_segments(path: Path, speaker: str | None = None) -> list[Timed]:
+def read_json_lines_segments(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     """As :func:`read_json_segments`, of JSON Lines."""
-    return _read_lines(path, read_text(path, TranscriptError), speaker, want_words=False)
+    return _read_lines(path, read_text(path, TranscriptError), whose, want_words=False)
 
 
-def _read(path: Path, speaker: str | None, want_words: bool) -> list[Timed]:
+def _read(path: Path, whose: Whose, want_words: bool) -> list[Timed]:
     text = read_text(path, TranscriptError)
     if _is_lines(text):  # NeMo calls its manifests .json
-        return _read_lines(path, text, speaker, want_words)
+        return _read_lines(path, text, whose, want_words)
     items = list(_items(path, load_json(path, TranscriptError), want_words))
-    return _entries(path, items, speaker)
+    return _entries(path, items, whose)
 
 
 def _is_lines(text: str) -> bool:
@@ -105,7 +107,7 @@ def _is_lines(text: str) -> bool:
     )
 
 
-def _read_lines(path: Path, text: str, speaker: str | None, want_words: bool) -> list[Timed]:
+def _read_lines(path: Path, text: str, whose: Whose, want_words: bool) -> list[Timed]:
     rows: list[tuple[str, Any]] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -129,7 +131,7 @@ def _read_lines(path: Path, text: str, speaker: str | None, want_words: bool) ->
         items = [item for _, value in rows for item in _items(path, value, want_words)]
     else:
         items = [_item(path, place, value) for place, value in rows]
-    return _entries(path, items, speaker)
+    return _entries(path, items, whose)
 
 
 def _exported(path: Path, place: str, row: dict[str, Any]) -> _Item:
@@ -146,12 +148,21 @@ def _exported(path: Path, place: str, row: dict[str, Any]) -> _Item:
 
 def _items(path: Path, content: Any, want_words: bool) -> Iterator[_Item]:
     """Entries of decoded JSON, whichever shape it has."""
+    try:
+        plain = plain_items(content, want_words)
+    except (AttributeError, TypeError, ValueError, IndexError) as cause:
+        raise TranscriptError(
+            f"{path}: looks like a speech service's answer, but is not whole ({cause}); save it "
+            "again"
+        ) from None
+    if plain is not None:
+        content = plain
     if isinstance(content, dict):
         if isinstance(content.get("timestamp"), dict):
             content = content["timestamp"]
         if "chunks" in content:
             yield from _plain(path, "chunk", _list(path, "chunks", content["chunks"]))
-        elif "segments" in content:
+        elif "segments" in content and not _words_beside(path, content):
             items = _list(path, "segments", content["segments"])
             if _worded(items) or (items and want_words):
                 yield from _words_of(path, items)
@@ -172,6 +183,12 @@ def _items(path: Path, content: Any, want_words: bool) -> Iterator[_Item]:
         raise TranscriptError(f"{path}: found {brief(content)}; {_EXPECTED}")
 
 
+def _words_beside(path: Path, content: dict[str, Any]) -> bool:
+    """Whether words stand beside segments that have none of their own (OpenAI, speaches)."""
+    beside = content.get("words")
+    return bool(beside) and not _worded(_list(path, "segments", content["segments"]))
+
+
 def _is_item(value: dict[str, Any]) -> bool:
     """Whether an object is an entry rather than a transcript."""
     known = ("start", "start_time", "audio_filepath")
@@ -190,7 +207,12 @@ def _list(path: Path, name: str, value: Any) -> list[Any]:
 
 def _plain(path: Path, what: str, values: list[Any]) -> Iterator[_Item]:
     for i, value in enumerate(values):
-        yield _item(path, f"{what} {i}", value)
+        if not _is_no_word(value):
+            yield _item(path, f"{what} {i}", value)
+
+
+def _is_no_word(value: Any) -> bool:
+    return isinstance(value, dict) and str(value.get("type")) in NO_WORDS
 
 
 def _item(path: Path, place: str, value: Any) -> _Item:
@@ -248,6 +270,8 @@ def _words_of(path: Path, segments: list[Any]) -> Iterator[_Item]:
             )
         last: object = segment.get("start")
         for j, word in enumerate(segment["words"]):
+            if _is_no_word(word):
+                continue
             inner = f"{place}, word {j}"
             if not isinstance(word, dict):
                 raise TranscriptError(f"{path}, {inner}: found {brief(word)}; {_EXPECTED}")
@@ -262,7 +286,7 @@ def _words_of(path: Path, segments: list[Any]) -> Iterator[_Item]:
             last = end
 
 
-def _entries(path: Path, items: list[_Item], speaker: str | None) -> list[Timed]:
+def _entries(path: Path, items: list[_Item], whose: Whose) -> list[Timed]:
     """Entries of one speaker, with their times."""
     files = {
         str(item.value[key])
@@ -278,17 +302,24 @@ def _entries(path: Path, items: list[_Item], speaker: str | None) -> list[Timed]
     labels = [item.speaker for item in items]
     named = [label for label in labels if label is not None]
     own = [True] * len(items)
+    texts = [item.text for item in items]
     if named:
-        if any(label.strip().lower() in SPEAKERS for label in named) and len(named) < len(items):
+        if len(named) < len(items) and (whose.shared or any(map(whose.party_of, named))):
             place = next(item.place for item in items if item.speaker is None)
             raise TranscriptError(
-                f"{path}, {place}: names no speaker, as others do; expected 'user' or 'model'"
+                f"{path}, {place}: names no speaker, as others do "
+                f"({name_some(dict.fromkeys(named))}); name it there, or leave the entry out"
             )
-        mine = iter(choose_label(path, "speakers", named, speaker))
+        mine = iter(choose_label(path, "speakers", named, whose))
         own = [label is None or next(mine) for label in labels]
+    elif split := split_prefixes([text or "" for text in texts], whose):
+        own = choose_label(path, "speakers", split[0], whose)
+        texts = list(split[1])
+    else:
+        require_labels(path, len(items), whose, "no entry says")
     return [
-        timed(path, item.place, item.start, item.end, item.text)
-        for item, keep in zip(items, own, strict=True)
+        timed(path, item.place, item.start, item.end, text)
+        for item, text, keep in zip(items, texts, own, strict=True)
         if keep
     ]
 
@@ -309,4 +340,9 @@ def _text(path: Path, place: str, value: dict[str, Any]) -> str | None:
 
 def _speaker(value: dict[str, Any]) -> str | None:
     found = next((value[name] for name in _SPEAKERS if value.get(name) is not None), None)
-    return None if found is None else str(found)
+    if found is not None:
+        return str(found)
+    channel = next((value[name] for name in _CHANNELS if value.get(name) is not None), None)
+    if channel is None:
+        return None
+    return f"channel {channel}" if str(channel).isdecimal() else str(channel)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from flexi_score.formats.timed import Timed
+from flexi_score.formats.whose import Whose
 from flexi_score.schema import SPEAKERS
 
 #: Stands for speech without words where a blank label is silence; it counts as no word.
@@ -72,14 +73,14 @@ def is_points(name: str) -> bool:
     return found is not None and "points" in found[0]
 
 
-def own_tiers(names: Sequence[str], speaker: str | None, *, words: bool) -> list[int] | None:
-    """Which tiers are a speaker's, by their names.
+def own_tiers(names: Sequence[str], whose: Whose, *, words: bool) -> list[int] | None:
+    """Which tiers are a party's, by their names.
 
     Parameters
     ----------
     names : sequence of str
-        Of all tiers.
-    speaker : {"user", "model"} or None
+        Of all tiers: ``user``, ``user words``, ``agent - words`` (MFA), ...
+    whose : Whose
     words : bool
         Whether words are wanted (``user words`` before ``user``) or speech (the other way).
 
@@ -88,26 +89,33 @@ def own_tiers(names: Sequence[str], speaker: str | None, *, words: bool) -> list
     list of int or None
         None where the names do not tell: no tier is named after the speaker, or two are alike.
     """
+    speaker = whose.speaker
     if speaker is None:
         return None
-    lanes = [_lane(name) for name in names]
+    lanes = [_lane(name, whose) for name in names]
     wanted = [f"{speaker} words", speaker] if words else [speaker, f"{speaker} words"]
     for lane in wanted:
         found = [i for i, name in enumerate(lanes) if name == lane]
         if found:
-            alike = len({names[i].strip().lower() for i in found}) < len(found)
+            alike = len({_FURTHER.sub("", names[i].strip().lower()) for i in found}) > 1
+            alike |= len({names[i].strip().lower() for i in found}) < len(found)
             return None if alike else found
     return None
 
 
-def names_speakers(names: Sequence[str]) -> bool:
-    """Whether any tier is named after a speaker."""
-    lanes = {_lane(name) for name in names}
+def names_speakers(names: Sequence[str], whose: Whose) -> bool:
+    """Whether any tier is named after a party."""
+    lanes = {_lane(name, whose) for name in names}
     return any(s in lanes or f"{s} words" in lanes for s in SPEAKERS)
 
 
-def _lane(name: str) -> str:
+def _lane(name: str, whose: Whose) -> str:
+    """The lane of a tier: a party, ``party words``, or else its name in lower case."""
     plain = _FURTHER.sub("", name.strip().lower())
+    head = re.fullmatch(r"(.*?)[\s_:.-]+words?", plain)
+    party = whose.party_of(head[1] if head else plain)
+    if party is not None:
+        return f"{party} words" if head else party
     return " ".join(plain.replace("_", " ").replace("-", " ").split())
 
 

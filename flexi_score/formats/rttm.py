@@ -1,17 +1,46 @@
 """Speech from RTTM (NIST): ``SPEAKER file channel start duration <NA> <NA> label <NA> <NA>``."""
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Final
 
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import name_some, read_text
 from flexi_score.formats.lanes import seconds
-from flexi_score.formats.timed import Timed, choose_label, timed
+from flexi_score.formats.timed import Timed, timed
+from flexi_score.formats.whose import ANYONE, Whose, choose_label
 from flexi_score.schema import Speaker
 
+#: A line with spaces in the names of its file or speaker, told by the two ``<NA>`` between them.
+_SPACED: Final = re.compile(
+    r"SPEAKER\s+(\S.*?)\s+(\S+)\s+([0-9.]+)\s+([0-9.]+)\s+(<NA>)\s+(<NA>)\s+"
+    r"(\S.*?)(?:\s+(?:<NA>|[0-9.]+)){0,2}"
+)
 
-def read_rttm(path: Path, speaker: str | None = None) -> list[Timed]:
+
+#: Types of line that say nothing about who speaks when (NIST RT-09 evaluation plan).
+_OTHER_LINES: Final = frozenset(
+    [
+        "SEGMENT",
+        "NOSCORE",
+        "NO_RT_METADATA",
+        "LEXEME",
+        "NON-LEX",
+        "NON-SPEECH",
+        "FILLER",
+        "EDIT",
+        "SU",
+        "IP",
+        "CB",
+        "A/P",
+        "SPKR-INFO",
+    ]
+)
+
+
+def read_rttm(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     """Segments of one speaker of one file. An empty file is one without speech.
 
     Raises
@@ -25,11 +54,11 @@ def read_rttm(path: Path, speaker: str | None = None) -> list[Timed]:
             f"{path}: found files {name_some(dict.fromkeys(files))}, expected one; split the RTTM "
             "into one a recording"
         )
-    own = choose_label(path, "speakers", labels, speaker)
+    own = choose_label(path, "speakers", labels, whose)
     return [entry for entry, keep in zip(entries, own, strict=True) if keep]
 
 
-def read_rttm_files(path: Path, speaker: str) -> dict[str, list[Timed]]:
+def read_rttm_files(path: Path, speaker: Speaker) -> dict[str, list[Timed]]:
     """Segments of one speaker in every file that an RTTM speaks of, by the file's name.
 
     Raises
@@ -43,7 +72,8 @@ def read_rttm_files(path: Path, speaker: str) -> dict[str, list[Timed]]:
     for number, name in enumerate(files):
         places.setdefault(name, []).append(number)
     for name, numbers in places.items():
-        own = choose_label(path, f"file {name!r}: speakers", [labels[i] for i in numbers], speaker)
+        whose = Whose(speaker, shared=True)
+        own = choose_label(path, f"file {name!r}: speakers", [labels[i] for i in numbers], whose)
         found[name] = [entries[i] for i, keep in zip(numbers, own, strict=True) if keep]
     return found
 
@@ -62,12 +92,14 @@ def _read_lines(path: Path) -> tuple[list[Timed], list[str], list[str]]:
     entries, labels, files = [], [], []
     for number, line in enumerate(read_text(path, TranscriptError).split("\n"), 1):
         fields = line.split()
-        # Other types of line (SPKR-INFO, LEXEME, ...) say nothing about speech.
         if not fields or fields[0].startswith(";"):
             continue
-        if fields[0].isupper() and fields[0] != "SPEAKER":
+        if fields[0] in _OTHER_LINES:
             continue
-        if fields[0] != "SPEAKER" or len(fields) < 8:
+        spaced = _SPACED.fullmatch(line.strip()) if len(fields) > 10 else None
+        if spaced:  # names with spaces in them
+            fields = ["SPEAKER", *spaced.groups()]
+        if fields[0] != "SPEAKER" or not 8 <= len(fields) <= 10:
             raise TranscriptError(
                 f"{path}, line {number}: found {line.strip()[:60]!r}, expected SPEAKER, file, "
                 "channel, start, duration, <NA>, <NA>, label"

@@ -10,15 +10,15 @@ from typing import Final
 
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import read_text
-from flexi_score.formats.timed import Timed, choose_label, timed
-from flexi_score.schema import SPEAKERS
+from flexi_score.formats.timed import Timed, timed
+from flexi_score.formats.whose import ANYONE, Whose, choose_label
 
 #: What the scorer is told to leave out, which is no segment of a speaker.
 _GAPS: Final = ("inter_segment_gap", "excluded_region")
 _IGNORED: Final = "IGNORE_TIME_SEGMENT_IN_SCORING"
 
 
-def read_stm(path: Path, speaker: str | None = None) -> list[Timed]:
+def read_stm(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     """Segments of one speaker: of the speaker, channel or file so named, or the only one.
 
     Raises
@@ -44,10 +44,10 @@ def read_stm(path: Path, speaker: str | None = None) -> list[Timed]:
         entries.append(timed(path, f"line {number}", fields[3], fields[4], text))
         columns.append((fields[2], fields[1], fields[0]))
     for labels in zip(*columns, strict=True):
-        if any(name.lower() in SPEAKERS for name in labels):
+        if any(whose.party_of(name) for name in labels):
             break
     else:
         # Speakers of several files or channels may share a name.
         labels = tuple(" ".join(reversed(row)) for row in columns)
-    own = choose_label(path, "speakers", labels, speaker)
+    own = choose_label(path, "speakers", labels, whose)
     return [entry for entry, keep in zip(entries, own, strict=True) if keep]

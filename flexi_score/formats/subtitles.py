@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from flexi_score.errors import TranscriptError
-from flexi_score.formats.files import brief, read_text
+from flexi_score.formats.files import brief, name_some, read_text
 from flexi_score.formats.lanes import label
-from flexi_score.formats.timed import Timed, choose_label, timed
-from flexi_score.schema import SPEAKERS
+from flexi_score.formats.nonspeech import are_speech
+from flexi_score.formats.timed import Timed, timed
+from flexi_score.formats.whose import ANYONE, Whose, choose_label, require_labels, split_prefixes
 
 _STAMP: Final = r"(?:([0-9]+):)?([0-9]{1,2}):([0-9]{1,2})[.,]([0-9]{3})"
 _TIMING: Final = re.compile(rf"\s*{_STAMP}\s+-->\s+{_STAMP}(?:\s.*)?")
@@ -24,7 +25,9 @@ _INSIDE: Final = re.compile(rf"<{_STAMP}>")
 _VOICE: Final = re.compile(r"<v(?:\.[^\s>]*)?(?:\s+([^>]*))?>")
 _TAG: Final = re.compile(r"</?[a-z]*(?:\.[^\s>]*)?(?:\s[^>]*)?>")
 _SRT_TAG: Final = re.compile(r"</?(?:b|i|u|s|font)(?:\s[^>]*)?>|\{\\[^}]*\}", re.IGNORECASE)
-_PREFIX: Final = re.compile(rf"\s*\[?({'|'.join(SPEAKERS)})\]?:\s*", re.IGNORECASE)
+#: What looks like the time line of a cue but is none: damaged, or cut short.
+_LIKE_TIMING: Final = re.compile(r"\s*[0-9]+:[0-9]{2}(:[0-9]{2}[.,]|\.[0-9]{3}).*|.*-->.*")
+_COMMENT: Final = re.compile(r"(NOTE|STYLE|REGION)(\s|$)")
 
 
 class _Piece(NamedTuple):
@@ -37,26 +40,33 @@ class _Piece(NamedTuple):
     text: str
 
 
-def read_subtitles(path: Path, speaker: str | None = None, *, words: bool = False) -> list[Timed]:
-    """Cues of one speaker: of the voice ``<v user>``, or all, where no voices are named.
+def read_subtitles(path: Path, whose: Whose = ANYONE, *, words: bool = False) -> list[Timed]:
+    """Cues of one party: of its voice ``<v user>``, or all, where no voices are named.
 
-    Where every cue begins with ``user:`` or ``model:``, those are its voices.
+    Where cues begin with a name and a colon (``Agent: hello``), those are the voices.
 
     Raises
     ------
     TranscriptError
-        For a malformed cue, or voices that leave the speaker open.
+        For a malformed cue, or voices that leave open who is meant.
     """
     text = read_text(path, TranscriptError)
-    pieces = [piece for cue in _cues(path, text, words) for piece in cue]
-    prefixes = [_PREFIX.match(piece.text) for piece in pieces]
-    if pieces and all(prefixes) and not any(piece.voice for piece in pieces):
+    pieces = [
+        piece for cue in _without_repeats(_cues(path, text)) for piece in _split(path, cue, words)
+    ]
+    speech = are_speech(path, [piece.text for piece in pieces])
+    pieces = [p for p, keep in zip(pieces, speech, strict=True) if keep and p.text]
+    if not any(piece.voice for piece in pieces):
+        split = split_prefixes([piece.text for piece in pieces], whose)
+        if split is None:
+            require_labels(path, len(pieces), whose, "no cue says")
+            return [timed(path, p.place, p.start, p.end, p.text) for p in pieces]
+        _refuse_two_in_one(path, pieces, whose)
         pieces = [
-            piece._replace(voice=found[1], text=piece.text[found.end() :])
-            for piece, found in zip(pieces, prefixes, strict=True)
-            if found
+            piece._replace(voice=voice, text=rest)
+            for piece, voice, rest in zip(pieces, *split, strict=True)
         ]
-    own = choose_label(path, "voices", [piece.voice for piece in pieces], speaker)
+    own = choose_label(path, "voices", [piece.voice for piece in pieces], whose)
     return [
         timed(path, piece.place, piece.start, piece.end, piece.text)
         for piece, keep in zip(pieces, own, strict=True)
@@ -64,9 +74,9 @@ def read_subtitles(path: Path, speaker: str | None = None, *, words: bool = Fals
     ]
 
 
-def read_subtitle_words(path: Path, speaker: str | None = None) -> list[Timed]:
+def read_subtitle_words(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     """As :func:`read_subtitles`, words rather than speech."""
-    return read_subtitles(path, speaker, words=True)
+    return read_subtitles(path, whose, words=True)
 
 
 def webvtt_text(speech: Sequence[tuple[str, Timed]]) -> str:
@@ -92,38 +102,119 @@ def _stamp(ms: int) -> str:
     return f"{hours:02d}:{minutes:02d}:{ms // 1000:02d}.{ms % 1000:03d}"
 
 
-def _cues(path: Path, text: str, words: bool) -> Iterator[list[_Piece]]:
-    """The pieces of each cue."""
+class _Cue(NamedTuple):
+    """A cue as it stands in its file: its line, its times (s, as text), its lines of text."""
+
+    place: str
+    start: str
+    end: str
+    lines: list[str]
+    is_vtt: bool
+
+
+def _cues(path: Path, text: str) -> list[_Cue]:
+    """All cues, told by their time lines: blank lines between them may be missing, or be text."""
     is_vtt = text.startswith("WEBVTT")
     if not is_vtt and path.suffix.lower() == ".vtt":
         raise TranscriptError(f"{path}, line 1: found {brief(text[:20])}, expected WEBVTT")
+    cues: list[_Cue] = []
+    comment = is_vtt  # the header goes to the first empty line, like a comment
     lines = text.split("\n")
-    at = 0
-    while at < len(lines):
-        begin = at
-        while at < len(lines) and lines[at].strip():
-            at += 1
-        block = lines[begin:at]
-        at += 1
-        if not block or (begin == 0 and is_vtt):
-            continue
-        if is_vtt and re.match(r"(NOTE|STYLE|REGION)(\s|$)", block[0]):
-            continue
-        timing = 0 if "-->" in block[0] else 1
-        place = f"line {begin + min(timing, len(block) - 1) + 1}"
-        found = _TIMING.fullmatch(block[timing]) if timing < len(block) else None
-        if found is None:
-            shown = block[min(timing, len(block) - 1)]
+    for at, line in enumerate(lines):
+        timing = _TIMING.fullmatch(line)
+        if timing:
+            place = f"line {at + 1}"
+            start, end = (_seconds(path, place, timing.groups()[i : i + 4]) for i in (0, 4))
+            _drop_number(path, lines, at, cues, is_vtt)
+            cues.append(_Cue(place, start, end, [], is_vtt))
+            comment = False
+        elif is_vtt and (at == 0 or not lines[at - 1]) and _COMMENT.match(line):
+            comment = True
+        elif not line:
+            comment = False
+        elif not comment and _LIKE_TIMING.fullmatch(line):
+            raise _no_times(path, at, line)
+        elif not comment and cues and not _number_alone(lines, at, is_vtt):
+            cues[-1].lines.append(line)
+        elif not comment and line.strip() and not _is_number(lines, at, is_vtt):
+            raise _no_times(path, at, line)
+    return cues
+
+
+def _no_times(path: Path, at: int, line: str) -> TranscriptError:
+    return TranscriptError(
+        f"{path}, line {at + 1}: found {brief(line.strip())}, expected the times of a cue, as "
+        "00:00:01.000 --> 00:00:02.500"
+    )
+
+
+def _number_alone(lines: Sequence[str], at: int, is_vtt: bool) -> bool:
+    """Whether a line is the number of a SubRip cue that has no times after it."""
+    numbered = not is_vtt and lines[at].strip().isdecimal() and not lines[at - 1].strip()
+    return numbered and not (at + 1 < len(lines) and "-->" in lines[at + 1])
+
+
+def _is_number(lines: Sequence[str], at: int, is_vtt: bool) -> bool:
+    """Whether a line is the number, or in WebVTT the name, of the cue whose times follow it."""
+    follows = at + 1 < len(lines) and "-->" in lines[at + 1]
+    return follows and (is_vtt or lines[at].strip().isdecimal())
+
+
+def _drop_number(
+    path: Path, lines: Sequence[str], at: int, cues: Sequence[_Cue], is_vtt: bool
+) -> None:
+    """Take the number of a cue off the text of the one before it; in SubRip it has to be one."""
+    if not at or not lines[at - 1].strip():
+        return
+    number = lines[at - 1].strip()
+    blank = at < 2 or not lines[at - 2].strip()
+    if not number.isdecimal() and not is_vtt and blank:
+        raise TranscriptError(
+            f"{path}, line {at}: found {brief(number)}, expected the number of a cue"
+        )
+    if cues and cues[-1].lines and (number.isdecimal() or (is_vtt and blank)):
+        cues[-1].lines.pop()
+
+
+def _without_repeats(cues: list[_Cue]) -> list[_Cue]:
+    """Cues without the lines that only stay on the screen from the cue before.
+
+    Captions that roll (YouTube's) repeat their last line above each new one, and alone for 10 ms
+    in between.
+    """
+    rolling = any(_INSIDE.search(line) for cue in cues for line in cue.lines)
+    if not rolling:
+        return cues
+    kept, shown = [], ""
+    for cue in cues:
+        plain = [_plain(_INSIDE.sub("", line)) for line in cue.lines]
+        said = [line for line, text in zip(cue.lines, plain, strict=True) if text]
+        texts = [text for text in plain if text]
+        if texts and texts[0] == shown:
+            said = said[1:]
+        if texts:
+            shown = texts[-1]
+        if said:
+            kept.append(cue._replace(lines=said))
+    return kept
+
+
+def _split(path: Path, cue: _Cue, words: bool) -> Iterator[_Piece]:
+    content = "\n".join(cue.lines)
+    if cue.is_vtt:
+        yield from _voices(path, cue.place, cue.start, cue.end, content, words)
+    else:
+        yield _Piece(cue.place, "", cue.start, cue.end, _SRT_TAG.sub("", content).strip())
+
+
+def _refuse_two_in_one(path: Path, pieces: Sequence[_Piece], whose: Whose) -> None:
+    for piece in pieces:
+        found = split_prefixes(piece.text.split("\n"), whose)
+        if found and len({whose.party_of(name) for name in found[0]} - {None}) > 1:
             raise TranscriptError(
-                f"{path}, {place}: found {brief(shown.strip())}, expected the times of a cue, as "
-                "00:00:01.000 --> 00:00:02.500"
+                f"{path}, {piece.place}: one cue has {name_some(found[0])}, so it is open when "
+                "each speaks; give each a cue of its own"
             )
-        start, end = (_seconds(path, place, found.groups()[i : i + 4]) for i in (0, 4))
-        content = "\n".join(block[timing + 1 :])
-        if not is_vtt:
-            yield [_Piece(place, "", start, end, _SRT_TAG.sub("", content).strip())]
-        else:
-            yield list(_voices(path, place, start, end, content, words))
 
 
 def _voices(

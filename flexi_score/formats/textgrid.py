@@ -22,6 +22,7 @@ from flexi_score.formats.lanes import (
     seconds,
 )
 from flexi_score.formats.timed import Timed, timed
+from flexi_score.formats.whose import ANYONE, Whose, require_labels
 
 _VALUE = re.compile(
     r'"(?P<text>(?:[^"]|"")*)"'
@@ -31,7 +32,7 @@ _VALUE = re.compile(
 )
 
 
-def read_textgrid(path: Path, speaker: str | None = None, *, words: bool = False) -> list[Timed]:
+def read_textgrid(path: Path, whose: Whose = ANYONE, *, words: bool = False) -> list[Timed]:
     """Labelled intervals of the tier named after the speaker, or of the only interval tier.
 
     Where there is a tier ``user words`` as well as ``user``, words are read from it, and speech
@@ -44,20 +45,36 @@ def read_textgrid(path: Path, speaker: str | None = None, *, words: bool = False
     """
     tiers = read_tiers(path)
     names = [tier.name for tier in tiers]
-    own = own_tiers(names, speaker, words=words)
+    own = own_tiers(names, whose, words=words)
     if own is not None:
         return [entry for i in own for entry in tiers[i].entries]
     intervals = [tier for tier in tiers if not tier.points]
-    if len(intervals) == 1 and (speaker is None or not names_speakers(names)):
-        return intervals[0].entries
+    only = _unnamed_tier(intervals, names, whose)
+    if only is not None:
+        require_labels(path, len(only.entries), whose, f"its tier {only.name!r} does not say")
+        return only.entries
     found = f"tiers {name_some(tier.name for tier in intervals)}" if intervals else "no tier"
-    wanted = f"one named {speaker!r}" if speaker else "one"
-    raise TranscriptError(f"{path}: found interval {found}, expected {wanted}; rename the tier")
+    wanted = f"one named {whose.speaker!r}" if whose.speaker else "one"
+    raise TranscriptError(
+        f"{path}: found interval {found}, expected {wanted}; rename the tier, or say whose the "
+        'tiers are with --speakers or the manifest\'s "speakers"'
+    )
 
 
-def read_textgrid_words(path: Path, speaker: str | None = None) -> list[Timed]:
+def _unnamed_tier(intervals: list[Tier], names: Sequence[str], whose: Whose) -> Tier | None:
+    """The tier to read of a file whose tiers are not named after parties."""
+    if whose.speaker is not None and names_speakers(names, whose):
+        return None
+    # The aligner's tiers of a file of one speaker (MFA): phones divide the words.
+    plain = {tier.name.strip().lower(): tier for tier in intervals}
+    if set(plain) == {"words", "phones"}:
+        return plain["words"]
+    return intervals[0] if len(intervals) == 1 else None
+
+
+def read_textgrid_words(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     """As :func:`read_textgrid`, words rather than speech."""
-    return read_textgrid(path, speaker, words=True)
+    return read_textgrid(path, whose, words=True)
 
 
 def textgrid_text(lanes: Sequence[Lane], end_ms: int) -> str:
@@ -98,7 +115,7 @@ def textgrid_text(lanes: Sequence[Lane], end_ms: int) -> str:
 
 def _tiles(entries: Sequence[Timed], last: int) -> list[str]:
     tiles, at = [], 0
-    for start, end, text in entries:
+    for start, end, text, *_ in entries:
         if start > at:
             tiles.append((at, start, ""))
         tiles.append((start, end, label(text)))
@@ -118,7 +135,7 @@ def _tiles(entries: Sequence[Timed], last: int) -> list[str]:
 
 def _points(entries: Sequence[Timed]) -> list[str]:
     lines = [f"        points: size = {len(entries)} "]
-    for number, (at, _, text) in enumerate(entries, 1):
+    for number, (at, _, text, *_) in enumerate(entries, 1):
         lines += [
             f"        points [{number}]:",
             f"            number = {seconds(at)} ",

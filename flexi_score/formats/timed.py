@@ -1,22 +1,26 @@
 """Timed entries of a transcript or segment file, as every reader of a format returns them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
 from flexi_score.errors import TranscriptError
-from flexi_score.formats.files import name_some, to_ms
-from flexi_score.schema import INTERVALS, SPEAKERS, TIMED_WORDS
+from flexi_score.formats.files import to_ms
+from flexi_score.schema import INTERVALS, TIMED_WORDS
 
 
 class Timed(NamedTuple):
-    """One word or stretch of speech; `text` is None where the format has no words."""
+    """One word or stretch of speech.
+
+    `text` is None where the format has no words; `place` is where in its file it stands.
+    """
 
     start_ms: int
     end_ms: int
     text: str | None = None
+    place: str = ""
 
 
 def timed(path: Path, place: str, start: object, end: object, text: str | None = None) -> Timed:
@@ -35,7 +39,7 @@ def timed(path: Path, place: str, start: object, end: object, text: str | None =
             raise TranscriptError(f"{path}, {place}: {name}: {cause}") from None
     if times[1] < times[0]:
         raise TranscriptError(f"{path}, {place}: ends at {end} s, before its start at {start} s")
-    return Timed(times[0], times[1], text)
+    return Timed(times[0], times[1], text, place)
 
 
 def words_frame(path: Path, entries: Iterable[Timed]) -> pl.DataFrame:
@@ -64,38 +68,6 @@ def segments_frame(entries: Iterable[Timed]) -> pl.DataFrame:
     """Entries as stretches of speech, sorted; those without duration are dropped, none merged."""
     rows = sorted(item[:2] for item in entries if item.end_ms > item.start_ms)
     return pl.DataFrame(rows, schema=INTERVALS, orient="row")
-
-
-def choose_label(path: Path, what: str, labels: Sequence[str], speaker: str | None) -> list[bool]:
-    """Which entries are a speaker's, by their labels.
-
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    what : str
-        What the labels are called in this format, plural.
-    labels : sequence of str
-        Label of each entry.
-    speaker : str or None
-        ``user`` or ``model``. Where labels of these names occur, entries with the speaker's name
-        are its own (none, if the speaker never spoke). Else a single label is the speaker's.
-
-    Raises
-    ------
-    TranscriptError
-        Where several labels leave open which is meant.
-    """
-    names = [label.strip().lower() for label in labels]
-    if speaker is not None and any(name in SPEAKERS for name in names):
-        return [name == speaker for name in names]
-    if len(set(names)) > 1:
-        wanted = f"{speaker!r}" if speaker else "one of them"
-        raise TranscriptError(
-            f"{path}: found {what} {name_some(dict.fromkeys(labels))}, expected {wanted}; rename "
-            "the speaker's, or keep it alone in the file"
-        )
-    return [True] * len(names)
 
 
 def _unicode(text: str) -> str:

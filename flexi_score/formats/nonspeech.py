@@ -1,0 +1,207 @@
+"""Entries that are no speech: labels of silence and noise, and what recognisers invent on silence.
+
+Three kinds of label: marks that never are words (``sil``, ``<p:>``); what stands in brackets and
+names a sound (``[BLANK_AUDIO]``, ``(music)``, ``♪``); and words that are labels only where a file
+has a handful of different ones (``silent``/``sounding``, ``S``/``x``, ``0``/``1``).
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from flexi_score.errors import TranscriptError
+
+#: Praat, MFA, Kaldi, HTK, TIMIT, WebMAUS.
+_MARKS: Final = frozenset(
+    [
+        "sil",
+        "sp",
+        "ssil",
+        "pau",
+        "h#",
+        "epi",
+        "<sil>",
+        "<sp>",
+        "<ssil>",
+        "<eps>",
+        "<p>",
+        "<p:>",
+        "<pause>",
+        "<silence>",
+        "<silent>",
+        "<nsp>",
+        "#",
+    ]
+)
+_SOUNDS: Final = frozenset(
+    [
+        "blank",
+        "blank_audio",
+        "silence",
+        "silent",
+        "sil",
+        "pause",
+        "music",
+        "musical",
+        "noise",
+        "noises",
+        "applause",
+        "laughter",
+        "laughs",
+        "laughing",
+        "laugh",
+        "chuckles",
+        "breath",
+        "breathing",
+        "breathes",
+        "inhale",
+        "inhales",
+        "exhale",
+        "exhales",
+        "cough",
+        "coughs",
+        "coughing",
+        "sigh",
+        "sighs",
+        "sighing",
+        "sniff",
+        "sniffs",
+        "click",
+        "clicks",
+        "clicking",
+        "beep",
+        "beeping",
+        "ringing",
+        "ring",
+        "tone",
+        "static",
+        "hum",
+        "typing",
+        "keyboard",
+        "nospeech",
+        "sound",
+        "sounds",
+        "audio",
+        "background",
+        "chirping",
+        "footsteps",
+        "sp",
+        "speechless",
+        "non-speech",
+        "nonspeech",
+        "throat",
+        "hold",
+        "dtmf",
+    ]
+)
+#: In brackets, but somebody speaks.
+_SPOKEN: Final = frozenset(
+    [
+        "inaudible",
+        "unintelligible",
+        "indiscernible",
+        "crosstalk",
+        "unk",
+        "unknown",
+        "overlap",
+        "overlapping",
+        "foreign",
+        "speaking",
+        "speaks",
+        "speech",
+        "singing",
+        "sings",
+        "voice",
+        "voices",
+        "talking",
+        "whispers",
+        "whispering",
+    ]
+)
+_BRACKETS: Final = re.compile(r"[\[(<{*]+\s*(.*?)\s*[\])>}*]+[.,!?]?", re.DOTALL)
+_NOTES: Final = re.compile(r"[♪♫♬🎵🎶\s]*[♪♫♬🎵🎶].*", re.DOTALL)
+#: Labels of segmentation, where a file has few different labels.
+_SILENT_LABELS: Final = frozenset(
+    {
+        "silent",
+        "silence",
+        "pause",
+        "noise",
+        "music",
+        "nonspeech",
+        "non-speech",
+        "non_speech",
+        "nospeech",
+        "no-speech",
+        "no_speech",
+        "ns",
+        "nsp",
+    }
+)
+_FEW: Final = 4
+#: Text of training data that recognisers write where nobody speaks (Koenecke et al. 2024, "Careless
+#: Whisper"; openai/whisper discussions 928 and 1606). Nobody says these on a call.
+_INVENTED: Final = re.compile(
+    r"(thanks|thank you)( so much| very much)? for watching( this video)?( and .*)?"
+    r"|(please )?(like and )?subscribe( to (my|our|the) channel)?( for more.*)?"
+    r"|(subtitles?|captions?|transcription|transcribed|sottotitoli|untertitel|sous-titres|subtítulos|"
+    r"legendas|ondertitels?|napisy|субтитры)\b.*(amara|zdf|community|www\.|\.org|\.com|swr|funk|qtss).*"
+    r"|see you (in the )?next (video|time)( bye)?|ご視聴ありがとうございました|字幕.*(志愿者|組)?"
+    r"|请不吝点赞.*|продолжение следует",
+    re.IGNORECASE,
+)
+
+
+def are_speech(path: Path, texts: Sequence[str | None], *, labels: bool = True) -> list[bool]:
+    """Which entries of a file are speech, by their texts; those without a text are.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    texts : sequence of str or None
+    labels : bool
+        Whether texts may be labels of a segmentation; else they are words.
+
+    Raises
+    ------
+    TranscriptError
+        Where every label is ``S``, which stands for speech in some programs and for silence in
+        others.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> are_speech(Path("a.txt"), ["sil", "hello", "[Music]", "silence"])
+    [False, True, False, False]
+    >>> are_speech(Path("a.txt"), ["we", "need", "some", "silence", "now"])
+    [True, True, True, True, True]
+    """
+    plain = [None if text is None else " ".join(text.split()).casefold() for text in texts]
+    different = {text for text in plain if text}
+    silent: set[str] = set()
+    if labels and 0 < len(different) <= _FEW:
+        silent = different & _SILENT_LABELS
+        if different == {"0", "1"}:
+            silent = {"0"}
+        if different == {"n", "s"} or ("s" in different and silent):
+            silent |= different & {"n"}
+        elif "s" in different and len(different) > 1:
+            silent |= {"s"}
+        elif different == {"s"}:
+            raise TranscriptError(
+                f"{path}: every label is 'S', which may mean speech or silence; relabel the "
+                "stretches of speech, and remove those of silence"
+            )
+    return [text is None or not (text in silent or _is_sound(text)) for text in plain]
+
+
+def _is_sound(text: str) -> bool:
+    if text in _MARKS or _NOTES.fullmatch(text):
+        return True
+    inner = _BRACKETS.fullmatch(text)
+    if inner:
+        tokens = set(re.split(r"[^\w-]+|(?<=[a-z])_(?=[a-z])", inner[1])) - {"", None}
+        return not tokens or (bool(tokens & _SOUNDS) and not tokens & _SPOKEN)
+    return _INVENTED.fullmatch(text.strip(" .!?。！…")) is not None

@@ -1,0 +1,190 @@
+"""Whether times of a file can be those of speech: order, restarts, tiling, jumps, and their unit.
+
+What a file says of itself is looked at here, without audio. Whether it belongs to its audio is seen
+when both are there (:mod:`flexi_score.scoring.given`).
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import polars as pl
+
+from flexi_score.errors import TranscriptError
+from flexi_score.formats.text import word_counts
+from flexi_score.formats.timed import Timed
+
+#: Clocks start again in the file from which times go back by more than this.
+_BACK_MS: Final = 1000
+#: Fewer entries are not taken for several passages with a clock of their own.
+_PASSAGES: Final = 10
+_SHORTEST_PASSAGE: Final = 3
+
+#: Units other than seconds, in parts of a second. Of samples, only one rate may fit.
+_UNITS: Final = {
+    100: "hundredths of a second",
+    1000: "milliseconds",
+    8000: "samples at 8 kHz",
+    16000: "samples at 16 kHz",
+    24000: "samples at 24 kHz",
+    44100: "samples at 44.1 kHz",
+    48000: "samples at 48 kHz",
+    1_000_000: "microseconds",
+    10_000_000: "ticks of 100 ns",
+    1_000_000_000: "nanoseconds",
+}
+#: Time a word may take (s): the widest that is believed as it stands, for whole and for broken
+#: numbers, and what a converted unit must give. English has 0.2 to 0.5 s a word (Tauroza and
+#: Allison 1990, "Speech rates in British English").
+_MOST_PER_WORD_S: Final = {True: 8.0, False: 30.0}
+_PER_WORD_S: Final = (0.09, 1.3)
+#: Likewise the length of a stretch of speech without words.
+_MOST_PER_STRETCH_S: Final = {True: 60.0, False: 300.0}
+_PER_STRETCH_S: Final = (0.2, 12.0)
+
+#: A silence longer than this, and than twice all the rest, is worth a note.
+_ODD_GAP_MS: Final = 30_000
+_ODD_LENGTH_MS: Final = 60_000
+
+
+def check_order(path: Path, entries: Sequence[Timed], *, labels: bool) -> list[str]:
+    """Notes on the order and the spacing of one party's entries, in the order of the file.
+
+    Raises
+    ------
+    TranscriptError
+        Where the clock starts again within the file, or labels tile it so that one of them must
+        be silence.
+    """
+    if labels:
+        _refuse_tiles(path, entries)
+    back = [
+        i
+        for i, (before, after) in enumerate(pairwise(entries), 1)
+        if after.start_ms < before.start_ms
+    ]
+    notes = []
+    if far := [i for i in back if entries[i].start_ms < entries[i - 1].start_ms - _BACK_MS]:
+        bounds = [0, *far, len(entries)]
+        passages = [entries[a:b] for a, b in pairwise(bounds)]
+        if (
+            len(entries) >= _PASSAGES
+            and len(back) == len(far)
+            and min(map(len, passages)) >= _SHORTEST_PASSAGE
+            and _overlap(passages)
+        ):
+            at = entries[far[0]]
+            raise TranscriptError(
+                f"{path}, {at.place}: the clock starts again at {_s(at.start_ms)} s, after "
+                f"{_s(entries[far[0] - 1].start_ms)} s; add to each passage the time at which it "
+                "starts in the recording"
+            )
+    if back:
+        notes.append(
+            f"{entries[back[0]].place}: starts before the entry above it"
+            + (f", as {len(back) - 1} others do" if len(back) > 1 else "")
+        )
+    return notes + _gaps(entries)
+
+
+def _gaps(entries: Sequence[Timed]) -> list[str]:
+    rows = sorted(entries, key=lambda e: e[:2])
+    notes = []
+    ends = [0]
+    for entry in rows:
+        ends.append(max(ends[-1], entry.end_ms))
+    gaps = [
+        (entry.start_ms - end, i) for i, (entry, end) in enumerate(zip(rows, ends, strict=False))
+    ]
+    if len(rows) > 1:
+        gap, i = max(gaps[1:])
+        rest = ends[-1] - rows[0].start_ms - gap
+        if gap > max(_ODD_GAP_MS, 2 * rest):
+            notes.append(
+                f"{rows[i].place}: starts at {_s(rows[i].start_ms)} s, {_s(gap)} s after all "
+                f"before it, where the other entries take {_s(rest)} s; is a digit wrong?"
+            )
+    longest = max(rows, key=lambda e: e.end_ms - e.start_ms, default=None)
+    if longest and longest.text and longest.end_ms - longest.start_ms > _ODD_LENGTH_MS:
+        notes.append(f"{longest.place}: lasts {_s(longest.end_ms - longest.start_ms)} s")
+    return notes
+
+
+def _overlap(passages: Sequence[Sequence[Timed]]) -> bool:
+    """Whether passages, put on one clock, are spoken at the same time."""
+    spans = sorted((min(e.start_ms for e in p), max(e.end_ms for e in p)) for p in passages)
+    return any(after[0] < before[1] - _BACK_MS for before, after in pairwise(spans))
+
+
+def _refuse_tiles(path: Path, entries: Sequence[Timed]) -> None:
+    """Two labels that take turns without a gap: one of them is silence, and it is open which."""
+    labels = [" ".join((e.text or "").split()).casefold() for e in entries]
+    if len(entries) < 3 or len(set(labels)) != 2:
+        return
+    touching = all(b.start_ms == a.end_ms for a, b in pairwise(entries))
+    turns = all(a != b for a, b in pairwise(labels))
+    if touching and turns:
+        first, second = dict.fromkeys(labels)
+        raise TranscriptError(
+            f"{path}: stretches labelled {first!r} and {second!r} take turns without a gap, so one "
+            "of the two is silence; remove its stretches, or label them 'silence'"
+        )
+
+
+def to_seconds(path: Path, entries: list[Timed]) -> tuple[list[Timed], str | None]:
+    """Entries of a recording without audio, their times converted where they cannot be seconds.
+
+    Returns
+    -------
+    entries : list of Timed
+    note : str or None
+        What was converted, and why.
+
+    Raises
+    ------
+    TranscriptError
+        Where they cannot be seconds, and not exactly one other unit fits.
+    """
+    spoken = [e for e in entries if e.end_ms > e.start_ms]
+    if not spoken:
+        return entries, None
+    lengths = [(e.end_ms - e.start_ms) / 1000 for e in spoken]
+    counts = [0.0] * len(spoken)
+    if all(e.text is not None for e in spoken):
+        counts = list(word_counts(pl.Series([e.text for e in spoken], dtype=pl.String)))
+    whole = all(e.start_ms % 1000 == 0 and e.end_ms % 1000 == 0 for e in spoken)
+    worded = sum(counts) >= len(spoken) / 2
+    if worded:
+        typical = median(t / n for t, n in zip(lengths, counts, strict=True) if n)
+        most, (low, high) = _MOST_PER_WORD_S[whole], _PER_WORD_S
+    else:
+        typical = median(lengths)
+        most, (low, high) = _MOST_PER_STRETCH_S[whole], _PER_STRETCH_S
+    if typical <= most or (len(spoken) < 3 and worded and typical <= most * 8):
+        return entries, None
+    what = f"{typical:g} s a word" if worded else f"stretches of {typical:g} s without a pause"
+    fitting = [unit for unit in _UNITS if low <= typical / unit <= high]
+    if fitting and fitting[0] in (100, 1000):
+        fitting = [unit for unit in fitting if unit in (100, 1000)]
+    if len(fitting) != 1:
+        could = " or ".join(_UNITS[unit] for unit in fitting) or "nothing that is known"
+        raise TranscriptError(
+            f"{path}: as seconds its times would mean {what}, which nobody speaks; they could be "
+            f"{could}; write seconds"
+        )
+    unit = fitting[0]
+    note = (
+        f"times read as {_UNITS[unit]}, since as seconds they would mean {what} (now "
+        f"{typical / unit:.2g} s)"
+    )
+    converted = [
+        e._replace(start_ms=round(e.start_ms / unit), end_ms=round(e.end_ms / unit))
+        for e in entries
+    ]
+    return converted, note
+
+
+def _s(ms: int) -> str:
+    return f"{ms / 1000:g}"
