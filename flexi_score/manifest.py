@@ -5,6 +5,7 @@ reason, and the others go on. Whether audio exists and can be decoded is seen wh
 whether transcripts can be read, when they are read.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from flexi_score.formats.layouts import read_layout
 from flexi_score.formats.roles import ASSUMED, OPTION, SOURCE, parse_channels, source_channels
 from flexi_score.formats.sidecars import file_offsets
 from flexi_score.formats.tables import READERS, read_table
+from flexi_score.formats.whose import parse_speakers
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
 
 #: A folder that holds one of these is read through it.
@@ -64,6 +66,7 @@ class _Reading(NamedTuple):
     system: str
     channels: tuple[Mapping[Speaker, int], str] | None
     raw_audio: str | None
+    speakers: str | None = None
 
 
 class _Raw(NamedTuple):
@@ -83,6 +86,7 @@ def read_input(
     channels: str | Sequence[str] | None = None,
     source: str | None = None,
     raw_audio: str | None = None,
+    speakers: str | None = None,
 ) -> Manifest:
     """Read a manifest, a folder in a known layout, or one two-channel file.
 
@@ -101,6 +105,9 @@ def read_input(
         Name of the platform that made them (:data:`flexi_score.formats.roles.SOURCES`).
     raw_audio : str, optional
         What the bytes of audio without a header mean (``mulaw:8000:2``), where no row says so.
+    speakers : str, optional
+        Whose the labels of transcripts and segment files are, where rows do not say so:
+        ``agent=model,customer=user``.
 
     Returns
     -------
@@ -121,7 +128,12 @@ def read_input(
             parse_headerless(raw_audio)
         except RowError as error:
             raise InputError(str(error)) from None
-    reading = _Reading(system or DEFAULT_SYSTEM, _said_channels(channels, source), raw_audio)
+    reading = _Reading(
+        system or DEFAULT_SYSTEM,
+        _said_channels(channels, source),
+        raw_audio,
+        json.dumps(parse_speakers(speakers), sort_keys=True) if speakers else None,
+    )
     if path.is_dir():
         found = _manifest_in(path) if layout == "auto" else None
         return _read_manifest(found, reading) if found else _read_folder(path, layout, reading)
@@ -353,7 +365,10 @@ def _check(
 def _with_roles(item: _Raw, root: Path, reading: _Reading) -> dict[str, Any]:
     """A row as a recording, its channels as said for all rows where it does not say them."""
     parsed = parse_row(item.value, root, reading.system, item.metadata)
-    if parsed["roles"] == ASSUMED and reading.channels is not None:
+    parsed["speakers"] = parsed["speakers"] or reading.speakers
+    bare = parsed["audio"] is None and parsed["user_audio"] is None
+    unsaid = parsed["roles"] == ASSUMED or (bare and parsed["roles"] is None)
+    if unsaid and reading.channels is not None:
         channels, roles = reading.channels
         parsed |= {f"{speaker}_channel": channel for speaker, channel in channels.items()}
         parsed["roles"] = roles

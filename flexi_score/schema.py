@@ -85,6 +85,8 @@ RECORDINGS: Final = make_schema(
         "raw_audio": pl.String,  # encoding:rate:channels of audio without a header
         # How it is known who is on which channel: stated | option | source | assumed
         "roles": pl.String,
+        # Whose the labels of transcripts and segment files are, as JSON: {"agent": "model"}
+        "speakers": pl.String,
         "metadata": pl.String,
     }
 )

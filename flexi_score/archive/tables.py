@@ -72,9 +72,10 @@ WORDS: Final = make_schema(
         "words": pl.List(WORD),
         "confidence": pl.Float64,
         "n_words": pl.Int64,
+        "note": pl.String,  # what is odd about a file that was given; null: nothing
     }
 )
-SEGMENTS: Final = make_schema({"key": pl.String, "segments": pl.List(INTERVAL)})
+SEGMENTS: Final = make_schema({"key": pl.String, "segments": pl.List(INTERVAL), "note": pl.String})
 #: How a pair of channels was captured
 #: (:func:`flexi_score.capture.audio_measures.measure_health`). Null is not measured.
 HEALTH: Final = make_schema(

@@ -92,6 +92,14 @@ RawAudio = Annotated[
         "s16le, s16be, f32le).",
     ),
 ]
+SpeakerNames = Annotated[
+    str | None,
+    Parameter(
+        name="--speakers",
+        help="Whose the labels of transcripts and segment files are, where no row says so: "
+        "agent=model,customer=user (=none leaves a label out).",
+    ),
+]
 SystemName = Annotated[
     str | None,
     Parameter(name="--system", help="System under test of the rows that name none [model]."),

@@ -15,6 +15,7 @@ from flexi_score.cli.app import (
     Quiet,
     SetOption,
     SourceName,
+    SpeakerNames,
     Threads,
     app,
     chosen_settings,
@@ -36,6 +37,7 @@ def check(
     layout: Layout = "auto",
     channels: Channels = None,
     source_name: SourceName = None,
+    speakers: SpeakerNames = None,
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> int:
@@ -66,7 +68,12 @@ def check(
     if stored:
         health, failures = pipeline.check(source, settings=settings)
     else:
-        reading = {"layout": layout, "channels": channels, "source": source_name}
+        reading = {
+            "layout": layout,
+            "channels": channels,
+            "source": source_name,
+            "speakers": speakers,
+        }
         with _Progress(source, reading, quiet) as progress:
             health, failures = pipeline.check(
                 progress.manifest,

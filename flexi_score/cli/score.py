@@ -20,6 +20,7 @@ from flexi_score.cli.app import (
     RawAudio,
     SetOption,
     SourceName,
+    SpeakerNames,
     SystemName,
     Threads,
     Vad,
@@ -65,6 +66,7 @@ def score(
     layout: Layout = "auto",
     channels: Channels = None,
     source_name: SourceName = None,
+    speakers: SpeakerNames = None,
     system: SystemName = None,
     raw: RawAudio = None,
     archive: Annotated[
@@ -116,6 +118,7 @@ def score(
     )
     reading = {"layout": layout, "channels": channels, "source": source_name, "system": system}
     reading["raw_audio"] = raw
+    reading["speakers"] = speakers
     target = out or Path(f"{source.resolve().stem or 'flexi'}.run")
     folder_to_write(target, "--out")
     folder = source if store.is_archive(source) else archive or target / "archive"
@@ -217,6 +220,7 @@ def extract(
     layout: Layout = "auto",
     channels: Channels = None,
     source_name: SourceName = None,
+    speakers: SpeakerNames = None,
     system: SystemName = None,
     raw: RawAudio = None,
     workers: Workers = 0,
@@ -254,6 +258,7 @@ def extract(
     folder_to_write(Path(archive), "--archive")
     reading = {"layout": layout, "channels": channels, "source": source_name, "system": system}
     reading["raw_audio"] = raw
+    reading["speakers"] = speakers
     part = _shard(shard)
     with ExitStack() as opened:
         folder, after_write = opened.enter_context(_local(archive))

@@ -42,7 +42,7 @@ def to_pyannote(run: str | Path | Run, recordings: Sequence[str] | None = None) 
     for recording in load_source(run, recordings):
         annotation = Annotation(uri=recording.name)
         for speaker in SPEAKERS:
-            for i, (start, end, _) in enumerate(recording.spans("ipu", speaker)):
+            for i, (start, end, *_) in enumerate(recording.spans("ipu", speaker)):
                 annotation[Segment(start / 1000, end / 1000), f"{speaker}{i}"] = speaker
         found[recording.id] = annotation
     return found

@@ -13,6 +13,7 @@ from flexi_score.audio.decode import content_hash
 from flexi_score.capture.audio_measures import HEALTH_VERSION
 from flexi_score.config import ExtractSettings, IpuSettings, SpeechSettings
 from flexi_score.extraction.extractor import Extractor
+from flexi_score.formats.whose import Whose
 from flexi_score.schema import SPEAKERS, Speaker
 from flexi_score.speech.crosstalk import CROSSTALK_VERSION
 from flexi_score.speech.detect import BOUNDARIES_VERSION
@@ -122,9 +123,15 @@ def words_key(row: Row, speaker: Speaker, heard_key: str, extractor: Extractor) 
     )
 
 
-def given_key(kind: str, speaker: Speaker, file_hash: str) -> str:
+#: Version of the readers of transcripts and segment files, within a release.
+GIVEN_VERSION: Final = 2
+
+
+def given_key(kind: str, file_hash: str, whose: Whose, has_audio: bool) -> str:
     """Key of a transcript or segment file (``kind``: ``words`` or ``segments``).
 
-    Readers have no version of their own: a new release reads the file again.
+    A new release reads the file again.
     """
-    return content_key(kind, package_version(), speaker, file_hash)
+    return content_key(
+        kind, package_version(), GIVEN_VERSION, {"whose": whose._asdict()}, has_audio, file_hash
+    )

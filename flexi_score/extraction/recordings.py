@@ -1,9 +1,10 @@
 """One recording after another from audio into the archive."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import polars as pl
 
@@ -12,7 +13,7 @@ from flexi_score.archive.reader import ARTEFACTS, ArchiveReader
 from flexi_score.audio.decode import probe
 from flexi_score.audio.signal import Signal, open_signals
 from flexi_score.capture.audio_measures import measure_health
-from flexi_score.errors import RecordingError
+from flexi_score.errors import RecordingError, TranscriptError
 from flexi_score.extraction.channels import extract_channels, hear_words
 from flexi_score.extraction.extractor import Extractor
 from flexi_score.extraction.keys import (
@@ -25,11 +26,14 @@ from flexi_score.extraction.keys import (
     mono_key,
     words_key,
 )
-from flexi_score.formats import read_segments, read_words
+from flexi_score.formats import read_given
 from flexi_score.formats.length import stated_length_ms
+from flexi_score.formats.whose import Whose
 from flexi_score.manifest import END_SLACK_MS
 from flexi_score.schema import SPEAKERS, Speaker
 
+#: So many stretches of speech are not the same for both parties by chance.
+_TWINS: Final = 2
 _MOMENTS: Final = ("user_turn_end_ms", "pause_end_ms", "interrupt_end_ms")
 
 
@@ -123,7 +127,7 @@ def _extract_one(
     """Extract what is missing of one recording; returns its links (``archive.LINKS``)."""
     link: dict[str, Any] = dict.fromkeys(tables.LINKS.names())
     # Files that replace a model are read first: if one is malformed, the audio is not decoded.
-    ends = [_given_files(row, speaker, link, batch, known, hashes) for speaker in SPEAKERS]
+    ends = _given_files(row, link, batch, known, hashes)
     has_audio = row["audio"] is not None or row["user_audio"] is not None
     if _is_mono(row, extractor):
         ends = [_extract_mono(row, link, extractor, batch, known, durations, hashes)]
@@ -159,8 +163,8 @@ def _extract_one(
             link[f"{s}_words_key"] = link[f"{s}_words_key"] or wanted[s]
             ends.append(durations[keys[s]] + (row[f"{s}_offset_ms"] or 0))
         link["health_key"] = pair
-        # Audio sets the length; what a transcript says past it is clipped with the speech.
-        ends = ends[len(SPEAKERS) :]
+        # Audio sets the length, whatever a transcript says.
+        ends = ends[-len(SPEAKERS) :]
     link["duration_ms"] = max(ends) if has_audio else _length_ms(row, max(ends))
     return link
 
@@ -248,30 +252,56 @@ def _length_ms(row: Row, last_end_ms: int) -> int:
 
 
 def _given_files(
-    row: Row,
-    speaker: Speaker,
-    link: dict[str, Any],
-    batch: Batch,
-    known: dict[str, set[str]],
-    hashes: dict[str, str],
-) -> int:
-    """Read a transcript and a segment file that come with the recording; returns the last end."""
-    last = 0
-    for kind, read in (("words", read_words), ("segments", read_segments)):
-        path = row[f"{speaker}_{'words' if kind == 'words' else 'speech'}"]
-        if path is None:
-            continue
-        table = read(path, speaker)
-        key = given_key(kind, speaker, hash_of(path, hashes))
-        link[f"{speaker}_{kind}_key"] = key
-        last = max([last, *table["end_ms"]])
-        if key in known[kind]:
-            continue
-        items = table.select(*[n for n in ("start_ms", "end_ms", "text") if n in table.columns])
-        entry: dict[str, Any] = {"key": key, kind: items.to_dicts()}
-        batch.rows[kind].append(entry | ({"source": "file"} if kind == "words" else {}))
-        known[kind].add(key)
-    return last
+    row: Row, link: dict[str, Any], batch: Batch, known: dict[str, set[str]], hashes: dict[str, str]
+) -> list[int]:
+    """Read the transcripts and segment files of a recording; returns the last ends (ms)."""
+    ends = [0]
+    has_audio = row["audio"] is not None or row["user_audio"] is not None
+    kinds: tuple[tuple[Literal["words", "segments"], str], ...]
+    kinds = ("words", "words"), ("segments", "speech")
+    for kind, name in kinds:
+        tables: list[pl.DataFrame] = []
+        for speaker in SPEAKERS:
+            path = row[f"{speaker}_{name}"]
+            if path is None:
+                continue
+            whose = _whose(row, speaker, path)
+            reading = read_given(Path(path), kind, whose, has_audio=has_audio)
+            tables.append(reading.table)
+            key = given_key(kind, hash_of(path, hashes), whose, has_audio)
+            link[f"{speaker}_{kind}_key"] = key
+            ends += reading.table["end_ms"].to_list()
+            if key in known[kind]:
+                continue
+            entry: dict[str, Any] = {"key": key, kind: reading.table.to_dicts()}
+            entry["note"] = "; ".join(reading.notes) or None
+            batch.rows[kind].append(entry | ({"source": "file"} if kind == "words" else {}))
+            known[kind].add(key)
+        _refuse_twins(row, name, tables)
+    return ends
+
+
+def _whose(row: Row, speaker: Speaker, path: str) -> Whose:
+    """Whose entries are wanted of a file of this row, and what the row says of its labels."""
+    other = "model" if speaker == "user" else "user"
+    channels = {s: row[f"{s}_channel"] for s in SPEAKERS}
+    return Whose(
+        speaker,
+        json.loads(row["speakers"] or "{}"),
+        None if None in channels.values() else channels,
+        path in (row[f"{other}_words"], row[f"{other}_speech"]),
+    )
+
+
+def _refuse_twins(row: Row, name: str, tables: list[pl.DataFrame]) -> None:
+    """Refuse entries that are the same for both parties: one of them is the other's."""
+    if len(tables) < 2 or not tables[0].equals(tables[1]):
+        return
+    if len(tables[0]) >= _TWINS or (len(tables[0]) and "text" in tables[0].columns):
+        raise TranscriptError(
+            f"{row[f'user_{name}']} and {row[f'model_{name}']}: user and model have the same "
+            f"{len(tables[0])} entries; give each party its own file"
+        )
 
 
 def recordings_seconds(rows: pl.DataFrame) -> Iterator[float]:

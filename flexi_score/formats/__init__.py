@@ -23,7 +23,7 @@ from flexi_score.formats.json_words import (
     read_json_words,
 )
 from flexi_score.formats.nonspeech import are_speech
-from flexi_score.formats.plausible import check_order, to_seconds
+from flexi_score.formats.plausible import check_order, check_spacing, to_seconds
 from flexi_score.formats.rttm import read_rttm
 from flexi_score.formats.stm import read_stm
 from flexi_score.formats.subtitles import read_subtitle_words, read_subtitles
@@ -288,7 +288,7 @@ def read_given(
         notes.append(f"line {line}: is the last and has no line end; is the file cut short?")
     if not has_audio:
         entries, note = to_seconds(path, entries)
-        notes += [note] if note else []
+        notes += [*([note] if note else []), *check_spacing(entries)]
     table = words_frame(path, entries) if kind == "words" else segments_frame(entries)
     return Reading(table, [f"{path.name}: {note}" for note in notes])
 

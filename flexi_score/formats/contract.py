@@ -22,6 +22,7 @@ from flexi_score.formats.files import Embedded, brief, find_fault, name_some, to
 from flexi_score.formats.headerless import parse_headerless
 from flexi_score.formats.roles import ASSUMED, STATED, parse_channels
 from flexi_score.formats.spelling import nearest
+from flexi_score.formats.whose import parse_speakers
 from flexi_score.schema import SCENARIOS
 
 DEFAULT_SYSTEM: Final = "model"
@@ -64,6 +65,7 @@ KNOWN_KEYS: Final = (
     "tools",
     "raw_audio",
     "duration",
+    "speakers",
     "rating",
     "reference_distribution",
 )
@@ -71,8 +73,31 @@ _NUMERIC: Final = ("user_offset", "model_offset", "duration", "rating", "referen
 _MAX_RATING: Final = 5.0
 
 
+#: Keys of :data:`NESTED` and names of the package's own tables, which people write one level too
+#: high: where they belong.
+_MISPLACED: Final[Mapping[str, str]] = {
+    **{name: f"annotations.{name}" for name in ANNOTATIONS if name != "interrupt"},
+    **{name: f"text.{name}" for name in TEXTS if name != "interrupt"},
+    "interrupt": "annotations.interrupt (its [start, end]) or text.interrupt (its words)",
+    **{f"{name}_channel": f"channels.{name}" for name in CHANNELS},
+    **{f"text_{name}": f"text.{name}" for name in TEXTS},
+    **{f"{name}_offset_ms": f"{name}_offset, in seconds" for name in CHANNELS},
+    "user_turn_end_ms": "annotations.user_turn_end, in seconds",
+    "reference_backchannels_ms": "annotations.reference_backchannels, in seconds",
+    **{
+        f"{name}_{side}_ms": f"annotations.{name}: [start, end], in seconds"
+        for name in ("pause", "interrupt")
+        for side in ("start", "end")
+    },
+}
+#: Those of them that nobody has in metadata of their own, where they are one level too low.
+_TELLING: Final = ("user_turn_end", "reference_backchannels", "user_channel", "model_channel")
+
+
 def is_cell_of_json(name: str, cell: str) -> bool:
     """Whether a table's text cell in this column holds JSON rather than plain text."""
+    if name == "speakers":
+        return cell.startswith("{")
     head, _, tail = name.partition(".")
     if name in _NUMERIC or (head in ("annotations", "channels") and tail):
         return True
@@ -157,13 +182,13 @@ def parse_row(
     row = _without_nulls(_undotted(raw))
     extra = {str(key): value for key, value in row.items() if key not in KNOWN_KEYS}
     for key in extra:
-        if near := nearest(key, KNOWN_KEYS):
-            raise RowError(f"unknown key {key!r}; did you mean {near!r}?")
+        _check_place(key, extra[key])
     extra |= metadata or {}
     parsed: dict[str, Any] = {
         "recording": row_id(row),
         "system": row_system(row, system),
         "scenario": row_scenario(row),
+        "speakers": _speakers(row["speakers"]) if "speakers" in row else None,
         **{key: _path(key, row[key], root) if key in row else None for key in PATHS},
     }
     parsed |= _sources(row, extra)
@@ -220,9 +245,9 @@ def _sources(row: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]
     parsed: dict[str, Any] = {"user_channel": None, "model_channel": None, "roles": None}
     if pair:
         parsed["roles"] = STATED
-    if "channels" in row and "audio" not in row:
+    if "channels" in row and pair:
         raise RowError("'channels' is given without 'audio'; mono files have no channels to choose")
-    if "audio" in row:
+    if "audio" in row or "channels" in row:  # of audio, or of the labels of transcripts
         channels = _channels(row) if "channels" in row else {"user": 0, "model": 1}
         if set(channels) != set(CHANNELS) or not all(
             isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1024
@@ -254,6 +279,34 @@ def _sources(row: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]
         if parsed[f"{key}_ms"] and not pair:
             raise RowError(f"{key!r} is given without 'user_audio' and 'model_audio'")
     return parsed
+
+
+def _check_place(key: str, value: Any) -> None:
+    """Refuse a key of the user's that is one of the contract's, misspelt or in the wrong place."""
+    if near := nearest(key, KNOWN_KEYS):
+        raise RowError(f"unknown key {key!r}; did you mean {near!r}?")
+    if near := nearest(key, _MISPLACED):
+        raise RowError(f"unknown key {key!r}; its place is {_MISPLACED[near]}")
+    if isinstance(value, dict):
+        for inner in value:
+            if inner in _TELLING:
+                raise RowError(f"unknown key '{key}.{inner}'; its place is {_MISPLACED[inner]}")
+
+
+def _speakers(value: Any) -> str:
+    """Parties of labels, ``{"agent": "model"}`` or ``"agent=model"``, as JSON."""
+    try:
+        if isinstance(value, dict):
+            value = ",".join(f"{label}={party}" for label, party in value.items())
+        found = parse_speakers(value) if isinstance(value, str) else None
+    except InputError as error:
+        raise RowError(str(error)) from None
+    if found is None:
+        raise RowError(
+            f"speakers: found {brief(value)}, expected labels and parties, as "
+            '{"agent": "model", "customer": "user"}'
+        )
+    return json.dumps(found, sort_keys=True, ensure_ascii=False)
 
 
 def _channels(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -354,6 +407,9 @@ def _nested(row: Mapping[str, Any], key: str) -> dict[str, Any]:
         if name not in known:
             near = nearest(name, known)
             hint = f"did you mean '{key}.{near}'?" if near else f"known: {', '.join(known)}"
+            if not near and (name in KNOWN_KEYS or name in _MISPLACED):
+                place = _MISPLACED.get(name, f"{name}, at the top of the row")
+                hint = f"its place is {place}"
             raise RowError(f"unknown key '{key}.{name}'; {hint}")
     return value
 

@@ -50,7 +50,7 @@ _ODD_LENGTH_MS: Final = 60_000
 
 
 def check_order(path: Path, entries: Sequence[Timed], *, labels: bool) -> list[str]:
-    """Notes on the order and the spacing of one party's entries, in the order of the file.
+    """Notes on the order of one party's entries, in the order of the file.
 
     Raises
     ------
@@ -86,10 +86,11 @@ def check_order(path: Path, entries: Sequence[Timed], *, labels: bool) -> list[s
             f"{entries[back[0]].place}: starts before the entry above it"
             + (f", as {len(back) - 1} others do" if len(back) > 1 else "")
         )
-    return notes + _gaps(entries)
+    return notes
 
 
-def _gaps(entries: Sequence[Timed]) -> list[str]:
+def check_spacing(entries: Sequence[Timed]) -> list[str]:
+    """Notes on times in seconds that are far from all others."""
     rows = sorted(entries, key=lambda e: e[:2])
     notes = []
     ends = [0]

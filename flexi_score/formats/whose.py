@@ -184,6 +184,10 @@ def choose_label(path: Path, what: str, labels: Sequence[str], whose: Whose) -> 
     unknown = all(party is None for party in parties.values())
     if unknown and not whose.shared and len({name.strip().casefold() for name in names}) == 1:
         return [True] * len(labels)
+    if unknown and len(names) == 1:
+        require_labels(
+            path, len(labels), whose, f"all its {what} are {names[0]!r}, which leaves open"
+        )
     raise TranscriptError(
         f"{path}: found {what} {name_some(names)}, expected names that say who is the user and who "
         f"the model; {_how(name for name, party in parties.items() if party is None)}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,14 +13,15 @@ from flexi_score.capture.silent import dead_failures, find_dead, noisy_systems
 from flexi_score.config import Settings
 from flexi_score.formats.text import word_counts
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
+from flexi_score.scoring.given import Fit, fit_given, inside_speech, on_clock
 from flexi_score.segment.partial import heard_up_to
 from flexi_score.segment.tracks import (
     Intervals,
-    Ints,
     Tracks,
     Words,
     make_intervals,
     make_words,
+    select_tracks,
     words_table,
 )
 from flexi_score.speech.archived import ArchivedSpeech, read_speech
@@ -71,13 +72,14 @@ def load_tracks(
         failures = pl.concat([failures, _without_frames(reader.folder, rows[lost])])
         rows = rows.filter(~pl.int_range(pl.len()).is_in(pl.Series(lost).implode()))
         detected = read_speech(reader, rows, settings.speech)
-    speech = _speech(reader, rows, detected)
-    words = {s: load_words(reader, rows, s, settings) for s in SPEAKERS}
-    for speaker in SPEAKERS:
-        speech[speaker] = _speech_of_words(rows, speaker, speech[speaker], words[speaker])
+    found = {s: _side(reader, rows, s, detected, settings) for s in SPEAKERS}
+    words = {s: found[s].words for s in SPEAKERS}
+    speech = {s: _speech_of_words(rows, s, found[s].speech, words[s]) for s in SPEAKERS}
     guessed = channels.filter(pl.col("estimated")).select("detector", user_key="key")
     recordings = rows.join(guessed, on="user_key", how="left", maintain_order="left").select(
-        *RECORDINGS.names(), estimated_by="detector"
+        *RECORDINGS.names(),
+        estimated_by="detector",
+        **{f"{s}_given_note": found[s].notes for s in SPEAKERS},
     )
     if settings.judge.mode != "replay":
         recordings = recordings.with_columns(pl.lit(None, pl.Float64).alias("rating"))
@@ -90,7 +92,16 @@ def load_tracks(
         words["model"],
         user_known=rows.select(_known("user")).to_series().to_numpy(),
     )
-    return tracks, failures
+    reason = pl.select(pl.coalesce(*(found[s].refusals.alias(s) for s in SPEAKERS)))["user"]
+    if reason.is_null().all():
+        return tracks, failures
+    refused = rows.with_columns(
+        reason=reason, stage=pl.lit("words"), error=pl.lit("TranscriptError")
+    ).filter(reason.is_not_null())
+    return (
+        select_tracks(tracks, reason.is_null().to_numpy()),
+        pl.concat([failures, refused.select(FAILURES.names())]),
+    )
 
 
 def _keys(rows: pl.DataFrame, kind: str) -> list[str]:
@@ -154,37 +165,126 @@ def _known(speaker: Speaker) -> pl.Expr:
     return pl.any_horizontal(pl.col(f"{speaker}_{kind}").is_not_null() for kind in kinds)
 
 
-def _given_speech(reader: ArchiveReader, rows: pl.DataFrame, speaker: Speaker) -> pl.DataFrame:
-    """Intervals of one speaker's segment files: ``rec, start_ms, end_ms``."""
-    keys = rows[f"{speaker}_segments_key"]
-    files = reader.read("segments", keys.drop_nulls())
-    return (
-        rows.select(pl.int_range(pl.len()).alias("rec"), key=keys)
-        .join(files, on="key", how="inner", maintain_order="left")
-        .explode("segments")
-        .drop_nulls("segments")
-        .unnest("segments")
+def _entries(
+    reader: ArchiveReader, rows: pl.DataFrame, speaker: Speaker, kind: str
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Stored words or segments of one speaker, a row an entry, and the rows that hold them."""
+    keys = rows[f"{speaker}_{kind}_key"]
+    held = rows.select(pl.int_range(pl.len()).alias("rec"), key=keys).join(
+        reader.read(kind, keys.drop_nulls()), on="key", how="inner", maintain_order="left"
     )
+    flat = held.select("rec", kind).explode(kind).drop_nulls(kind).unnest(kind)
+    return flat, held
 
 
-def _speech(
-    reader: ArchiveReader, rows: pl.DataFrame, detected: ArchivedSpeech
-) -> dict[Speaker, Intervals]:
-    """Detected or given speech of both speakers, in the recording's own time."""
+def _detected(detected: ArchivedSpeech, speaker: Speaker) -> Intervals:
+    """Detected speech of one speaker, in the recordings' own time."""
     found = detected.intervals
+    own = (detected.channels["speaker"] == speaker).to_numpy()[found.rec]
     offset = detected.channels["offset_ms"].to_numpy()[found.rec]
-    owner = detected.channels["rec"].to_numpy().astype(np.int64)
-    speech: dict[Speaker, Intervals] = {}
-    for speaker in SPEAKERS:
-        side = (detected.channels["speaker"] == speaker).to_numpy()
-        own = side[found.rec]
-        given = _given_speech(reader, rows, speaker)
-        speech[speaker] = make_intervals(
-            np.concatenate([owner[found.rec[own]], given["rec"].to_numpy()]),
-            np.concatenate([(found.start_ms + offset)[own], given["start_ms"].to_numpy()]),
-            np.concatenate([(found.end_ms + offset)[own], given["end_ms"].to_numpy()]),
+    owner = detected.channels["rec"].to_numpy().astype(np.int64)[found.rec]
+    return make_intervals(owner[own], (found.start_ms + offset)[own], (found.end_ms + offset)[own])
+
+
+class _Side(NamedTuple):
+    """What is known of one speaker of every recording.
+
+    ``notes`` and ``refusals`` say how given files fit their audio, null where there is nothing to
+    say.
+    """
+
+    speech: Intervals
+    words: Words
+    notes: pl.Series
+    refusals: pl.Series
+
+
+def _side(
+    reader: ArchiveReader,
+    rows: pl.DataFrame,
+    speaker: Speaker,
+    detected: ArchivedSpeech,
+    settings: Settings,
+) -> _Side:
+    """Detected or given speech of one speaker, and its words, in the recordings' own time."""
+    n = len(rows)
+    duration = rows["duration_ms"].to_numpy().astype(np.int64)
+    offset = rows[f"{speaker}_offset_ms"].fill_null(0).to_numpy().astype(np.int64)
+    has_audio = rows[f"{speaker}_key"].is_not_null().to_numpy()
+    heard = {s: _detected(detected, s) for s in SPEAKERS}
+    own, other = heard[speaker], heard["model" if speaker == "user" else "user"]
+    notes: list[list[str]] = [[] for _ in range(n)]
+    refusals: list[str | None] = [None] * n
+
+    def fitted(given: Intervals, held: pl.DataFrame, name: str) -> Fit:
+        checked = has_audio.copy()
+        checked[~np.isin(np.arange(n), held["rec"].to_numpy())] = False
+        found = fit_given(given, own, other, duration, offset, checked, rows[f"{speaker}_{name}"])
+        for rec, note in held.select("rec", "note").drop_nulls().iter_rows():
+            notes[rec].append(note)
+        for i in np.flatnonzero(checked):
+            notes[i] += filter(None, [found.note[i]])
+            refusals[i] = refusals[i] or found.refusal[i]
+        return found
+
+    flat, held = _entries(reader, rows, speaker, "segments")
+    raw = make_intervals(*(flat[c].to_numpy() for c in ("rec", "start_ms", "end_ms")))
+    given = on_clock(raw, fitted(raw, held, "speech"))
+    channels = detected.channels
+    side = (channels["speaker"] == speaker).to_numpy()
+    owner = channels["rec"].to_numpy().astype(np.int64)
+    replaced = np.zeros(n, bool)
+    replaced[owner[side & channels["given"].to_numpy()]] = True
+    use = own.take(~replaced[own.rec])
+    speech = make_intervals(
+        np.concatenate([use.rec, given.rec]),
+        np.concatenate([use.start_ms, given.start_ms]),
+        np.concatenate([use.end_ms, given.end_ms]),
+    )
+    flat, held = _entries(reader, rows, speaker, "words")
+    recognised = pl.col("source") != "file"
+    if settings.extract.asr == "none":
+        held = held.filter(~recognised)
+    else:
+        sure = word_confidence(reader, rows) >= MIN_CONFIDENCE
+        unsure = pl.Series(np.arange(n)).filter(~sure.fill_null(True))
+        held = held.filter(~(recognised & pl.col("rec").is_in(unsure.implode())))
+    flat = flat.filter(pl.col("rec").is_in(held["rec"].implode()))
+    known, of_file = np.zeros(n, bool), np.zeros(n, bool)
+    heard_ms = np.zeros(n, np.int64)
+    at = held["rec"].to_numpy()
+    known[at] = True
+    of_file[at] = (held["source"] == "file").to_numpy()
+    heard_ms[at] = heard_up_to(held["source"], settings)
+    raw = Intervals(*(flat[c].to_numpy().astype(np.int64) for c in ("rec", "start_ms", "end_ms")))
+    theirs = of_file[raw.rec]
+    fit = fitted(raw.take(theirs), held.filter(pl.col("source") == "file"), "words")
+    # Recognised words are timed within their audio file, given ones within the recording.
+    moved = on_clock(raw, fit)
+    shift = np.where(theirs, 0, offset[raw.rec])
+    placed = Intervals(
+        raw.rec,
+        np.where(theirs, moved.start_ms, raw.start_ms + shift),
+        np.where(theirs, moved.end_ms, raw.end_ms + shift),
+    )
+    stays = ~theirs | ~has_audio[raw.rec] | inside_speech(placed, speech, duration)
+    for i in np.unique(raw.rec[~stays]):
+        count = int(np.count_nonzero(raw.rec[~stays] == i))
+        notes[i].append(
+            f"{rows[f'{speaker}_words'][int(i)]}: {count} of its words are outside the "
+            f"{speaker}'s speech, and are not counted"
         )
-    return speech
+    placed = placed.take(stays)
+    text = flat["text"].filter(pl.Series(stays))
+    words = make_words(
+        placed.rec, placed.start_ms, placed.end_ms, text, word_counts(text), known, heard_ms
+    )
+    return _Side(
+        speech,
+        words,
+        pl.Series(["; ".join(dict.fromkeys(found)) or None for found in notes], dtype=pl.String),
+        pl.Series(refusals, dtype=pl.String),
+    )
 
 
 def load_words(
@@ -204,41 +304,8 @@ def load_words(
         Recognised words of a recording whose words the recogniser is not sure of are left out, as
         if there were no transcript: rules use duration alone there.
     """
-    n = len(rows)
-    keys = rows[f"{speaker}_words_key"]
-    stored = reader.read("words", keys.drop_nulls())
-    recognised = pl.col("source") != "file"
-    if settings.extract.asr == "none":
-        stored = stored.filter(~recognised)
-    else:
-        sure = word_confidence(reader, rows) >= MIN_CONFIDENCE
-        unsure = pl.Series("key", keys).filter(~sure.fill_null(True)).drop_nulls()
-        stored = stored.filter(~(recognised & pl.col("key").is_in(unsure.implode())))
-    table = rows.select(
-        pl.int_range(n).alias("rec"), key=keys, offset=pl.col(f"{speaker}_offset_ms").fill_null(0)
-    ).join(stored, on="key", how="inner", maintain_order="left")
-    known = np.zeros(n, bool)
-    known[table["rec"].to_numpy()] = True
-    heard_ms = np.zeros(n, np.int64)
-    heard_ms[table["rec"].to_numpy()] = heard_up_to(table["source"], settings)
-    # Recognised words are timed within their file, given ones within the recording.
-    shift = pl.when(pl.col("source") == "file").then(0).otherwise(pl.col("offset"))
-    flat = (
-        table.with_columns(shift.alias("offset"))
-        .explode("words")
-        .drop_nulls("words")
-        .unnest("words")
-    )
-    offset: Ints = flat["offset"].to_numpy()
-    return make_words(
-        flat["rec"].to_numpy(),
-        flat["start_ms"].to_numpy() + offset,
-        flat["end_ms"].to_numpy() + offset,
-        flat["text"],
-        word_counts(flat["text"]),
-        known,
-        heard_ms,
-    )
+    detected = read_speech(reader, rows, settings.speech)
+    return _side(reader, rows, speaker, detected, settings).words
 
 
 def load_word_table(reader: ArchiveReader, rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:

@@ -28,7 +28,8 @@ class ArchivedSpeech(NamedTuple):
     ----------
     channels : polars.DataFrame
         One row per channel that has audio: ``rec`` (row of the recording), ``speaker``,
-        ``offset_ms`` (where it starts in the recording).
+        ``offset_ms`` (where it starts in the recording), ``given`` (its speech is that of a
+        segment file, and what is detected only shows whether the file belongs to the audio).
     intervals : Intervals
         ``rec`` is the row of ``channels``, times are the channel's own.
     missing : ndarray of bool, shape (len(channels),)
@@ -48,7 +49,7 @@ def speech_version(settings: SpeechSettings) -> str:
 def read_speech(
     reader: ArchiveReader, rows: pl.DataFrame, settings: SpeechSettings
 ) -> ArchivedSpeech:
-    """Speech of every channel of these recordings that has audio and no segment file.
+    """Speech detected in every channel of these recordings that has audio.
 
     Parameters
     ----------
@@ -78,7 +79,8 @@ def read_speech(
         parts.append([row[found.rec], found.start_ms, found.end_ms])
         missing[row] = False
     rec, start, end = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    table = channels.select("rec", "speaker", "offset_ms")
+    missing &= ~channels["given"].to_numpy()
+    table = channels.select("rec", "speaker", "offset_ms", "given")
     return ArchivedSpeech(table, make_intervals(rec, start, end), missing)
 
 
@@ -113,7 +115,7 @@ def missing_speech(
 
 
 def _channels(rows: pl.DataFrame, settings: SpeechSettings) -> pl.DataFrame:
-    """One row per channel with audio and without a segment file, a recording's side by side."""
+    """One row per channel with audio, a recording's side by side."""
     version = speech_version(settings)
     parts = []
     for speaker in SPEAKERS:
@@ -122,13 +124,13 @@ def _channels(rows: pl.DataFrame, settings: SpeechSettings) -> pl.DataFrame:
             pl.int_range(pl.len()).alias("rec"),
             pl.lit(speaker).alias("speaker"),
             pl.col(f"{speaker}_offset_ms").fill_null(0).alias("offset_ms"),
-            pl.col(f"{speaker}_segments_key").alias("given"),
+            pl.col(f"{speaker}_segments_key").is_not_null().alias("given"),
             pl.col(f"{speaker}_key").alias("key"),
             pl.col(f"{speaker}_crosstalk_key").alias("crosstalk_key"),
             speech_key=alone + f"#{version}",
         )
-        parts.append(part.filter(pl.col("key").is_not_null() & pl.col("given").is_null()))
-    return pl.concat(parts).drop("given").sort("rec", maintain_order=True)
+        parts.append(part.filter(pl.col("key").is_not_null()))
+    return pl.concat(parts).sort("rec", maintain_order=True)
 
 
 def _with_frames(

@@ -301,7 +301,7 @@ def _ms(where: str, value: Any) -> int:
     return int(value)
 
 
-def _speech(root: Path, value: Any, side: str) -> list[tuple[int, int]] | None:
+def _speech(root: Path, value: Any, side: Speaker) -> list[tuple[int, int]] | None:
     if value is None:
         return None
     if isinstance(value, str):
@@ -309,7 +309,7 @@ def _speech(root: Path, value: Any, side: str) -> list[tuple[int, int]] | None:
     return [(a, b) for a, b, _ in _timed(value, f"{side}_speech", 2, "[start_ms, end_ms]")]
 
 
-def _words(root: Path, value: Any, side: str) -> list[tuple[int, int, str]] | None:
+def _words(root: Path, value: Any, side: Speaker) -> list[tuple[int, int, str]] | None:
     if value is None:
         return None
     if isinstance(value, str):
