@@ -316,7 +316,7 @@ def test_srt(tmp_path):
     path = write(tmp_path, "a.srt", SRT)
     assert word_rows(path, "user") == [(500, 2000, "Hello <3 & you")]
     assert segment_rows(path, "model") == [(3603000, 3604250)]
-    no_voices = write(tmp_path, "b.srt", SRT.replace("user: ", "").replace("Model: ", ""))
+    no_voices = write(tmp_path, "b.srt", SRT.replace("user: ", "").replace("[Model]: ", ""))
     assert len(word_rows(no_voices, "user")) == 2
 
 

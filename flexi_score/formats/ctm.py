@@ -25,7 +25,7 @@ def read_ctm(path: Path, whose: Whose = ANYONE) -> list[Timed]:
         fields = line.split()
         if not fields or line.lstrip().startswith(";;"):
             continue
-        if len(fields) < 5:
+        if not 5 <= len(fields) <= 8:
             raise TranscriptError(
                 f"{path}, line {number}: found {line.strip()[:60]!r}, expected file, channel, "
                 "start, duration, word"

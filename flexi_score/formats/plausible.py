@@ -4,6 +4,7 @@ What a file says of itself is looked at here, without audio. Whether it belongs 
 when both are there (:mod:`flexi_score.scoring.given`).
 """
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -43,6 +44,11 @@ _PER_WORD_S: Final = (0.09, 1.3)
 #: Likewise the length of a stretch of speech without words.
 _MOST_PER_STRETCH_S: Final = {True: 60.0, False: 300.0}
 _PER_STRETCH_S: Final = (0.2, 12.0)
+
+#: Entries of one party that overlap by more are worth a note.
+_OVER_MS: Final = 250
+#: Two times in seconds, as a lost line end leaves them in the text of the entry before.
+_ENTRY_INSIDE: Final = re.compile(r"[0-9]+\.[0-9]+\s+[0-9]+\.[0-9]+")
 
 #: A silence longer than this, and than twice all the rest, is worth a note.
 _ODD_GAP_MS: Final = 30_000
@@ -86,6 +92,19 @@ def check_order(path: Path, entries: Sequence[Timed], *, labels: bool) -> list[s
             f"{entries[back[0]].place}: starts before the entry above it"
             + (f", as {len(back) - 1} others do" if len(back) > 1 else "")
         )
+    rows = sorted(entries, key=lambda e: e[:2])
+    over = [b for a, b in pairwise(rows) if a.end_ms > b.start_ms + _OVER_MS]
+    if over:
+        notes.append(
+            f"{over[0].place}: starts before an earlier entry of the same party ends"
+            + (f", as {len(over) - 1} others do" if len(over) > 1 else "")
+        )
+    for entry in entries:
+        if entry.text and _ENTRY_INSIDE.search(entry.text):
+            notes.append(
+                f"{entry.place}: its text holds what looks like the times of another entry"
+            )
+            break
     return notes
 
 

@@ -29,6 +29,9 @@ BELONGS: Final = 0.8
 DOUBTFUL: Final = 0.5
 #: Fewer words than this are no evidence against a file: a recogniser invents that much.
 _FEW: Final = 3
+#: So little time in common makes another clock worth a look, for so many entries.
+_THIN: Final = 0.6
+_ENOUGH: Final = 8
 #: Another clock has to fit so much better than the recording's, by the share of time in common.
 _BETTER: Final = 0.1
 _MUCH_BETTER: Final = 0.3
@@ -111,8 +114,11 @@ def fit_given(
     # Few recordings come here: those with an offset, and those that do not fit as they are.
     own_clock = checked & (offset_ms != 0) & spoken & (count > 0)
     poor = checked & spoken & (count > 0) & (share < BELONGS)
+    # Where most of the time is speech, a wrong clock hits it too: but not all of it.
+    thin = checked & spoken & (count >= _ENOUGH) & (share >= BELONGS) & (common < _THIN)
     trials: list[tuple[str, float, Ints]] = [("the clock of its own audio file", 1.0, offset_ms)]
-    if poor.any():
+    odd = poor | thin
+    if odd.any():
         zero = np.zeros(n, np.int64)
         trials += [(name, s, zero) for name, s in _CLOCKS.items()]
         if own_clock.any():
@@ -124,14 +130,15 @@ def fit_given(
     second = np.zeros(n)
     names = np.full(n, "", object)
     for number, (name, s, at) in enumerate(trials):
-        where = own_clock if number == 0 else poor & (names != trials[0][0])
+        where = own_clock if number == 0 else odd & (names != trials[0][0])
         if number > len(_CLOCKS):
             where &= own_clock
         if not where.any():
             continue
         some = given.take(where[given.rec])
         new_share, new_common = _agreement(some, speech, duration_ms, np.full(n, s), at)
-        fitting = where & (new_share >= BELONGS) & (new_common >= common + _BETTER)
+        gain = np.where(thin, _MUCH_BETTER, _BETTER)
+        fitting = where & (new_share >= BELONGS) & (new_common >= common + gain)
         if number == 0:  # the one clock beside the recording's that files are known to be on
             fitting |= where & (new_share >= DOUBTFUL) & (new_common >= common + _MUCH_BETTER)
         take = fitting & (new_common > best_common)
@@ -143,7 +150,7 @@ def fit_given(
         names[take] = name
     alone = (names != "") & (best_common >= second + _BETTER)
     against, _ = _agreement(given, other, duration_ms, np.ones(n), np.zeros(n, np.int64))
-    for i in np.flatnonzero(poor | (names != "")):
+    for i in np.flatnonzero(odd | (names != "")):
         said = f"{what[int(i)]}: {share[i]:.0%} of its {count[i]} entries are inside the speech"
         if alone[i]:
             note[i] = (
@@ -152,6 +159,10 @@ def fit_given(
             )
             continue
         scale[i], shift[i], best_share[i] = 1.0, 0, share[i]
+        if thin[i]:
+            if common[i] < _THIN / 2:
+                note[i] = f"{said} of the recording, but they leave most of it out"
+            continue
         if share[i] >= DOUBTFUL or (count[i] < _FEW and not names[i]):
             note[i] = f"{said} of the recording"
             continue
@@ -177,7 +188,7 @@ def on_clock(given: Intervals, fit: Fit) -> Intervals:
 def inside_speech(given: Intervals, speech: Intervals, duration_ms: Ints) -> Bools:
     """Which entries touch speech, to within :data:`NEAR_MS`."""
     origin = axis.origins(duration_ms)
-    spans = axis.bridge(axis.place(speech, origin, duration_ms), 2 * NEAR_MS)
+    spans = axis.bridge(axis.place(speech, origin, duration_ms), 0)
     return _touch(given, spans, origin, duration_ms)
 
 
