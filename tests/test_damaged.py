@@ -1,6 +1,7 @@
 """Text files that were cut or changed in a byte: never another number without a word."""
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -77,14 +78,13 @@ def test_a_flipped_character_is_refused_noted_or_leaves_the_times_in_order(tmp_p
         flipped = text[:at] + chr(generator.randrange(32, 127)) + text[at + 1 :]
         try:
             reading = read(write(tmp_path, name, flipped))
-        except TranscriptError as error:
-            assert str(error).startswith(str(tmp_path))
+        except TranscriptError:
             continue
         if reading.notes:
             continue
         found = reading.table.rows()
         assert len(found) == len(TURNS), flipped[max(at - 30, 0) : at + 30]
-        assert all(b <= c + 250 for (_, b), (c, _) in zip(found, found[1:], strict=False)), found
+        assert all(b <= c + 250 for (_, b), (c, _) in pairwise(found)), found
         changed = [i for i, row in enumerate(found) if row != TURNS[i][:2]]
         assert len(changed) <= 1
         for i in changed:
@@ -93,7 +93,7 @@ def test_a_flipped_character_is_refused_noted_or_leaves_the_times_in_order(tmp_p
 
 def test_damage_is_named_by_its_line(tmp_path):
     garbled = FILES["a.srt"].replace("00:00:05,044 -->", "00:00:05,044 --x")
-    with pytest.raises(TranscriptError, match="line 9: found .*expected the times of a cue"):
+    with pytest.raises(TranscriptError, match=r"line 9: found .*expected the times of a cue"):
         read(write(tmp_path, "a.srt", garbled))
     alone = FILES["a.srt"] + "7\n"
     with pytest.raises(TranscriptError, match="line 25: found '7', expected the times"):
