@@ -108,7 +108,6 @@ def test_a_full_row_becomes_the_columns_of_the_schema(tmp_path):
         "stated_duration_ms": None,
         "roles": "stated",
         "speakers": None,
-        "stated_duration_ms": None,
         "metadata": '{"age": {"a": [null], "b": 1}, "session": 7}',
     }
 
