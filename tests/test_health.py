@@ -18,7 +18,7 @@ from scipy import signal as dsp
 from flexi_score.archive import store, tables
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.audio.dropouts import ZeroRuns
-from flexi_score.capture.audio_measures import leak_lags
+from flexi_score.capture.audio_measures import leak_lags, likeness, mixed_db
 from flexi_score.capture.gate import FINE, REFUSE, WARN, judge
 from flexi_score.capture.silent import (
     dead_failures,
@@ -63,6 +63,12 @@ def _noise(n: int, dbfs: float, seed: int = 0) -> Samples:
 def _copied(folder: Path) -> Row:
     mono = _sample().sum(axis=1)
     return _stereo(folder, "copied", np.stack([mono, -0.6 * mono], axis=1))
+
+
+def _mixed(folder: Path) -> Row:
+    """Both parties on both channels, panned."""
+    data = _sample()
+    return _stereo(folder, "mixed", 0.5 * (data + 10 ** (-4 / 20) * data[:, ::-1]))
 
 
 def _swapped(folder: Path) -> Row:
@@ -197,6 +203,7 @@ def silent_model(folder: Path) -> Row:
 #: Maker, the check that fires, its channel, and where its number must lie.
 DEFECTS: tuple[tuple[Callable[[Path], Row], str, str | None, float, float, str], ...] = (
     (_copied, "copied", None, 0.999, 1.0, REFUSE),
+    (_mixed, "mixed", None, -4.1, -3.9, REFUSE),
     (_swapped, "swapped", None, 1.0, 1.0, WARN),
     (_crosstalk, "crosstalk", "model", -14.0, -10.0, WARN),
     (_crosstalk_left, "crosstalk_left", "user", 5.0, 100.0, WARN),
@@ -254,6 +261,8 @@ def test_each_defect_fires_its_own_check_with_its_number(
 
 #: What else is wrong with a made example, and why.
 ALSO: dict[str, tuple[str, ...]] = {
+    "_copied": ("mixed",),
+    "_mixed": ("copied",),
     "_crosstalk_left": ("crosstalk",),
     "_drift": ("crosstalk", "offset", "length"),  # it is measured by a leak
     "_offset": ("crosstalk",),
@@ -470,6 +479,20 @@ def test_quiet_gaps_are_no_dropouts() -> None:
     runs = ZeroRuns(RATE)
     runs.add(data.astype(np.float32))
     assert runs.dropouts(-13.0) == (0, 0.0)
+
+
+def test_a_mix_is_measured_from_a_copy_down_to_crosstalk() -> None:
+    data = _long().astype(np.float64)
+    for db in (0.0, -1.0, -3.0, -6.0, -10.0, -20.0):
+        other = 10 ** (db / 20) * data[:, ::-1]
+        ways = {"both": data + other, "one": data + other * [1, 0], "inverted": data - other}
+        for mix in ways.values():
+            chunks = [(mix[a : a + 64_000, 0], mix[a : a + 64_000, 1]) for a in (0, 64_000)]
+            found = mixed_db(chunks, likeness(chunks)[1])
+            assert found == pytest.approx(db, abs=0.1)
+    plain = [(data[a : a + 64_000, 0], data[a : a + 64_000, 1]) for a in (0, 64_000)]
+    assert mixed_db(plain, 0.0) is None
+    assert mixed_db([(np.zeros(64_000), np.zeros(64_000))], 0.0) is None
 
 
 def test_lags_are_not_claimed_where_nothing_leaks() -> None:

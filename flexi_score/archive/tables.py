@@ -92,6 +92,7 @@ HEALTH: Final = make_schema(
         "copy_r": pl.Float64,
         "copy_lag_ms": pl.Float64,
         "copy_gain_db": pl.Float64,
+        "mixed_db": pl.Float64,
         "lag_into_model_ms": pl.Float64,
         "lag_into_user_ms": pl.Float64,
         "drift_ppm": pl.Float64,

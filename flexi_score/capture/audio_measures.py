@@ -19,11 +19,16 @@ from flexi_score.audio.signal import Signal
 Floats = NDArray[np.float64]
 
 #: Version of these measurements: raise it with every change that may move a stored number.
-HEALTH_VERSION: Final = 2
+HEALTH_VERSION: Final = 3
 CHUNK_S: Final = 4
 MAX_CHUNKS: Final = 40
 #: A copy of a channel is looked for at lags up to this, on both sides.
 COPY_LAG_MS: Final = 100
+#: A frame holds one sound in both channels from this correlation on, at a lag of at most so much:
+#: sound that goes through the air comes later. Of loud frames at least this share are such.
+SAME_R: Final = 0.85
+SAME_LAG_MS: Final = 1.0
+SAME_SHARE: Final = 0.1
 #: One file's leak in the other is looked for at lags up to this.
 LEAK_LAG_MS: Final = 1000
 #: The likeness of two channels at one lag, over what chance makes of it at others.
@@ -76,6 +81,7 @@ def measure_health(user: Signal, model: Signal, *, paired: bool) -> dict[str, An
         row[f"{name}_flat_share"] = min(signal.counts.n_extreme / max(signal.counts.n, 1), 1.0)
         row[f"{name}_band_hz"] = band_hz(frames[power > level * 10 ** (_ACTIVE_DB / 10)])
     row |= dict(zip(("copy_r", "copy_lag_ms", "copy_gain_db"), likeness(chunks), strict=True))
+    row["mixed_db"] = mixed_db(chunks, row["copy_lag_ms"])
     names = ("lag_into_model_ms", "lag_into_user_ms", "drift_ppm", "drift_lags")
     found = leak_lags(starts, chunks) if paired else (None, None, None, 0)
     return row | dict(zip(names, found, strict=True))
@@ -123,6 +129,37 @@ def likeness(
     best = int(np.argmax(np.abs(r)))
     gain_db = 10 * float(np.log10(second / first))
     return float(r[best]), (best - reach) * 1000 / SAMPLE_RATE_HZ, gain_db
+
+
+def mixed_db(chunks: Sequence[tuple[Floats, Floats]], lag_ms: float | None) -> float | None:
+    """How loud one party is in the other's channel where it was mixed into both, in dB.
+
+    Unlike crosstalk through the air, a mix is the same sound in both channels, without delay. 0 dB
+    is one channel copied, or a channel that holds both parties; separate lines are some -20 dB or
+    less apart, and None where they hold nothing in common.
+
+    Parameters
+    ----------
+    chunks : sequence of (ndarray, ndarray)
+        Of the user's and the model's channel.
+    lag_ms : float or None
+        At which they are most alike (:func:`likeness`).
+    """
+    if lag_ms is None or abs(lag_ms) > SAME_LAG_MS:
+        return None
+    late = round(lag_ms * SAMPLE_RATE_HZ / 1000)
+    x, y = (
+        _frames([np.roll(_flattened(c[k]), shift) for c in chunks])
+        for k, shift in ((0, 0), (1, -late))
+    )
+    px, py, both = (x**2).sum(axis=1), (y**2).sum(axis=1), (x * y).sum(axis=1)
+    loud = np.maximum(px, py) > np.maximum(px.max(), py.max()) * 10 ** (_ACTIVE_DB / 10)
+    same = loud & (np.abs(both) >= SAME_R * np.sqrt(px * py)) & (np.minimum(px, py) > _TINY)
+    difference_db = 10 * np.log10(py[same] / px[same])
+    # Of the user's sound in the model's channel, and the other way round.
+    levels = [d[d <= 0] for d in (difference_db, -difference_db)]
+    least = SAME_SHARE * np.count_nonzero(loud)
+    return max((float(np.median(d)) for d in levels if len(d) >= max(least, 1)), default=None)
 
 
 def leak_lags(

@@ -154,6 +154,13 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
                 ("copy_gain_db", 1),
             ),
         ),
+        _part(
+            table,
+            "mixed",
+            None,
+            pl.col("mixed_db"),
+            _say("a party is in the other's channel at {} dB, without delay", ("mixed_db", 1)),
+        ),
         _part(table, "swapped", None, pl.when(both).then("swapped"), pl.col("swapped_told")),
         _part(table, "timeline", None, pl.when(both).then("timeline"), pl.col("timeline_told")),
         _part(table, "annotation", "user", pl.col("annotation_ms"), pl.col("annotation_told")),

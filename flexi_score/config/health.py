@@ -58,6 +58,18 @@ CHECKS: Final = (
         "capture user and model on a channel each; a mono mix cannot be taken apart here",
     ),
     Check(
+        "mixed",
+        "dB",
+        "above",
+        -12.0,
+        -6.0,
+        "level at which a party was mixed into the other's channel, without delay",
+        "a channel holds both parties",
+        "capture user and model on a channel each, and keep them apart: no panning, no "
+        "joint-stereo codec (Opus: two mono streams)",
+        "simulated mixes: of -3 dB, speech of one party is still found on both channels",
+    ),
+    Check(
         "swapped",
         "",
         "above",
