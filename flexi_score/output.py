@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -31,9 +32,12 @@ def output_error(path: Path, error: Exception) -> OutputError:
     """The error to raise where ``path`` cannot be written: it says what to do."""
     number = getattr(error, "errno", None)
     text = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-    if number is None and "No space left" in str(error):  # polars passes on the text alone
-        number = errno.ENOSPC
+    told = re.search(r"os error (\d+)", str(error))
+    if number is None and told:  # polars passes on the text alone
+        number, text = int(told[1]), os.strerror(int(told[1]))
     remedy = _WRITABLE if number is None else _REMEDIES.get(number, _WRITABLE)
+    if isinstance(error, pl.exceptions.PolarsError):  # which may not pass on what the system said
+        remedy = f"make room where the disk is full, or {remedy}"
     return OutputError(f"{path}: cannot be written ({text}); {remedy}")
 
 

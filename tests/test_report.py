@@ -6,6 +6,8 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -794,6 +796,26 @@ def test_a_run_folder_is_one_run_or_the_other(tmp_path, monkeypatch):
     (tmp_path / "another" / "events.parquet").rename(out / "events.parquet")
     with pytest.raises(InputError, match=r"events\.parquet: is not the file that"):
         Run.open(out)
+
+
+def test_a_disk_that_is_full_keeps_the_old_run_and_says_what_to_do(tmp_path):
+    """Files that may not grow stand in for a disk without room."""
+    out = tmp_path / "run"
+    usual(3).write(out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    code = (
+        "import resource, sys\n"
+        f"sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(__file__).parents[1])!r}]\n"
+        "from test_report import usual\n"
+        "from flexi_score.errors import OutputError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+        f"try: usual(200).write({str(out)!r})\n"
+        "except OutputError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "run: cannot be written (" in done.stdout, done.stderr
+    assert re.search("make room .*--out", done.stdout)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def interrupt(*_):

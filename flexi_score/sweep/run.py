@@ -20,7 +20,7 @@ from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings, signature
 from flexi_score.metrics import profile_metrics
 from flexi_score.metrics.registry import Metric
-from flexi_score.output import write_text, write_whole
+from flexi_score.output import as_text, write_together
 from flexi_score.scoring.processes import table_workers
 from flexi_score.sweep.effects import flips, sensitivity
 from flexi_score.sweep.grid import in_force, resolve
@@ -155,7 +155,7 @@ def sweep(
 
 def write_sweep(result: Sweep, out: str | Path) -> Path:
     """Write ``sweep.parquet``, ``flips.parquet``, ``sensitivity.parquet``, ``sweep.svg`` and
-    ``sweep.json`` into a folder.
+    ``sweep.json`` into a folder; that one last, so that what has it is whole.
 
     Raises
     ------
@@ -163,15 +163,15 @@ def write_sweep(result: Sweep, out: str | Path) -> Path:
         Naming the file that cannot be written.
     """
     folder = Path(out)
-    picture = plot_svg(result.table, result.names, result.metrics)
-    facts = json.dumps(result.info, indent=1, default=str) + "\n"
-    write_whole(folder / "sweep.parquet", result.table.write_parquet)
     changed = flips(result.table, result.names, result.metrics)
-    write_whole(folder / "flips.parquet", changed.write_parquet)
-    moved = sensitivity(result.table, result.names)
-    write_whole(folder / "sensitivity.parquet", moved.write_parquet)
-    write_text(folder / "sweep.svg", picture)
-    write_text(folder / "sweep.json", facts)
+    files = {
+        "sweep.parquet": result.table.write_parquet,
+        "flips.parquet": changed.write_parquet,
+        "sensitivity.parquet": sensitivity(result.table, result.names).write_parquet,
+        "sweep.svg": as_text(plot_svg(result.table, result.names, result.metrics)),
+    }
+    facts = json.dumps(result.info, indent=1, default=str) + "\n"
+    write_together(folder, files, label="sweep.json", describe=lambda _: facts)
     return folder
 
 

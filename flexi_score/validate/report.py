@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from flexi_score.formats.files import name_some
-from flexi_score.output import as_text, write_whole
+from flexi_score.output import as_text, write_together
 from flexi_score.report.markdown import escape, markdown_table
 from flexi_score.report.notebook import notebook_html
 from flexi_score.report.tables import counted, plain
@@ -84,6 +84,8 @@ def write_validation(validation: Validation, out: str | Path) -> list[Path]:
     ``validation_boundaries.parquet``, ``validation_events.parquet``,
     ``validation_outcomes.parquet``.
 
+    ``validation.json`` is written last, so that what has it is whole.
+
     Raises
     ------
     OutputError
@@ -96,7 +98,6 @@ def write_validation(validation: Validation, out: str | Path) -> list[Path]:
     picture = validation_svg(validation, group_levels(validation), group_title)
     files: dict[str, Callable[[Path], object]] = {
         "validation.parquet": validation.table.write_parquet,
-        "validation.json": as_text(data + "\n"),
         "validation.md": as_text(validation_md(validation)),
         "validation.svg": as_text(picture),
         "validation_channels.parquet": validation.detection.write_parquet,
@@ -104,7 +105,7 @@ def write_validation(validation: Validation, out: str | Path) -> list[Path]:
         "validation_events.parquet": validation.events.write_parquet,
         "validation_outcomes.parquet": validation.outcomes.write_parquet,
     }
-    return [write_whole(folder / name, write) for name, write in files.items()]
+    return write_together(folder, files, label="validation.json", describe=lambda _: data + "\n")
 
 
 def validation_html(validation: Validation) -> str:
