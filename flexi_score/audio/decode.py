@@ -22,7 +22,8 @@ import soxr
 from numpy.typing import NDArray
 
 from flexi_score.audio.faults import SLACK_S, Excerpt, Reading, check_mp3, examine, looks_like_text
-from flexi_score.audio.libav import decode_stream, probe_stream
+from flexi_score.audio.libav import decode_stream, probe_stream, stated_seconds
+from flexi_score.audio.streams import flac_files
 from flexi_score.errors import AudioError
 from flexi_score.formats.headerless import ENCODINGS, parse_headerless
 
@@ -101,6 +102,16 @@ def probe(path: str | Path, raw_audio: str | None = None) -> AudioInfo:
     if info.n_frames is not None:
         _check_length(info, info.n_frames)
     return info
+
+
+def header_seconds(path: str) -> float:
+    """Length by the header alone, for a progress bar: unchecked, and 0 where it does not say."""
+    try:
+        with sf.SoundFile(path) as handle:
+            frames = int(handle.frames)
+            return 0.0 if frames >= _UNKNOWN_FRAMES else frames / handle.samplerate
+    except (sf.LibsndfileError, TypeError, ValueError, RuntimeError, OSError):
+        return stated_seconds(path)
 
 
 def _probe_libsndfile(path: str, reading: Reading) -> AudioInfo | None:
@@ -239,7 +250,9 @@ def _all_channels(info: AudioInfo, block_s: float) -> Iterator[Samples]:
                 try:
                     block = handle.read(frames, dtype="float32", always_2d=True)
                 except (sf.LibsndfileError, RuntimeError) as error:
-                    raise AudioError(_stops(info, n_done, str(error))) from error
+                    n_files = flac_files(info.path) if info.container == "FLAC" else 1
+                    cause = f"{n_files} FLAC files run together" if n_files > 1 else str(error)
+                    raise AudioError(_stops(info, n_done, cause)) from error
                 if len(block) == 0:
                     break
                 n_done += len(block)

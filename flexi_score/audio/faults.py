@@ -13,7 +13,6 @@ from typing import Any, Final
 from flexi_score.audio.containers import Contents, read_contents
 from flexi_score.audio.streams import (
     MP3_SLACK_FRAMES,
-    flac_starts,
     flac_without_count,
     is_flac,
     is_ogg,
@@ -66,13 +65,8 @@ def examine(path: str) -> Reading:
     if is_ogg(path):
         return _examine_ogg(path)
     if is_flac(path):
-        if len(starts := flac_starts(path)) > 1:
-            raise AudioError(
-                f"{path}: {len(starts)} FLAC files run together, the second at byte {starts[1]}; "
-                "expected one recording. Write them again as one file, or as a file each"
-            )
         # Decoded to the end whatever the header declares, and compared with that afterwards.
-        return Reading(patches=flac_without_count(path, starts[0] if starts else 0))
+        return Reading(patches=flac_without_count(path))
     return Reading()
 
 

@@ -119,6 +119,16 @@ def probe_stream(path: str) -> Stream:
     )
 
 
+def stated_seconds(path: str) -> float:
+    """Length that a container states, 0 where it states none or cannot be read."""
+    try:
+        av = _library(path)
+        with open(path, "rb") as file, _opened(av, path, file) as container:
+            return float(container.duration or 0) / float(av.time_base)
+    except (AudioError, OSError):
+        return 0.0
+
+
 def decode_stream(path: str, n_channels: int, rate_hz: int) -> Iterator[NDArray[np.float32]]:
     """All samples, frame by frame, gaps filled with zeros.
 

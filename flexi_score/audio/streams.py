@@ -6,6 +6,7 @@ samples that a FLAC header gives, and at what an MP3's first frame says or lets 
 
 import mmap
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,9 +26,7 @@ _MP3_SEARCH_BYTES: Final = 65536
 
 _OGG_HEADER_BYTES: Final = 27
 _OGG_FIRST, _OGG_LAST = 2, 4
-#: A FLAC file's beginning: its magic, then a STREAMINFO block of 34 bytes, the last block or not.
-_FLAC_STARTS: Final = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
-#: Of the 36 bits of the sample count in STREAMINFO, counted from the magic.
+#: Position in the file of the byte whose low half begins the 36 bits of the number of samples.
 _FLAC_COUNT_AT: Final = 21
 
 
@@ -179,21 +178,17 @@ def _mp3_frame(header: bytes) -> tuple[int, int]:
     return length + (head >> 9 & 1), samples
 
 
-def flac_starts(path: str) -> list[int]:
-    """Where FLAC files begin in this one: several where files were run together."""
-    starts = []
+def flac_files(path: str) -> int:
+    """How many FLAC files were run together in this one; reads all of it."""
     with _mapped(path) as data:
-        for magic in _FLAC_STARTS:
-            at = data.find(magic)
-            while at >= 0:
-                starts.append(at)
-                at = data.find(magic, at + 4)
-    return sorted(starts)
+        # The magic, and a STREAMINFO block of 34 bytes, the last block or not.
+        found = re.findall(rb"fLaC[\x00\x80]\x00\x00\x22", data)
+    return len(found)
 
 
-def flac_without_count(path: str, start: int) -> dict[int, bytes]:
+def flac_without_count(path: str) -> dict[int, bytes]:
     """Bytes to put in the place of others so that FLAC declares no number of samples."""
-    at = start + _FLAC_COUNT_AT
+    at = _FLAC_COUNT_AT
     with open(path, "rb") as file:
         file.seek(at)
         first = file.read(1)

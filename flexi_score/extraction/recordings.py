@@ -10,7 +10,7 @@ import polars as pl
 
 from flexi_score.archive import tables
 from flexi_score.archive.reader import ARTEFACTS, ArchiveReader
-from flexi_score.audio.decode import probe
+from flexi_score.audio.decode import header_seconds
 from flexi_score.audio.signal import Signal, open_signals
 from flexi_score.capture.audio_measures import measure_health
 from flexi_score.errors import RecordingError, TranscriptError
@@ -308,8 +308,4 @@ def recordings_seconds(rows: pl.DataFrame) -> Iterator[float]:
     """Duration of each recording's audio by its header (s), 0 where it cannot be read."""
     for row in rows.iter_rows(named=True):
         path = row["audio"] or row["user_audio"]
-        try:
-            info = probe(path, row.get("raw_audio")) if path else None
-        except RecordingError:
-            info = None
-        yield (info.n_frames or 0) / info.sample_rate_hz if info else 0.0
+        yield header_seconds(path) if path else 0.0
