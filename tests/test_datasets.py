@@ -10,6 +10,7 @@ import soundfile as sf
 from conftest import SAMPLES, Cli, write_jsonl
 
 from flexi_score.errors import InputError, ManifestError
+from flexi_score.formats import read_words
 from flexi_score.formats.layouts import detect_layout
 from flexi_score.manifest import read_input
 
@@ -112,6 +113,21 @@ def test_kaldi(tmp_path):
     assert "is a command, which is not run" in reasons
     assert "expected RECORDING FILE A or B" in reasons
     assert any("segments is not used" in warning for warning in manifest.warnings)
+
+
+def test_retells_transcript_beside_a_call_is_its_words(tmp_path):
+    words = {
+        "agent": [{"word": "hello", "start": 0.1, "end": 0.4}],
+        "user": [{"word": "hi", "start": 0.6, "end": 0.8}],
+    }
+    turns = [{"role": role, "content": "x", "words": said} for role, said in words.items()]
+    write(tmp_path / "call.wav", channels=2)
+    write(tmp_path / "call.json", {"call_id": "c", "transcript_object": turns})
+    manifest = read_input(tmp_path)
+    (row,) = manifest.rows.to_dicts()
+    assert json.loads(row["metadata"]) == {"call_id": "c"}
+    assert read_words(row["user_words"], "user")["text"].to_list() == ["hi"]
+    assert read_words(row["model_words"], "model")["text"].to_list() == ["hello"]
 
 
 # Audio inside Parquet

@@ -54,7 +54,8 @@ def calls(folder: Path) -> Found:
     """Two-channel call exports, each with a JSON file of the same stem whose keys are metadata.
 
     Of that file, ``channels`` may map roles to channels (``{"caller": 1, "agent": 0}``), and a
-    text ``system`` names the system.
+    text ``system`` names the system. Retell's ``transcript_object`` is the words of both parties:
+    the health check ``swapped`` holds them against the channels.
     """
     samples, problems, warnings = [], [], []
     bare = []
@@ -77,6 +78,11 @@ def calls(folder: Path) -> Found:
         if channels := _channels(content.get("channels")):
             row["channels"] = channels
             del content["channels"]
+        turns = content.get("transcript_object")
+        if isinstance(turns, list) and any(isinstance(t, dict) and t.get("words") for t in turns):
+            beside = path.with_suffix(".json").as_posix()
+            row |= {"user_words": beside, "model_words": beside}
+            content = {key: value for key, value in content.items() if key != "transcript_object"}
         samples.append(Sample(path.as_posix(), row, content))
     if bare:
         warnings.append(f"{folder}: no JSON file beside {name_some(bare)}; no metadata for them")
