@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from flexi_score.audio.decode import probe
 from flexi_score.errors import AudioError, InputError, ManifestError, RowError
 from flexi_score.formats.contract import DEFAULT_SYSTEM, parse_row, row_id, row_scenario, row_system
+from flexi_score.formats.corrections import correct_annotations
 from flexi_score.formats.files import AUDIO_EXTENSIONS, name_some, to_ms
 from flexi_score.formats.headerless import parse_headerless
 from flexi_score.formats.layouts import read_layout
@@ -318,6 +319,7 @@ def _check(
     failures = list(problems)
     first: dict[str, str] = {}
     told: list[str] = []
+    corrected: list[str] = []
     for item in raw:
         name = None
         try:
@@ -327,7 +329,9 @@ def _check(
             name = row_id(item.value)
             if name in first:
                 raise RowError(f"id {name!r} is already that of {first[name]}; ids must be unique")
-            rows.append(_with_roles(item, root, reading))
+            row = _with_roles(item, root, reading)
+            corrected += correct_annotations(row)
+            rows.append(row)
             if beside := _with_offsets(rows[-1], item.value):
                 told.append(beside)
         except RowError as error:
@@ -358,7 +362,12 @@ def _check(
             FAILURES,
         ),
         root=root,
-        warnings=[*warnings, *_tell_assumed(source, rows), *_tell_offsets(source, told)],
+        warnings=[
+            *warnings,
+            *_tell_assumed(source, rows),
+            *_tell_offsets(source, told),
+            *corrected,
+        ],
     )
 
 

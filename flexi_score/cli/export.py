@@ -90,11 +90,14 @@ def formats() -> int:
     from flexi_score.formats import FORMATS
     from flexi_score.formats.files import AUDIO_EXTENSIONS
     from flexi_score.formats.roles import SOURCES
+    from flexi_score.formats.services import SERVICES
     from flexi_score.schema import SPEAKERS
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("format", "files", "read", "--format", "times", "holds"):
-        table.add_column(heading, overflow="fold", no_wrap=heading not in ("files", "holds"))
+    for heading in ("format", "files", "read", "--format", "times", "holds", "whose"):
+        table.add_column(
+            heading, overflow="fold", no_wrap=heading not in ("files", "holds", "whose")
+        )
     for name, known in FORMATS.items():
         cells = (
             name,
@@ -103,10 +106,23 @@ def formats() -> int:
             known.export or "",
             known.times,
             known.holds,
+            known.whose,
         )
         table.add_row(*map(Text, cells))
     console = Console()
     console.print(table)
+    console.print()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("JSON of", "whose words", "times in"):
+        table.add_column(heading, overflow="fold")
+    for name, (whose, unit) in SERVICES.items():
+        table.add_row(*map(Text, (name, whose, unit)))
+    console.print(table)
+    console.print()
+    console.print(
+        "Labels that name no party (SPEAKER_00, A, channel 1) are told with --speakers, those of "
+        "channels also with --channels."
+    )
     console.print()
     console.print(f"audio: {' '.join(sorted(AUDIO_EXTENSIONS))}, whatever the name ends in")
     table = Table(box=None, pad_edge=False)

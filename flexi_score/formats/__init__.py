@@ -62,6 +62,8 @@ class Format(NamedTuple):
         What it holds of a recording.
     times : str
         Resolution of its times, as it is written and read.
+    whose : str
+        What of it says whose an entry is; "" where it is only written.
     """
 
     extensions: tuple[str, ...]
@@ -71,6 +73,7 @@ class Format(NamedTuple):
     export: str | None
     holds: str
     times: str
+    whose: str
 
 
 _NUMBER: Final = r"[0-9.]+"
@@ -84,8 +87,9 @@ FORMATS: Final[dict[str, Format]] = {
         read_json_segments,
         read_json_words,
         None,
-        "words, speech: FLEXI, WhisperX, faster-whisper, Whisper, NeMo, SegLST",
+        "words, speech: FLEXI, WhisperX, faster-whisper, Whisper, NeMo, SegLST; services below",
         _MS,
+        "speaker, speaker_id, role or channel of an item",
     ),
     "JSON Lines": Format(
         (".jsonl", ".ndjson"),
@@ -95,6 +99,7 @@ FORMATS: Final[dict[str, Format]] = {
         "jsonl",
         "every event, word, annotation and decided moment; NeMo manifests are read",
         _MS,
+        "speaker or label of a line",
     ),
     "TextGrid": Format(
         (".textgrid",),
@@ -104,6 +109,7 @@ FORMATS: Final[dict[str, Format]] = {
         "textgrid",
         "a tier each of speech, words, turns, pauses, ..., annotations, moments",
         _MS,
+        "names of tiers",
     ),
     "ELAN": Format(
         (".eaf",),
@@ -113,9 +119,17 @@ FORMATS: Final[dict[str, Format]] = {
         "eaf",
         "a tier each of speech, words, turns, pauses, ..., annotations, moments",
         _MS,
+        "names of tiers",
     ),
     "RTTM": Format(
-        (".rttm",), r"\s*(SPEAKER|SPKR-INFO) ", read_rttm, read_rttm, "rttm", "speech", _MS
+        (".rttm",),
+        r"\s*(SPEAKER|SPKR-INFO) ",
+        read_rttm,
+        read_rttm,
+        "rttm",
+        "speech",
+        _MS,
+        "the speaker's name",
     ),
     "CTM": Format(
         (".ctm",),
@@ -125,6 +139,7 @@ FORMATS: Final[dict[str, Format]] = {
         "ctm",
         "words",
         _MS,
+        "the channel's or the file's name",
     ),
     "STM": Format(
         (".stm",),
@@ -134,6 +149,7 @@ FORMATS: Final[dict[str, Format]] = {
         None,
         "speech, phrases",
         _MS,
+        "the speaker's, channel's or file's name",
     ),
     "CSV or TSV": Format(
         (".csv", ".tsv"),
@@ -143,6 +159,7 @@ FORMATS: Final[dict[str, Format]] = {
         "csv",
         "every event, word, annotation and decided moment",
         _MS,
+        "a column speaker, speaker_id, spk, role, party, participant or channel",
     ),
     "Audacity labels": Format(
         (),
@@ -152,9 +169,17 @@ FORMATS: Final[dict[str, Format]] = {
         "audacity",
         "a file each of speech, words and events",
         _MS,
+        "the label, or a name and a colon before it",
     ),
     "WebVTT": Format(
-        (".vtt",), r"WEBVTT", read_subtitles, read_subtitle_words, "webvtt", "speech, phrases", _MS
+        (".vtt",),
+        r"WEBVTT",
+        read_subtitles,
+        read_subtitle_words,
+        "webvtt",
+        "speech, phrases",
+        _MS,
+        "voice tags, or a name and a colon before a cue",
     ),
     "SubRip": Format(
         (".srt",),
@@ -164,6 +189,7 @@ FORMATS: Final[dict[str, Format]] = {
         None,
         "speech, phrases",
         _MS,
+        "a name and a colon before a cue",
     ),
     "pyannote": Format(
         (".rttm", ".uem"),
@@ -173,6 +199,7 @@ FORMATS: Final[dict[str, Format]] = {
         "pyannote",
         "speech, and what was annotated: RTTM and UEM, as pyannote.database loads them",
         _MS,
+        "",
     ),
     "Lhotse": Format(
         (".jsonl.gz",),
@@ -182,6 +209,7 @@ FORMATS: Final[dict[str, Format]] = {
         "lhotse",
         "recordings; speech as supervisions, aligned with its words",
         _MS,
+        "",
     ),
 }
 

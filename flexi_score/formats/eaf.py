@@ -14,6 +14,7 @@ from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import MAX_SECONDS, brief, name_some, read_text
 from flexi_score.formats.lanes import (
     Lane,
+    Tier,
     as_tiers,
     clean,
     is_points,
@@ -73,6 +74,19 @@ def tier_names(path: Path) -> list[str]:
     found = _Reader(path)
     found.read(read_text(path, TranscriptError))
     return list(found.tiers)
+
+
+def read_eaf_tiers(path: Path) -> list[Tier]:
+    """All tiers and their aligned annotations.
+
+    Raises
+    ------
+    TranscriptError
+        As :func:`read_eaf`.
+    """
+    found = _Reader(path)
+    found.read(read_text(path, TranscriptError))
+    return [Tier(name, _tier(path, found, name), is_points(name)) for name in found.tiers]
 
 
 def read_eaf_words(path: Path, whose: Whose = ANYONE) -> list[Timed]:

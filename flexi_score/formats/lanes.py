@@ -73,6 +73,11 @@ def is_points(name: str) -> bool:
     return found is not None and "points" in found[0]
 
 
+def is_lane(name: str, lane: str) -> bool:
+    """Whether a tier of this name holds entries of a lane."""
+    return _FURTHER.sub("", name.strip().lower()) == lane
+
+
 def own_tiers(names: Sequence[str], whose: Whose, *, words: bool) -> list[int] | None:
     """Which tiers are a party's, by their names.
 
