@@ -628,7 +628,7 @@ def test_truth_that_cannot_be_read_at_all(tmp_path: Path) -> None:
     one = tmp_path / "one"
     one.mkdir()
     (one / "a.rttm").write_text(_rttm("a", {"speaker_1": [(0, 100)]}))
-    with pytest.raises(InputError, match=r"speakers 'speaker_1', expected names that say"):
+    with pytest.raises(InputError, match=r"speakers of 'a' are 'speaker_1', which leaves open"):
         read_truth(one)
     (one / "a.eaf").write_text(_eaf({"user": [(0, 100)], "model": []}))
     truth = read_truth(one)

@@ -73,7 +73,7 @@ def read_rttm_files(path: Path, speaker: Speaker) -> dict[str, list[Timed]]:
         places.setdefault(name, []).append(number)
     for name, numbers in places.items():
         whose = Whose(speaker, shared=True)
-        own = choose_label(path, f"file {name!r}: speakers", [labels[i] for i in numbers], whose)
+        own = choose_label(path, f"speakers of {name!r}", [labels[i] for i in numbers], whose)
         found[name] = [entries[i] for i, keep in zip(numbers, own, strict=True) if keep]
     return found
 
