@@ -1,10 +1,13 @@
-"""Speed and memory of decoding plus speech detection; run it, it is not a test.
+"""Speed and memory of extraction without recognition; run it, it is not a test.
 
-    python tests/bench/bench_extract.py [--memory] [--seconds S] [AUDIO ...]
+    python tests/bench/bench_extract.py [--memory [--crosstalk]] [--seconds S] [AUDIO ...]
 
-Without AUDIO (two-channel files) the real calls beside the checkout are strung together into one
-48 kHz file, and into 24 clips of 5 to 20 s. ``--memory`` measures instead the
-peak memory of a three-hour 48 kHz stereo file (2 GB in a temporary folder, deleted afterwards).
+Extraction is all of it: hash, decoding, levels, health, detection, crosstalk. Beside it runs
+Silero's own API (``get_speech_timestamps``) on the same files, with one thread each. Without AUDIO
+(two-channel files) the sample recordings and the real calls beside the checkout are strung together
+into one 48 kHz file, and into 24 clips of 5 to 20 s; then the same with crosstalk of -20 dB in both
+channels. ``--memory`` measures instead the peak memory of a three-hour 48 kHz stereo file (2 GB in
+a temporary folder, deleted afterwards).
 """
 
 import argparse
@@ -22,23 +25,37 @@ import soxr
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-CALLS = Path(__file__).parents[2].parent / "shared" / "data" / "real_calls"
+ROOT = Path(__file__).parents[2]
+SOURCES = (ROOT / "sample_recordings", ROOT.parent / "shared" / "data" / "real_calls")
 RATE_HZ = 48_000
 REPEATS = 2
+LATE_S, LEVEL_DB = 0.02, -20.0
 
 
 def speech(rate_hz: int) -> Iterator[np.ndarray]:
-    """The real calls, one after the other, for ever."""
-    calls = [sf.read(path, dtype="float32")[0] for path in sorted(CALLS.glob("*.wav"))]
-    if not calls:
-        sys.exit(f"{CALLS} is not there: give two-channel files as arguments")
-    calls = [soxr.resample(call, 16_000, rate_hz) for call in calls]
+    """Samples and real calls, one after the other, for ever."""
+    paths = [p for folder in SOURCES for kind in ("*.flac", "*.wav") for p in folder.glob(kind)]
+    calls = []
+    for path in sorted(p for p in paths if "awkward" not in p.name):
+        samples, rate = sf.read(path, dtype="float32")
+        calls.append(soxr.resample(samples, rate, rate_hz))
     while True:
         yield from calls
 
 
-def write_speech(path: Path, duration_s: float, rate_hz: int = RATE_HZ, skip: int = 0) -> Path:
-    """A two-channel 16-bit WAV of the real calls, written block by block."""
+def with_crosstalk(block: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Each channel with the other in it, through a path of two reflections."""
+    out = block.copy()
+    for late_s, level_db in ((LATE_S, LEVEL_DB), (1.5 * LATE_S, LEVEL_DB - 6)):
+        late = round(late_s * rate_hz)
+        out[late:] += 10 ** (level_db / 20) * block[:-late, ::-1]
+    return 0.9 * out
+
+
+def write_speech(
+    path: Path, duration_s: float, rate_hz: int = RATE_HZ, skip: int = 0, crosstalk: bool = False
+) -> Path:
+    """A two-channel 16-bit WAV, written block by block."""
     blocks = speech(rate_hz)
     for _ in range(skip):
         next(blocks)
@@ -46,29 +63,36 @@ def write_speech(path: Path, duration_s: float, rate_hz: int = RATE_HZ, skip: in
     with sf.SoundFile(path, "w", rate_hz, 2, "PCM_16") as file:
         while left > 0:
             block = next(blocks)[:left]
-            file.write(block)
+            file.write(with_crosstalk(block, rate_hz) if crosstalk and len(block) > 9999 else block)
             left -= len(block)
     return path
 
 
-def extract_speech(paths: Sequence[Path], detector: object, batch: int = 16) -> int:
-    """Decode, measure, detect, as extraction does; returns the number of frames."""
-    from flexi_score.audio.levels import gain_db, measure_levels
-    from flexi_score.audio.signal import open_signals
-    from flexi_score.config import ExtractSettings
-    from flexi_score.extraction.probabilities import speech_probabilities
+def load() -> object:
+    """What extraction without recognition needs, with one thread."""
+    from flexi_score.config import load_settings
+    from flexi_score.extraction.extractor import load_extractor
 
-    n = 0
-    for first in range(0, len(paths), batch):
-        signals = []
-        for path in paths[first : first + batch]:
-            row = {"audio": str(path), "user_channel": 0, "model_channel": 1}
-            signals += open_signals(row)
-        gains = [gain_db(measure_levels(s), ExtractSettings()) for s in signals]
-        n += sum(map(len, speech_probabilities(detector, signals, gains)))
-        for signal in signals:
-            signal.close()
-    return n
+    settings = load_settings("paper", {"extract.asr": "none"}).extract
+    return load_extractor(settings, detect=True, recognize=False, threads=1)
+
+
+def extract_speech(paths: Sequence[Path], extractor: object) -> int:
+    """Extract recordings; returns in how many channels there was crosstalk."""
+    from flexi_score.archive.tables import TABLES
+    from flexi_score.extraction.recordings import Batch, Known, extract_recording
+    from flexi_score.schema import RECORDINGS
+
+    batch, known = Batch(), Known({name: set() for name in TABLES}, {}, {})
+    for path in paths:
+        row = dict.fromkeys(RECORDINGS.names()) | {
+            "recording": path.stem,
+            "audio": str(path),
+            "user_channel": 0,
+            "model_channel": 1,
+        }
+        extract_recording(row, extractor, known, batch)
+    return sum(row.get("level_db") is not None for row in batch.rows["crosstalk"])
 
 
 def chunk_loop(paths: Sequence[Path], model: object) -> int:
@@ -103,65 +127,76 @@ def speeds(audio_s: float, work: Callable[[], int]) -> tuple[float, float]:
 
 
 def compare(sets: dict[str, list[Path]]) -> None:
-    """Print both ways side by side; audio seconds are of recordings, each with two channels."""
+    """Print both side by side; audio seconds are of recordings, each with two channels."""
     import torch
     from silero_vad import load_silero_vad
 
-    from flexi_score.audio.levels import measure_levels
-    from flexi_score.audio.signal import open_signals
-    from flexi_score.extraction.probabilities import load_detector, speech_probabilities
-
+    extractor, model = load(), load_silero_vad()
+    torch.set_num_threads(1)
     print("seconds of two-channel audio per second of wall time | of CPU time (best of 2)")
-    print(f"{'files':<26}{'threads':>8}{'ours':>14}{'Silero loop':>14}{'ratio':>14}")
+    print(f"{'files':<38}{'crosstalk':>10}{'extraction':>14}{'Silero API':>14}{'ratio':>14}")
     for name, paths in sets.items():
         audio_s = sum(sf.info(path).duration for path in paths)
-        for threads in (1, 2):
-            detector, model = load_detector(threads), load_silero_vad()
-            torch.set_num_threads(threads)  # loading Silero's model sets it to 1
-            extract_speech(paths[:1], detector)
-            ours = speeds(audio_s, lambda d=detector, p=paths: extract_speech(p, d))
-            theirs = speeds(audio_s, lambda m=model, p=paths: chunk_loop(p, m))
-            ratio = (ours[0] / theirs[0], ours[1] / theirs[1])
-            cells = [f"{a:.0f} | {b:.0f}" for a, b in (ours, theirs)]
-            cells.append(f"{ratio[0]:.1f} | {ratio[1]:.1f}")
-            print(f"{name:<26}{threads:>8}" + "".join(f"{c:>14}" for c in cells), flush=True)
-    path = next(iter(sets.values()))[0]
-    row = {"audio": str(path), "user_channel": 0, "model_channel": 1}
-    audio_s = sf.info(path).duration
+        channels = extract_speech(paths, extractor)
+        ours = speeds(audio_s, lambda p=paths: extract_speech(p, extractor))
+        theirs = speeds(audio_s, lambda p=paths: chunk_loop(p, model))
+        ratio = (ours[0] / theirs[0], ours[1] / theirs[1])
+        cells = [f"{a:.0f} | {b:.0f}" for a, b in (ours, theirs)]
+        cells.append(f"{ratio[0]:.1f} | {ratio[1]:.1f}")
+        of = f"{channels} of {2 * len(paths)}"
+        print(f"{name:<38}{of:>10}" + "".join(f"{c:>14}" for c in cells), flush=True)
+        parts(paths, extractor)
 
-    def decode() -> int:
-        for signal in open_signals(row):
+
+def parts(paths: Sequence[Path], extractor: object) -> None:
+    """Print what the parts of extraction take, in CPU ms per minute of two-channel audio."""
+    from flexi_score.audio.levels import measure_levels
+    from flexi_score.audio.signal import open_signals
+    from flexi_score.capture.audio_measures import measure_health
+    from flexi_score.extraction.probabilities import speech_probabilities
+    from flexi_score.speech.crosstalk import find_lags
+
+    spent = dict.fromkeys(("decoding", "health", "levels", "detection, one pass", "question"), 0.0)
+    audio_s = 0.0
+    for path in paths:
+        start = time.process_time()
+        pair = open_signals({"audio": str(path), "user_channel": 0, "model_channel": 1})
+        audio_s += pair[0].n_samples / 16_000
+        spent["decoding"] += time.process_time() - start
+        cdb = [measure_levels(signal).envelope_cdb for signal in pair]
+        work: dict[str, Callable[[], object]] = {
+            "health": lambda p=pair: measure_health(*p, paired=False),
+            "levels": lambda p=pair: [measure_levels(signal) for signal in p],
+            "detection, one pass": lambda p=pair: speech_probabilities(
+                extractor.detector, p, [0.0, 0.0]
+            ),
+            "question": lambda p=pair, c=cdb: [
+                find_lags(p[k], p[1 - k], c[k], c[1 - k]) for k in (0, 1)
+            ],
+        }
+        for name, part in work.items():
+            start = time.process_time()
+            part()
+            spent[name] += time.process_time() - start
+        for signal in pair:
             signal.close()
-        return 0
-
-    signals = open_signals(row)
-    parts = {
-        "decode, resample, spool": decode,
-        "levels": lambda: len([measure_levels(s) for s in signals]),
-    }
-    detector = load_detector(1)
-    parts["probabilities, 1 thread"] = lambda: len(
-        speech_probabilities(detector, signals, [0.0, 0.0])
-    )
-    print(f"\nparts, first file ({audio_s:.0f} s), both channels:")
-    for name, work in parts.items():
-        wall, cpu = speeds(audio_s, work)
-        print(f"  {name:<26}{f'{wall:.0f} | {cpu:.0f}':>14}", flush=True)
-    for signal in signals:
-        signal.close()
+    told = ", ".join(f"{name} {60_000 * s / audio_s:.0f}" for name, s in spent.items())
+    print(f"    CPU ms per minute: {told}", flush=True)
 
 
-def measure_memory(duration_s: float = 3 * 3600) -> int:
-    """Peak resident bytes of a fresh process that detects speech in one long recording."""
+def measure_memory(crosstalk: bool, duration_s: float = 3 * 3600) -> int:
+    """Peak resident bytes of a fresh process that extracts one long recording."""
     with tempfile.TemporaryDirectory() as folder:
-        path = write_speech(Path(folder) / "long.wav", duration_s)
+        path = write_speech(Path(folder) / "long.wav", duration_s, crosstalk=crosstalk)
         print(f"{path.stat().st_size / 1e9:.2f} GB, {duration_s / 3600:g} h, {RATE_HZ} Hz, stereo")
         start = time.perf_counter()
         command = [sys.executable, __file__, "--child", str(path)]
-        peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        done = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        peak, channels = map(int, done.split())
         wall_s = time.perf_counter() - start
     print(
-        f"peak RSS {peak / 1e6:.0f} MB, {wall_s:.1f} s with imports ({duration_s / wall_s:.0f} x)"
+        f"peak RSS {peak / 1e6:.0f} MB, {wall_s:.1f} s with imports ({duration_s / wall_s:.0f} x); "
+        f"crosstalk in {channels} channels"
     )
     return peak
 
@@ -171,25 +206,30 @@ def main() -> None:
     parser.add_argument("audio", nargs="*", type=Path)
     parser.add_argument("--seconds", type=int, default=240, help="length of the long file")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--crosstalk", action="store_true", help="with --memory")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        from flexi_score.extraction.probabilities import load_detector
-
-        extract_speech(given.audio, load_detector(2))
+        channels = extract_speech(given.audio, load())
         unit = 1 if sys.platform == "darwin" else 1024
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, channels)
     elif given.memory:
-        measure_memory()
+        measure_memory(given.crosstalk)
     elif given.audio:
         compare({"given": given.audio})
     else:
         with tempfile.TemporaryDirectory() as folder:
-            long = write_speech(Path(folder) / "long.wav", given.seconds)
-            clips = [
-                write_speech(Path(folder) / f"{i}.wav", 5 + i % 16, 24_000, i) for i in range(24)
-            ]
-            compare({f"one of {given.seconds} s, 48 kHz": [long], "24 of 5 to 20 s, 24 kHz": clips})
+            sets = {}
+            for crosstalk in (False, True):
+                here, title = Path(folder) / str(crosstalk), ", crosstalk" if crosstalk else ""
+                here.mkdir()
+                long = write_speech(here / "long.wav", given.seconds, crosstalk=crosstalk)
+                sets[f"one of {given.seconds} s, 48 kHz{title}"] = [long]
+                sets[f"24 of 5 to 20 s, 24 kHz{title}"] = [
+                    write_speech(here / f"{i}.wav", 5 + i % 16, 24_000, i, crosstalk)
+                    for i in range(24)
+                ]
+            compare(sets)
 
 
 if __name__ == "__main__":
