@@ -22,6 +22,7 @@ from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError, InputError, SettingsError
 from flexi_score.extraction.ledger import Writer, plan_tasks
 from flexi_score.extraction.run import in_shard, parse_shard
+from flexi_score.manifest import read_input
 from flexi_score.scoring import pipeline
 from flexi_score.scoring.merge import merge_archives
 
@@ -146,7 +147,7 @@ def test_a_kept_hash_is_used_only_while_nothing_about_the_file_changed(tmp_path:
     target = tmp_path / "x.flac"
     target.write_bytes(GOOD.read_bytes())
     row = {"id": "x", "audio": "x.flac"}
-    manifest = pipeline.read_input(write_jsonl(tmp_path / "m.jsonl", [row]))
+    manifest = read_input(write_jsonl(tmp_path / "m.jsonl", [row]))
     archive = store.open_archive(tmp_path / "a", create=True)
     found = target.stat()
     kept = {
