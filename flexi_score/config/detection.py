@@ -16,18 +16,8 @@ class ExtractSettings(Group):
     vad: Literal["silero", "pyannote"] = choice(
         "silero", "speech detector", "silero-vad 6.2; pyannote segmentation-3.0"
     )
-    vad_model: str | None = choice(
-        None,
-        "pyannote model in place of the packaged one: a path, or owner/name on the hub",
-        "pyannote.audio",
-    )
     mono: Literal["refuse", "diarize"] = choice(
         "refuse", "one-channel files: refuse, or estimate who speaks when", "flexi_score"
-    )
-    mono_model: str | None = choice(
-        None,
-        "pyannote pipeline in place of the packaged models: a path, or owner/name on the hub",
-        "pyannote.audio",
     )
     mono_roles: Literal["first_is_user", "first_is_model", "longest_is_model"] = choice(
         "first_is_user", "which voice of a one-channel file is whose", "flexi_score"

@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.errors import PrerequisiteError
+from flexi_score.extraction.weights import fetch
 from flexi_score.version import install_command
 
 Floats = NDArray[np.float32]
 
+#: Name in ``models/weights.toml``.
+EMBEDDING: Final = "campplus"
 #: Frames of the spectrum: one every 10 ms, 25 ms long.
 FRAME_SAMPLES: Final = 160
 _WINDOW: Final = 400
@@ -44,8 +47,8 @@ class Embedder:
     weights: dict[str, Any]
 
 
-def load_embedder(path: Path) -> Embedder:
-    """Read CAM++'s weights.
+def load_embedder(path: Path | None = None) -> Embedder:
+    """CAM++ from its weights file; the packaged one by default.
 
     Raises
     ------
@@ -58,6 +61,7 @@ def load_embedder(path: Path) -> Embedder:
         raise PrerequisiteError(
             f"speaker embeddings need {error.name}: {install_command('pyannote')}"
         ) from error
+    path = path or fetch(EMBEDDING)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
         first, last = "head.conv1.weight", "xvector.dense.linear.weight"

@@ -14,17 +14,24 @@ Which voice is the user is not in the signal. It is decided by a stated rule
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flexi_score.audio.signal import Signal
 from flexi_score.extraction.campplus import FRAME_SAMPLES, Embedder, embed, load_embedder, log_mel
-from flexi_score.extraction.pyannet import CENTRE, STEP, Segmenter, average, slide, to_grid
-from flexi_score.extraction.pyannote_hub import EMBEDDING, load_pipeline, load_segmenter, use_torch
+from flexi_score.extraction.pyannet import (
+    CENTRE,
+    SEGMENTATION,
+    STEP,
+    Segmenter,
+    average,
+    load_segmenter,
+    slide,
+    to_grid,
+)
 from flexi_score.extraction.voices import match_voices
-from flexi_score.extraction.weights import fetch
 from flexi_score.schema import SPEAKERS, Speaker
 
 Floats = NDArray[np.float32]
@@ -58,16 +65,13 @@ class Diarizer:
     sha256 : str
         Of the weights, and of the way in which they are used.
     segmenter, embedder
-        Loaded networks; None where a pipeline of pyannote's own does the work.
-    pipeline : callable or None
-        Samples (float32, 16 kHz) to a list of (start_s, end_s, label).
+        Loaded networks.
     """
 
     version: str
     sha256: str
-    segmenter: Segmenter | None = None
-    embedder: Embedder | None = None
-    pipeline: Any = None
+    segmenter: Segmenter
+    embedder: Embedder
 
 
 @dataclass(frozen=True)
@@ -110,10 +114,6 @@ def two_voices(diarizer: Diarizer, signal: Signal, gain_db: float) -> Floats:
         Probability that each voice talks, a row every 32 ms. The second column is zero where
         only one voice is found.
     """
-    if diarizer.pipeline is not None:
-        return _of_pipeline(diarizer.pipeline, signal, gain_db)
-    assert diarizer.segmenter is not None
-    assert diarizer.embedder is not None
     firsts: list[int] = []
     parts: list[NDArray[np.float16]] = []
     found: list[tuple[int, int, int, int, int]] = []
@@ -203,22 +203,6 @@ def _parted(
         yield first, found
 
 
-def _of_pipeline(pipeline: Any, signal: Signal, gain_db: float) -> Floats:
-    """The two voices that talk most in what a pipeline found; a cell counts by its coverage."""
-    n = -(-signal.n_samples // _CELL)
-    samples = signal.read(0, signal.n_samples) * np.float32(10 ** (gain_db / 20))
-    tracks: dict[str, NDArray[np.float64]] = {}
-    cell_s = _CELL / 16000
-    edges = np.arange(n + 1) * cell_s
-    for start, end, label in pipeline(samples):
-        inside = np.clip(np.minimum(edges[1:], end) - np.maximum(edges[:-1], start), 0, None)
-        tracks.setdefault(label, np.zeros(n))
-        tracks[label] += inside / cell_s
-    most = sorted(tracks.values(), key=lambda track: -float(track.sum()))[:2]
-    most += [np.zeros(n)] * (2 - len(most))
-    return np.clip(np.stack(most, axis=1), 0, 1).astype(np.float32)
-
-
 def assign_roles(voices: Floats, rule: RoleRule) -> dict[Speaker, Quantised]:
     """Give two voices their roles.
 
@@ -256,31 +240,20 @@ def _begins(on: NDArray[np.bool_]) -> int:
     return int(runs.argmax()) if runs.any() else len(on)
 
 
-def make_diarizer(segmenter: Segmenter, embedder: Embedder) -> Diarizer:
-    """A diarizer of these two networks."""
-    shape = [_VERSION, _HOP, segmenter.sha256, embedder.sha256]
-    digest = hashlib.sha256(repr(shape).encode()).hexdigest()
-    return Diarizer(f"{segmenter.name}+CAM++", digest, segmenter, embedder)
-
-
-def load_diarizer(model: str | None = None, threads: int | None = None) -> Diarizer:
-    """What parts one channel into two voices.
+def load_diarizer(threads: int | None = None) -> Diarizer:
+    """What parts one channel into two voices: the packaged segmentation-3.0 and CAM++.
 
     Parameters
     ----------
-    model : str or None
-        A pipeline of pyannote's own, by path or by its name on the hub; None: the packaged
-        segmentation-3.0 and CAM++.
     threads : int, optional
         CPU threads of torch in this process; None leaves torch's own choice.
 
     Raises
     ------
-    PrerequisiteError, SettingsError
-        Where a package, a model or a token is missing; the message says what to do.
+    PrerequisiteError
+        Where torch or the weights are missing; the message says what to do.
     """
-    use_torch("--mono diarize", threads)
-    if model is not None:
-        name, digest, pipeline = load_pipeline(model)
-        return Diarizer(name, digest, pipeline=pipeline)
-    return make_diarizer(load_segmenter(None), load_embedder(fetch(EMBEDDING)))
+    segmenter, embedder = load_segmenter("--mono diarize", threads), load_embedder()
+    shape = [_VERSION, _HOP, segmenter.sha256, embedder.sha256]
+    digest = hashlib.sha256(repr(shape).encode()).hexdigest()
+    return Diarizer(f"{SEGMENTATION}+CAM++", digest, segmenter, embedder)

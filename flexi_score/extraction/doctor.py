@@ -25,7 +25,7 @@ _PURPOSE = {
     "vad": "speech detection",
     "asr": "recognition",
     "asr-multilingual": "recognition in other languages",
-    "pyannote": "models and pipelines of pyannote's own",
+    "pyannote": "the second detector, one-channel files",
     "formats": "TextGrid and ELAN files",
     "judge": "the judge",
 }

@@ -36,11 +36,11 @@ def load_extractor(
     if detect and settings.mono == "diarize":
         from flexi_score.extraction.diarize import load_diarizer
 
-        diarizer = load_diarizer(settings.mono_model, threads or None)
+        diarizer = load_diarizer(threads or None)
     if detect and settings.vad == "pyannote":
         from flexi_score.extraction.pyannote_vad import load_pyannote_detector
 
-        detector = load_pyannote_detector(settings.vad_model, threads or None)
+        detector = load_pyannote_detector(threads or None)
     elif detect:
         from flexi_score.extraction.probabilities import load_detector
 

@@ -1,10 +1,13 @@
-"""pyannote's segmentation network (PyanNet), from its checkpoint, without importing pyannote.
+"""pyannote's segmentation-3.0 (PyanNet), from its checkpoint, in plain torch.
 
-The network hears up to 10 s at once and says for every 17 ms who of a few *local* speakers talks:
-sinc filters, two convolutions, a bidirectional LSTM, linear layers. Local speakers are numbered
-anew in every window; :mod:`flexi_score.extraction.diarize` finds out who is who. Here it is a
-function of the checkpoint's tensors, so plain torch runs it: no torchaudio, no lightning, and no
-pickled class of the checkpoint is ever built (``weights_only``).
+The network takes windows of up to 10 s and says for every 17 ms who of up to three *local* speakers
+talks: sinc filters, two convolutions, a bidirectional LSTM, linear layers. Local speakers are
+numbered anew in every window; :mod:`flexi_score.extraction.diarize` matches them across windows.
+
+Why not pyannote.audio: it brings some 140 packages, its torchaudio and torchcodec have to fit the
+installed torch or the import fails, it unpickles checkpoints, and its pipelines need a token of the
+hub. Here the packaged weights run offline, and no pickled class is built (``weights_only``).
+``tests/test_pyannote.py`` compares both where pyannote.audio is installed.
 
 Conventions
 -----------
@@ -14,7 +17,7 @@ Output frame j of a window is centred on its sample 495 + 270 j. Windows start a
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -26,10 +29,16 @@ from numpy.typing import NDArray
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.audio.signal import Signal
 from flexi_score.errors import PrerequisiteError
+from flexi_score.extraction.weights import fetch
 from flexi_score.version import install_command
 
 Floats = NDArray[np.float32]
 
+#: Name in ``models/weights.toml``.
+SEGMENTATION: Final = "pyannote-segmentation-3.0"
+#: Samples in a full window, and local speakers in one.
+WINDOW: Final = 10 * SAMPLE_RATE_HZ
+N_SPEAKERS: Final = 3
 #: Samples from one frame to the next, and the middle of what frame 0 hears.
 STEP: Final = 270
 CENTRE: Final = 495
@@ -41,79 +50,88 @@ _LEAST_HZ: Final = 50.0
 _BATCH: Final = 16
 _SHORTEST: Final = SAMPLE_RATE_HZ
 
-#: Classes that a checkpoint of pyannote names; plain stand-ins are enough to read its numbers.
+#: Which local speakers each output class stands for: none, each, each pair ("powerset").
+_SETS: Final = [chosen for size in range(3) for chosen in combinations(range(N_SPEAKERS), size)]
+#: Tensors by which the network is known.
+_PARTS: Final = {
+    "sincnet.conv1d.0.filterbank.low_hz_",
+    "lstm.weight_hh_l0_reverse",
+    "classifier.weight",
+}
+#: Classes that the checkpoint names; plain stand-ins are enough to read its numbers.
 _NAMED: Final = ("Specifications", "Problem", "Resolution")
 
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A loaded segmentation network.
+    """A loaded segmentation network: ``sha256`` of its weights file, and its tensors."""
 
-    Attributes
-    ----------
-    name : str
-        For people, as ``pyannote-segmentation-3.0``.
-    sha256 : str
-        Of the weights file.
-    window : int
-        Samples in one window.
-    n_speakers : int
-        Local speakers.
-    forward : callable
-        Windows, tensor (b, samples), to probabilities, tensor (b, frames, 1 + n_speakers): of any
-        speech, then of each local speaker.
-    """
-
-    name: str
     sha256: str
-    window: int
-    n_speakers: int
-    forward: Callable[[Any], Any]
+    weights: dict[str, Any]
 
 
-def load_pyannet(path: Path, name: str) -> Segmenter | None:
-    """The network of a checkpoint; None where it holds another architecture.
+def load_segmenter(option: str, threads: int | None = None, path: Path | None = None) -> Segmenter:
+    """The segmentation network.
+
+    Parameters
+    ----------
+    option : str
+        Option of the command that needs it, for messages.
+    threads : int, optional
+        CPU threads of torch in this process; None leaves torch's own choice.
+    path : Path, optional
+        The checkpoint; the packaged one by default.
 
     Raises
     ------
     PrerequisiteError
-        If torch is missing, or the file is no checkpoint that can be read safely.
+        If torch or the weights are missing, or the file is no checkpoint of this network that can
+        be read safely.
     """
-    checkpoint = _read_checkpoint(path)
-    tensors = checkpoint.get("state_dict")
-    if not isinstance(tensors, dict) or "sincnet.conv1d.0.filterbank.low_hz_" not in tensors:
-        return None
-    if "lstm.weight_ih_l0" not in tensors:
-        return None
-    told = getattr(checkpoint.get("pyannote.audio", {}).get("specifications"), "__dict__", {})
-    classes = told.get("classes") or ()
-    most = told.get("powerset_max_classes")
-    n_out = len(tensors["classifier.bias"])
-    sets = _powerset(len(classes), most) if most else None
-    if n_out != (len(classes) if sets is None else len(sets)):
-        return None
+    try:
+        import torch
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"{option} needs {error.name}: {install_command('pyannote')}"
+        ) from error
+    if threads is not None:
+        torch.set_num_threads(threads)
+    path = path or fetch(SEGMENTATION)
+    tensors = _read_checkpoint(path)
+    if not set(tensors) >= _PARTS or len(tensors["classifier.weight"]) != len(_SETS):
+        raise PrerequisiteError(f"{path}: weights of another network, expected {SEGMENTATION}")
     weights = {key: value.float() for key, value in tensors.items()}
     weights["sinc"] = _sinc_filters(weights)
-    return Segmenter(
-        name=name,
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        window=round(float(told.get("duration", 10.0)) * SAMPLE_RATE_HZ),
-        n_speakers=len(classes),
-        forward=lambda samples: _probabilities(_run(weights, samples), sets),
-    )
+    return Segmenter(hashlib.sha256(path.read_bytes()).hexdigest(), weights)
 
 
-def windows(n_samples: int, window: int, hop_frames: int) -> list[tuple[int, int]]:
+def segment(segmenter: Segmenter, samples: Any) -> Any:
+    """Probabilities of windows.
+
+    Parameters
+    ----------
+    segmenter : Segmenter
+    samples : torch.Tensor, shape (b, n)
+
+    Returns
+    -------
+    torch.Tensor, shape (b, frames, 1 + N_SPEAKERS)
+        Of any speech, then of each local speaker.
+    """
+    return _probabilities(_run(segmenter.weights, samples))
+
+
+def windows(n_samples: int, hop_frames: int) -> list[tuple[int, int]]:
     """First frame and length in samples of each window over a signal.
 
     The last one ends with the signal (its start is moved forward); a signal that is shorter than
     a window is one window of its own length, not below a second.
     """
-    if n_samples <= window:
+    if n_samples <= WINDOW:
         return [(0, max(n_samples, _SHORTEST))]
-    last = -(-(n_samples - window) // STEP)
+    last = -(-(n_samples - WINDOW) // STEP)
     starts = [*range(0, last, hop_frames), last]
-    return [(start, window) for start in starts]
+    return [(start, WINDOW) for start in starts]
 
 
 def frame_count(length: int) -> int:
@@ -142,13 +160,13 @@ def slide(
     ------
     first_frame : int
         Of the window, on the common grid.
-    probabilities : ndarray of float32, shape (frames, 1 + n_speakers)
-        As :class:`Segmenter` has them.
+    probabilities : ndarray of float32, shape (frames, 1 + N_SPEAKERS)
+        As :func:`segment` has them.
     """
     import torch
 
     factor = np.float32(10.0 ** (gain_db / 20))
-    todo = windows(signal.n_samples, segmenter.window, hop_frames)
+    todo = windows(signal.n_samples, hop_frames)
     for at in range(0, len(todo), _BATCH):
         group = todo[at : at + _BATCH]
         batch = np.zeros((len(group), group[0][1]), np.float32)
@@ -156,7 +174,7 @@ def slide(
             found = signal.read(first * STEP, first * STEP + length)
             row[: len(found)] = found * factor
         with torch.inference_mode():
-            result = segmenter.forward(torch.from_numpy(batch)).numpy()
+            result = segment(segmenter, torch.from_numpy(batch)).numpy()
         for (first, _), probabilities in zip(group, result, strict=True):
             yield first, probabilities
 
@@ -215,12 +233,9 @@ def to_grid(track: Floats, n_samples: int, cell: int) -> Floats:
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        import torch
-    except ImportError as error:
-        raise PrerequisiteError(
-            f"pyannote's network needs {error.name}: {install_command('pyannote')}"
-        ) from error
+    """The tensors of a checkpoint, none where it has no state."""
+    import torch
+
     stand_ins: list[Any] = [
         (type(name, (_StandIn,), {}), f"pyannote.audio.core.task.{name}") for name in _NAMED
     ]
@@ -233,7 +248,8 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path}: cannot be read as a checkpoint of pyannote ({type(error).__name__}: "
             f"{cause}); expected its pytorch_model.bin"
         ) from error
-    return found if isinstance(found, dict) else {}
+    state = found.get("state_dict") if isinstance(found, dict) else None
+    return state if isinstance(state, dict) else {}
 
 
 class _StandIn:
@@ -243,24 +259,16 @@ class _StandIn:
         self.arguments = arguments
 
 
-def _powerset(n: int, most: int) -> list[tuple[int, ...]]:
-    """Which speakers each output class stands for: none, each, each pair, ..."""
-    return [chosen for size in range(most + 1) for chosen in combinations(range(n), size)]
-
-
-def _probabilities(scores: Any, sets: list[tuple[int, ...]] | None) -> Any:
+def _probabilities(scores: Any) -> Any:
     """Of any speech and of each speaker, from the classifier's scores."""
     import torch
 
-    if sets is None:  # speakers are scored independently
-        each = scores.sigmoid()
-        return torch.cat([each.amax(2, keepdim=True), each], 2)
     odds = scores.softmax(2)
-    n = 1 + max(speaker for chosen in sets for speaker in chosen)
-    columns = [[i for i, chosen in enumerate(sets) if k in chosen] for k in range(n)]
-    silent = [i for i, chosen in enumerate(sets) if not chosen]
-    speech = 1 - odds[..., silent].sum(2)
-    return torch.stack([speech, *(odds[..., found].sum(2) for found in columns)], 2)
+    each = [
+        odds[..., [i for i, chosen in enumerate(_SETS) if k in chosen]].sum(2)
+        for k in range(N_SPEAKERS)
+    ]
+    return torch.stack([1 - odds[..., 0], *each], 2)
 
 
 def _run(weights: dict[str, Any], samples: Any) -> Any:
@@ -284,18 +292,16 @@ def _run(weights: dict[str, Any], samples: Any) -> Any:
     x = x.transpose(1, 2)
 
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    layers = sum(key.startswith("lstm.weight_ih") for key in weights)
-    both = "lstm.weight_ih_l0_reverse" in weights
-    layers //= 2 if both else 1
+    layers = sum(key.startswith("lstm.weight_ih") for key in weights) // 2
     cells = [
         weights[f"lstm.{kind}_l{layer}{side}"]
         for layer in range(layers)
-        for side in (("", "_reverse") if both else ("",))
+        for side in ("", "_reverse")
         for kind in kinds
     ]
     units = weights["lstm.weight_hh_l0"].shape[1]
-    zeros = torch.zeros(layers * (2 if both else 1), len(x), units)
-    x = torch.lstm(x, (zeros, zeros), cells, True, layers, 0.0, False, both, True)[0]
+    zeros = torch.zeros(layers * 2, len(x), units)
+    x = torch.lstm(x, (zeros, zeros), cells, True, layers, 0.0, False, True, True)[0]
 
     i = 0
     while f"linear.{i}.weight" in weights:

@@ -14,8 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flexi_score.audio.signal import Signal
-from flexi_score.extraction.pyannet import Segmenter, average, slide, to_grid
-from flexi_score.extraction.pyannote_hub import load_segmenter, use_torch
+from flexi_score.extraction.pyannet import (
+    SEGMENTATION,
+    WINDOW,
+    Segmenter,
+    average,
+    load_segmenter,
+    slide,
+    to_grid,
+)
 
 Quantised = NDArray[np.uint16]
 
@@ -45,27 +52,22 @@ class PyannoteDetector:
     segmenter: Segmenter
 
 
-def load_pyannote_detector(
-    model: str | None = None, threads: int | None = None
-) -> PyannoteDetector:
-    """Load a segmentation network as a detector.
+def load_pyannote_detector(threads: int | None = None) -> PyannoteDetector:
+    """Load the segmentation network as a detector.
 
     Parameters
     ----------
-    model : str or None
-        As :func:`flexi_score.extraction.pyannote_hub.load_segmenter` takes it.
     threads : int, optional
         CPU threads of torch in this process; None leaves torch's own choice.
 
     Raises
     ------
-    PrerequisiteError, SettingsError
-        Where the model cannot be had; the message says what to do.
+    PrerequisiteError
+        Where torch or the weights are missing; the message says what to do.
     """
-    use_torch("--vad pyannote", threads)
-    segmenter = load_segmenter(model)
-    shape = repr([_VERSION, _HOP, segmenter.window, segmenter.sha256])
-    return PyannoteDetector(segmenter.name, hashlib.sha256(shape.encode()).hexdigest(), segmenter)
+    segmenter = load_segmenter("--vad pyannote", threads)
+    shape = repr([_VERSION, _HOP, WINDOW, segmenter.sha256])
+    return PyannoteDetector(SEGMENTATION, hashlib.sha256(shape.encode()).hexdigest(), segmenter)
 
 
 def pyannote_probabilities(
