@@ -14,8 +14,7 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 from numpy.typing import NDArray
 
-from flexi_score.audio.decode import probe
-from flexi_score.errors import AudioError, InputError, ManifestError, RowError
+from flexi_score.errors import InputError, ManifestError, RowError
 from flexi_score.formats.contract import DEFAULT_SYSTEM, parse_row, row_id, row_scenario, row_system
 from flexi_score.formats.corrections import correct_annotations
 from flexi_score.formats.files import AUDIO_EXTENSIONS, name_some, to_ms
@@ -131,7 +130,7 @@ def read_input(
             raise InputError(str(error)) from None
     reading = _Reading(
         system or DEFAULT_SYSTEM,
-        _said_channels(channels, source),
+        said_channels(channels, source),
         raw_audio,
         json.dumps(parse_speakers(speakers), sort_keys=True) if speakers else None,
     )
@@ -151,76 +150,6 @@ def read_input(
         f"{path}: found {path.suffix or 'no extension'}, expected a manifest "
         f"({' '.join(READERS)}) or audio ({' '.join(sorted(AUDIO_EXTENSIONS))})"
     )
-
-
-def draft_manifest(
-    folder: str | Path,
-    layout: str = "auto",
-    system: str | None = None,
-    *,
-    channels: str | Sequence[str] | None = None,
-    source: str | None = None,
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows of a manifest of a folder, to be written and edited.
-
-    Parameters
-    ----------
-    folder, layout, system, channels, source
-        As of :func:`read_input`.
-
-    Returns
-    -------
-    rows : list of dict
-        In the manifest's own form, paths relative to the folder. ``channels`` is left out where
-        it has to be filled in: files of one channel, or of more than two.
-    notes : list of str
-        What to look at before the manifest is used.
-
-    Raises
-    ------
-    InputError
-        As :func:`read_input`.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: expected a folder of recordings")
-    said = _said_channels(channels, source)
-    found = read_layout(folder, layout)
-    rows, assumed = [], 0
-    notes = [*found.warnings, *(f"left out: {problem.reason}" for problem in found.problems)]
-    for sample in found.samples:
-        row = {"system": system or DEFAULT_SYSTEM, "scenario": "conversation", **sample.row}
-        row = {"id": row.pop("id"), **{key: _below(row[key], folder) for key in row}}
-        if "audio" in row and "channels" not in row:
-            try:
-                n = probe(folder / row["audio"]).n_channels
-            except AudioError as error:
-                notes.append(str(error))
-                n = 0
-            if said is not None:
-                row["channels"] = dict(said[0])
-            elif n == len(SPEAKERS):
-                row["channels"] = {"user": 0, "model": 1}
-                assumed += 1
-            elif n:
-                notes.append(
-                    f"{row['audio']}: has {n} channel{'s' if n > 1 else ''}; fill in 'channels', "
-                    'as {"user": 1, "model": 2}, or user_audio and model_audio'
-                )
-        rows.append({**row, **{key: v for key, v in sample.metadata.items() if key not in row}})
-    if assumed:
-        notes.append(
-            f"in {assumed} rows nothing said who is on which channel: the user is taken to be on "
-            "channel 0 (left); listen to one, and exchange the numbers if it is the model"
-        )
-    return rows, notes
-
-
-def _below(value: Any, folder: Path) -> Any:
-    """A path inside the folder as relative to it; anything else as it is."""
-    if isinstance(value, str) and value.startswith(str(folder.absolute())):
-        return Path(value).relative_to(folder.absolute()).as_posix()
-    return value
 
 
 def check_annotations(rows: pl.DataFrame, duration_ms: NDArray[Any]) -> list[str | None]:
@@ -272,7 +201,7 @@ def _manifest_in(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def _said_channels(
+def said_channels(
     channels: str | Sequence[str] | None, source: str | None
 ) -> tuple[Mapping[Speaker, int], str] | None:
     """Channels that were said for all files, and how; the plainer word counts."""

@@ -10,8 +10,9 @@ from conftest import SAMPLES, Cli, write_jsonl
 
 from flexi_score.audio.signal import open_signals
 from flexi_score.errors import AudioError, InputError
+from flexi_score.extraction.draft import draft_manifest
 from flexi_score.formats.roles import SOURCES, parse_channels, source_channels
-from flexi_score.manifest import draft_manifest, read_input
+from flexi_score.manifest import read_input
 
 RATE = 8000
 

@@ -34,7 +34,7 @@ def init(
         flexi-score init calls/ --source livekit --system my-agent
     """
     from flexi_score.errors import InputError, OutputError
-    from flexi_score.manifest import draft_manifest
+    from flexi_score.extraction.draft import draft_manifest
     from flexi_score.report.tables import counted
 
     target = out or folder / "manifest.jsonl"
