@@ -26,7 +26,9 @@ NEAR_MS: Final = 250
 #: Share of a file's entries inside detected speech (to within NEAR_MS): from the first on it is
 #: on the recording's clock, from the second on it may be, and is noted; below it is not.
 BELONGS: Final = 0.8
-DOUBTFUL: Final = 0.5
+DOUBTFUL: Final = 0.65
+#: Recognisers round the end of the last word up by less than this.
+_PAST_MS: Final = 1000
 #: Fewer words than this are no evidence against a file: a recogniser invents that much.
 _FEW: Final = 3
 #: So little time in common makes another clock worth a look, for so many entries.
@@ -35,6 +37,8 @@ _ENOUGH: Final = 8
 #: Another clock has to fit so much better than the recording's, by the share of time in common.
 _BETTER: Final = 0.1
 _MUCH_BETTER: Final = 0.3
+#: Another unit or speed has to have so much time in common with the speech.
+_CLOSE: Final = 0.7
 #: Stretch and unit of clocks other than the recording's, by name.
 _CLOCKS: Final = {
     "milliseconds": 1 / 1000,
@@ -139,7 +143,9 @@ def fit_given(
         new_share, new_common = _agreement(some, speech, duration_ms, np.full(n, s), at)
         gain = np.where(thin, _MUCH_BETTER, _BETTER)
         fitting = where & (new_share >= BELONGS) & (new_common >= common + gain)
-        if number == 0:  # the one clock beside the recording's that files are known to be on
+        if number:
+            fitting &= new_common >= _CLOSE
+        else:  # the one clock beside the recording's that files are known to be on
             fitting |= where & (new_share >= DOUBTFUL) & (new_common >= common + _MUCH_BETTER)
         take = fitting & (new_common > best_common)
         second = np.where(take & (names != ""), best_common, second)
@@ -183,6 +189,12 @@ def on_clock(given: Intervals, fit: Fit) -> Intervals:
         for at in (given.start_ms, given.end_ms)
     )
     return Intervals(given.rec, start, end)
+
+
+def past_end(given: Intervals, duration_ms: Ints) -> Ints:
+    """How many entries of each recording end more than a second after it, shape (n,)."""
+    past = given.end_ms > duration_ms[given.rec] + _PAST_MS
+    return np.bincount(given.rec[past], minlength=len(duration_ms))
 
 
 def inside_speech(given: Intervals, speech: Intervals, duration_ms: Ints) -> Bools:

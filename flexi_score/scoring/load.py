@@ -13,7 +13,7 @@ from flexi_score.capture.silent import dead_failures, find_dead, noisy_systems
 from flexi_score.config import Settings
 from flexi_score.formats.text import word_counts
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
-from flexi_score.scoring.given import Fit, fit_given, inside_speech, on_clock
+from flexi_score.scoring.given import Fit, fit_given, inside_speech, on_clock, past_end
 from flexi_score.segment.partial import heard_up_to
 from flexi_score.segment.tracks import (
     Intervals,
@@ -267,6 +267,13 @@ def _side(
         np.where(theirs, moved.start_ms, raw.start_ms + shift),
         np.where(theirs, moved.end_ms, raw.end_ms + shift),
     )
+    for name, entries in (("speech", given), ("words", placed.take(theirs))):
+        count = past_end(entries, duration)
+        for i in np.flatnonzero((count > 0) & has_audio):
+            notes[i].append(
+                f"{rows[f'{speaker}_{name}'][int(i)]}: {count[i]} of its entries end after the "
+                f"recording, which is {duration[i] / 1000} s long"
+            )
     stays = ~theirs | ~has_audio[raw.rec] | inside_speech(placed, speech, duration)
     for i in np.unique(raw.rec[~stays]):
         count = int(np.count_nonzero(raw.rec[~stays] == i))
