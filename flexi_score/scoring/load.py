@@ -268,10 +268,10 @@ def _side(
         np.where(theirs, moved.end_ms, raw.end_ms + shift),
     )
     for name, entries in (("speech", given), ("words", placed.take(theirs))):
-        count = past_end(entries, duration)
-        for i in np.flatnonzero((count > 0) & has_audio):
+        late = past_end(entries, duration)
+        for i in np.flatnonzero((late > 0) & has_audio):
             notes[i].append(
-                f"{rows[f'{speaker}_{name}'][int(i)]}: {count[i]} of its entries end after the "
+                f"{rows[f'{speaker}_{name}'][int(i)]}: {late[i]} of its entries end after the "
                 f"recording, which is {duration[i] / 1000} s long"
             )
     stays = ~theirs | ~has_audio[raw.rec] | inside_speech(placed, speech, duration)
