@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from flexi_score.errors import InputError, ManifestError
-from flexi_score.formats.contract import KNOWN_KEYS
+from flexi_score.formats.keys import KNOWN_KEYS
 from flexi_score.formats.spelling import nearest
 from flexi_score.manifest import check_annotations, read_input
 from flexi_score.schema import FAILURES, RECORDINGS, SCENARIOS
@@ -727,3 +728,54 @@ def test_paths_keep_what_the_user_wrote(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     jsonl(tmp_path, {"id": "a", "audio": "../x.wav"})
     assert read_input("m.jsonl").rows["audio"].to_list() == [str(Path(tmp_path, "../x.wav"))]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        ("user_turn_end", 3.0, "annotations.user_turn_end"),
+        ("User Turn End", 3.0, "annotations.user_turn_end"),
+        ("user_turnend", 3.0, "annotations.user_turn_end"),
+        ("pause", [1, 2], "annotations.pause"),
+        ("interrupt", [1, 2], "annotations.interrupt"),
+        ("user_channel", 1, "channels.user"),
+        ("text_query", "x", "text.query"),
+        ("user_turn_end_ms", 3000, "annotations.user_turn_end, in seconds"),
+        ("labels", {"user_turn_end": 3.0}, "annotations.user_turn_end"),
+        ("annotations", {"channels": {"user": 1, "model": 0}}, "channels, at the top of the row"),
+        ("annotations", {"user_channel": 1}, "channels.user"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_an_error_with_the_right_one(tmp_path, key, value, place):
+    row = {"id": "a", "audio": "a.wav", key: value}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(ManifestError, match=rf"unknown key .*; its place is {re.escape(place)}"):
+        read_input(tmp_path / "m.jsonl")
+
+
+def test_a_speaker_of_the_users_own_is_metadata(tmp_path):
+    row = {"id": "a", "audio": "a.wav", "speaker": "anna"}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n")
+    assert json.loads(read_input(tmp_path / "m.jsonl").rows["metadata"][0]) == {"speaker": "anna"}
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        ({"A": "user", "Bob": "model"}, {"a": "user", "bob": "model"}),
+        ("A=user,B=none", {"a": "user", "b": "none"}),
+    ],
+)
+def test_speakers_of_labels(tmp_path, value, stored):
+    row = {"id": "a", "user_speech": "a.rttm", "model_speech": "a.rttm", "speakers": value}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n")
+    assert json.loads(read_input(tmp_path / "m.jsonl").rows["speakers"][0]) == stored
+    said = read_input(tmp_path / "m.jsonl", speakers="C=user").rows["speakers"][0]
+    assert json.loads(said) == stored  # the row's own counts
+
+
+def test_channels_of_labels_without_audio(tmp_path):
+    row = {"id": "a", "user_words": "a.json", "model_words": "a.json"}
+    (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n")
+    found = read_input(tmp_path / "m.jsonl", channels="model,user").rows.row(0, named=True)
+    assert (found["user_channel"], found["model_channel"]) == (1, 0)

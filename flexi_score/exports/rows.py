@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from flexi_score.exports.source import Recording
 from flexi_score.exports.writers import as_speech, as_words
-from flexi_score.formats.contract import KNOWN_KEYS, TEXTS
 from flexi_score.formats.files import EMBEDDED_SCHEME
+from flexi_score.formats.keys import KNOWN_KEYS, TEXTS
 from flexi_score.formats.roles import ASSUMED
 from flexi_score.formats.spelling import nearest
 from flexi_score.schema import SPEAKERS

@@ -20,6 +20,7 @@ from typing import Any, Final
 from flexi_score.errors import InputError, RowError
 from flexi_score.formats.files import Embedded, brief, find_fault, name_some, to_ms
 from flexi_score.formats.headerless import parse_headerless
+from flexi_score.formats.keys import CHANNELS, KNOWN_KEYS, NESTED, PATHS, check_place, place_of
 from flexi_score.formats.roles import ASSUMED, STATED, parse_channels
 from flexi_score.formats.spelling import nearest
 from flexi_score.formats.whose import parse_speakers
@@ -28,70 +29,8 @@ from flexi_score.schema import SCENARIOS
 DEFAULT_SYSTEM: Final = "model"
 DEFAULT_SCENARIO: Final = "conversation"
 
-ANNOTATIONS: Final = (
-    "user_turn_end",
-    "pause",
-    "interrupt",
-    "backchannels",
-    "reference_backchannels",
-)
-TEXTS: Final = ("query", "context", "interrupt", "statement")
-CHANNELS: Final = ("user", "model")
-#: Keys whose value is an object, and what it may hold; in tables also as dotted columns.
-NESTED: Final[dict[str, tuple[str, ...]]] = {
-    "channels": CHANNELS,
-    "annotations": ANNOTATIONS,
-    "text": TEXTS,
-}
-PATHS: Final = (
-    "audio",
-    "user_audio",
-    "model_audio",
-    "user_words",
-    "model_words",
-    "user_speech",
-    "model_speech",
-)
-KNOWN_KEYS: Final = (
-    "id",
-    "system",
-    "scenario",
-    *PATHS,
-    "channels",
-    "user_offset",
-    "model_offset",
-    "annotations",
-    "text",
-    "tools",
-    "raw_audio",
-    "duration",
-    "speakers",
-    "rating",
-    "reference_distribution",
-)
 _NUMERIC: Final = ("user_offset", "model_offset", "duration", "rating", "reference_distribution")
 _MAX_RATING: Final = 5.0
-
-
-#: Keys of :data:`NESTED` and names of the package's own tables, which people write one level too
-#: high: where they belong.
-_MISPLACED: Final[Mapping[str, str]] = {
-    **{name: f"annotations.{name}" for name in ANNOTATIONS if name != "interrupt"},
-    **{name: f"text.{name}" for name in TEXTS if name != "interrupt"},
-    "interrupt": "annotations.interrupt (its [start, end]) or text.interrupt (its words)",
-    **{f"{name}_channel": f"channels.{name}" for name in CHANNELS},
-    **{f"text_{name}": f"text.{name}" for name in TEXTS},
-    **{f"{name}_offset_ms": f"{name}_offset, in seconds" for name in CHANNELS},
-    "user_turn_end_ms": "annotations.user_turn_end, in seconds",
-    "reference_backchannels_ms": "annotations.reference_backchannels, in seconds",
-    **{
-        f"{name}_{side}_ms": f"annotations.{name}: [start, end], in seconds"
-        for name in ("pause", "interrupt")
-        for side in ("start", "end")
-    },
-}
-#: Those of them that nobody has in metadata of their own, where they are one level too low.
-_TELLING: Final = ("user_turn_end", "reference_backchannels", "user_channel", "model_channel")
 
 
 def is_cell_of_json(name: str, cell: str) -> bool:
@@ -182,7 +121,7 @@ def parse_row(
     row = _without_nulls(_undotted(raw))
     extra = {str(key): value for key, value in row.items() if key not in KNOWN_KEYS}
     for key in extra:
-        _check_place(key, extra[key])
+        check_place(key, extra[key])
     extra |= metadata or {}
     parsed: dict[str, Any] = {
         "recording": row_id(row),
@@ -279,18 +218,6 @@ def _sources(row: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]
         if parsed[f"{key}_ms"] and not pair:
             raise RowError(f"{key!r} is given without 'user_audio' and 'model_audio'")
     return parsed
-
-
-def _check_place(key: str, value: Any) -> None:
-    """Refuse a key of the user's that is one of the contract's, misspelt or in the wrong place."""
-    if near := nearest(key, KNOWN_KEYS):
-        raise RowError(f"unknown key {key!r}; did you mean {near!r}?")
-    if near := nearest(key, _MISPLACED):
-        raise RowError(f"unknown key {key!r}; its place is {_MISPLACED[near]}")
-    if isinstance(value, dict):
-        for inner in value:
-            if inner in _TELLING:
-                raise RowError(f"unknown key '{key}.{inner}'; its place is {_MISPLACED[inner]}")
 
 
 def _speakers(value: Any) -> str:
@@ -407,8 +334,7 @@ def _nested(row: Mapping[str, Any], key: str) -> dict[str, Any]:
         if name not in known:
             near = nearest(name, known)
             hint = f"did you mean '{key}.{near}'?" if near else f"known: {', '.join(known)}"
-            if not near and (name in KNOWN_KEYS or name in _MISPLACED):
-                place = _MISPLACED.get(name, f"{name}, at the top of the row")
+            if not near and (place := place_of(name)):
                 hint = f"its place is {place}"
             raise RowError(f"unknown key '{key}.{name}'; {hint}")
     return value

@@ -11,7 +11,7 @@ import polars as pl
 import yaml
 
 from flexi_score.errors import ManifestError
-from flexi_score.formats.contract import KNOWN_KEYS, PATHS, is_cell_of_json
+from flexi_score.formats.contract import is_cell_of_json
 from flexi_score.formats.files import (
     REPEATED,
     brief,
@@ -20,6 +20,7 @@ from flexi_score.formats.files import (
     name_some,
     read_text,
 )
+from flexi_score.formats.keys import KNOWN_KEYS, PATHS
 
 
 class RawRow(NamedTuple):

@@ -1,0 +1,98 @@
+"""Keys of a manifest row, and where those belong that stand in the wrong place."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from flexi_score.errors import RowError
+from flexi_score.formats.spelling import nearest
+
+ANNOTATIONS: Final = (
+    "user_turn_end",
+    "pause",
+    "interrupt",
+    "backchannels",
+    "reference_backchannels",
+)
+TEXTS: Final = ("query", "context", "interrupt", "statement")
+CHANNELS: Final = ("user", "model")
+#: Keys whose value is an object, and what it may hold; in tables also as dotted columns.
+NESTED: Final[dict[str, tuple[str, ...]]] = {
+    "channels": CHANNELS,
+    "annotations": ANNOTATIONS,
+    "text": TEXTS,
+}
+PATHS: Final = (
+    "audio",
+    "user_audio",
+    "model_audio",
+    "user_words",
+    "model_words",
+    "user_speech",
+    "model_speech",
+)
+KNOWN_KEYS: Final = (
+    "id",
+    "system",
+    "scenario",
+    *PATHS,
+    "channels",
+    "user_offset",
+    "model_offset",
+    "annotations",
+    "text",
+    "tools",
+    "raw_audio",
+    "duration",
+    "speakers",
+    "rating",
+    "reference_distribution",
+)
+
+#: Keys of :data:`NESTED` and names of the package's own tables, which people write one level too
+#: high: where they belong.
+_MISPLACED: Final[Mapping[str, str]] = {
+    **{name: f"annotations.{name}" for name in ANNOTATIONS if name != "interrupt"},
+    **{name: f"text.{name}" for name in TEXTS if name != "interrupt"},
+    "interrupt": "annotations.interrupt (its [start, end]) or text.interrupt (its words)",
+    **{f"{name}_channel": f"channels.{name}" for name in CHANNELS},
+    **{f"text_{name}": f"text.{name}" for name in TEXTS},
+    **{f"{name}_offset_ms": f"{name}_offset, in seconds" for name in CHANNELS},
+    "user_turn_end_ms": "annotations.user_turn_end, in seconds",
+    "reference_backchannels_ms": "annotations.reference_backchannels, in seconds",
+    **{
+        f"{name}_{side}_ms": f"annotations.{name}: [start, end], in seconds"
+        for name in ("pause", "interrupt")
+        for side in ("start", "end")
+    },
+}
+#: Those of them that nobody has in metadata of their own, where they are one level too low.
+_TELLING: Final = ("user_turn_end", "reference_backchannels", "user_channel", "model_channel")
+#: Names of users' own that are one letter from a key.
+_OWN: Final = ("speaker",)
+
+
+def check_place(key: str, value: Any) -> None:
+    """Refuse a key of the user's that is one of the contract's, misspelt or in the wrong place.
+
+    Raises
+    ------
+    RowError
+        Naming the key that is meant, or its place.
+    """
+    if key in _OWN:
+        return
+    if near := nearest(key, KNOWN_KEYS):
+        raise RowError(f"unknown key {key!r}; did you mean {near!r}?")
+    if near := nearest(key, _MISPLACED):
+        raise RowError(f"unknown key {key!r}; its place is {_MISPLACED[near]}")
+    if isinstance(value, dict):
+        for inner in value:
+            if inner in _TELLING:
+                raise RowError(f"unknown key '{key}.{inner}'; its place is {_MISPLACED[inner]}")
+
+
+def place_of(name: str) -> str | None:
+    """Where a key belongs that stands inside an object of the row; None where it is no key."""
+    if name in KNOWN_KEYS:
+        return f"{name}, at the top of the row"
+    return _MISPLACED.get(name)
