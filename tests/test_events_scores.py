@@ -5,6 +5,7 @@ Nothing here knows how turns or takeovers are found: the two tables are read as 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import hypothesis.strategies as st
@@ -92,10 +93,7 @@ def check_pause_handling(case: Case) -> None:
     if "pause_start_ms" not in case.row:
         assert (tor["rule"] == "no_pause") == (len(said) < 2)
         if tor["rule"] != "no_pause":
-            gaps = [
-                (b["start_ms"] - a["end_ms"], -a["end_ms"])
-                for a, b in zip(said, said[1:], strict=False)
-            ]
+            gaps = [(b["start_ms"] - a["end_ms"], -a["end_ms"]) for a, b in pairwise(said)]
             assert tor["reference_ms"] == -max(gaps)[1]
     if tor["value"] == 1:
         assert case.takes_over_at(tor["decided_ms"])

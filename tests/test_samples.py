@@ -5,10 +5,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import reference_paper as plain
 from conftest import SAMPLES, read_jsonl
+from factories import Dialogue
 
 import flexi_score
 from flexi_score.config import load_settings
+from flexi_score.formats.contract import parse_row
 from flexi_score.scoring.run import Run
 
 #: Metrics in seconds inherit two boundary errors; all others are decided exactly.
@@ -47,6 +50,21 @@ def test_every_outcome_equals_its_truth(run: Run) -> None:
     assert len(run.recordings) >= 24
     assert not len(run.failures)
     assert _differences(run) == []
+
+
+@pytest.mark.parametrize("manifest", ["manifest.jsonl", "awkward.jsonl"])
+def test_the_stated_outcomes_are_those_of_the_true_speech(manifest: str) -> None:
+    """By the plain reference: the truth states nothing that the definitions do not."""
+    rows = read_jsonl(SAMPLES / manifest)
+    dialogues = []
+    for row in rows:
+        read = {k: v for k, v in parse_row(row, SAMPLES).items() if v is not None}
+        truth = TRUTH[row["id"]]
+        speech = [[(a, b) for a, b in truth[f"{who}_speech"]] for who in ("user", "model")]
+        dialogues.append(Dialogue(truth["duration_ms"], *speech, row=read))
+    for row, scores in zip(rows, plain.score_all(dialogues, load_settings()), strict=True):
+        stated = TRUTH[row["id"]]["outcome"]
+        assert stated == pytest.approx({m: scores[m][0] for m in stated}, abs=1e-6), row["id"]
 
 
 def test_outcomes_hold_without_words(archive: Path, run: Run) -> None:

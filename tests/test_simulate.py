@@ -4,6 +4,7 @@ import json
 import shutil
 import stat
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import reference_paper as plain
 import soundfile as sf
 from conftest import SAMPLES, SHARED_DATA, Cli, read_jsonl
-from factories import make_tracks
+from factories import Dialogue, make_tracks
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
 
-from flexi_score.config import load_settings
+from flexi_score.config import Settings, load_settings
 from flexi_score.errors import InputError, PrerequisiteError
 from flexi_score.manifest import read_input
+from flexi_score.metrics import profile_metrics
 from flexi_score.schema import FAILURES, SCENARIOS
 from flexi_score.scoring.pipeline import score_tracks
 from flexi_score.simulate import (
@@ -48,10 +51,12 @@ from flexi_score.simulate.noise import KINDS, room_response
 from flexi_score.simulate.queries import Silences, write_queries
 from flexi_score.simulate.scenarios import floor_offset_s
 from flexi_score.simulate.texts import read_texts
-from flexi_score.simulate.write import annotations_of, truth_rows
+from flexi_score.simulate.write import annotations_of
 
 RATE = 16_000
 EXACT_MS = 5
+DEFAULTS = load_settings()
+ANNOTATIONS = ("user_turn_end", "pause", "interrupt", "backchannels", "reference_backchannels")
 
 
 def voice(seed: int, *spans_ms: tuple[int, int], pitch: float = 140.0) -> np.ndarray:
@@ -485,35 +490,55 @@ def test_files_hold_what_the_truth_says(clips: Clips, tmp_path: Path) -> None:
 # Outcomes
 
 
+JUDGED = {m.name for m in profile_metrics("paper") if m.judged}
+
+
+def row_of(mix: Mix, which: Sequence[str]) -> dict[str, Any]:
+    """The manifest row of a scene, as it is read, with these of its annotations."""
+    given = annotations_of(mix.facts, which)
+    row: dict[str, Any] = {"recording": mix.scene.id, "system": mix.scene.system}
+    row["scenario"] = mix.scene.scenario
+    if "user_turn_end" in given:
+        row["user_turn_end_ms"] = ms(given["user_turn_end"])
+    for key in ("pause", "interrupt"):
+        if key in given:
+            row[f"{key}_start_ms"], row[f"{key}_end_ms"] = map(ms, given[key])
+    if "backchannels" in given:
+        pairs = given["backchannels"]
+        row["backchannels"] = [{"start_ms": ms(a), "end_ms": ms(b)} for a, b in pairs]
+    if "reference_backchannels" in given:
+        row["reference_backchannels_ms"] = [ms(t) for t in given["reference_backchannels"]]
+    return row
+
+
+def planned(mixes: list[Mix], settings: Settings = DEFAULTS) -> list[dict[str, Any]]:
+    """What the true speech scores by the plain reference, all planned moments known."""
+    dialogues = [
+        Dialogue(m.facts.duration_ms, m.facts.user, m.facts.model, row=row_of(m, ANNOTATIONS))
+        for m in mixes
+    ]
+    return [
+        {metric: value for metric, (value, _) in scores.items() if metric not in JUDGED}
+        for scores in plain.score_all(dialogues, settings)
+    ]
+
+
 def scored(scenes: list[Scene], clips: Clips) -> list[str]:
-    """Where scores of tracks built from the truth differ from the planned outcome."""
+    """Where scores of the true speech differ from what was planned."""
     mixes = [mix_scene(scene, clips) for scene in scenes]
-    truth = truth_rows([(m.scene, m.facts, m.said, {}) for m in mixes])
-    rows = []
-    for mix in mixes:
-        scene, given = mix.scene, annotations_of(mix.facts, mix.scene.annotate)
-        row: dict[str, Any] = {"recording": scene.id, "system": scene.system}
-        row["scenario"] = scene.scenario
-        if "user_turn_end" in given:
-            row["user_turn_end_ms"] = ms(given["user_turn_end"])
-        for key in ("pause", "interrupt"):
-            if key in given:
-                row[f"{key}_start_ms"], row[f"{key}_end_ms"] = map(ms, given[key])
-        if "backchannels" in given:
-            pairs = given["backchannels"]
-            row["backchannels"] = [{"start_ms": ms(a), "end_ms": ms(b)} for a, b in pairs]
-        if "reference_backchannels" in given:
-            row["reference_backchannels_ms"] = [ms(t) for t in given["reference_backchannels"]]
-        rows.append(row)
     tracks = make_tracks(
-        [t["user_speech"] for t in truth],
-        [t["model_speech"] for t in truth],
-        [t["duration_ms"] for t in truth],
-        rows=rows,
+        [m.facts.user for m in mixes],
+        [m.facts.model for m in mixes],
+        [m.facts.duration_ms for m in mixes],
+        rows=[row_of(m, m.scene.annotate) for m in mixes],
     )
-    run = score_tracks(tracks, pl.DataFrame(schema=FAILURES), load_settings())
+    run = score_tracks(tracks, pl.DataFrame(schema=FAILURES), DEFAULTS)
     got = {(r, m): v for r, m, v in run.scores.select("recording", "metric", "value").rows()}
-    wanted = {(t["id"], m): v for t in truth for m, v in t["outcome"].items()}
+    wanted = {
+        (mix.scene.id, metric): value
+        for mix, outcome in zip(mixes, planned(mixes), strict=True)
+        for metric, value in outcome.items()
+    }
     assert wanted
     return [
         f"{key}: planned {value}, scored {got.get(key)}"
@@ -543,12 +568,11 @@ def test_outcomes_hold_where_moments_are_detected(scenario: str, clips: Clips) -
 def test_random_scenes_hold_both_outcomes(clips: Clips) -> None:
     scenes = random_scenes(240, clips, 5)
     mixes = [mix_scene(scene, clips) for scene in scenes]
-    truth = truth_rows([(m.scene, m.facts, m.said, {}) for m in mixes])
     seen: dict[tuple[str, str], set[Any]] = {}
-    for scene, row in zip(scenes, truth, strict=True):
+    for scene, outcome in zip(scenes, planned(mixes), strict=True):
         for metric in ("tor", "jir", "ttr", "resumed"):
-            if row["outcome"].get(metric) is not None:
-                seen.setdefault((scene.scenario, metric), set()).add(row["outcome"][metric])
+            if outcome.get(metric) is not None:
+                seen.setdefault((scene.scenario, metric), set()).add(outcome[metric])
     assert len(seen) == 8
     assert all(values == {0, 1} for values in seen.values()), seen
     assert any(not m.facts.model for m in mixes)  # a silent model is among them
@@ -617,15 +641,16 @@ def test_plans_are_read_and_made(library: Clips, tmp_path: Path) -> None:
     stop = mix.facts.model[0][1]
     assert 500 < stop - start <= 900  # cut at the first clear speech from 0.5 s on
     assert mix.facts.model[1][0] == mix.facts.interrupt[1] + 400
-    folder = write_scenes(scenes, library, tmp_path / "made", mean_latency_s=0.4)
+    folder = write_scenes(scenes, library, tmp_path / "made")
     truth = {row["id"]: row for row in read_jsonl(folder / "truth.jsonl")}
-    outcome = truth["yields"]["outcome"]
-    assert outcome == {
+    yields, waits = planned([mix_scene(scene, library) for scene in scenes])
+    assert yields == {
         "ttr": 1,
         "stop_latency": (stop - start) / 1000,
         "response_latency": pytest.approx(0.4),
     }
-    assert truth["waits"]["outcome"] == {"tor": 0}
+    assert waits == {"tor": 0}
+    assert truth["yields"]["model_speech"] == [list(span) for span in mix.facts.model]
     assert truth["waits"]["condition"]["user"] == {"noise": "white", "snr_db": 5.0}
     rows = read_jsonl(folder / "manifest.jsonl")
     assert rows[0]["annotations"] == {"interrupt": [start / 1000, mix.facts.interrupt[1] / 1000]}
@@ -877,7 +902,8 @@ def test_command_line_makes_recordings(folder: Path, cli: Cli, tmp_path: Path) -
     folders = ["bleed_-20+ulaw", "clean"]
     assert sorted(p.name for p in made.iterdir()) == [*folders, "manifest.jsonl", "truth.jsonl"]
     truth = [read_jsonl(made / name / "truth.jsonl") for name in folders]
-    assert [row["outcome"] for row in truth[0]] == [row["outcome"] for row in truth[1]]
+    for key in ("user_speech", "model_speech", "user_words_text"):
+        assert [row[key] for row in truth[0]] == [row[key] for row in truth[1]]
     # All of them at once are one manifest, whose truth has the same names.
     rows = read_input(made).rows
     assert rows["recording"].to_list() == [row["id"] for row in read_jsonl(made / "truth.jsonl")]

@@ -24,12 +24,13 @@ def annotation_evidence(tracks: Tracks) -> tuple[Floats, pl.Series]:
     -------
     away_ms : ndarray of float64, shape (n,)
         Largest distance of an annotated start from the nearest onset of the user's speech; the
-        recording's length where the user never speaks; NaN without such an annotation.
+        recording's length where the user never speaks; NaN without such an annotation, or where
+        nothing is known of the user.
     told : polars.Series of String, length n
         That start and onset in words; null without one.
     """
     size, origin = len(tracks), axis.origins(tracks.duration_ms)
-    starts = _annotated_starts(tracks.recordings)
+    starts = _annotated_starts(tracks)
     rec = starts["rec"].to_numpy().astype(np.int64)
     at = starts["start_ms"].to_numpy().astype(np.int64)
     onsets = axis.bridge(axis.place(tracks.user_speech, origin, tracks.duration_ms), 1)
@@ -78,11 +79,13 @@ def annotation_evidence(tracks: Tracks) -> tuple[Floats, pl.Series]:
     return value, every["told"]
 
 
-def _annotated_starts(recordings: pl.DataFrame) -> pl.DataFrame:
-    """``rec, key, start_ms``: one row per annotated start of the user's speech."""
-    numbered = recordings.select(
+def _annotated_starts(tracks: Tracks) -> pl.DataFrame:
+    """``rec, key, start_ms``: one row per annotated start of a known user's speech."""
+    numbered = tracks.recordings.select(
         pl.int_range(pl.len()).alias("rec"), "interrupt_start_ms", "backchannels"
     )
+    if tracks.user_known is not None:
+        numbered = numbered.filter(pl.Series(tracks.user_known))
     cuts = numbered.select(
         "rec", key=pl.lit("interrupt"), start_ms=pl.col("interrupt_start_ms")
     ).drop_nulls("start_ms")

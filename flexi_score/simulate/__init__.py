@@ -23,7 +23,6 @@ from flexi_score.simulate.channel import (
     parse_condition,
 )
 from flexi_score.simulate.clips import Clip, Clips, make_clip, measure_speech, read_clips
-from flexi_score.simulate.outcomes import expected_outcome
 from flexi_score.simulate.plan import read_plan
 from flexi_score.simulate.scenarios import random_scenes
 from flexi_score.simulate.scene import Facts, Mix, Say, Scene, mix_scene
@@ -43,7 +42,6 @@ __all__ = [
     "Say",
     "Scene",
     "apply_condition",
-    "expected_outcome",
     "make_clip",
     "make_condition",
     "measure_speech",

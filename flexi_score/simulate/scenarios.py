@@ -2,8 +2,7 @@
 
 Floor-transfer offsets have their mode at 200 ms, and about 40 % of them are overlaps (Heldner &
 Edlund 2010). What the model does (answers, waits, yields, talks on, stays silent) is drawn a scene
-at a time; what follows for the metrics is left to the rules of
-:mod:`flexi_score.simulate.outcomes`.
+at a time; what follows for the metrics is left to the profile that scores the true speech.
 """
 
 from collections.abc import Callable, Sequence

@@ -13,7 +13,6 @@ from flexi_score.schema import SPEAKERS
 from flexi_score.simulate.channel import CLEAN, Capture, Condition, apply_condition, make_condition
 from flexi_score.simulate.clips import Clips, read_clips
 from flexi_score.simulate.codec import TELEPHONE
-from flexi_score.simulate.outcomes import expected_outcome, mean_latency
 from flexi_score.simulate.plan import read_plan
 from flexi_score.simulate.scenarios import random_scenes
 from flexi_score.simulate.scene import Facts, Mix, Scene, mix_scene
@@ -36,7 +35,6 @@ def write_scenes(
     *,
     seed: int = 0,
     noises: str | Path | None = None,
-    mean_latency_s: float | None = None,
     progress: Progress = _quiet,
 ) -> Path:
     """Make the recordings of scenes under a condition: a folder that can be scored.
@@ -53,8 +51,6 @@ def write_scenes(
         The same seed gives the same bytes.
     noises : path, optional
         Folder of noise recordings, for noise ``files``.
-    mean_latency_s : float, optional
-        L of pause_handling; the mean latency of the system's turn_taking scenes if not given.
     progress : callable
         Called after each scene: its id, how many are done, how many there are.
 
@@ -83,10 +79,9 @@ def write_scenes(
             capture = apply_condition(mix, how, seed, clips=clips, noises=noises)
             files = _write_audio(folder, scene.id, capture, how)
             manifest.append(_manifest_row(mix, capture, files))
-            # The audio goes; what is true of it stays until all latencies are known.
             made.append((scene, capture.facts, mix.said, capture.condition))
             progress(scene.id, number, len(scenes))
-        truth = truth_rows(made, mean_latency_s)
+        truth = truth_rows(made)
         _write_rows(folder / MANIFEST, manifest)
         _write_rows(folder / TRUTH, truth)
     except OSError as error:
@@ -135,39 +130,28 @@ def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
 
 def truth_rows(
     made: Sequence[tuple[Scene, Facts, dict[Any, str], dict[str, Any]]],
-    mean_latency_s: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of ``truth.jsonl``: speech in ms, words, and the outcome under profile ``paper``.
+    """Rows of ``truth.jsonl``: speech in ms, words, and the condition.
+
+    What the speech scores is not stated: :func:`flexi_score.validate` scores it under the settings
+    of the run that it is compared with.
 
     Parameters
     ----------
     made : sequence of (scene, facts, said, condition)
-    mean_latency_s : float, optional
-        L of pause_handling for all systems; each system's own mean if not given.
     """
-    outcomes = [expected_outcome(s.scenario, f, mean_latency_s) for s, f, _, _ in made]
-    by_system: dict[str, list[Any]] = {}
-    for (scene, *_), outcome in zip(made, outcomes, strict=True):
-        if scene.scenario == "turn_taking":
-            by_system.setdefault(scene.system, []).append(outcome)
-    rows = []
-    for (scene, facts, said, condition), outcome in zip(made, outcomes, strict=True):
-        if scene.scenario == "pause_handling" and mean_latency_s is None:
-            latency = mean_latency(by_system.get(scene.system, []))
-            outcome = expected_outcome(scene.scenario, facts, latency)
-        rows.append(
-            {
-                "id": scene.id,
-                "duration_ms": facts.duration_ms,
-                "user_speech": facts.user,
-                "model_speech": facts.model,
-                "user_words_text": said["user"],
-                "model_words_text": said["model"],
-                "outcome": outcome,
-                "condition": condition,
-            }
-        )
-    return rows
+    return [
+        {
+            "id": scene.id,
+            "duration_ms": facts.duration_ms,
+            "user_speech": facts.user,
+            "model_speech": facts.model,
+            "user_words_text": said["user"],
+            "model_words_text": said["model"],
+            "condition": condition,
+        }
+        for scene, facts, said, condition in made
+    ]
 
 
 def _write_audio(folder: Path, name: str, capture: Capture, condition: Condition) -> dict[str, Any]:
