@@ -22,6 +22,7 @@ import argparse
 import json
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,12 @@ def conditions(seed: int) -> dict[str, Callable[[np.ndarray, np.ndarray], np.nda
     from flexi_score.simulate.noise import pink, traffic
 
     def noisy(make: Any, db: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        return lambda own, other: at_snr(own, make(len(own), np.random.default_rng(seed)), db)
+        # Of its own in each channel: what both channels share, the product takes for crosstalk.
+        def add(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+            rng = np.random.default_rng([seed, zlib.crc32(own.tobytes())])
+            return at_snr(own, make(len(own), rng), db)
+
+        return add
 
     def crosstalk(own: np.ndarray, other: np.ndarray) -> np.ndarray:
         rng = np.random.default_rng(seed)
