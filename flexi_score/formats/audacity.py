@@ -40,7 +40,10 @@ def read_audacity(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     entries = [entry for entry, keep in zip(entries, speech, strict=True) if keep]
     labels = [entry.text or "" for entry in entries]
     parties = [whose.party_of(label) for label in labels]
-    if split := split_prefixes(labels, whose):
+    split = split_prefixes(labels, whose)
+    # In a file of one party, a colon after its own name may be part of what was said.
+    others = {whose.party_of(name) for name in split[0]} - {whose.speaker, None} if split else ()
+    if split and whose.speaker and (whose.shared or others):
         labels = split[0]
         entries = [e._replace(text=text) for e, text in zip(entries, split[1], strict=True)]
     elif not all(parties) and not {"user", "model"} <= set(parties):
