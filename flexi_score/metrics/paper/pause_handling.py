@@ -83,7 +83,9 @@ def score(
     how = pl.Series([""]).new_from_index(0, len(rec)).zip_with(pl.Series(timed), without_latency)
     outcome = choose_rule(
         rule(
-            ~paused, "no_pause", "the user never pauses and the manifest has no annotations.pause"
+            ~paused,
+            "no_pause",
+            "no pause of the user is known and the manifest has no annotations.pause",
         ),
         rule(cases.silent, "silent", c.SILENT),
         rule(

@@ -118,7 +118,9 @@ def score(
     own = cases.own_ms(start), cases.own_ms(end)
     absent = (
         rule(cases.silent & ~met, "silent", c.SILENT),
-        rule(~met, "not_mid_turn", "the model is not mid-turn at any backchannel of the user"),
+        rule(
+            ~met, "not_mid_turn", "the model is not mid-turn at any known backchannel of the user"
+        ),
         rule(
             unclear,
             "cut_short",

@@ -130,7 +130,11 @@ def score(
     answer_ms = cases.own_ms(answer)
     absent = (
         rule(cases.silent, "silent", c.SILENT),
-        rule(~cut, "no_interruption", "no interruption by the user starts in the model's speech"),
+        rule(
+            ~cut,
+            "no_interruption",
+            "no interruption by the user is known to start in the model's speech",
+        ),
         rule(~mid_turn, "not_mid_turn", "the model is not mid-turn at {} s", s_ms),
         rule(
             unclear,
