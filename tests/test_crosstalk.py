@@ -16,6 +16,7 @@ from flexi_score.audio.levels import gain_db, measure_levels, noise_dbfs
 from flexi_score.audio.signal import Signal, open_signals, signal_from_array
 from flexi_score.config import ExtractSettings, SpeechSettings
 from flexi_score.extraction.cleaned import clean_channels
+from flexi_score.simulate.noise import pink
 from flexi_score.speech import separation
 from flexi_score.speech.crosstalk import Crosstalk, find_lags, separate
 from flexi_score.speech.detect import detect_speech
@@ -153,6 +154,20 @@ def test_a_hum_on_both_channels_is_no_crosstalk():
         t = np.arange(audio.shape[1]) / 16000
         hum = sum(np.sin(2 * np.pi * 50 * k * t + k) / k for k in range(1, 9))
         assert crosstalk_of(audio + 0.005 * hum) == [None, None]
+
+
+@pytest.mark.parametrize("db", [0, 5, 15])
+def test_a_noise_that_both_channels_hear_is_no_crosstalk(db):
+    """A filter that explains the noise would put the other party's speech into the channel."""
+    if not MEETINGS.is_dir():
+        pytest.skip("the real recordings are not in this checkout")
+    paths = sorted(MEETINGS.glob("ami*"))
+    assert len(paths) >= 7
+    for path in paths:
+        audio = read(path)
+        noise = pink(audio.shape[1], np.random.default_rng(1))
+        level = audio.std(axis=1, keepdims=True) / noise.std() * 10 ** (-db / 20)
+        assert crosstalk_of(audio + level * noise) == [None, None], path.name
 
 
 @pytest.mark.parametrize("source", ["samples", "calls"])

@@ -38,7 +38,7 @@ from flexi_score.speech.separation import (
 
 #: Version of finding and removing crosstalk, with the constants here and in ``separation``. Raise
 #: it with every change that may move a number.
-CROSSTALK_VERSION: Final = 2
+CROSSTALK_VERSION: Final = 3
 
 #: Longest delay of crosstalk. Where source and target lie exactly in step it is never negative;
 #: resampling blurs it by a little.
@@ -58,6 +58,10 @@ FOUND_DEPTH_DB: Final = 3.0
 #: ... in this share of the frames in which the source is active, and in at least so many.
 FOUND_SHARE: Final = 0.05
 FOUND_FRAMES: Final = 4
+#: ... and if less than this share of the power removed goes beyond what the target holds. A noise
+#: that both channels hear fits a filter that then puts the source's speech into the target: 8 to
+#: 34 % on meetings with one noise laid over both, at most 4 % with crosstalk, real or simulated.
+MOST_OVERSHOT: Final = 0.06
 #: Two channels that are heard in each other at opposite delays (within 2 ms), one of them this
 #: loud, are one signal: what would be left of it is chance.
 COPY_DB: Final = -3.0
@@ -232,6 +236,9 @@ def _confirm(powers: Floats, drop_db: Floats, lag: int) -> Crosstalk | None:
     active = (source >= source.max() * ACTIVE) & (target > SILENT * target.mean())
     hit = active & (drop_db >= FOUND_DB)
     if not source.max() > TINY or hit.sum() < max(FOUND_FRAMES, FOUND_SHARE * active.sum()):
+        return None
+    beyond = np.maximum(removed - target, 0)[active].sum()
+    if beyond > MOST_OVERSHOT * removed[active].sum():
         return None
     depth_db = float(np.quantile(10 * np.log10((target[hit] + TINY) / (own[hit] + TINY)), 0.7))
     if depth_db < FOUND_DEPTH_DB:

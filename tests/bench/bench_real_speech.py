@@ -72,12 +72,15 @@ def conditions(seed: int) -> dict[str, Callable[[np.ndarray, np.ndarray], np.nda
     from flexi_score.simulate.noise import pink, traffic
 
     def noisy(make: Any, db: float) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-        # Of its own in each channel: what both channels share, the product takes for crosstalk.
+        # Of its own in each channel; see shared().
         def add(own: np.ndarray, other: np.ndarray) -> np.ndarray:
             rng = np.random.default_rng([seed, zlib.crc32(own.tobytes())])
             return at_snr(own, make(len(own), rng), db)
 
         return add
+
+    def shared(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return at_snr(own, pink(len(own), np.random.default_rng(seed)), 5)
 
     def crosstalk(own: np.ndarray, other: np.ndarray) -> np.ndarray:
         rng = np.random.default_rng(seed)
@@ -90,6 +93,7 @@ def conditions(seed: int) -> dict[str, Callable[[np.ndarray, np.ndarray], np.nda
         "as it is": lambda own, other: own,
         "pink noise, 15 dB": noisy(pink, 15),
         "pink noise, 5 dB": noisy(pink, 5),
+        "pink noise, 5 dB, heard by both": shared,
         "traffic, 10 dB": noisy(traffic, 10),
         "telephone": lambda own, other: telephone(own),
         "30 dB lower": lambda own, other: np.round(own * 10**-1.5 * 32768) / 32768,
