@@ -73,7 +73,10 @@ HOSTILE = (
     "你好",
     "é\u0301",
 )
-texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=8))
+#: A file that says nothing but "S" is refused: in some programs it means silence.
+texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=8)).filter(
+    lambda text: "".join(text.split()).casefold() != "s"
+)
 # Few enough that words often fall on each other.
 times = st.tuples(st.integers(0, 5) | st.integers(0, 5000), st.just(0) | st.integers(0, 400))
 words_of = st.lists(st.tuples(times, texts), max_size=8).map(
@@ -636,7 +639,7 @@ def test_recordings_whose_roles_are_estimates_are_scored_without_their_audio(tmp
         flexi_score.export(run.with_tables(recordings=table), out, "rttm")
         (row,) = read_jsonl(out / "manifest.jsonl")
         assert row.get("audio") == audio
-        assert row.get("duration_s") == (None if audio else 3.0)
+        assert row.get("duration") == (None if audio else 3.0)
 
 
 def test_hostile_ids_and_transcripts_stay_in_their_files(tmp_path):

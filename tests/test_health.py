@@ -310,19 +310,19 @@ def test_what_is_refused_is_excluded_with_the_reason_and_no_gate_overrides(
     done = cli("score", made[1], "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     scores = pl.read_parquet(tmp_path / "run" / "scores.parquet")
-    gone = scores.filter(pl.col("recording").is_in(["copied", "tiny"]))
-    assert set(gone["recording"]) == {"copied", "tiny"}
+    gone = scores.filter(pl.col("recording").is_in(["copied", "mixed", "tiny"]))
+    assert set(gone["recording"]) == {"copied", "mixed", "tiny"}
     assert set(gone["status"]) == {"excluded"}
     assert gone["value"].null_count() == len(gone)
     assert gone["reason"].str.contains("--no-gate").all()
     info = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
-    assert info["excluded"] == 2
+    assert info["excluded"] == 3
     assert info["health"]["copied.refuse"] == 1
     summary = pl.read_parquet(tmp_path / "run" / "summary.parquet")
-    assert (summary["excluded"] >= 2).any()
+    assert (summary["excluded"] >= 3).any()
     text = (tmp_path / "run" / "summary.md").read_text("utf-8")
     assert "Health of the recordings" in text
-    assert "2 recordings left out by the health gate (--no-gate scores them)" in done.stdout
+    assert "3 recordings left out by the health gate (--no-gate scores them)" in done.stdout
     assert pl.read_parquet(tmp_path / "run" / "health.parquet").schema == HEALTH
     done = cli("score", made[1], "--no-gate", "--out", tmp_path / "all")
     assert done.returncode == 0, done.stderr
@@ -336,11 +336,11 @@ def test_check_prints_problems_first_and_its_exit_code_says_so(
     done = cli("check", made[1], "--out", tmp_path / "health.csv")
     assert done.returncode == 1
     lines = [line.split() for line in done.stdout.splitlines() if line.strip()]
-    first = next(line for line in lines if line[0] in {"copied", "tiny"})
+    first = next(line for line in lines if line[0] in {"copied", "mixed", "tiny"})
     assert "refuse" in first
     named = [line[0] for line in lines if line[0] in {d[0].__name__.strip("_") for d in DEFECTS}]
-    assert set(named[:2]) == {"copied", "tiny"}
-    assert "2 refused" in done.stdout
+    assert set(named[:3]) == {"copied", "mixed", "tiny"}
+    assert "3 refused" in done.stdout
     assert len(pl.read_csv(tmp_path / "health.csv")) > 100
     done = cli("check", sound)
     assert done.returncode == 0, done.stdout + done.stderr

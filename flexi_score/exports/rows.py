@@ -50,9 +50,9 @@ def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, An
     row["raw_audio"] = given.get("raw_audio")
     row["text"] = {name: given[f"text_{name}"] for name in TEXTS}
     row |= {name: given[name] for name in ("rating", "reference_distribution")}
-    extra = json.loads(given["metadata"] or "{}")
     if not any(key in row for key in ("audio", "user_audio")):
-        extra.setdefault("duration", recording.duration_ms / 1000)
+        row["duration"] = recording.duration_ms / 1000
+    extra = json.loads(given["metadata"] or "{}")
     row |= {key: value for key, value in extra.items() if _is_own(key)}
     return _without_nulls(row)
 

@@ -144,7 +144,7 @@ def score_archive(
     work = work or Work()
     if not len(rows) and not len(failures):
         raise InputError(f"{reader.folder}: holds no recordings")
-    facts = model_facts(reader, rows)
+    facts = model_facts(reader, rows, settings.extract.asr)
     replies = reader.folder / REPLIES
     if len(rows) <= work.batch or settings.profile in _WHOLE:
         batch = Batch(0, rows, ready=prepare(reader, rows, settings))

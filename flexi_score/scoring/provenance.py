@@ -42,10 +42,15 @@ def run_info(
     }
 
 
-def model_facts(reader: ArchiveReader, rows: pl.DataFrame) -> dict[str, str]:
-    """Which detector and recogniser stand behind these recordings of an archive."""
+def model_facts(reader: ArchiveReader, rows: pl.DataFrame, asr: str) -> dict[str, str]:
+    """Which detector and recogniser stand behind these recordings of an archive.
+
+    With `asr` ``none``, words that were recognised are in the archive but not used.
+    """
     detectors = _named(reader, "channels", "detector", rows, ("user_key", "model_key"))
     sources = _named(reader, "words", "source", rows, ("user_words_key", "model_words_key"))
+    if asr == "none":
+        sources = "+".join(source for source in sources.split("+") if source == "file")
     facts = {"vad": detectors or "given", "asr": sources or "none"}
     return facts | ({"boundaries": f"boundaries-{BOUNDARIES_VERSION}"} if detectors else {})
 
