@@ -38,7 +38,9 @@ def test_the_newer_row_of_a_key_wins(tmp_path: Path) -> None:
         rows = [{"key": "k", "segments": [{"start_ms": 0, "end_ms": end}]}]
         store.append(folder, "segments", rows)
     found = ArchiveReader(folder).read("segments", ["k", "absent"])
-    assert found.to_dicts() == [{"key": "k", "segments": [{"start_ms": 0, "end_ms": 20}]}]
+    assert found.to_dicts() == [
+        {"key": "k", "segments": [{"start_ms": 0, "end_ms": 20}], "note": None}
+    ]
 
 
 def test_the_last_attempt_of_a_recording_counts(tmp_path: Path) -> None:

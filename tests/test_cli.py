@@ -45,7 +45,7 @@ CONTRACT = {
     "pause_handling": ["tor"],
     "user_interrupt": ["ttr", "stop_latency", "response_latency", "tss"],
     "model_interrupt": ["tor", "lead", "eds"],
-    "user_backchannel": ["ttr", "resumed", "coherence"],
+    "user_backchannel": ["ttr", "resumed", "coherence", "acceptable"],
     "model_backchannel": ["tor", "bcr", "backchannels", "jsd"],
 }
 
@@ -73,13 +73,14 @@ def test_a_run_folder_holds_what_the_contract_says(run_folder: Path) -> None:
     }
     scores = pl.read_parquet(run_folder / "scores.parquet")
     assert scores.schema == SCORES
-    assert scores.columns[:7] == [
+    assert scores.columns[:8] == [
         "recording",
         "system",
         "scenario",
         "metric",
         "value",
         "status",
+        "rule",
         "reason",
     ]
     for scenario, wanted in CONTRACT.items():

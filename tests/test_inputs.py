@@ -101,7 +101,7 @@ def test_a_pair_of_files_with_offsets_and_unequal_length(
     start = round(0.75 * rate)
     sf.write(tmp_path / "u.wav", data[:, 0], rate)
     sf.write(tmp_path / "m.wav", data[start:-1600, 1], rate)
-    row = {key: value for key, value in ROW.items() if key != "audio"}
+    row = {key: value for key, value in ROW.items() if key not in {"audio", "channels"}}
     row |= {"user_audio": "u.wav", "model_audio": "m.wav", "model_offset": 0.75}
     run = _score(tmp_path, [row])
     _same(run, expected, 12)
@@ -126,7 +126,7 @@ def test_segment_files_and_transcripts_replace_the_models(tmp_path: Path, expect
         "chunks": [{"text": "said", "timestamp": [a / 1000, b / 1000]} for a, b in mine],
     }
     (tmp_path / "model.json").write_text(json.dumps(words))
-    row = {key: value for key, value in ROW.items() if key != "audio"}
+    row = {key: value for key, value in ROW.items() if key not in {"audio", "channels"}}
     row |= {"user_speech": "user.rttm", "model_speech": "model.rttm", "model_words": "model.json"}
     run = _score(tmp_path, [row])
     _same(run, expected, 0)

@@ -158,7 +158,7 @@ def test_all_six_scenarios_from_the_command_line_and_again_from_replay(
     assert info["judge"]["ratings"] == {"rated": 11}
     assert info["judge"]["rubrics"]["tss"] == load_rubric("tss").version
     assert "coherence-1+eds-1+reference_backchannels-1+tss-1" in info["signature"]
-    assert "gpt-4o " in info["signature"]
+    assert "gpt-4o-2024-08-06 " in info["signature"]
     # Human labels that agree by construction, but for one.
     labels = ratings.filter(pl.col("value").is_not_null()).select(
         "recording", "metric", rater=pl.lit("ann"), value="value"
@@ -403,7 +403,7 @@ def test_a_profile_that_replays_by_itself_says_little(
     assert not tell_unrated(run, listed=False)
     told = capsys.readouterr().err
     assert (
-        told == f"judge: {len(run.ratings)} ratings are not there: --judge replay lists them, "
+        told == f"judge: {len(run.ratings)} ratings missing: --judge replay lists them, "
         "--judge openai asks for them\n"
     )
 
@@ -424,7 +424,7 @@ def test_without_the_package_its_name_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
     changes = {"judge.mode": "openai", "judge.base_url": "http://127.0.0.1:9/v1"}
-    with pytest.raises(PrerequisiteError, match=r"pip install 'flexi_score\[judge\]'"):
+    with pytest.raises(PrerequisiteError, match=r"pip install 'openai>="):
         check_ready(load_settings("paper", changes), tmp_path)
 
 

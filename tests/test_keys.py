@@ -8,6 +8,7 @@ import pytest
 from flexi_score.config import ExtractSettings, SpeechSettings
 from flexi_score.extraction import keys
 from flexi_score.extraction.extractor import Extractor
+from flexi_score.formats.whose import Whose
 from flexi_score.schema import RECORDINGS
 from flexi_score.speech import archived
 
@@ -111,11 +112,14 @@ def test_a_voice_of_one_channel_depends_on_the_diarizer_and_the_rule(
 
 
 def test_a_given_file_is_read_again_by_another_release(monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = keys.given_key("words", "user", "aa")
-    assert keys.given_key("segments", "user", "aa") != usual
-    assert keys.given_key("words", "model", "aa") != usual
+    user = Whose("user")
+    usual = keys.given_key("words", "aa", user, True)
+    assert keys.given_key("segments", "aa", user, True) != usual
+    assert keys.given_key("words", "bb", user, True) != usual
+    assert keys.given_key("words", "aa", Whose("model"), True) != usual
+    assert keys.given_key("words", "aa", user, False) != usual
     monkeypatch.setattr(keys, "package_version", lambda: "another")
-    assert keys.given_key("words", "user", "aa") != usual
+    assert keys.given_key("words", "aa", user, True) != usual
 
 
 def test_speech_depends_on_every_setting_and_the_algorithm(monkeypatch: pytest.MonkeyPatch) -> None:

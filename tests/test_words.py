@@ -443,9 +443,9 @@ def test_a_model_that_cannot_be_downloaded(monkeypatch):
         assert part in str(caught.value)
 
 
-def test_without_faster_whisper_the_extra_is_named(monkeypatch):
+def test_without_faster_whisper_the_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
-    with pytest.raises(PrerequisiteError, match=r"flexi_score\[asr\].*--asr none"):
+    with pytest.raises(PrerequisiteError, match=r"pip install 'faster-whisper.*--asr none"):
         load_recognizer("tiny.en", language="en")
 
 
