@@ -58,17 +58,9 @@ AGREEMENT: Final = make_schema(
 def krippendorff_alpha(units: ArrayLike, values: ArrayLike, level: Level = "ordinal") -> float:
     """Krippendorff's alpha of any number of raters, each of whom may have rated any units.
 
-    Parameters
-    ----------
-    units : array_like of int, shape (k,)
-        What each rating is of.
-    values : array_like of float, shape (k,)
-    level : {"nominal", "ordinal", "interval"}
-
-    Returns
-    -------
-    float
-        1 for perfect agreement, 0 for that of chance; NaN where it is not defined.
+    ``units`` (array_like of int, shape (k,)): what each rating is of. ``values``: array_like of
+    float, shape (k,). ``level``: {"nominal", "ordinal", "interval"}. Returns 1 for perfect
+    agreement, 0 for that of chance; NaN where it is not defined.
     """
     counts, categories = _counts(np.asarray(units), np.asarray(values, np.float64))
     whole = np.ones((1, len(counts)))
@@ -78,14 +70,7 @@ def krippendorff_alpha(units: ArrayLike, values: ArrayLike, level: Level = "ordi
 def quadratic_kappa(a: ArrayLike, b: ArrayLike) -> float:
     """Cohen's kappa of two raters of the same units, weighted by squared differences.
 
-    Parameters
-    ----------
-    a, b : array_like of float, shape (k,)
-
-    Returns
-    -------
-    float
-        NaN where it is not defined.
+    ``a`` and ``b``: array_like of float, shape (k,). Returns NaN where it is not defined.
     """
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     return float(_kappas(_moments(first, second).sum(0)[None])[0])
@@ -158,21 +143,11 @@ def agreement_table(
 ) -> pl.DataFrame:
     """A judge's ratings against human labels, by metric and system.
 
-    Parameters
-    ----------
-    ratings : polars.DataFrame
-        :data:`flexi_score.schema.RATINGS`; of several repeats the mean counts.
-    labels : polars.DataFrame
-        ``recording, metric, rater, value``.
-    settings : SummarySettings
-        ``resamples``, ``seed`` and ``confidence`` of the intervals.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`AGREEMENT`; with more than one system, also a row for all of them. ``kappa`` and
-        ``mae`` are over all pairs of a label and the rating of its recording; ``alpha`` (ordinal)
-        takes the judge as one more rater. Labels without a rating are left out.
+    ``ratings``: :data:`flexi_score.schema.RATINGS`; of several repeats the mean counts. ``labels``:
+    ``recording, metric, rater, value``. ``settings``: ``resamples``, ``seed`` and ``confidence`` of
+    the intervals. Returns :data:`AGREEMENT`; with more than one system, also a row for all of them.
+    ``kappa`` and ``mae`` are over all pairs of a label and the rating of its recording; ``alpha``
+    (ordinal) takes the judge as one more rater. Labels without a rating are left out.
     """
     judged = ratings.group_by("recording", "metric", "system", maintain_order=True).agg(
         judge=pl.col("value").mean()
@@ -253,18 +228,11 @@ def _percentiles(drawn: Floats, confidence: float) -> tuple[Floats, Floats]:
 def repeat_agreement(ratings: pl.DataFrame) -> pl.DataFrame:
     """How far a judge that was asked several times agrees with itself.
 
-    Parameters
-    ----------
-    ratings : polars.DataFrame
-        :data:`flexi_score.schema.RATINGS`.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``metric, recordings, repeats, spread, alpha``, of the recordings with two ratings or more:
-        the mean over them of the standard deviation of their ratings, and Krippendorff's alpha
-        (ordinal; null where it is not defined). Of marked positions the alpha is nominal, over the
-        words that could be marked, and there is no spread. Empty where nothing was asked twice.
+    ``ratings``: :data:`flexi_score.schema.RATINGS`. Returns ``metric, recordings, repeats, spread,
+    alpha``, of the recordings with two ratings or more: the mean over them of the standard
+    deviation of their ratings, and Krippendorff's alpha (ordinal; null where it is not defined). Of
+    marked positions the alpha is nominal, over the words that could be marked, and there is no
+    spread. Empty where nothing was asked twice.
     """
     marks = _marks(ratings)
     often = pl.concat([_twice(ratings.filter(pl.col("value").is_not_null())), marks])

@@ -76,32 +76,14 @@ def compare_systems(
 ) -> pl.DataFrame:
     """Compare the systems of one run.
 
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        :data:`flexi_score.schema.SCORES`.
-    metrics : sequence of Metric
-        Of one profile; metrics that are not among them are not compared.
-    settings : SummarySettings
-        ``confidence`` also decides verdicts: p_holm < 1 - confidence.
-    systems : sequence of (baseline, candidate), optional
-        Every pair of systems, the earlier one as baseline, where it is not given.
-    recordings : polars.DataFrame, optional
-        Needed for ``pair_by`` and for ``settings.cluster``.
-    pair_by : str, optional
-        Metadata key that is equal for recordings of one item.
-    permutations : int
-        Random sign flips or permutations; where all 2**n flips are fewer, all are done.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`COMPARISON`.
-
-    Raises
-    ------
-    SettingsError
-        For a system that is not there, fewer than two systems, or an unknown metadata key.
+    ``scores``: :data:`flexi_score.schema.SCORES`. ``metrics``: of one profile; metrics that are not
+    among them are not compared. ``settings``: ``confidence`` also decides verdicts: p_holm < 1 -
+    confidence. ``systems``: every pair of systems, the earlier one as baseline, where it is not
+    given. ``recordings``: needed for ``pair_by`` and for ``settings.cluster``. ``pair_by``:
+    metadata key that is equal for recordings of one item. ``permutations``: random sign flips or
+    permutations; where all 2**n flips are fewer, all are done. Returns :data:`COMPARISON`. Raises
+    SettingsError: for a system that is not there, fewer than two systems, or an unknown metadata
+    key.
     """
     rows = _rows(scores, recordings, pair_by, settings)
     known = rows["system"].unique(maintain_order=True).drop_nulls().to_list()
@@ -141,26 +123,11 @@ def compare_runs(
 ) -> pl.DataFrame:
     """Compare two runs: each system that both hold, or their only systems.
 
-    Parameters
-    ----------
-    baseline, candidate : polars.DataFrame
-        :data:`flexi_score.schema.SCORES` of the runs.
-    names : (str, str)
-        Of the runs, for the columns ``baseline`` and ``candidate``: ``run/system``.
-    recordings : (polars.DataFrame, polars.DataFrame), optional
-        Of the runs; needed for ``pair_by`` and for ``settings.cluster``.
-    metrics, settings, pair_by, permutations
-        As :func:`compare_systems`.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`COMPARISON`.
-
-    Raises
-    ------
-    SettingsError
-        Where the runs share no system and one of them holds several.
+    ``baseline`` and ``candidate``: :data:`flexi_score.schema.SCORES` of the runs. ``names``: of the
+    runs, for the columns ``baseline`` and ``candidate``: ``run/system``. ``recordings``: of the
+    runs; needed for ``pair_by`` and for ``settings.cluster``. ``metrics`` and ``settings`` and
+    ``pair_by`` and ``permutations``: as :func:`compare_systems`. Returns :data:`COMPARISON`. Raises
+    SettingsError where the runs share no system and one of them holds several.
     """
     tables = recordings or (None, None)
     a = _rows(baseline, tables[0], pair_by, settings)
@@ -189,10 +156,7 @@ def match_systems(
 ) -> list[tuple[str, str]]:
     """Systems of two runs that are compared: those with one name, or the only one of each.
 
-    Raises
-    ------
-    SettingsError
-        Where neither is possible.
+    Raises SettingsError where neither is possible.
     """
     a = baseline["system"].unique(maintain_order=True).drop_nulls().to_list()
     b = candidate["system"].unique(maintain_order=True).drop_nulls().to_list()

@@ -36,28 +36,15 @@ _FORM: Final = re.compile(
 
 @dataclass(frozen=True)
 class Gate:
-    """A condition that a run must not meet.
+    """A condition that a run must not meet."""
 
-    Attributes
-    ----------
-    scenario : str or None
-        None: every scenario that has the metric.
-    metric, statistic, comparator : str
-    threshold : float
-        In the metric's unit.
-    relative : bool
-        Whether the change since the baseline run is compared.
-    text : str
-        As it was written.
-    """
-
-    scenario: str | None
+    scenario: str | None  # None: every scenario that has the metric
     metric: str
     statistic: str
     comparator: str
-    threshold: float
-    relative: bool
-    text: str
+    threshold: float  # in the metric's unit
+    relative: bool  # whether the change since the baseline run is compared
+    text: str  # as it was written
 
 
 @dataclass(frozen=True)
@@ -75,17 +62,9 @@ class Tripped:
 def parse_gate(text: str, metrics: Sequence[Metric]) -> Gate:
     """A gate from its text.
 
-    Parameters
-    ----------
-    text : str
-        Such as ``latency.p90 > +0.1`` or ``turn_taking.tor < 0.9``.
-    metrics : sequence of Metric
-        The registry's metrics of one profile.
-
-    Raises
-    ------
-    SettingsError
-        For text that is no gate, or an unknown metric or statistic, naming the nearest.
+    ``text``: such as ``latency.p90 > +0.1`` or ``turn_taking.tor < 0.9``. ``metrics``: the
+    registry's metrics of one profile. Raises SettingsError: for text that is no gate, or an unknown
+    metric or statistic, naming the nearest.
     """
     form = _FORM.fullmatch(text)
     if form is None:
@@ -130,19 +109,9 @@ def check_gates(
     A gate that cannot be evaluated trips, saying so: no value where one is needed, or no
     recording with the metric at all. A relative gate without a value in either run does not.
 
-    Parameters
-    ----------
-    gates : sequence of Gate
-    scores : polars.DataFrame
-        :data:`flexi_score.schema.SCORES` of the run.
-    metrics : sequence of Metric
-    baseline : polars.DataFrame, optional
-        Scores of the run that relative gates compare with.
-
-    Raises
-    ------
-    SettingsError
-        For a relative gate without a baseline, or one whose baseline shares no system.
+    ``scores``: :data:`flexi_score.schema.SCORES` of the run. ``baseline``: scores of the run that
+    relative gates compare with. Raises SettingsError: for a relative gate without a baseline, or
+    one whose baseline shares no system.
     """
     tripped: list[Tripped] = []
     kinds = {(m.scenario, m.name): m.aggregate for m in metrics}

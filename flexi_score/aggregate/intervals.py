@@ -37,16 +37,9 @@ def wilson(
 ) -> tuple[Floats, Floats]:
     """Wilson score interval of a proportion.
 
-    Parameters
-    ----------
-    numerator, denominator : array_like of float, shape (n,)
-        Successes and trials; trials need not be whole (an effective sample size).
-    confidence : float
-
-    Returns
-    -------
-    low, high : ndarray of float64, shape (n,)
-        In [0, 1]; NaN where the denominator is 0.
+    ``numerator`` and ``denominator`` (array_like of float, shape (n,)): successes and trials;
+    trials need not be whole (an effective sample size). Returns low, high : ndarray of float64,
+    shape (n,): In [0, 1]; NaN where the denominator is 0.
 
     References
     ----------
@@ -76,24 +69,14 @@ def bootstrap_mean(
 ) -> tuple[Floats, Floats]:
     """Bootstrap interval of each group's mean (bias-corrected and accelerated, BCa).
 
-    Parameters
-    ----------
-    values : array_like of float, shape (k,)
-        NaN and null are left out.
-    groups : array_like, shape (k,)
-        Key of the group that a value belongs to; its text seeds the group's generator.
-    clusters : array_like, shape (k,), optional
-        Labels whose values are resampled together.
-    resamples, seed, confidence
-        See :class:`flexi_score.config.SummarySettings`.
-
-    Returns
-    -------
-    low, high : ndarray of float64, shape (groups,)
-        In order of the groups' first appearance; NaN where a group has fewer than two values
-        (or two clusters).
-        Of more than :data:`LARGE` values (or clusters) the limits are computed in closed form: they
-        differ from resampled ones by less than those differ among themselves.
+    ``values`` (array_like of float, shape (k,)): NaN and null are left out. ``groups`` (array_like,
+    shape (k,)): key of the group that a value belongs to; its text seeds the group's generator.
+    ``clusters`` (array_like, shape (k,)): labels whose values are resampled together. ``resamples``
+    and ``seed`` and ``confidence``: see :class:`flexi_score.config.SummarySettings`. Returns low,
+    high : ndarray of float64, shape (groups,): In order of the groups' first appearance; NaN where
+    a group has fewer than two values (or two clusters). Of more than :data:`LARGE` values (or
+    clusters) the limits are computed in closed form: they differ from resampled ones by less than
+    those differ among themselves.
 
     References
     ----------
@@ -184,10 +167,7 @@ def effective_size(
     The number of values divided by the design effect, the variance of the rate between clusters
     over that of independent draws, taken as at least 1 (Korn and Graubard 1998).
 
-    Returns
-    -------
-    ndarray of float64, shape (groups,)
-        NaN where there are fewer than two clusters.
+    Returns ndarray of float64, shape (groups,): NaN where there are fewer than two clusters.
     """
     keys, frame = _grouped(values, groups, clusters)
     size = np.full(len(keys), np.nan)
@@ -203,13 +183,7 @@ def effective_size(
 def holm(p: ArrayLike) -> Floats:
     """Holm's step-down adjustment of p-values; NaN stays NaN and is not counted.
 
-    Parameters
-    ----------
-    p : array_like of float, shape (n,)
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
+    ``p``: array_like of float, shape (n,). Returns ndarray of float64, shape (n,).
     """
     p = np.asarray(p, float)
     out = np.full(p.shape, np.nan)
@@ -231,9 +205,7 @@ def resampled_means(
 ) -> Floats:
     """Means of resampled units, each with the sum and the number of its values.
 
-    Returns
-    -------
-    ndarray of float64, shape (resamples,)
+    Returns ndarray of float64, shape (resamples,).
     """
     size = len(total)
     alike = bool((count == count[0]).all())

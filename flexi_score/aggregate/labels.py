@@ -15,10 +15,7 @@ TOP: Final = 5
 def read_ratings(run: str | Path) -> pl.DataFrame:
     """Ratings of a run folder (:data:`flexi_score.schema.RATINGS`).
 
-    Raises
-    ------
-    InputError
-        Where there are none, or they cannot be read.
+    Raises InputError where there are none, or they cannot be read.
     """
     file = Path(run) / "ratings.parquet"
     try:
@@ -38,10 +35,7 @@ def read_ratings(run: str | Path) -> pl.DataFrame:
 def read_labels(path: str | Path) -> pl.DataFrame:
     """Human labels from a CSV file: ``recording, metric, rater, value``.
 
-    Raises
-    ------
-    InputError
-        If it cannot be read, lacks a column, or a row is no label; naming the line.
+    Raises InputError if it cannot be read, lacks a column, or a row is no label; naming the line.
     """
     file, names = Path(path), ["recording", "metric", "rater", "value"]
     try:

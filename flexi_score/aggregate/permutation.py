@@ -19,9 +19,7 @@ def sign_flip_p(
     Exact where the differences that are not 0 have at most ``permutations`` sign patterns, else
     over random ones, the observed one counted in. NaN without any difference given.
 
-    Parameters
-    ----------
-    differences : ndarray of float64, shape (n,)
+    ``differences``: ndarray of float64, shape (n,).
     """
     if not len(differences):
         return float("nan")
@@ -51,16 +49,8 @@ def permutation_p(
 ) -> float:
     """Two-sided p-value of the difference of two means under relabelling of the units.
 
-    Parameters
-    ----------
-    total, count : pair of ndarray of float64
-        Sum and number of each unit's values, of both sides; units are recordings (count 1) or
-        clusters.
-
-    Returns
-    -------
-    float
-        NaN where a side has no unit.
+    ``total`` and ``count``: sum and number of each unit's values, of both sides; units are
+    recordings (count 1) or clusters. Returns NaN where a side has no unit.
     """
     first = len(total[0])
     if not first or not len(total[1]):

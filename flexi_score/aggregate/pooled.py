@@ -36,29 +36,14 @@ def add_quantiles(
 ) -> pl.DataFrame:
     """Summary rows ``<metric>.p50`` and so on, put after the row of their metric.
 
-    Parameters
-    ----------
-    summary : polars.DataFrame
-        :data:`flexi_score.schema.SUMMARY`, of :func:`flexi_score.aggregate.summarize`.
-    observations : polars.DataFrame
-        :data:`flexi_score.metrics.conversation.OBSERVATIONS`.
-    settings : SummarySettings
-    clusters : polars.DataFrame, optional
-        ``recording, label`` (:func:`flexi_score.aggregate.metadata_labels`); a recording without a
-        label is a cluster of its own.
-    qs : sequence of float
-        In [0, 1].
-    metrics : sequence of str
-        Those that get quantiles.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.SUMMARY`. Every row of one of the metrics gets its
-        quantiles (numpy's linear interpolation); where the system has no event they are null.
-        ``n`` is the number of recordings with an event, ``denominator`` the number of events,
-        ``numerator`` null; the counts by status are those of the metric. No interval for fewer
-        than two clusters.
+    ``summary``: :data:`flexi_score.schema.SUMMARY`, of :func:`flexi_score.aggregate.summarize`.
+    ``observations``: :data:`flexi_score.metrics.conversation.OBSERVATIONS`. ``clusters``:
+    ``recording, label`` (:func:`flexi_score.aggregate.metadata_labels`); a recording without a
+    label is a cluster of its own. ``qs``: in [0, 1]. ``metrics``: those that get quantiles. Returns
+    :data:`flexi_score.schema.SUMMARY`. Every row of one of the metrics gets its quantiles (numpy's
+    linear interpolation); where the system has no event they are null. ``n`` is the number of
+    recordings with an event, ``denominator`` the number of events, ``numerator`` null; the counts
+    by status are those of the metric. No interval for fewer than two clusters.
     """
     pooled = observations.select(
         *(pl.col(name).cast(pl.String) for name in ("recording", *_KEY)),
@@ -115,22 +100,10 @@ def clustered_quantiles(
 ) -> tuple[Floats, Floats, Floats]:
     """Quantiles of values and their percentile bootstrap intervals over units.
 
-    Parameters
-    ----------
-    values : polars.Series of Float64, length k, k > 0
-    units : polars.Series of String, length k
-        What is resampled, with all its values.
-    qs : sequence of float
-    settings : SummarySettings
-        ``resamples``, ``seed``, ``confidence``.
-    key : str
-        Seeds the draws together with ``settings.seed``.
-
-    Returns
-    -------
-    value, low, high : ndarray of float64, shape (len(qs),)
-        Limits are NaN for fewer than two units. Of more than
-        :data:`~flexi_score.aggregate.intervals.LARGE` they are computed, not resampled.
+    ``units``: what is resampled, with all its values. ``settings``: ``resamples``, ``seed``,
+    ``confidence``. ``key``: seeds the draws together with ``settings.seed``. Returns value, low,
+    high : ndarray of float64, shape (len(qs),): Limits are NaN for fewer than two units. Of more
+    than :data:`~flexi_score.aggregate.intervals.LARGE` they are computed, not resampled.
     """
     order = values.arg_sort()
     x = values.gather(order).to_numpy()

@@ -58,34 +58,20 @@ def summarize(
 ) -> pl.DataFrame:
     """Value, numerator, denominator, interval and counts by status of every metric.
 
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        :data:`flexi_score.schema.SCORES`.
-    metrics : sequence of Metric
-        The registry's metrics of one profile. A metric of ``scores`` that is not among them is
-        treated as a mean and comes last.
-    settings : SummarySettings
-    clusters : polars.Series, optional
-        One label a row of ``scores`` (:func:`cluster_labels`). Means then resample whole
-        clusters, and rates take Wilson's interval at their effective number of recordings.
-    failures : polars.DataFrame, optional
-        :data:`flexi_score.schema.FAILURES`; counted as ``failed`` under every metric of their
-        scenario (see :func:`with_failures`).
-    unsure : polars.Series, optional
-        Recordings whose boundaries are less sure: ``settings.crosstalk_error_s`` is their error.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.SUMMARY`. Systems by first appearance, then metrics in the
-        registry's order. ``value`` and the interval are null where nothing was scored, the
-        interval also for sums, and for means and ratios of fewer than two recordings. For a rate,
-        ``numerator`` and ``denominator`` are the sum of 0/1 and ``n``; for a mean the sum and
-        ``n``; for a sum the count and ``n``; for a ratio the sums of value times weight and of
-        weights (a weight that is null is 1). ``within_error`` counts the values whose margin is
-        at most the error of boundaries (``settings.boundary_error_s``); it is null where none has
-        a margin.
+    ``scores``: :data:`flexi_score.schema.SCORES`. ``metrics``: the registry's metrics of one
+    profile. A metric of ``scores`` that is not among them is treated as a mean and comes last.
+    ``clusters``: one label a row of ``scores`` (:func:`cluster_labels`). Means then resample whole
+    clusters, and rates take Wilson's interval at their effective number of recordings.
+    ``failures``: :data:`flexi_score.schema.FAILURES`; counted as ``failed`` under every metric of
+    their scenario (see :func:`with_failures`). ``unsure``: recordings whose boundaries are less
+    sure: ``settings.crosstalk_error_s`` is their error. Returns :data:`flexi_score.schema.SUMMARY`.
+    Systems by first appearance, then metrics in the registry's order. ``value`` and the interval
+    are null where nothing was scored, the interval also for sums, and for means and ratios of fewer
+    than two recordings. For a rate, ``numerator`` and ``denominator`` are the sum of 0/1 and ``n``;
+    for a mean the sum and ``n``; for a sum the count and ``n``; for a ratio the sums of value times
+    weight and of weights (a weight that is null is 1). ``within_error`` counts the values whose
+    margin is at most the error of boundaries (``settings.boundary_error_s``); it is null where none
+    has a margin.
     """
     unsure = pl.Series(dtype=pl.String) if unsure is None else unsure
     rows = _rows(scores, clusters, unsure)
@@ -126,18 +112,9 @@ def quantiles(
 ) -> pl.DataFrame:
     """Median and upper quantiles of the metrics that are means, with bootstrap intervals.
 
-    Parameters
-    ----------
-    scores, metrics, settings, clusters
-        As :func:`summarize`.
-    qs : sequence of float
-        In [0, 1].
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`QUANTILES`, ordered as :func:`summarize` orders, then by ``q``. Null where nothing
-        was scored.
+    ``scores`` and ``metrics`` and ``settings`` and ``clusters``: as :func:`summarize`. ``qs``: in
+    [0, 1]. Returns :data:`QUANTILES`, ordered as :func:`summarize` orders, then by ``q``. Null
+    where nothing was scored.
     """
     rows = describe(_rows(scores, clusters), metrics).filter(pl.col("aggregate") == "mean")
     systems = scores.select("system").unique(maintain_order=True).with_row_index("place")
@@ -186,18 +163,10 @@ def with_failures(
     only where other recordings of the scenario were judged. Rows that are already there are not
     added again.
 
-    Parameters
-    ----------
-    scores, failures : polars.DataFrame
-        :data:`flexi_score.schema.SCORES` and :data:`flexi_score.schema.FAILURES`.
-    metrics : sequence of Metric
-    status : str
-        Of the rows that are added: ``excluded`` for what was left out on purpose.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.SCORES`; the first rows are those of ``scores``, unchanged.
+    ``scores`` and ``failures``: :data:`flexi_score.schema.SCORES` and
+    :data:`flexi_score.schema.FAILURES`. ``status``: of the rows that are added: ``excluded`` for
+    what was left out on purpose. Returns :data:`flexi_score.schema.SCORES`; the first rows are
+    those of ``scores``, unchanged.
     """
     scores = _complete(scores)
     known = pl.DataFrame(
@@ -244,21 +213,9 @@ def _complete(scores: pl.DataFrame) -> pl.DataFrame:
 def metadata_labels(recordings: pl.DataFrame, key: str) -> pl.DataFrame:
     """Value of a metadata key for every recording, as text.
 
-    Parameters
-    ----------
-    recordings : polars.DataFrame
-        :data:`flexi_score.schema.RECORDINGS`.
-    key : str
-
-    Returns
-    -------
-    polars.DataFrame
-        ``recording, label``; label is null where a recording lacks the key.
-
-    Raises
-    ------
-    SettingsError
-        Where no recording has the key, naming the nearest one that exists.
+    ``recordings``: :data:`flexi_score.schema.RECORDINGS`. Returns ``recording, label``; label is
+    null where a recording lacks the key. Raises SettingsError where no recording has the key,
+    naming the nearest one that exists.
     """
     path = f"$[{json.dumps(key, ensure_ascii=False)}]"
     labels = recordings.select(
@@ -277,10 +234,7 @@ def cluster_labels(scores: pl.DataFrame, recordings: pl.DataFrame, key: str) -> 
 
     A recording without the key is a cluster of its own.
 
-    Raises
-    ------
-    SettingsError
-        Where no recording has the key.
+    Raises SettingsError where no recording has the key.
     """
     labels = metadata_labels(recordings, key).unique("recording", keep="first")
     return (

@@ -11,19 +11,9 @@ from flexi_score.schema import STATUSES
 def values_of(scores: pl.DataFrame, metrics: Sequence[Metric], by: Sequence[str]) -> pl.DataFrame:
     """Value of every metric, as :func:`flexi_score.aggregate.summarize` gives it.
 
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        :data:`flexi_score.schema.SCORES`, with the further columns ``by``.
-    metrics : sequence of Metric
-        Of one profile.
-    by : sequence of str
-        Columns whose values are kept apart.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``*by, system, scenario, metric, value, n``: n recordings have a value; null where none.
+    ``scores``: :data:`flexi_score.schema.SCORES`, with the further columns ``by``. ``metrics``: of
+    one profile. ``by``: columns whose values are kept apart. Returns ``*by, system, scenario,
+    metric, value, n``: n recordings have a value; null where none.
     """
     key = [*by, "system", "scenario", "metric"]
     rows = scores.select(*key, "status", "value", "weight")

@@ -20,25 +20,10 @@ ARTEFACTS: Final = tuple(name for name, schema in TABLES.items() if "key" in sch
 class ArchiveReader:
     """Reads the tables of an archive (:mod:`flexi_score.archive.store`).
 
-    Parameters
-    ----------
-    folder : path
-        An archive.
-    cached : bool
-        Whether :meth:`read` answers repeated requests from memory. For work that goes over the
-        same recordings many times while nothing is added.
+    ``folder``: an archive. ``cached``: whether :meth:`read` answers repeated requests from memory.
+    For work that goes over the same recordings many times while nothing is added. Raises
+    ArchiveError: not an archive, not readable, or of another version.
 
-    Attributes
-    ----------
-    folder : Path
-
-    Raises
-    ------
-    ArchiveError
-        Not an archive, not readable, or of another version.
-
-    Notes
-    -----
     A reader can be pickled and passed to another process. Every method raises ArchiveError, naming
     the part, where one is damaged.
     """
@@ -62,14 +47,8 @@ class ArchiveReader:
     ) -> pl.DataFrame:
         """Rows of a table of artefacts, one per key: the newest.
 
-        Parameters
-        ----------
-        table : str
-            One of :data:`ARTEFACTS`.
-        keys : sequence of str, optional
-            Keys to read, by default all. Those that the table does not hold are absent.
-        columns : sequence of str, optional
-            Columns to read, by default all.
+        ``table``: one of :data:`ARTEFACTS`. ``keys``: keys to read, by default all. Those that the
+        table does not hold are absent. ``columns``: columns to read, by default all.
         """
         columns = TABLES[table].names() if columns is None else list(columns)
         wanted = None if keys is None else pl.Series("key", keys, dtype=pl.String).unique().sort()
@@ -134,10 +113,7 @@ class ArchiveReader:
     def attempts(self) -> pl.DataFrame:
         """Recordings whose last attempt failed, and what was tried.
 
-        Returns
-        -------
-        polars.DataFrame
-            :data:`~flexi_score.archive.tables.ATTEMPTS`.
+        Returns :data:`~flexi_score.archive.tables.ATTEMPTS`.
         """
         good, bad = self._log("recordings"), self._log("failures")
         latest = good.select("recording", pl.col("part").alias("done_in"))
@@ -164,10 +140,7 @@ class ArchiveReader:
     def limited_to(self, rows: pl.DataFrame) -> "ArchiveReader":
         """A reader of the parts that hold artefacts of some recordings, for a chunk of the work.
 
-        Parameters
-        ----------
-        rows : polars.DataFrame
-            :data:`~flexi_score.archive.tables.ARCHIVED`.
+        ``rows``: :data:`~flexi_score.archive.tables.ARCHIVED`.
         """
         if self._index is None:
             self._index = self._locate()
@@ -212,10 +185,7 @@ def _collect(
 ) -> pl.DataFrame:
     """The answer to a query over parts of one table, each checked by its hash before it is read.
 
-    Raises
-    ------
-    ArchiveError
-        If a part is damaged, naming it.
+    Raises ArchiveError if a part is damaged, naming it.
     """
     if check:
         check_whole(parts)

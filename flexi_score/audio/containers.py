@@ -27,42 +27,21 @@ _NIST_HEADER_BYTES: Final = 1024
 
 @dataclass(frozen=True)
 class Contents:
-    """The samples of an uncompressed container, in bytes.
+    """The samples of an uncompressed container, in bytes."""
 
-    Attributes
-    ----------
-    container : str
-        WAV, W64, AIFF, CAF, AU or SPHERE.
-    data_at : int
-        Position of the first sample.
-    declared_bytes : int or None
-        Length of the samples by the header; None where the writer streamed and could not know.
-    available_bytes : int
-        What the file holds from `data_at` on.
-    bytes_per_s : float
-        By the header; 0 where it does not say.
-    excess_bytes : int
-        Bytes behind the declared samples that belong to no chunk and are no tag.
-    joined : bool
-        Whether that excess is a file of its own.
-    covered : bool
-        Whether the container's outer size counts the excess in.
-    size_at : int or None
-        Position of the field of four bytes that holds `declared_bytes` (RIFF).
-    coding : str
-        Of SPHERE: its ``sample_coding``; else empty.
-    """
-
-    container: str
-    data_at: int
+    container: str  # WAV, W64, AIFF, CAF, AU or SPHERE
+    data_at: int  # position of the first sample
+    #: length of the samples by the header; None where the writer streamed and could not know
     declared_bytes: int | None
-    available_bytes: int
-    bytes_per_s: float
+    available_bytes: int  # what the file holds from `data_at` on
+    bytes_per_s: float  # by the header; 0 where it does not say
+    #: bytes behind the declared samples that belong to no chunk and are no tag
     excess_bytes: int = 0
-    joined: bool = False
-    covered: bool = False
+    joined: bool = False  # whether that excess is a file of its own
+    covered: bool = False  # whether the container's outer size counts the excess in
+    #: position of the field of four bytes that holds `declared_bytes` (RIFF)
     size_at: int | None = None
-    coding: str = ""
+    coding: str = ""  # of SPHERE: its ``sample_coding``; else empty
 
     def seconds(self, n_bytes: int) -> float | None:
         """Bytes of samples as seconds, or None where the header does not tell."""

@@ -44,49 +44,28 @@ _MAX_BLOCK_SAMPLES: Final = 4_000_000
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says, after the checks of :func:`probe`.
-
-    Attributes
-    ----------
-    path : str
-    n_channels : int
-    sample_rate_hz : int
-    n_frames : int or None
-        Samples per channel; None where the container does not say (a FLAC from a pipe).
-    container : str
-        As libsndfile names it (WAV, WAVEX, RF64, FLAC, OGG, MP3, ...), or FFmpeg (mov, matroska).
-    encoding : str
-        PCM_16, PCM_24, FLOAT, ULAW, ALAW, VORBIS, OPUS, MPEG_LAYER_III, ...; aac, opus, ...
-    note : str or None
-        What is wrong with the file although it is used, in words.
-    reading : Reading or None
-        How libsndfile reads it; None where PyAV does.
-    """
+    """What a file's header says, after the checks of :func:`probe`."""
 
     path: str
     n_channels: int
     sample_rate_hz: int
+    #: samples per channel; None where the container does not say (a FLAC from a pipe)
     n_frames: int | None
+    #: as libsndfile names it (WAV, WAVEX, RF64, FLAC, OGG, MP3, ...), or FFmpeg (mov, matroska)
     container: str
+    #: PCM_16, PCM_24, FLOAT, ULAW, ALAW, VORBIS, OPUS, MPEG_LAYER_III, ...; aac, opus, ...
     encoding: str
-    note: str | None = None
+    note: str | None = None  # what is wrong with the file although it is used, in words
+    #: how libsndfile reads it; None where PyAV does
     reading: Reading | None = field(default_factory=Reading)
 
 
 def probe(path: str | Path, raw_audio: str | None = None) -> AudioInfo:
     """Header of an audio file, checked without decoding it.
 
-    Parameters
-    ----------
-    path : str or Path
-    raw_audio : str, optional
-        What the bytes mean where the file has no header, as ``mulaw:8000:2``.
-
-    Raises
-    ------
-    AudioError
-        If the file is missing, a folder, empty, not audio, truncated, without samples, shorter
-        than 0.1 s, or has a sample rate outside 4 to 384 kHz.
+    ``raw_audio``: what the bytes mean where the file has no header, as ``mulaw:8000:2``. Raises
+    AudioError if the file is missing, a folder, empty, not audio, truncated, without samples,
+    shorter than 0.1 s, or has a sample rate outside 4 to 384 kHz.
     """
     path = str(path)
     _check_file(path)
@@ -180,24 +159,10 @@ def decode_blocks(
 ) -> Iterator[Samples]:
     """Samples of some channels at the file's own rate, in blocks.
 
-    Parameters
-    ----------
-    info : AudioInfo
-        From :func:`probe`.
-    channels : sequence of int
-        The k channels to keep, counted from 0, in this order.
-    block_s : float
-        Longest block.
-
-    Yields
-    ------
-    ndarray of float32, shape (n, k)
-
-    Raises
-    ------
-    AudioError
-        If a channel does not exist, decoding stops before the length that the header declares,
-        or samples are NaN or infinite (counted over the whole file).
+    ``info``: from :func:`probe`. ``channels``: the k channels to keep, counted from 0, in this
+    order. ``block_s``: longest block. Yields ndarray of float32, shape (n, k). Raises AudioError if
+    a channel does not exist, decoding stops before the length that the header declares, or samples
+    are NaN or infinite (counted over the whole file).
     """
     missing = [c for c in channels if not 0 <= c < info.n_channels]
     if missing:
@@ -264,14 +229,7 @@ def resample_blocks(blocks: Iterable[Samples], rate_hz: int) -> Iterator[Samples
 
     There is no delay and no lost tail: n samples become round(n * 16000 / rate_hz), within one.
 
-    Parameters
-    ----------
-    blocks : iterable of ndarray, shape (n, k)
-    rate_hz : int
-
-    Yields
-    ------
-    ndarray of float32, shape (m, k)
+    ``blocks``: iterable of ndarray, shape (n, k). Yields ndarray of float32, shape (m, k).
     """
     if rate_hz == SAMPLE_RATE_HZ:
         yield from blocks
@@ -296,22 +254,9 @@ def read_blocks(
 ) -> Iterator[Samples]:
     """Samples of some channels at 16 kHz, in blocks.
 
-    Parameters
-    ----------
-    path : str or Path
-    channels : sequence of int
-        The k channels to keep, counted from 0, in this order.
-    block_s : float
-        Longest block.
-
-    Yields
-    ------
-    ndarray of float32, shape (n, k)
-
-    Raises
-    ------
-    AudioError
-        As :func:`probe` and :func:`decode_blocks`.
+    ``channels``: the k channels to keep, counted from 0, in this order. ``block_s``: longest block.
+    Yields ndarray of float32, shape (n, k). Raises AudioError: as :func:`probe` and
+    :func:`decode_blocks`.
     """
     info = probe(path)
     return resample_blocks(decode_blocks(info, channels, block_s), info.sample_rate_hz)
@@ -320,10 +265,7 @@ def read_blocks(
 def content_hash(path: str | Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal; an empty file has one, too.
 
-    Raises
-    ------
-    AudioError
-        If the file cannot be read.
+    Raises AudioError if the file cannot be read.
     """
     # A segment file without a line is a party that never spoke.
     _check_file(str(path), may_be_empty=True)

@@ -57,10 +57,7 @@ class ZeroRuns:
     def dropouts(self, active_dbfs: float) -> tuple[int, float]:
         """Number of runs inside speech, and their length in all (ms).
 
-        Parameters
-        ----------
-        active_dbfs : float
-            Level of speech.
+        ``active_dbfs``: level of speech.
         """
         if not self._lengths:
             return 0, 0.0

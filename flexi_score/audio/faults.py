@@ -30,34 +30,21 @@ _SLACK_BYTES: Final = 256
 
 @dataclass(frozen=True)
 class Reading:
-    """How a file is to be read so that none of it is lost.
+    """How a file is to be read so that none of it is lost."""
 
-    Attributes
-    ----------
-    spans : tuple of (int, int)
-        Bytes of the files within it, to be decoded one after the other; empty: all at once.
-    patches : dict of int to bytes
-        Bytes of the header to be read in the place of what stands there, by position.
-    headerless : Headerless or None
-        What the bytes mean where the file has no header.
-    note : str or None
-        What is wrong with the file although it is used.
-    """
-
+    #: bytes of the files within it, to be decoded one after the other; empty: all at once
     spans: tuple[tuple[int, int], ...] = ()
+    #: bytes of the header to be read in the place of what stands there, by position
     patches: Mapping[int, bytes] = field(default_factory=dict)
-    headerless: Headerless | None = None
-    note: str | None = None
+    headerless: Headerless | None = None  # what the bytes mean where the file has no header
+    note: str | None = None  # what is wrong with the file although it is used
 
 
 def examine(path: str) -> Reading:
     """How to read a file, from the structure of its container.
 
-    Raises
-    ------
-    AudioError
-        If bytes that the container promises are missing, or what is behind its samples cannot be
-        told.
+    Raises AudioError if bytes that the container promises are missing, or what is behind its
+    samples cannot be told.
     """
     contents = read_contents(path)
     if contents is not None:
@@ -73,15 +60,8 @@ def examine(path: str) -> Reading:
 def check_mp3(path: str, n_frames: int) -> str | None:
     """Refuse an MP3 that holds more than libsndfile will deliver.
 
-    Returns
-    -------
-    str or None
-        What is wrong with it although it is used.
-
-    Raises
-    ------
-    AudioError
-        If its frames hold more samples than its header, or an estimate, accounts for.
+    Returns what is wrong with it although it is used. Raises AudioError if its frames hold more
+    samples than its header, or an estimate, accounts for.
     """
     found = mp3_frames(path)
     if found is None:
@@ -192,13 +172,8 @@ def _examine_ogg(path: str) -> Reading:
 class Excerpt(io.RawIOBase):
     """Part of a file as a file of its own, some of its bytes replaced.
 
-    Parameters
-    ----------
-    path : str
-    span : (int, int), optional
-        First byte, and the one behind the last; all of the file if not given.
-    patches : mapping of int to bytes
-        By position in the file.
+    ``span``: first byte, and the one behind the last; all of the file if not given. ``patches``: by
+    position in the file.
     """
 
     def __init__(

@@ -35,28 +35,20 @@ _HIGH_PASS_HZ: Final = 60.0
 
 @dataclass(frozen=True)
 class ChannelLevels:
-    """What one channel sounds like, before any gain.
+    """What one channel sounds like, before any gain."""
 
-    Attributes
-    ----------
-    envelope_cdb : ndarray of int16, shape (ceil(n_samples / 160),)
-        Energy of each 10 ms in hundredths of a dBFS, not below -12000. The last frame is
-        averaged over the samples it has.
-    peak_dbfs : float
-        Largest absolute sample of the plain signal, in dB re full scale; at least -120.
-    active_dbfs : float
-        Mean power of the loudest 50 frames (0.5 s; all of them where there are fewer).
-    zero_share, clipped_share : float
-        Share of samples that are exactly 0, and at full scale, counted before resampling.
-    is_dead : bool
-        All samples are equal: nothing was captured. A fault of the recording, not a silence.
-    """
-
+    #: of int16, shape (ceil(n_samples / 160),): energy of each 10 ms in hundredths of a dBFS, not
+    #: below -12000. The last frame is averaged over the samples it has
     envelope_cdb: NDArray[np.int16]
+    #: largest absolute sample of the plain signal, in dB re full scale; at least -120
     peak_dbfs: float
+    #: mean power of the loudest 50 frames (0.5 s; all of them where there are fewer)
     active_dbfs: float
+    #: zero_share, clipped_share: share of samples that are exactly 0, and at full scale, counted
+    #: before resampling
     zero_share: float
     clipped_share: float
+    #: all samples are equal: nothing was captured. A fault of the recording, not a silence
     is_dead: bool
 
     @property
@@ -102,12 +94,9 @@ def measure_levels(signal: Signal) -> ChannelLevels:
 def gain_db(levels: ChannelLevels, settings: ExtractSettings) -> float:
     """Gain that brings a channel to :data:`TARGET_DBFS` before recognition.
 
-    Returns
-    -------
-    float
-        dB, in [-40, 60]. 0 where normalisation is off, and for a channel whose loudest half second
-        is below :data:`SILENCE_DBFS`: it holds no speech, and its noise must not be raised to the
-        level of speech.
+    Returns dB, in [-40, 60]. 0 where normalisation is off, and for a channel whose loudest half
+    second is below :data:`SILENCE_DBFS`: it holds no speech, and its noise must not be raised to
+    the level of speech.
     """
     if not settings.normalize or levels.active_dbfs < SILENCE_DBFS or levels.is_dead:
         return 0.0

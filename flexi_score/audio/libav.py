@@ -49,25 +49,16 @@ _INTEGER_SCALE: Final = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31}
 
 @dataclass(frozen=True)
 class Stream:
-    """The one audio stream of a container.
+    """The one audio stream of a container."""
 
-    Attributes
-    ----------
-    container, encoding : str
-        In FFmpeg's words.
-    n_channels, sample_rate_hz : int
-        Of the first frame that is decoded.
-    duration_s : float
-        By the time stamps of all packets.
-    n_gaps, gaps_s : int, float
-        Silence between packets that is filled with zeros.
-    """
-
+    #: container, encoding: in FFmpeg's words
     container: str
     encoding: str
+    #: n_channels, sample_rate_hz: of the first frame that is decoded
     n_channels: int
     sample_rate_hz: int
-    duration_s: float
+    duration_s: float  # by the time stamps of all packets
+    #: n_gaps, gaps_s: silence between packets that is filled with zeros
     n_gaps: int
     gaps_s: float
 
@@ -75,11 +66,8 @@ class Stream:
 def probe_stream(path: str) -> Stream:
     """The audio stream of a container, its packets looked at and not decoded.
 
-    Raises
-    ------
-    AudioError
-        If the file cannot be read, has no audio stream or several, breaks off, or its time stamps
-        go back, or PyAV is not installed.
+    Raises AudioError if the file cannot be read, has no audio stream or several, breaks off, or its
+    time stamps go back, or PyAV is not installed.
     """
     av = _library(path)
     with open(path, "rb") as file, _opened(av, path, file) as container:
@@ -132,14 +120,8 @@ def stated_seconds(path: str) -> float:
 def decode_stream(path: str, n_channels: int, rate_hz: int) -> Iterator[NDArray[np.float32]]:
     """All samples, frame by frame, gaps filled with zeros.
 
-    Yields
-    ------
-    ndarray of float32, shape (n, n_channels)
-
-    Raises
-    ------
-    AudioError
-        If a frame cannot be decoded, or rate or channels change on the way.
+    Yields ndarray of float32, shape (n, n_channels). Raises AudioError if a frame cannot be
+    decoded, or rate or channels change on the way.
     """
     n_done = 0
     for at_s, samples, rate in _frames(path):

@@ -118,10 +118,7 @@ class Signal:
     def append(self, block: Samples) -> None:
         """Add samples, shape (n,), at the end.
 
-        Raises
-        ------
-        OutputError
-            If the temporary folder is full.
+        Raises OutputError if the temporary folder is full.
         """
         try:
             self._spool.seek(self.n_samples * _BYTES)
@@ -181,22 +178,10 @@ def open_signals(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
 
     A two-channel file is decoded in one pass. Offsets of a pair of files are left to the caller.
 
-    Parameters
-    ----------
-    row : mapping
-        With the audio keys of :data:`flexi_score.schema.RECORDINGS`: ``audio``,
-        ``user_channel``, ``model_channel``, or ``user_audio`` and ``model_audio`` (mono files).
-
-    Returns
-    -------
-    user, model : Signal
-        To be closed by the caller.
-
-    Raises
-    ------
-    AudioError
-        If audio is missing or faulty, a channel does not exist, both roles are on one channel,
-        or a file of a pair is not mono.
+    ``row``: with the audio keys of :data:`flexi_score.schema.RECORDINGS`: ``audio``,
+    ``user_channel``, ``model_channel``, or ``user_audio`` and ``model_audio`` (mono files). Returns
+    to be closed by the caller. Raises AudioError if audio is missing or faulty, a channel does not
+    exist, both roles are on one channel, or a file of a pair is not mono.
     """
     if row.get("audio") is not None:
         return _open_one_file(row)
@@ -229,10 +214,7 @@ def open_signals(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
 def open_mono(path: str, raw_audio: str | None = None) -> Signal:
     """Decode a one-channel file, to be closed by the caller.
 
-    Raises
-    ------
-    AudioError
-        If it is missing or faulty, or has several channels.
+    Raises AudioError if it is missing or faulty, or has several channels.
     """
     info = probe(path, raw_audio)
     if info.n_channels != 1:

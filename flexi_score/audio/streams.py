@@ -32,28 +32,15 @@ _FLAC_COUNT_AT: Final = 21
 
 @dataclass(frozen=True)
 class OggLink:
-    """One of the streams that an Ogg file holds one after the other.
+    """One of the streams that an Ogg file holds one after the other."""
 
-    Attributes
-    ----------
-    start, end : int
-        Its bytes in the file.
-    n_streams : int
-        Streams side by side in it.
-    ended : bool
-        Whether its last page says that it is the last.
-    whole : bool
-        Whether its last page is complete.
-    lost_pages : int
-        Numbers of pages that are skipped.
-    """
-
+    #: start, end: its bytes in the file
     start: int
     end: int
-    n_streams: int
-    ended: bool
-    whole: bool
-    lost_pages: int
+    n_streams: int  # streams side by side in it
+    ended: bool  # whether its last page says that it is the last
+    whole: bool  # whether its last page is complete
+    lost_pages: int  # numbers of pages that are skipped
 
 
 def ogg_links(path: str) -> list[OggLink]:
@@ -108,20 +95,11 @@ def ogg_links(path: str) -> list[OggLink]:
 
 @dataclass(frozen=True)
 class Mp3Frames:
-    """Layer III frames of a file.
+    """Layer III frames of a file."""
 
-    Attributes
-    ----------
-    n_samples : int
-        Per channel, in all frames.
-    per_frame : int
-    whole : bool
-        Whether the last frame is complete.
-    """
-
-    n_samples: int
+    n_samples: int  # per channel, in all frames
     per_frame: int
-    whole: bool
+    whole: bool  # whether the last frame is complete
 
 
 def mp3_frames(path: str) -> Mp3Frames | None:

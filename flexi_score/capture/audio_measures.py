@@ -55,18 +55,10 @@ _TINY: Final = 1e-20
 def measure_health(user: Signal, model: Signal, *, paired: bool) -> dict[str, Any]:
     """One row of the archive's table ``health``.
 
-    Parameters
-    ----------
-    user, model : Signal
-        As captured, without offsets.
-    paired : bool
-        They come from two files, so that their clocks may differ.
-
-    Returns
-    -------
-    dict
-        :data:`flexi_score.archive.tables.HEALTH` without its key. None where a number cannot be
-        measured: no sound, or, for lags and drift, no leak to measure them by.
+    ``user`` and ``model``: as captured, without offsets. ``paired``: they come from two files, so
+    that their clocks may differ. Returns :data:`flexi_score.archive.tables.HEALTH` without its key.
+    None where a number cannot be measured: no sound, or, for lags and drift, no leak to measure
+    them by.
     """
     starts, chunks = _chunks(user, model)
     row: dict[str, Any] = {}
@@ -90,10 +82,7 @@ def measure_health(user: Signal, model: Signal, *, paired: bool) -> dict[str, An
 def band_hz(frames: Floats) -> float | None:
     """Upper edge of the highest 250 Hz band that holds speech, None without frames.
 
-    Parameters
-    ----------
-    frames : ndarray of float64, shape (n, 512)
-        Of speech, at 16 kHz.
+    ``frames`` (ndarray of float64, shape (n, 512)): of speech, at 16 kHz.
     """
     if not len(frames):
         return None
@@ -138,12 +127,8 @@ def mixed_db(chunks: Sequence[tuple[Floats, Floats]], lag_ms: float | None) -> f
     is one channel copied, or a channel that holds both parties; separate lines are some -20 dB or
     less apart, and None where they hold nothing in common.
 
-    Parameters
-    ----------
-    chunks : sequence of (ndarray, ndarray)
-        Of the user's and the model's channel.
-    lag_ms : float or None
-        At which they are most alike (:func:`likeness`).
+    ``chunks``: of the user's and the model's channel. ``lag_ms``: at which they are most alike
+    (:func:`likeness`).
     """
     if lag_ms is None or abs(lag_ms) > SAME_LAG_MS:
         return None
@@ -171,15 +156,9 @@ def leak_lags(
     its path plus the misalignment of the files. The first part is never negative and does not
     change.
 
-    Returns
-    -------
-    into_model_ms, into_user_ms : float or None
-        Lag at the middle of the recording (ms), negative where the leak is heard first.
-    drift_ppm : float or None
-        How fast the model's clock runs against the user's: positive where it is slow, so that
-        what it hears comes ever later in the user's file's time.
-    n : int
-        Lags from which the drift was measured.
+    Returns lag at the middle of the recording (ms), negative where the leak is heard first; how
+    fast the model's clock runs against the user's: positive where it is slow, so that what it hears
+    comes ever later in the user's file's time; lags from which the drift was measured.
     """
     when = np.array(starts, np.float64) / SAMPLE_RATE_HZ + CHUNK_S / 2
     loud = np.array([[float(c @ c) for c in pair] for pair in chunks]).reshape(-1, 2)

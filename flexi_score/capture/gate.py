@@ -27,21 +27,10 @@ def check_health(
 ) -> pl.DataFrame:
     """Verdicts on recordings.
 
-    Parameters
-    ----------
-    reader : ArchiveReader
-    rows : polars.DataFrame
-        :data:`flexi_score.archive.tables.ARCHIVED` rows; those that are not in ``tracks`` are
-        ignored.
-    tracks : Tracks
-        Of these rows, from :func:`~flexi_score.scoring.load.load_tracks`.
-    settings : Settings
-        Uses ``health``.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.HEALTH`, recording by recording.
+    ``rows``: :data:`flexi_score.archive.tables.ARCHIVED` rows; those that are not in ``tracks`` are
+    ignored. ``tracks``: of these rows, from :func:`~flexi_score.scoring.load.load_tracks`.
+    ``settings``: uses ``health``. Returns :data:`flexi_score.schema.HEALTH`, recording by
+    recording.
     """
     facts = gather_facts(reader, rows, tracks, recognised=settings.extract.asr != "none")
     return judge(measure(facts, settings.health), settings.health)
@@ -90,12 +79,8 @@ def _sentence() -> pl.Expr:
 def judge(measured: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     """Verdicts on measured numbers (:data:`flexi_score.schema.HEALTH`).
 
-    Parameters
-    ----------
-    measured : polars.DataFrame
-        ``recording, check, channel, value, detail``, in any order.
-    settings : HealthSettings
-        The limits. A value at a limit is beyond it; a limit that is null is never reached.
+    ``measured``: ``recording, check, channel, value, detail``, in any order. ``settings``: the
+    limits. A value at a limit is beyond it; a limit that is null is never reached.
     """
     limits = pl.DataFrame(
         [

@@ -127,11 +127,8 @@ def _spoken(speech: Intervals, size: int) -> pl.DataFrame:
 def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     """The number of every check that can be made, with the evidence in words.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``rec, recording, check, channel, value, detail``; channel is null for checks of the
-        whole recording.
+    Returns ``rec, recording, check, channel, value, detail``; channel is null for checks of the
+    whole recording.
     """
     # A copy has no source that would leak into it.
     likeness = pl.col("copy_r").abs() >= min(

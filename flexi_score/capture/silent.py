@@ -29,17 +29,8 @@ _ZERO_DBFS: Final = -119.0
 def noisy_systems(reader: ArchiveReader, rows: pl.DataFrame) -> frozenset[str]:
     """Systems whose model channels carry noise between words.
 
-    Parameters
-    ----------
-    reader : ArchiveReader
-    rows : polars.DataFrame
-        :data:`flexi_score.archive.tables.ARCHIVED`: every recording of the run, also where it is
-        scored chunk by chunk.
-
-    Returns
-    -------
-    frozenset of str
-        Only systems with a dead model channel are looked at.
+    ``rows``: :data:`flexi_score.archive.tables.ARCHIVED`: every recording of the run, also where it
+    is scored chunk by chunk. Returns only systems with a dead model channel are looked at.
     """
     dead = reader.read("channels", columns=["key", "dead"]).filter("dead")
     held = pl.col("model_key").is_in(dead["key"].implode())
@@ -61,21 +52,9 @@ def find_dead(
 ) -> pl.DataFrame:
     """Dead channels, and which of them are failed captures.
 
-    Parameters
-    ----------
-    reader : ArchiveReader
-    rows : polars.DataFrame
-        :data:`flexi_score.archive.tables.ARCHIVED`.
-    noisy : iterable of str
-        From :func:`noisy_systems`.
-    settings : Settings
-        ``health.gate``: without it no capture counts as failed.
-
-    Returns
-    -------
-    polars.DataFrame
-        ``recording, system, scenario, channel, where, zeros, failed, detail, remedy``: one row per
-        dead channel.
+    ``rows``: :data:`flexi_score.archive.tables.ARCHIVED`. ``noisy``: from :func:`noisy_systems`.
+    ``settings``: ``health.gate``: without it no capture counts as failed. Returns ``recording,
+    system, scenario, channel, where, zeros, failed, detail, remedy``: one row per dead channel.
     """
     parts = []
     for speaker in SPEAKERS:
@@ -155,12 +134,8 @@ def dead_health(dead: pl.DataFrame) -> pl.DataFrame:
 def silent_notes(health: pl.DataFrame, recordings: pl.DataFrame) -> list[str]:
     """What a run says first: systems most of whose recordings have a model channel of zeros.
 
-    Parameters
-    ----------
-    health : polars.DataFrame
-        :data:`flexi_score.schema.HEALTH`.
-    recordings : polars.DataFrame
-        ``recording`` and ``system`` of what was scored.
+    ``health``: :data:`flexi_score.schema.HEALTH`. ``recordings``: ``recording`` and ``system`` of
+    what was scored.
     """
     zeros = health.filter(
         (pl.col("check") == "dead") & (pl.col("channel") == "model") & (pl.col("verdict") == "warn")

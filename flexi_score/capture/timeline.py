@@ -48,23 +48,12 @@ def timeline_evidence(
 ) -> tuple[Floats, pl.Series]:
     """How strongly a recording's channels seem to lie on different timelines.
 
-    Parameters
-    ----------
-    tracks : Tracks
-        Speech of n recordings.
-    paired : ndarray of bool, shape (n,)
-        Whether the parties have a file each.
-    user_channel, model_channel : (ndarray of int64, ndarray of int64), each of shape (n,)
-        Start and end of each channel on the recording's axis (ms); -1 where there is no audio.
-    closed_ms : ndarray of int64, shape (n,)
-        For how long the model's line carries nothing at its end, after noise before.
-
-    Returns
-    -------
-    value : ndarray of float64, shape (n,)
-        From 0 to 1; NaN where there is no audio, or one party is silent.
-    told : polars.Series of String, length n
-        The evidence in words.
+    ``tracks``: speech of n recordings. ``paired`` (ndarray of bool, shape (n,)): whether the
+    parties have a file each. ``user_channel`` and ``model_channel`` ((ndarray of int64, ndarray of
+    int64), each of shape (n,)): start and end of each channel on the recording's axis (ms); -1
+    where there is no audio. ``closed_ms`` (ndarray of int64, shape (n,)): for how long the model's
+    line carries nothing at its end, after noise before. Returns value : ndarray of float64, shape
+    (n,): From 0 to 1; NaN where there is no audio, or one party is silent; the evidence in words.
     """
     n = len(tracks)
     origin = axis.origins(tracks.duration_ms)

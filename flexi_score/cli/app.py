@@ -52,9 +52,7 @@ def reflow(text: str) -> str:
 def folder_to_write(path: Path, option: str) -> None:
     """Refuse an option's folder that is a file, before any work.
 
-    Raises
-    ------
-    OutputError
+    Raises OutputError.
     """
     from flexi_score.errors import OutputError
 

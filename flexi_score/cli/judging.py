@@ -24,13 +24,9 @@ def judge_changes(
 def check_ready(settings: Any, archive: Path) -> None:
     """Find out now, not after the extraction, that the judge cannot be asked.
 
-    Raises
-    ------
-    PrerequisiteError
-        If the package or the key is missing. With kept replies neither may be needed: then it is
-        for :func:`flexi_score.judge.ask.ask` to say.
-    SettingsError
-        For a limit of cost without a price.
+    Raises PrerequisiteError if the package or the key is missing. With kept replies neither may be
+    needed: then it is for :func:`flexi_score.judge.ask.ask` to say. Raises SettingsError: for a
+    limit of cost without a price.
     """
     from flexi_score.judge.rate import REPLIES
 

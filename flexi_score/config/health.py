@@ -10,36 +10,20 @@ from flexi_score.config.fields import Group, choice
 
 @dataclass(frozen=True)
 class Check:
-    """One check of how a recording was captured.
+    """One check of how a recording was captured."""
 
-    Attributes
-    ----------
-    name : str
-        ``health.NAME.warn`` and ``health.NAME.refuse`` set its limits.
-    unit : str
-    worse : {"above", "below"}
-        On which side of a limit the trouble lies; a value at the limit is beyond it.
-    warn, refuse : float or None
-        Default limits; None: never.
-    value : str
-        What is measured.
-    title : str
-        What is wrong, in a few words.
-    remedy : str
-        What to do about it.
-    source : str
-        Of the default limits.
-    """
-
-    name: str
+    name: str  # ``health.NAME.warn`` and ``health.NAME.refuse`` set its limits
     unit: str
+    #: {"above", "below"}: on which side of a limit the trouble lies; a value at the limit is beyond
+    #: it
     worse: Literal["above", "below"]
+    #: warn, refuse: default limits; None: never
     warn: float | None
     refuse: float | None
-    value: str
-    title: str
-    remedy: str
-    source: str = "flexi_score"
+    value: str  # what is measured
+    title: str  # what is wrong, in a few words
+    remedy: str  # what to do about it
+    source: str = "flexi_score"  # of the default limits
 
 
 #: Below this mean probability of its words, a recording's recognised words are left out.

@@ -132,10 +132,7 @@ def load_settings(profile: str = "paper", changes: Mapping[str, Any] | None = No
 def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
     """``["a.b=1", ...]`` as a dict.
 
-    Raises
-    ------
-    SettingsError
-        For an item without ``=``.
+    Raises SettingsError: for an item without ``=``.
     """
     parsed: dict[str, str] = {}
     for item in assignments:
@@ -149,21 +146,11 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
 def signature(settings: Settings, facts: Mapping[str, str], without: Sequence[str] = ()) -> str:
     """One line to quote beside a number: what stands behind it, and a hash of everything.
 
-    Parameters
-    ----------
-    settings : Settings
-        The settings in force. Those that can change a number are named where they differ from the
-        profile's own.
-    facts : mapping
-        What is not a setting: ``version``, ``vad``, ``boundaries``, ``asr``, ``rubrics``.
-    without : sequence of str
-        Settings that are neither named nor hashed, as those that a sweep varies.
-
-    Returns
-    -------
-    str
-        Version, profile, detector, recogniser, judge, what differs from the defaults, and the
-        hash of every setting and fact: ``run.json`` holds them all.
+    ``settings``: the settings in force. Those that can change a number are named where they differ
+    from the profile's own. ``facts``: what is not a setting: ``version``, ``vad``, ``boundaries``,
+    ``asr``, ``rubrics``. ``without``: settings that are neither named nor hashed, as those that a
+    sweep varies. Returns version, profile, detector, recogniser, judge, what differs from the
+    defaults, and the hash of every setting and fact: ``run.json`` holds them all.
 
     Examples
     --------

@@ -21,12 +21,7 @@ def safe_names(ids: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     file system does not tell upper from lower case: those that would not end in a part of their
     id's SHA-256.
 
-    Parameters
-    ----------
-    ids : sequence of str
-        Unique.
-    taken : collection of str
-        Names that are not to be given, in lower case.
+    ``ids``: unique. ``taken``: names that are not to be given, in lower case.
     """
     plain = [_plain(name) for name in ids]
     count = Counter(_folded(name) for name in plain)

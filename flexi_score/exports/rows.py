@@ -18,18 +18,10 @@ _AUDIO: Final = ("audio", "user_audio", "model_audio")
 def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, Any]:
     """A row that scores the recording with its exported files.
 
-    Parameters
-    ----------
-    recording : Recording
-    files : mapping
-        Name of each of its files in the manifest's folder, by suffix.
-
-    Returns
-    -------
-    dict
-        Keys of the manifest contract. Metadata whose key the contract would take for one of its
-        own is left out, and so is audio inside a Parquet file, and that of a recording whose roles
-        are estimates. Channels that were only assumed are not stated.
+    ``files``: name of each of its files in the manifest's folder, by suffix. Returns keys of the
+    manifest contract. Metadata whose key the contract would take for one of its own is left out,
+    and so is audio inside a Parquet file, and that of a recording whose roles are estimates.
+    Channels that were only assumed are not stated.
     """
     given = recording.row
     row: dict[str, Any] = {

@@ -31,29 +31,19 @@ _OWN_FILES: Final = ("index", "manifest")
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording to export.
+    """One recording to export."""
 
-    Attributes
-    ----------
-    id, name : str
-        As in the run, and as a file is called.
-    row : mapping
-        :data:`flexi_score.schema.RECORDINGS` and ``duration_ms``.
-    events, scores : list of mapping
-        Rows of :data:`flexi_score.schema.EVENTS` and :data:`flexi_score.schema.SCORES`.
-    words : mapping
-        Words of each speaker; None where they are not known.
-    partial : bool
-        The words are those of short utterances only.
-    """
-
+    #: id, name: as in the run, and as a file is called
     id: str
     name: str
-    row: Mapping[str, Any]
+    row: Mapping[str, Any]  # :data:`flexi_score.schema.RECORDINGS` and ``duration_ms``
+    #: events, scores: rows of :data:`flexi_score.schema.EVENTS` and
+    #: :data:`flexi_score.schema.SCORES`
     events: Sequence[Mapping[str, Any]]
     scores: Sequence[Mapping[str, Any]]
+    #: words of each speaker; None where they are not known
     words: Mapping[Speaker, list[Timed] | None]
-    partial: bool
+    partial: bool  # the words are those of short utterances only
 
     @property
     def duration_ms(self) -> int:
@@ -129,21 +119,10 @@ def load_source(
 ) -> Source:
     """Read what there is to export.
 
-    Parameters
-    ----------
-    run : path or Run
-        A run folder, or what :func:`flexi_score.score` returned.
-    recordings : sequence of str, optional
-        Ids of those wanted; all if not given.
-    archive : path, optional
-        Where the words of a run folder are; its own ``archive`` if not given.
-
-    Raises
-    ------
-    InputError
-        Where it is no run, or has no recording of a wanted id.
-    ArchiveError
-        Where the archive that was named is none, or is damaged.
+    ``run``: a run folder, or what :func:`flexi_score.score` returned. ``recordings``: ids of those
+    wanted; all if not given. ``archive``: where the words of a run folder are; its own ``archive``
+    if not given. Raises InputError where it is no run, or has no recording of a wanted id. Raises
+    ArchiveError where the archive that was named is none, or is damaged.
     """
     source = run if isinstance(run, Run) else Run.open(run)
     label = source.name

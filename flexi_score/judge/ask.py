@@ -40,35 +40,17 @@ def ask(
 ) -> pl.DataFrame:
     """Ratings for questions: kept ones, and the rest from the server.
 
-    Parameters
-    ----------
-    questions : polars.DataFrame
-        recording, system, scenario, metric, rubric, rubric_version, question (a JSON object).
-    store : path
-        ``judge.sqlite`` of the archive; made where there is none.
-    settings : JudgeSettings
-        With mode ``openai-batch``, this is :func:`flexi_score.judge.batch.run.ask_in_batches`.
-    progress : callable
-        Called with a :class:`Progress` after every question.
-    client : openai.AsyncOpenAI, optional
-        In place of one made from the settings; for batches an ``openai.OpenAI``.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.RATINGS`, one row a question and repeat. What could not be asked
-        or was not answered is ``failed``, with the problem; the next call asks it again.
-
-    Raises
-    ------
-    PrerequisiteError
-        No key, a key that is refused, a model that does not exist, no package openai.
-    SettingsError
-        A parameter that the model refuses, or a limit of cost without a price.
-    ArchiveError
-        The store cannot be used.
-    KeyboardInterrupt
-        Interrupted; what was paid for is kept.
+    ``questions``: recording, system, scenario, metric, rubric, rubric_version, question (a JSON
+    object). ``store``: ``judge.sqlite`` of the archive; made where there is none. ``settings``:
+    with mode ``openai-batch``, this is :func:`flexi_score.judge.batch.run.ask_in_batches`.
+    ``progress``: called with a :class:`Progress` after every question. ``client``: in place of one
+    made from the settings; for batches an ``openai.OpenAI``. Returns
+    :data:`flexi_score.schema.RATINGS`, one row a question and repeat. What could not be asked or
+    was not answered is ``failed``, with the problem; the next call asks it again. Raises
+    PrerequisiteError: no key, a key that is refused, a model that does not exist, no package
+    openai. Raises SettingsError: a parameter that the model refuses, or a limit of cost without a
+    price. Raises ArchiveError: the store cannot be used. Raises KeyboardInterrupt: interrupted;
+    what was paid for is kept.
     """
     if settings.mode == "openai-batch":
         from flexi_score.judge.batch.run import ask_in_batches
@@ -92,23 +74,11 @@ def replay(questions: pl.DataFrame, store: Path, settings: JudgeSettings) -> pl.
     Replies may be of any server, but all of the same one: that of ``judge.base_url`` where it is
     set; else the only one that has answered any of these questions, or OpenAI's own.
 
-    Parameters
-    ----------
-    questions, store, settings
-        As :func:`ask`; nothing is written.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.RATINGS`: ``missing`` where nothing is kept, ``failed`` where
-        what is kept is of no use, ``pending`` where a batch has not been collected.
-
-    Raises
-    ------
-    SettingsError
-        If several servers have answered these questions and none is named.
-    ArchiveError
-        The store cannot be used.
+    ``questions`` and ``store`` and ``settings``: as :func:`ask`; nothing is written. Returns
+    :data:`flexi_score.schema.RATINGS`: ``missing`` where nothing is kept, ``failed`` where what is
+    kept is of no use, ``pending`` where a batch has not been collected. Raises SettingsError if
+    several servers have answered these questions and none is named. Raises ArchiveError: the store
+    cannot be used.
     """
     asked = make_requests(questions, settings)
     requests = distinct(asked)
@@ -142,10 +112,7 @@ def _replayed_server(received: Mapping[str, Sequence[Received]], settings: Judge
 def estimate(questions: pl.DataFrame, store: Path, settings: JudgeSettings) -> Estimate:
     """What :func:`ask` would take: calls, tokens and money; nothing is asked or written.
 
-    Parameters
-    ----------
-    questions, store, settings
-        As :func:`ask`.
+    ``questions`` and ``store`` and ``settings``: as :func:`ask`.
     """
     known = survey(distinct(make_requests(questions, settings)), Path(store), server_of(settings))
     pending = sum(outcome.status == "pending" for outcome in known.outcomes.values())

@@ -25,29 +25,15 @@ _LOOK_S: Final = 0.5
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the asking is.
+    """How far the asking is."""
 
-    Attributes
-    ----------
-    done, total : int
-        Questions, repeats counted, the same question of two recordings once.
-    kept : int
-        Of those done, how many had been kept.
-    unscored : int
-        Of those done, how many got no rating.
-    calls : int
-        Requests sent, repeated ones included.
-    cost_usd : float or None
-        Spent by now; None where the price is not known.
-    seconds_left : float or None
-    """
-
+    #: done, total: questions, repeats counted, the same question of two recordings once
     done: int
     total: int
-    kept: int
-    unscored: int
-    calls: int
-    cost_usd: float | None
+    kept: int  # of those done, how many had been kept
+    unscored: int  # of those done, how many got no rating
+    calls: int  # requests sent, repeated ones included
+    cost_usd: float | None  # spent by now; None where the price is not known
     seconds_left: float | None
 
 

@@ -77,10 +77,7 @@ class RunStopped(FlexiScoreError):
 def find_key(settings: JudgeSettings) -> str:
     """The API key, from the environment.
 
-    Raises
-    ------
-    PrerequisiteError
-        Where OpenAI's own server is to be asked and there is none.
+    Raises PrerequisiteError where OpenAI's own server is to be asked and there is none.
     """
     key = os.environ.get(settings.key_variable, "").strip()
     if key:
@@ -99,10 +96,7 @@ def open_client(settings: JudgeSettings) -> Any:
 
     It does not retry by itself: retries are counted, bounded and told here.
 
-    Raises
-    ------
-    PrerequisiteError
-        If the package or the key is missing.
+    Raises PrerequisiteError if the package or the key is missing.
     """
     return _open("AsyncOpenAI", settings)
 
@@ -169,22 +163,8 @@ async def ask_once(
 ) -> Received | Fault:
     """Send one request.
 
-    Parameters
-    ----------
-    client : openai.AsyncOpenAI
-    request : Request
-    settings : JudgeSettings
-    price : Price or None
-
-    Returns
-    -------
-    Received or Fault
-        What has been paid for, of use or not; or why nothing came.
-
-    Raises
-    ------
-    RunStopped
-        Where no other question would fare better.
+    Returns what has been paid for, of use or not; or why nothing came. Raises RunStopped where no
+    other question would fare better.
     """
     import openai
 
@@ -263,10 +243,7 @@ def api_fault(error: Exception, settings: JudgeSettings, *, of_model: bool = Tru
     ``of_model``: a model was asked; else it is about files and batches, and what is not found is
     one of these.
 
-    Raises
-    ------
-    RunStopped
-        Where nothing else would fare better.
+    Raises RunStopped where nothing else would fare better.
     """
     import openai
 

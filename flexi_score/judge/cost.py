@@ -58,10 +58,7 @@ def price_of(settings: JudgeSettings) -> Price | None:
 def price_needed(settings: JudgeSettings) -> Price | None:
     """The price of the model, which a limit of cost cannot do without.
 
-    Raises
-    ------
-    SettingsError
-        Where there is a limit and no price.
+    Raises SettingsError where there is a limit and no price.
     """
     price = price_of(settings)
     if price is None and settings.max_cost_usd is not None:
@@ -139,33 +136,17 @@ def most_usd(request: Request, price: Price, settings: JudgeSettings, batch: boo
 
 @dataclass(frozen=True)
 class Estimate:
-    """What asking would take.
+    """What asking would take."""
 
-    Attributes
-    ----------
-    calls : int
-        Questions (repeats counted) that nothing is kept for.
-    kept : int
-        Those that are, and cost nothing.
-    waiting : int
-        Those that wait in a batch.
-    prompt_tokens, completion_tokens : int
-        Of the calls, about.
-    cost_usd : float or None
-        None where the price is not known.
-    price_source : str
-    tokens_source : str
-        How the tokens were counted.
-    """
-
-    calls: int
-    kept: int
-    waiting: int
+    calls: int  # questions (repeats counted) that nothing is kept for
+    kept: int  # those that are, and cost nothing
+    waiting: int  # those that wait in a batch
+    #: prompt_tokens, completion_tokens: of the calls, about
     prompt_tokens: int
     completion_tokens: int
-    cost_usd: float | None
+    cost_usd: float | None  # None where the price is not known
     price_source: str
-    tokens_source: str
+    tokens_source: str  # how the tokens were counted
 
 
 def estimate_requests(

@@ -11,12 +11,8 @@ from flexi_score.judge.store import Received, Store
 def gather_replies(paths: Iterable[Path]) -> list[Received]:
     """All that these files (``judge.sqlite``; those that exist) ever received, oldest first.
 
-    Raises
-    ------
-    InputError
-        If questions of one wait in a batch: without it, they would be asked and paid for again.
-    ArchiveError
-        If a file cannot be read.
+    Raises InputError if questions of one wait in a batch: without it, they would be asked and paid
+    for again. Raises ArchiveError if a file cannot be read.
     """
     columns = ", ".join(field.name for field in fields(Received))
     found: list[Received] = []

@@ -59,17 +59,9 @@ class Questions(NamedTuple):
 def build_questions(structure: Structure, scores: pl.DataFrame, settings: Settings) -> Questions:
     """Everything that a judge is to be asked about these recordings.
 
-    Parameters
-    ----------
-    structure : Structure
-    scores : polars.DataFrame
-        :data:`flexi_score.schema.SCORES` of this structure, with those that are ``pending``.
-    settings : Settings
-
-    Returns
-    -------
-    Questions
-        At most one question a recording and metric, by metric and then in the recordings' order.
+    ``scores``: :data:`flexi_score.schema.SCORES` of this structure, with those that are
+    ``pending``. Returns at most one question a recording and metric, by metric and then in the
+    recordings' order.
     """
     # What follows from another metric's rating needs no question of its own.
     wanted = scores.filter((pl.col("status") == PENDING) & (pl.col("metric") != FOLLOWER))

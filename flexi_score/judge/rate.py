@@ -43,23 +43,10 @@ def find_ratings(
 ) -> Verdicts:
     """Have the questions answered, or find the answers that are kept.
 
-    Parameters
-    ----------
-    questions : Questions
-    recordings : polars.DataFrame
-        :data:`flexi_score.schema.RECORDINGS`: in replay, a rating that came with a recording stands
-        in for a reply that is not kept.
-    store : path, optional
-        Where replies are kept; None: nowhere, so there is nothing to replay, and what is asked is
-        asked again the next time.
-    settings : Settings
-        ``judge.mode`` says how.
-    progress : callable, optional
-
-    Returns
-    -------
-    Verdicts
-        One row a question and repeat.
+    ``recordings``: :data:`flexi_score.schema.RECORDINGS`: in replay, a rating that came with a
+    recording stands in for a reply that is not kept. ``store``: where replies are kept; None:
+    nowhere, so there is nothing to replay, and what is asked is asked again the next time.
+    ``settings``: ``judge.mode`` says how. Returns one row a question and repeat.
     """
     mode, asked = settings.judge.mode, questions.rows
     if mode == "none":

@@ -43,12 +43,8 @@ class Outcome:
 def make_requests(questions: pl.DataFrame, settings: JudgeSettings) -> list[Asked]:
     """The requests for all questions and repeats, in order.
 
-    Raises
-    ------
-    InputError
-        If a column is missing, or a question is not a JSON object.
-    SettingsError
-        For an unknown rubric.
+    Raises InputError if a column is missing, or a question is not a JSON object. Raises
+    SettingsError: for an unknown rubric.
     """
     absent = [name for name in QUESTIONS if name not in questions.columns]
     if absent:
@@ -75,10 +71,7 @@ def distinct(asked: Sequence[Asked]) -> list[Request]:
 def read_received(request: Request, received: Received) -> Reading:
     """Read a reply that has been paid for.
 
-    Raises
-    ------
-    ReplyError
-        If it is of no use, saying why.
+    Raises ReplyError if it is of no use, saying why.
     """
     if received.refusal:
         raise ReplyError(f"refused: {received.refusal[:80]!a}")
@@ -141,17 +134,8 @@ def ratings_frame(
 ) -> pl.DataFrame:
     """The ratings, in the order of the questions.
 
-    Parameters
-    ----------
-    asked : sequence of Asked
-    outcomes : mapping
-        By key; a key that is not there is an error of the caller.
-    settings : JudgeSettings
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.RATINGS`.
+    ``outcomes``: by key; a key that is not there is an error of the caller. Returns
+    :data:`flexi_score.schema.RATINGS`.
     """
     rows = []
     for row, request in asked:

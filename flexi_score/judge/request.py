@@ -19,25 +19,13 @@ _FORMAT: Final = 1
 
 @dataclass(frozen=True)
 class Request:
-    """One question as it is sent.
+    """One question as it is sent."""
 
-    Attributes
-    ----------
-    key : str
-        Hash of everything that could change the answer.
-    rubric : Rubric
-    question : dict
-        As parsed from what is sent; read-only.
-    repeat : int
-    body : dict
-        What is posted to ``/chat/completions``.
-    """
-
-    key: str
+    key: str  # hash of everything that could change the answer
     rubric: Rubric
-    question: Mapping[str, Any]
+    question: Mapping[str, Any]  # as parsed from what is sent; read-only
     repeat: int
-    body: dict[str, Any]
+    body: dict[str, Any]  # what is posted to ``/chat/completions``
 
 
 def server_of(settings: JudgeSettings) -> str:
@@ -58,19 +46,8 @@ def make_request(rubric: Rubric, question: str, repeat: int, settings: JudgeSett
     is the server's address: a local server has another port tomorrow. The address is kept beside
     every reply instead, and asking takes only replies of the server that would be asked.
 
-    Parameters
-    ----------
-    rubric : Rubric
-    question : str
-        A JSON object.
-    repeat : int
-        From 0; the seed sent is ``judge.seed`` plus this.
-    settings : JudgeSettings
-
-    Raises
-    ------
-    InputError
-        If the question is not a JSON object.
+    ``question``: a JSON object. ``repeat``: from 0; the seed sent is ``judge.seed`` plus this.
+    Raises InputError if the question is not a JSON object.
     """
     try:
         parsed = json.loads(question)

@@ -30,24 +30,13 @@ _QUOTED: Final = 80
 
 @dataclass(frozen=True)
 class Rubric:
-    """How one metric is judged.
-
-    Attributes
-    ----------
-    name, version : str
-    metric : str
-        ``tss``, ``eds``, ``coherence``, ``rating`` or ``reference_backchannels``.
-    instructions : str
-        What the judge is told, word for word.
-    schema : dict
-        JSON schema of its reply, in the subset that structured output takes.
-    """
+    """How one metric is judged."""
 
     name: str
     version: str
-    metric: str
-    instructions: str
-    schema: dict[str, Any]
+    metric: str  # ``tss``, ``eds``, ``coherence``, ``rating`` or ``reference_backchannels``
+    instructions: str  # what the judge is told, word for word
+    schema: dict[str, Any]  # JSON schema of its reply, in the subset that structured output takes
 
 
 class Reading(NamedTuple):
@@ -68,10 +57,7 @@ def rubric_names() -> tuple[str, ...]:
 def load_rubric(name: str) -> Rubric:
     """A rubric by name.
 
-    Raises
-    ------
-    SettingsError
-        If there is none of that name.
+    Raises SettingsError if there is none of that name.
     """
     if name not in rubric_names():
         raise SettingsError(f"unknown rubric {name!r}; known: {', '.join(rubric_names())}")
@@ -92,19 +78,9 @@ def load_rubric(name: str) -> Rubric:
 def read_reply(rubric: Rubric, question: Mapping[str, Any], raw: str) -> Reading:
     """Read a judge's reply; nothing in it is guessed or mended.
 
-    Parameters
-    ----------
-    rubric : Rubric
-    question : mapping
-        What was asked; ``words`` (each ``[word, end in s]``) says which positions there are.
-    raw : str
-        The reply as it came.
-
-    Raises
-    ------
-    ReplyError
-        If it is not one JSON object of exactly the rubric's keys, the score is no integer from 0
-        to 5, or a position is not the end of a word.
+    ``question``: what was asked; ``words`` (each ``[word, end in s]``) says which positions there
+    are. ``raw``: the reply as it came. Raises ReplyError if it is not one JSON object of exactly
+    the rubric's keys, the score is no integer from 0 to 5, or a position is not the end of a word.
     """
     found = _parse(raw)
     wanted = list(rubric.schema["properties"])

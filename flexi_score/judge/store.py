@@ -109,18 +109,9 @@ _MARKS: Final = ", ".join("?" for _ in fields(Received))
 class Store:
     """An open ``judge.sqlite``, for one thread at a time; close it, or use it with ``with``.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    write : bool
-        Whether to write; if not, a file that does not exist is like an empty one, and nothing is
-        made or changed.
-
-    Raises
-    ------
-    ArchiveError
-        If the file cannot be opened, is none of ours, or of a later version.
+    ``path``: the file. ``write``: whether to write; if not, a file that does not exist is like an
+    empty one, and nothing is made or changed. Raises ArchiveError if the file cannot be opened, is
+    none of ours, or of a later version.
     """
 
     def __init__(self, path: Path, *, write: bool) -> None:

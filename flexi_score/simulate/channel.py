@@ -31,68 +31,42 @@ _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 @dataclass(frozen=True, config=_STRICT)
 class Channel:
-    """What happens to one channel.
+    """What happens to one channel."""
 
-    Attributes
-    ----------
-    noise : str, optional
-        Kind of noise (:func:`flexi_score.simulate.noise.make_noise`).
-    snr_db : float
-        Active level of the scene's speech over that of the noise.
-    floor_db : float, optional
-        Level of the quiet room behind everything, dBFS before ``level_db``; None: digital silence.
-    bleed_db : float, optional
-        Energy of what leaks in from the other channel over that of its source.
-    bleed_lag_ms, bleed_room_s : float
-        How late it arrives; reverberation time (RT60) of its way, 0 for the direct sound alone.
-    bleed_response : str, optional
-        File with a measured response of that way, instead of a synthetic one.
-    level_db : float, optional
-        Active level of the speech in the file, dBFS; the scene's own if not given.
-    clip_db : float, optional
-        Clipped at full scale, this much below the peak that it would have.
-    loss : float
-        Share of packets that are lost (zeros), of ``loss_ms`` each.
-    drift_ppm : float
-        How fast the clock runs: positive makes the file longer.
-    offset_ms : int
-        How much later everything lies in the file, unknown to the manifest.
-    """
-
-    noise: str | None = None
-    snr_db: float = 15.0
+    noise: str | None = None  # kind of noise (:func:`flexi_score.simulate.noise.make_noise`)
+    snr_db: float = 15.0  # active level of the scene's speech over that of the noise
+    #: level of the quiet room behind everything, dBFS before ``level_db``; None: digital silence
     floor_db: float | None = -75.0
+    #: energy of what leaks in from the other channel over that of its source
     bleed_db: float | None = None
+    #: bleed_lag_ms, bleed_room_s: how late it arrives; reverberation time (RT60) of its way, 0 for
+    #: the direct sound alone
     bleed_lag_ms: Annotated[float, Field(ge=0, le=5000)] = 15.0
     bleed_room_s: Annotated[float, Field(ge=0, le=10)] = 0.0
+    #: file with a measured response of that way, instead of a synthetic one
     bleed_response: str | None = None
+    #: active level of the speech in the file, dBFS; the scene's own if not given
     level_db: float | None = None
+    #: clipped at full scale, this much below the peak that it would have
     clip_db: Annotated[float | None, Field(ge=0)] = None
+    #: share of packets that are lost (zeros), of ``loss_ms`` each
     loss: Annotated[float, Field(ge=0, le=1)] = 0.0
     loss_ms: Annotated[int, Field(ge=1, le=1000)] = 20
+    #: how fast the clock runs: positive makes the file longer
     drift_ppm: Annotated[float, Field(ge=-20_000, le=20_000)] = 0.0
+    #: how much later everything lies in the file, unknown to the manifest
     offset_ms: Annotated[int, Field(ge=-5000, le=5000)] = 0
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Condition:
-    """What happens to both channels, under a name.
-
-    Attributes
-    ----------
-    name : str
-    user, model : Channel
-    codec : str, optional
-        One of :data:`flexi_score.simulate.codec.CODECS`.
-    files : "stereo" or "pair"
-        One two-channel file, or two mono files.
-    """
+    """What happens to both channels, under a name."""
 
     name: str = "clean"
     user: Channel = Channel()
     model: Channel = Channel()
-    codec: str | None = None
-    files: Literal["stereo", "pair"] = "stereo"
+    codec: str | None = None  # one of :data:`flexi_score.simulate.codec.CODECS`
+    files: Literal["stereo", "pair"] = "stereo"  # one two-channel file, or two mono files
 
     def as_dict(self) -> dict[str, Any]:
         """For the truth: what differs from a clean recording."""
@@ -138,10 +112,7 @@ def parse_condition(text: str) -> Condition:
     A term is a name of :data:`TERMS` with an optional number; ``user.`` or ``model.`` before it
     means that channel alone (of a bleed: the one that receives it).
 
-    Raises
-    ------
-    InputError
-        For an unknown term (naming the nearest) or a value that it cannot take.
+    Raises InputError: for an unknown term (naming the nearest) or a value that it cannot take.
     """
     changes: dict[str, dict[str, Any]] = {"user": {}, "model": {}}
     whole: dict[str, Any] = {"name": text.strip() or "clean"}
@@ -201,10 +172,7 @@ def _channel_change(name: str, value: float) -> dict[str, Any]:
 def make_condition(value: "str | dict[str, Any] | Condition") -> Condition:
     """A condition from terms, from an object of a plan, or as it is.
 
-    Raises
-    ------
-    InputError
-        Naming the key, what was found and what is expected.
+    Raises InputError: naming the key, what was found and what is expected.
     """
     if isinstance(value, Condition):
         return value
@@ -226,22 +194,12 @@ def make_condition(value: "str | dict[str, Any] | Condition") -> Condition:
 
 @dataclasses.dataclass(frozen=True)
 class Capture:
-    """What files hold after a condition, and what is true of it.
+    """What files hold after a condition, and what is true of it."""
 
-    Attributes
-    ----------
-    audio : tuple of ndarray of float64, shape (n_user,) and (n_model,)
-    rate_hz : int
-    facts : Facts
-        In the time of the files.
-    condition : dict
-        For the truth.
-    """
-
-    audio: tuple[Signal, Signal]
+    audio: tuple[Signal, Signal]  # float64, shape (n_user,) and (n_model,)
     rate_hz: int
-    facts: Facts
-    condition: dict[str, Any]
+    facts: Facts  # in the time of the files
+    condition: dict[str, Any]  # for the truth
 
 
 def apply_condition(
@@ -254,22 +212,9 @@ def apply_condition(
 ) -> Capture:
     """Put clean channels through a condition.
 
-    Parameters
-    ----------
-    mix : Mix
-    condition : Condition
-    seed : int
-        With the scene's id it decides everything random.
-    clips : Clips, optional
-        Voices of babble.
-    noises : path, optional
-        Folder of noise recordings.
-
-    Raises
-    ------
-    InputError
-        Where the condition cannot be met: babble without clips, an offset longer than the silence
-        at the recording's edge.
+    ``seed``: with the scene's id it decides everything random. ``clips``: voices of babble.
+    ``noises``: folder of noise recordings. Raises InputError where the condition cannot be met:
+    babble without clips, an offset longer than the silence at the recording's edge.
     """
     told = condition.as_dict()
     scene = mix.scene

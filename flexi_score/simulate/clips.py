@@ -45,27 +45,14 @@ CUT_SEARCH_MS: Final = 400
 
 @dataclass(frozen=True)
 class Clip:
-    """Trimmed speech of one voice.
+    """Trimmed speech of one voice."""
 
-    Attributes
-    ----------
-    name : str
-        Path below the folder of clips, without extension.
-    audio : ndarray of float64, shape (16 * duration in ms,)
-        Begins and ends with speech; active level 1.
-    speech : tuple of (start_ms, end_ms)
-        The first starts at 0, the last ends with the clip.
-    voice : str
-        Who speaks: the folder that the clip lies in, empty at the top.
-    text : str
-        What is said, from ``NAME.txt`` beside the clip; empty where unknown.
-    """
-
-    name: str
+    name: str  # path below the folder of clips, without extension
+    #: of float64, shape (16 * duration in ms,): begins and ends with speech; active level 1
     audio: Signal = field(repr=False)
-    speech: tuple[Span, ...]
-    voice: str = ""
-    text: str = ""
+    speech: tuple[Span, ...]  # the first starts at 0, the last ends with the clip
+    voice: str = ""  # who speaks: the folder that the clip lies in, empty at the top
+    text: str = ""  # what is said, from ``NAME.txt`` beside the clip; empty where unknown
 
     @property
     def duration_ms(self) -> int:
@@ -75,20 +62,11 @@ class Clip:
 
 @dataclass(frozen=True)
 class Clips:
-    """A library of clips by name, and the files that are none.
-
-    Attributes
-    ----------
-    by_name : dict of str to Clip
-    rejected : dict of str to str
-        Why a file cannot be used.
-    root : str
-        Where they come from, for messages.
-    """
+    """A library of clips by name, and the files that are none."""
 
     by_name: dict[str, Clip]
-    rejected: dict[str, str] = field(default_factory=dict)
-    root: str = "the clips"
+    rejected: dict[str, str] = field(default_factory=dict)  # why a file cannot be used
+    root: str = "the clips"  # where they come from, for messages
 
     def __len__(self) -> int:
         return len(self.by_name)
@@ -118,10 +96,8 @@ class Clips:
     def __getitem__(self, name: str) -> Clip:
         """A clip by name.
 
-        Raises
-        ------
-        InputError
-            For a name that is not there (naming the nearest), or a clip that cannot be used.
+        Raises InputError: for a name that is not there (naming the nearest), or a clip that cannot
+        be used.
         """
         if name in self.by_name:
             return self.by_name[name]
@@ -135,17 +111,8 @@ class Clips:
 def measure_speech(audio: Signal, level: float | None = None) -> list[Span]:
     """Where there is speech in a clean signal (see the module's conventions).
 
-    Parameters
-    ----------
-    audio : ndarray of float64, shape (n,)
-        16 kHz.
-    level : float, optional
-        Active level of the speech; measured if not given.
-
-    Returns
-    -------
-    list of (start_ms, end_ms)
-        Empty where there is none.
+    ``audio`` (ndarray of float64, shape (n,)): 16 kHz. ``level``: active level of the speech;
+    measured if not given. Returns empty where there is none.
     """
     rms = envelope(audio)
     active = active_level(audio) if level is None else level
@@ -185,10 +152,7 @@ def make_clip(audio: Signal, name: str = "clip", *, voice: str = "", text: str =
 
     Silences inside are kept as they are, and recorded.
 
-    Raises
-    ------
-    InputError
-        Where there is no speech in it.
+    Raises InputError where there is no speech in it.
     """
     audio = np.asarray(audio, np.float64)
     level = active_level(audio)
@@ -217,10 +181,7 @@ def cut_clip(clip: Clip, after_ms: int) -> Clip:
     A voice that stops is heard to its last moment only if it was speaking then, so the cut lies
     where the speech is within 12 dB of its level. What is heard of its text is not known.
 
-    Raises
-    ------
-    InputError
-        Where no such speech follows within 400 ms.
+    Raises InputError where no such speech follows within 400 ms.
     """
     if after_ms >= clip.duration_ms:
         raise InputError(
@@ -256,10 +217,7 @@ def read_clips(folder: str | Path) -> Clips:
     a ``.txt`` file of the same name, where there is one. Channels of a file are averaged. Clips
     should be clean: noise less than 35 dB below the voice counts as speech.
 
-    Raises
-    ------
-    InputError
-        Where the folder is missing, or holds no clip that can be used.
+    Raises InputError where the folder is missing, or holds no clip that can be used.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -296,9 +254,7 @@ def read_clips(folder: str | Path) -> Clips:
 def read_mono(path: str | Path) -> Signal:
     """Samples of a file at 16 kHz, its channels averaged.
 
-    Raises
-    ------
-    AudioError
+    Raises AudioError.
     """
     channels = range(probe(path).n_channels)
     blocks = [block.mean(axis=1, dtype=np.float64) for block in read_blocks(path, channels)]
@@ -308,11 +264,8 @@ def read_mono(path: str | Path) -> Signal:
 def _one_voice(path: Path) -> Signal:
     """Samples of a clip, its channels averaged.
 
-    Raises
-    ------
-    AudioError
-    InputError
-        Where two of its channels hold different sound, as in a recording of a conversation.
+    Raises AudioError. Raises InputError where two of its channels hold different sound, as in a
+    recording of a conversation.
     """
     blocks = [
         block.astype(np.float64) for block in read_blocks(path, range(probe(path).n_channels))

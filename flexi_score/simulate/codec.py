@@ -30,10 +30,7 @@ CODECS: Final = (*TELEPHONE, *_LOSSY)
 def check_codec(name: str) -> str:
     """The name, if there is such a codec.
 
-    Raises
-    ------
-    InputError
-        Naming the nearest.
+    Raises InputError: naming the nearest.
     """
     if name not in CODECS:
         near = nearest(name, CODECS)
@@ -45,22 +42,10 @@ def check_codec(name: str) -> str:
 def pass_codec(audio: Signal, name: str) -> Signal:
     """Channels as they come out of a codec, at the same moments.
 
-    Parameters
-    ----------
-    audio : ndarray of float64, shape (k, n)
-        16 kHz.
-    name : str
-        One of :data:`CODECS`. ``ulaw`` and ``alaw`` are G.711 at 8 kHz, from 300 to 3400 Hz.
-
-    Returns
-    -------
-    ndarray of float64
-        Shape (k, n); for G.711 (k, n // 2), at 8 kHz.
-
-    Raises
-    ------
-    InputError, PrerequisiteError
-        For an unknown codec; where libsndfile was built without it.
+    ``audio`` (ndarray of float64, shape (k, n)): 16 kHz. ``name``: one of :data:`CODECS`. ``ulaw``
+    and ``alaw`` are G.711 at 8 kHz, from 300 to 3400 Hz. Returns shape (k, n); for G.711 (k, n //
+    2), at 8 kHz. Raises InputError, PrerequisiteError: for an unknown codec; where libsndfile was
+    built without it.
     """
     check_codec(name)
     if name in TELEPHONE:

@@ -33,30 +33,11 @@ def make_noise(
 ) -> Signal:
     """Noise of a kind.
 
-    Parameters
-    ----------
-    kind : str
-        One of :data:`KINDS`, ``babble``, or ``files``.
-    n : int
-        Samples.
-    rng : numpy Generator
-    clips : Clips, optional
-        The voices of babble.
-    avoid : frozenset of str
-        Clips that babble leaves out where it can: those of the scene.
-    folder : path, optional
-        Where ``files`` takes its recordings from: one is drawn, and repeated to length.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        Active level 1.
-
-    Raises
-    ------
-    InputError
-        For an unknown kind (naming the nearest), babble without clips, files without a folder or
-        without sound.
+    ``kind``: one of :data:`KINDS`, ``babble``, or ``files``. ``n``: samples. ``clips``: the voices
+    of babble. ``avoid``: clips that babble leaves out where it can: those of the scene. ``folder``:
+    where ``files`` takes its recordings from: one is drawn, and repeated to length. Returns ndarray
+    of float64, shape (n,): Active level 1. Raises InputError: for an unknown kind (naming the
+    nearest), babble without clips, files without a folder or without sound.
     """
     if kind == "babble":
         made = _babble(n, rng, clips, avoid)
@@ -215,10 +196,7 @@ def _shaped(n: int, rng: Rng, gain: Callable[[Signal], Signal]) -> Signal:
 def room_response(rt60_s: float, rng: Rng, lag_ms: float = 0.0) -> Signal:
     """A synthetic room: the direct sound after a lag, then noise that decays exponentially.
 
-    Returns
-    -------
-    ndarray of float64
-        Unit energy. With ``rt60_s`` 0 the direct sound alone.
+    Returns unit energy. With ``rt60_s`` 0 the direct sound alone.
     """
     lag = round(lag_ms * MS)
     tail = rng.standard_normal(max(round(rt60_s * RATE), 1))

@@ -15,10 +15,7 @@ _T = TypeVar("_T")
 def parse_object(kind: type[_T], value: Any, where: str) -> _T:
     """A dataclass of a plan from decoded values.
 
-    Raises
-    ------
-    InputError
-        Naming every key that is wrong.
+    Raises InputError: naming every key that is wrong.
     """
     if not isinstance(value, dict):
         raise InputError(f"{where}: found {brief(value)}, expected an object")

@@ -14,10 +14,7 @@ PLAN_EXTENSIONS = (".yaml", ".yml", ".json", ".jsonl")
 def read_plan(path: str | Path) -> list[Scene]:
     """Scenes of a plan.
 
-    Raises
-    ------
-    InputError
-        Naming the file, the scene and the key: what was found, what is expected.
+    Raises InputError: naming the file, the scene and the key: what was found, what is expected.
     """
     path = Path(path)
     if path.suffix.lower() not in PLAN_EXTENSIONS or path.suffix.lower() not in READERS:

@@ -28,27 +28,14 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Silences:
-    """Silences of the user, in seconds.
+    """Silences of the user, in seconds."""
 
-    Attributes
-    ----------
-    lead_s : float
-        Before the user speaks.
-    pause_s : float
-        The pause of pause_handling.
-    interrupt_after_s : float
-        From the end of the first query to the interruption: the model must be answering by then.
-    backchannel_after_s : float
-        The same for a backchannel.
-    response_s : float
-        After the user's last words, for the model's answer.
-    """
-
-    lead_s: float = 0.5
-    pause_s: float = 0.85
+    lead_s: float = 0.5  # before the user speaks
+    pause_s: float = 0.85  # the pause of pause_handling
+    #: from the end of the first query to the interruption: the model must be answering by then
     interrupt_after_s: float = 6.0
-    backchannel_after_s: float = 5.0
-    response_s: float = 12.0
+    backchannel_after_s: float = 5.0  # the same for a backchannel
+    response_s: float = 12.0  # after the user's last words, for the model's answer
 
 
 #: Annotations that the user's channel alone decides.
@@ -75,36 +62,15 @@ def write_queries(
 ) -> Path:
     """Write the user's channel of every dialog, and a manifest with annotations.
 
-    Parameters
-    ----------
-    dialogs : sequence of Dialog
-        From :func:`flexi_score.simulate.texts.read_texts`.
-    out : path
-        Folder: ``user/ID.wav`` (16 kHz, mono, 16 bits), ``manifest.jsonl``, ``truth.jsonl``, and
-        ``clips/`` with what was spoken.
-    tts : str, optional
-        Command template (:class:`flexi_score.simulate.speak.TextToSpeech`).
-    clips : path, optional
-        Instead: a folder of clips named ``ID_PART``, as ``clips/`` of an earlier run has them.
-    silences : Silences, optional
-    level_db : float
-        Active level of the speech, dBFS.
-    system : str
-        Named in the manifest.
-    progress : callable, optional
-        Called after each dialog: its id, how many are done, how many there are.
-
-    Returns
-    -------
-    Path
-        The folder.
-
-    Raises
-    ------
-    InputError, PrerequisiteError
-        Where a text cannot be spoken. What was spoken before is kept; another run goes on there.
-    OutputError
-        Where the folder cannot be written.
+    ``dialogs``: from :func:`flexi_score.simulate.texts.read_texts`. ``out``: folder:
+    ``user/ID.wav`` (16 kHz, mono, 16 bits), ``manifest.jsonl``, ``truth.jsonl``, and ``clips/``
+    with what was spoken. ``tts``: command template
+    (:class:`flexi_score.simulate.speak.TextToSpeech`). ``clips``: instead: a folder of clips named
+    ``ID_PART``, as ``clips/`` of an earlier run has them. ``level_db``: active level of the speech,
+    dBFS. ``system``: named in the manifest. ``progress``: called after each dialog: its id, how
+    many are done, how many there are. Returns the folder. Raises InputError, PrerequisiteError
+    where a text cannot be spoken. What was spoken before is kept; another run goes on there. Raises
+    OutputError where the folder cannot be written.
     """
     if (tts is None) == (clips is None):
         raise InputError("give either a text-to-speech command (--tts) or clips (--clips)")

@@ -36,33 +36,13 @@ def random_scenes(
 ) -> list[Scene]:
     """Random scenes with known outcomes.
 
-    Parameters
-    ----------
-    n : int
-        How many.
-    clips : Clips
-        At least a few that last 1.3 s or more. User and model are given different voices where
-        there are several.
-    seed : int
-        The same seed gives the same scenes.
-    scenario : str or sequence of str, optional
-        One scenario or some; the six of the benchmark in turn if not given. ``conversation``
-        chains turns of both.
-    system : str
-    annotate : bool
-        Whether the manifest gives the scenario's moments away.
-    levels_db : (float, float)
-        Lowest and highest level of speech, dBFS, drawn for each channel.
-
-    Returns
-    -------
-    list of Scene
-        For :func:`flexi_score.simulate.write.write_scenes`.
-
-    Raises
-    ------
-    InputError
-        For an unknown scenario, or clips that are all too short.
+    ``n``: how many. ``clips``: at least a few that last 1.3 s or more. User and model are given
+    different voices where there are several. ``seed``: the same seed gives the same scenes.
+    ``scenario``: one scenario or some; the six of the benchmark in turn if not given.
+    ``conversation`` chains turns of both. ``annotate``: whether the manifest gives the scenario's
+    moments away. ``levels_db``: lowest and highest level of speech, dBFS, drawn for each channel.
+    Returns for :func:`flexi_score.simulate.write.write_scenes`. Raises InputError: for an unknown
+    scenario, or clips that are all too short.
     """
     wanted = [scenario] if isinstance(scenario, str) else list(scenario or SCENARIOS[:6])
     for name in wanted:

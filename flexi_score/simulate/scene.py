@@ -43,76 +43,38 @@ Moment = float | str
 
 @dataclass(frozen=True, config=_PLAN)
 class Say:
-    """One clip of a scene.
-
-    Attributes
-    ----------
-    who : "user" or "model"
-    name : str
-        What the scene calls it; letters, digits and ``_``.
-    clip : str
-        Name of a clip of the library.
-    at : float or str
-        The moment at which it starts.
-    cut : float or str, optional
-        The moment at which it stops, at the first clear speech from there on: how a model yields.
-    gain_db : float
-        Louder or softer than the speaker's level in the scene.
-    """
+    """One clip of a scene."""
 
     who: Speaker
-    name: str
-    clip: str
-    at: Moment
+    name: str  # what the scene calls it; letters, digits and ``_``
+    clip: str  # name of a clip of the library
+    at: Moment  # the moment at which it starts
+    #: the moment at which it stops, at the first clear speech from there on: how a model yields
     cut: Moment | None = None
-    gain_db: float = 0.0
+    gain_db: float = 0.0  # louder or softer than the speaker's level in the scene
 
 
 @dataclass(frozen=True, config=_PLAN)
 class Scene:
-    """One recording.
+    """One recording."""
 
-    Attributes
-    ----------
-    id : str
-        Names its files: letters, digits and ``. _ -``.
-    says : tuple of Say
-    scenario, system : str
-    levels_db : (float, float)
-        Active level of the user's and the model's speech, dBFS RMS.
-    tail_s : float
-        Silence after the last speech.
-    pause : (str, str), optional
-        The user's clips before and after the pause.
-    interrupt : str, optional
-        The user's clip that interrupts.
-    backchannels : tuple of str
-        The user's clips that are backchannels.
-    references : tuple of moments
-        Where a backchannel of the model would be welcome.
-    annotate : tuple of str
-        The annotations that the manifest gives away; the others are left to detection.
-    text : dict
-        ``text`` of the manifest row.
-    metadata : dict
-        Further keys of the manifest row.
-    condition : str or dict, optional
-        Its own condition (:func:`flexi_score.simulate.channel.make_condition`).
-    """
-
+    #: names its files: letters, digits and ``. _ -``
     id: str
     says: tuple[Say, ...]
     scenario: Scenario = "conversation"
     system: str = "simulated"
+    #: active level of the user's and the model's speech, dBFS RMS
     levels_db: tuple[float, float] = (-26.0, -26.0)
-    tail_s: float = 1.0
-    pause: tuple[str, str] | None = None
-    interrupt: str | None = None
-    backchannels: tuple[str, ...] = ()
-    references: tuple[Moment, ...] = ()
+    tail_s: float = 1.0  # silence after the last speech
+    pause: tuple[str, str] | None = None  # the user's clips before and after the pause
+    interrupt: str | None = None  # the user's clip that interrupts
+    backchannels: tuple[str, ...] = ()  # the user's clips that are backchannels
+    references: tuple[Moment, ...] = ()  # where a backchannel of the model would be welcome
+    #: the annotations that the manifest gives away; the others are left to detection
     annotate: tuple[Annotation, ...] = ()
-    text: dict[str, str] = field(default_factory=dict)
-    metadata: dict[str, Any] = field(default_factory=dict)
+    text: dict[str, str] = field(default_factory=dict)  # ``text`` of the manifest row
+    metadata: dict[str, Any] = field(default_factory=dict)  # further keys of the manifest row
+    #: its own condition (:func:`flexi_score.simulate.channel.make_condition`)
     condition: str | dict[str, Any] | None = None
 
 
@@ -132,23 +94,13 @@ class Facts:
 
 @dataclasses.dataclass(frozen=True)
 class Mix:
-    """A scene on two clean channels.
-
-    Attributes
-    ----------
-    scene : Scene
-    audio : ndarray of float64, shape (2, 16 * duration in ms)
-        User and model, each with nothing but its speech.
-    facts : Facts
-    said : dict of Speaker to str
-        The texts of the clips, where known.
-    voices : dict of Speaker to str
-    """
+    """A scene on two clean channels."""
 
     scene: Scene
+    #: of float64, shape (2, 16 * duration in ms): user and model, each with nothing but its speech
     audio: Signal
     facts: Facts
-    said: dict[Speaker, str]
+    said: dict[Speaker, str]  # the texts of the clips, where known
     voices: dict[Speaker, str]
 
     def _repr_html_(self) -> str:
@@ -179,11 +131,8 @@ _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 def mix_scene(scene: Scene, clips: Clips) -> Mix:
     """The clean channels of a scene, and the truth about them.
 
-    Raises
-    ------
-    InputError
-        Naming the scene: an unknown clip or name, a moment that cannot be read or refers to
-        itself, one before the start, a cut without speech.
+    Raises InputError: naming the scene: an unknown clip or name, a moment that cannot be read or
+    refers to itself, one before the start, a cut without speech.
     """
     try:
         return _mix(scene, clips)

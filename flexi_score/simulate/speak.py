@@ -25,20 +25,10 @@ LEDGER: Final = "spoken.json"
 class TextToSpeech:
     """Speaks texts into clips of a folder; what it has spoken already it does not speak again.
 
-    Parameters
-    ----------
-    template : str
-        Command with ``{txt}`` (a UTF-8 file that holds the text) and ``{wav}`` (the file to
-        write).
-    folder : Path
-        Where the clips are kept, each with its text beside it.
-
-    Raises
-    ------
-    InputError
-        Where the template is not a command, or lacks ``{txt}`` or ``{wav}``.
-    PrerequisiteError
-        Where there is no such program.
+    ``template``: command with ``{txt}`` (a UTF-8 file that holds the text) and ``{wav}`` (the file
+    to write). ``folder``: where the clips are kept, each with its text beside it. Raises InputError
+    where the template is not a command, or lacks ``{txt}`` or ``{wav}``. Raises PrerequisiteError
+    where there is no such program.
     """
 
     def __init__(self, template: str, folder: Path) -> None:
@@ -63,10 +53,7 @@ class TextToSpeech:
     def clip(self, name: str, text: str) -> Clip:
         """A clip of a text, spoken now or before.
 
-        Raises
-        ------
-        InputError
-            Where the command fails, writes no audio, or writes audio without speech.
+        Raises InputError where the command fails, writes no audio, or writes audio without speech.
         """
         path = self.folder / f"{name}.wav"
         key = hashlib.sha256("\0".join([*self.command, text]).encode()).hexdigest()
@@ -116,10 +103,7 @@ class TextToSpeech:
 def clip_of(folder: Path, name: str, text: str) -> Clip:
     """A clip that somebody recorded, by the name that it must have.
 
-    Raises
-    ------
-    InputError
-        Where it is missing or cannot be used.
+    Raises InputError where it is missing or cannot be used.
     """
     for suffix in (".wav", ".flac", ".ogg", ".mp3"):
         path = folder / f"{name}{suffix}"

@@ -37,29 +37,17 @@ _FILE_NAMES: Final = {
 
 @dataclass(frozen=True)
 class Dialog:
-    """What a user says in one recording.
+    """What a user says in one recording."""
 
-    Attributes
-    ----------
-    id : str
-        Scenario and the dialog's name in its file.
-    scenario : str
-    parts : dict of str to str
-        In the order of speaking: the keys of :data:`PARTS`.
-    """
-
-    id: str
+    id: str  # scenario and the dialog's name in its file
     scenario: str
-    parts: dict[str, str]
+    parts: dict[str, str]  # in the order of speaking: the keys of :data:`PARTS`
 
 
 def read_texts(source: str | Path) -> list[Dialog]:
     """Dialogs of a file, or of all files of a folder.
 
-    Raises
-    ------
-    InputError
-        Naming the file and the dialog: what was found, what is expected.
+    Raises InputError: naming the file and the dialog: what was found, what is expected.
     """
     source = Path(source)
     if source.is_dir():

@@ -39,32 +39,13 @@ def write_scenes(
 ) -> Path:
     """Make the recordings of scenes under a condition: a folder that can be scored.
 
-    Parameters
-    ----------
-    scenes : sequence of Scene
-    clips : Clips
-    out : path
-        Folder for the audio, ``manifest.jsonl`` and ``truth.jsonl``; made where it is missing.
-    condition : Condition or str
-        See :func:`flexi_score.simulate.channel.parse_condition`. A scene's own goes before it.
-    seed : int
-        The same seed gives the same bytes.
-    noises : path, optional
-        Folder of noise recordings, for noise ``files``.
-    progress : callable
-        Called after each scene: its id, how many are done, how many there are.
-
-    Returns
-    -------
-    Path
-        The folder.
-
-    Raises
-    ------
-    InputError
-        For a scene that cannot be made. Manifest and truth are written last, when all audio is.
-    OutputError
-        Where the folder cannot be written.
+    ``out``: folder for the audio, ``manifest.jsonl`` and ``truth.jsonl``; made where it is missing.
+    ``condition``: see :func:`flexi_score.simulate.channel.parse_condition`. A scene's own goes
+    before it. ``seed``: the same seed gives the same bytes. ``noises``: folder of noise recordings,
+    for noise ``files``. ``progress``: called after each scene: its id, how many are done, how many
+    there are. Returns the folder. Raises InputError: for a scene that cannot be made. Manifest and
+    truth are written last, when all audio is. Raises OutputError where the folder cannot be
+    written.
     """
     folder = Path(out)
     given = make_condition(condition)
@@ -94,22 +75,9 @@ def write_scenes(
 def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
     """One manifest and one truth over folders of :func:`write_scenes`, to be scored as one run.
 
-    Parameters
-    ----------
-    out : path
-        The folder that holds them, where ``manifest.jsonl`` and ``truth.jsonl`` are written.
-    folders : sequence of Path
-        Of one condition each. An id gets the folder's name before it: ``bleed_-20.scene_1``.
-
-    Returns
-    -------
-    Path
-        ``out``.
-
-    Raises
-    ------
-    OutputError
-        Where ``out`` cannot be written.
+    ``out``: the folder that holds them, where ``manifest.jsonl`` and ``truth.jsonl`` are written.
+    ``folders``: of one condition each. An id gets the folder's name before it:
+    ``bleed_-20.scene_1``. Returns ``out``. Raises OutputError where ``out`` cannot be written.
     """
     root = Path(out)
     try:
@@ -135,10 +103,6 @@ def truth_rows(
 
     What the speech scores is not stated: :func:`flexi_score.validate` scores it under the settings
     of the run that it is compared with.
-
-    Parameters
-    ----------
-    made : sequence of (scene, facts, said, condition)
     """
     return [
         {

@@ -50,17 +50,8 @@ SENSITIVITY: Final = make_schema(
 def main_effects(table: pl.DataFrame, setting: str) -> pl.DataFrame:
     """Each metric against one setting: mean, lowest and highest over the others.
 
-    Parameters
-    ----------
-    table : polars.DataFrame
-        Of a :class:`~flexi_score.sweep.Sweep`.
-    setting : str
-
-    Returns
-    -------
-    polars.DataFrame
-        ``scenario, metric, system, <setting>, value, low, high``, in the table's order of metrics
-        and by the setting's value.
+    ``table``: of a :class:`~flexi_score.sweep.Sweep`. Returns ``scenario, metric, system,
+    <setting>, value, low, high``, in the table's order of metrics and by the setting's value.
     """
     return (
         table.group_by([*_KEY, setting], maintain_order=True)
@@ -74,19 +65,10 @@ def main_effects(table: pl.DataFrame, setting: str) -> pl.DataFrame:
 def sensitivity(table: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """How far each metric of each system moves, over the sweep and with each setting alone.
 
-    Parameters
-    ----------
-    table : polars.DataFrame
-        Of a :class:`~flexi_score.sweep.Sweep`.
-    names : sequence of str
-        Its settings.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`SENSITIVITY`. ``range`` of a setting is the difference between the highest and the
-        lowest value while all others stay, averaged over the others; ``max_range`` the largest.
-        A setting that never varies alone (in a list) has no row.
+    ``table``: of a :class:`~flexi_score.sweep.Sweep`. ``names``: its settings. Returns
+    :data:`SENSITIVITY`. ``range`` of a setting is the difference between the highest and the lowest
+    value while all others stay, averaged over the others; ``max_range`` the largest. A setting that
+    never varies alone (in a list) has no row.
     """
     value = pl.col("value")
     overall = table.group_by(_KEY, maintain_order=True).agg(
@@ -135,19 +117,9 @@ def flips(table: pl.DataFrame, names: Sequence[str], metrics: Sequence[Metric]) 
     order of the systems turn? Values at which both are equal, or one has none, are passed over. In
     a list of combinations in which no setting varies alone, neighbouring rows are compared.
 
-    Parameters
-    ----------
-    table : polars.DataFrame
-        Of a :class:`~flexi_score.sweep.Sweep`.
-    names : sequence of str
-        Its settings.
-    metrics : sequence of Metric
-        For which way is better.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`FLIPS`: metrics in their order, then by ``times``, most first.
+    ``table``: of a :class:`~flexi_score.sweep.Sweep`. ``names``: its settings. ``metrics``: for
+    which way is better. Returns :data:`FLIPS`: metrics in their order, then by ``times``, most
+    first.
     """
     pairs = _pairs(table, names, metrics)
     found = [

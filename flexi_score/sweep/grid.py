@@ -14,10 +14,7 @@ from flexi_score.errors import InputError, SettingsError
 def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
     """``["ipu.min_silence_ms=100,150", ...]`` as names with their values.
 
-    Raises
-    ------
-    SettingsError
-        For a text without ``=`` or values, or a name that is given twice.
+    Raises SettingsError: for a text without ``=`` or values, or a name that is given twice.
     """
     grid: dict[str, list[str]] = {}
     for text in texts:
@@ -39,10 +36,7 @@ def read_list(path: str | Path) -> list[dict[str, Any]]:
     A row ``{"ipu.min_silence_ms": 150, "speech.threshold": 0.6}`` is one combination; what it does
     not name, or leaves empty, keeps its value.
 
-    Raises
-    ------
-    InputError
-        If the file cannot be read, holds no rows, or a row is no object.
+    Raises InputError if the file cannot be read, holds no rows, or a row is no object.
     """
     path = Path(path)
     rows: list[Any] = []
@@ -75,10 +69,7 @@ def combinations(
 ) -> list[dict[str, Any]]:
     """Every combination of the grid, under every row of the list (if there is one).
 
-    Raises
-    ------
-    SettingsError
-        If a setting is in both, or nothing is varied.
+    Raises SettingsError if a setting is in both, or nothing is varied.
     """
     named = {name for row in rows for name in row}
     both = sorted(named & set(grid))
@@ -97,10 +88,8 @@ def resolve(
 ) -> list[Settings]:
     """Settings of every combination.
 
-    Raises
-    ------
-    SettingsError
-        For an unknown setting or a value that it cannot take, or one that needs the audio.
+    Raises SettingsError: for an unknown setting or a value that it cannot take, or one that needs
+    the audio.
     """
     for name in sorted({name for row in changes for name in row}):
         if name.startswith("extract.") and name != "extract.asr":

@@ -33,22 +33,10 @@ def plot_svg(
 ) -> str:
     """Each metric (rows) against each setting (columns).
 
-    Parameters
-    ----------
-    table : polars.DataFrame
-        Of a :class:`~flexi_score.sweep.Sweep`.
-    names : sequence of str
-        Its settings.
-    metrics : sequence of Metric
-        For labels and units.
-    page : bool
-        For a page that embeds it (:func:`flexi_score.report.plots.svg.svg_text`).
-
-    Returns
-    -------
-    str
-        An SVG document. A line is the mean over the other settings, the band around it their
-        lowest and highest.
+    ``table``: of a :class:`~flexi_score.sweep.Sweep`. ``names``: its settings. ``metrics``: for
+    labels and units. ``page``: for a page that embeds it
+    (:func:`flexi_score.report.plots.svg.svg_text`). Returns an SVG document. A line is the mean
+    over the other settings, the band around it their lowest and highest.
     """
     systems = table["system"].drop_nulls().unique(maintain_order=True).to_list()[:_MOST_SYSTEMS]
     shown = table.filter(pl.col("system").is_in(systems)).drop_nulls("value")

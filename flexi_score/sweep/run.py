@@ -157,10 +157,7 @@ def write_sweep(result: Sweep, out: str | Path) -> Path:
     """Write ``sweep.parquet``, ``flips.parquet``, ``sensitivity.parquet``, ``sweep.svg`` and
     ``sweep.json`` into a folder; that one last, so that what has it is whole.
 
-    Raises
-    ------
-    OutputError
-        Naming the file that cannot be written.
+    Raises OutputError: naming the file that cannot be written.
     """
     folder = Path(out)
     changed = flips(result.table, result.names, result.metrics)

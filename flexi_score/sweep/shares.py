@@ -167,10 +167,7 @@ def score_share(share: Share, progress: Callable[[int], None] | None = None) -> 
     ``progress`` is called with the number of combinations done, after each. Of a judge's ratings,
     those that came with the recordings count.
 
-    Raises
-    ------
-    ArchiveError, InputError
-        If the archive cannot be read, or holds no recordings.
+    Raises ArchiveError, InputError if the archive cannot be read, or holds no recordings.
     """
     stages = _Stages(share.archive, share.settings[0].profile)
     parts: list[tuple[int, int]] = []

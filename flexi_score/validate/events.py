@@ -36,18 +36,8 @@ def event_counts(
     The truth's events are those of its speech under the run's settings. Two events are the same
     if kind, speaker and recording are, and their starts and ends are at most ``collar_ms`` apart.
 
-    Parameters
-    ----------
-    paired : Paired
-    events : polars.DataFrame
-        :data:`flexi_score.schema.EVENTS` of the run.
-    settings : Settings
-    collar_ms : int
-
-    Returns
-    -------
-    polars.DataFrame
-        A row for each recording both of whose sides are known, kind and speaker.
+    ``events``: :data:`flexi_score.schema.EVENTS` of the run. Returns a row for each recording both
+    of whose sides are known, kind and speaker.
     """
     tracks = select_tracks(paired.truth, paired.both)
     names = tracks.recordings["recording"]

@@ -12,17 +12,9 @@ def match(truth: Spans, found: Spans, collar_ms: int) -> tuple[Ints, Ints]:
     Pairs are taken in the order of |start error| + |end error|, each span at most once. Of pairs
     with the same error the one that is found late goes first, then the earlier.
 
-    Parameters
-    ----------
-    truth, found : Spans
-        On one axis, sorted by start; recordings lie further apart than the collar. A boundary is
-        a span that ends where it starts.
-    collar_ms : int
-
-    Returns
-    -------
-    truth, found : ndarray of int64, shape (p,)
-        Positions of the pairs, by the position in ``truth``.
+    ``truth`` and ``found``: on one axis, sorted by start; recordings lie further apart than the
+    collar. A boundary is a span that ends where it starts. Returns truth, found : ndarray of int64,
+    shape (p,): Positions of the pairs, by the position in ``truth``.
     """
     first = np.searchsorted(found.start, truth.start - collar_ms, "left")
     count = np.searchsorted(found.start, truth.start + collar_ms, "right") - first

@@ -94,13 +94,7 @@ def _stated(paired: Paired, truth: Truth, metrics: Sequence[Metric]) -> pl.DataF
 def outcome_frame(scores: pl.DataFrame, wanted: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Truth and run side by side, a row a recording and metric (:data:`OUTCOMES`).
 
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        Of the run.
-    wanted : polars.DataFrame
-        From :func:`truth_scores`.
-    settings : Settings
+    ``scores``: of the run. ``wanted``: from :func:`truth_scores`.
     """
     metrics = pl.DataFrame(
         [

@@ -33,34 +33,21 @@ MOST_LEVELS = 50
 
 @dataclass(frozen=True)
 class Paired:
-    """Shared recordings, numbered in the order of the run.
+    """Shared recordings, numbered in the order of the run."""
 
-    Attributes
-    ----------
-    truth : Tracks
-        True speech (and words) of the recordings.
-    found : dict of Intervals
-        What the run found of each speaker: its IPUs, or its speech.
-    known : dict of ndarray of bool, shape (n,)
-        Whether both the truth and the run know anything of that side.
-    bridged : bool
-        Whether the found intervals are IPUs.
-    missing, extra, failed, excluded : list of str
-        Recordings with truth that the run does not have; without truth; that failed in the run;
-        that its health gate left out.
-    lengths_differ : int
-        Recordings whose stated length is more than 0.1 s from the run's.
-    """
-
-    truth: Tracks
-    found: dict[Speaker, Intervals]
+    truth: Tracks  # true speech (and words) of the recordings
+    found: dict[Speaker, Intervals]  # what the run found of each speaker: its IPUs, or its speech
+    #: dict of ndarray of bool, shape (n,): whether both the truth and the run know anything of that
+    #: side
     known: dict[Speaker, Bools]
-    bridged: bool
+    bridged: bool  # whether the found intervals are IPUs
+    #: missing, extra, failed, excluded: recordings with truth that the run does not have; without
+    #: truth; that failed in the run; that its health gate left out
     missing: list[str]
     extra: list[str]
     failed: list[str]
     excluded: list[str]
-    lengths_differ: int
+    lengths_differ: int  # recordings whose stated length is more than 0.1 s from the run's
 
     @property
     def names(self) -> pl.Series:
@@ -93,17 +80,8 @@ class Paired:
 def pair(run: Run, truth: Truth, speech: Tracks | None = None) -> Paired:
     """Find the recordings that both have.
 
-    Parameters
-    ----------
-    run : Run
-    truth : Truth
-    speech : Tracks, optional
-        The run's speech before it was made into IPUs, to be compared in their place.
-
-    Raises
-    ------
-    InputError
-        Where they share none.
+    ``speech``: the run's speech before it was made into IPUs, to be compared in their place. Raises
+    InputError where they share none.
     """
     failed = set(run.failures["recording"].to_list())
     in_run = run.recordings.filter(
@@ -214,26 +192,11 @@ def _tracks(rows: pl.DataFrame, length: Ints, truth: Truth, names: pl.Series) ->
 def groups_of(paired: Paired, truth: Truth, by: list[str] | None) -> tuple[pl.DataFrame, list[str]]:
     """Which groups every recording belongs to.
 
-    Parameters
-    ----------
-    paired : Paired
-    truth : Truth
-    by : list of str, optional
-        Keys of the truth's ``condition``, of its other fields, ``system``, ``scenario`` or keys of
-        the run's metadata; ``a,b`` crosses two. If not given, the ``name`` of the condition where
-        it has one, else all its keys.
-
-    Returns
-    -------
-    groups : polars.DataFrame
-        ``recording, by, level``; every recording is in ``all, all``.
-    left_out : list of str
-        Conditions that have too many levels to be shown without being asked for.
-
-    Raises
-    ------
-    SettingsError
-        For a key that no recording has.
+    ``by``: keys of the truth's ``condition``, of its other fields, ``system``, ``scenario`` or keys
+    of the run's metadata; ``a,b`` crosses two. If not given, the ``name`` of the condition where it
+    has one, else all its keys. Returns ``recording, by, level``; every recording is in ``all,
+    all``; conditions that have too many levels to be shown without being asked for. Raises
+    SettingsError: for a key that no recording has.
     """
     names = paired.names
     labels = _labels(paired, truth)

@@ -41,15 +41,8 @@ def validation_svg(
 ) -> str:
     """The picture, as the text of an SVG file.
 
-    Parameters
-    ----------
-    validation : Validation
-    groups : sequence of (by, level)
-        Rows; the first 40 are drawn.
-    title : callable
-        What a group is called.
-    page : bool
-        For a page that embeds it (:func:`flexi_score.report.plots.svg.svg_text`).
+    ``groups``: rows; the first 40 are drawn. ``title``: what a group is called. ``page``: for a
+    page that embeds it (:func:`flexi_score.report.plots.svg.svg_text`).
     """
     shown = list(groups[:_MOST_ROWS])
     names = [title(*key) for key in shown]

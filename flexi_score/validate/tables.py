@@ -18,15 +18,7 @@ _Values = dict[tuple[str, ...], dict[str, Any]]
 def validation_tables(validation: Validation, *, full: bool = True) -> list[Table]:
     """The tables of a validation.
 
-    Parameters
-    ----------
-    validation : Validation
-    full : bool
-        Also metrics by condition, which are many.
-
-    Returns
-    -------
-    list of Table
+    ``full``: also metrics by condition, which are many.
     """
     rows = validation.table.iter_rows(named=True)
     key = ("part", "by", "level", "speaker", "item", "measure")

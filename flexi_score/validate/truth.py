@@ -70,29 +70,18 @@ _FRAMES: Final[Mapping[str, Mapping[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Truth:
-    """Truth of recordings.
+    """Truth of recordings."""
 
-    Attributes
-    ----------
-    recordings : polars.DataFrame
-        ``recording``, ``duration_ms`` (null where not stated) and, for each speaker, whether its
-        speech (``user_known``) and words (``user_worded``) are known.
-    speech, words : polars.DataFrame
-        ``recording, speaker, start_ms, end_ms`` (and ``text``).
-    outcomes : polars.DataFrame
-        Stated outcomes: ``recording, metric, value``; null is not applicable.
-    labels : polars.DataFrame
-        ``recording, key, level``; ``declared`` where it stood under ``condition``.
-    failures : polars.DataFrame
-        ``recording, reason``: truth that cannot be read.
-    """
-
+    #: ``recording``, ``duration_ms`` (null where not stated) and, for each speaker, whether its
+    #: speech (``user_known``) and words (``user_worded``) are known
     recordings: pl.DataFrame
+    #: speech, words: ``recording, speaker, start_ms, end_ms`` (and ``text``)
     speech: pl.DataFrame
     words: pl.DataFrame
-    outcomes: pl.DataFrame
+    outcomes: pl.DataFrame  # stated outcomes: ``recording, metric, value``; null is not applicable
+    #: ``recording, key, level``; ``declared`` where it stood under ``condition``
     labels: pl.DataFrame
-    failures: pl.DataFrame
+    failures: pl.DataFrame  # ``recording, reason``: truth that cannot be read
 
 
 def read_truth(path: str | Path) -> Truth:

@@ -81,12 +81,8 @@ def read_file(client: Any, name: str, settings: JudgeSettings) -> bytes:
 def call(what: str, work: Callable[[], Any], settings: JudgeSettings) -> Any:
     """Do it, again where that may help.
 
-    Raises
-    ------
-    NotDone
-        It is not done, or not for all that is known.
-    FlexiScoreError
-        The key is refused, or a setting is wrong: what stops the run.
+    Raises NotDone: it is not done, or not for all that is known. Raises FlexiScoreError: the key is
+    refused, or a setting is wrong: what stops the run.
     """
     import openai
 

@@ -45,21 +45,11 @@ _BUSY: Final = "is being asked by another process; run again"
 
 @dataclass(frozen=True)
 class BatchState:
-    """A batch as it stands, to be shown.
+    """A batch as it stands, to be shown."""
 
-    Attributes
-    ----------
-    batch : str
-        Its name at the server.
-    state : str
-        In the server's words: validating, in_progress, finalizing, completed, expired, ...
-    total, done : int
-        Questions in it, and how many have been answered, as far as the server says.
-    note : str
-    """
-
-    batch: str
-    state: str
+    batch: str  # its name at the server
+    state: str  # in the server's words: validating, in_progress, completed, expired, ...
+    #: total, done: questions in it, and how many have been answered, as far as the server says
     total: int
     done: int
     note: str = ""
@@ -67,17 +57,11 @@ class BatchState:
 
 @dataclass
 class Collected:
-    """What :func:`collect` found.
-
-    Attributes
-    ----------
-    ended, waiting : list of BatchState
-    problems : dict
-        Why a key of a batch that ended has no reply; it is not to be submitted again at once.
-    """
+    """What :func:`collect` found."""
 
     ended: list[BatchState]
     waiting: list[BatchState]
+    #: why a key of a batch that ended has no reply; it is not to be submitted again at once
     problems: dict[str, str]
 
 
@@ -91,24 +75,10 @@ def ask_in_batches(
 ) -> pl.DataFrame:
     """Collect the batches that have ended, submit what is to be asked, and say how it stands.
 
-    Parameters
-    ----------
-    questions, store, settings
-        As :func:`flexi_score.judge.ask.ask`.
-    tell : callable
-        Called with a line of text about every batch.
-    client : openai.OpenAI, optional
-        In place of one made from the settings.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.RATINGS`; ``pending`` what waits in a batch.
-
-    Raises
-    ------
-    PrerequisiteError, SettingsError, ArchiveError
-        As :func:`flexi_score.judge.ask.ask`.
+    ``questions`` and ``store`` and ``settings``: as :func:`flexi_score.judge.ask.ask`. ``tell``:
+    called with a line of text about every batch. ``client``: in place of one made from the
+    settings. Returns :data:`flexi_score.schema.RATINGS`; ``pending`` what waits in a batch. Raises
+    PrerequisiteError, SettingsError, ArchiveError: as :func:`flexi_score.judge.ask.ask`.
     """
     asked = make_requests(questions, settings)
     requests, server, path = distinct(asked), server_of(settings), Path(store)
@@ -144,18 +114,7 @@ def ask_in_batches(
 
 
 def collect(store: Path, settings: JudgeSettings, *, client: Any = None) -> Collected:
-    """Keep the replies of all batches of this archive that have ended.
-
-    Parameters
-    ----------
-    store : path
-    settings : JudgeSettings
-    client : openai.OpenAI, optional
-
-    Returns
-    -------
-    Collected
-    """
+    """Keep the replies of all batches of this archive that have ended."""
     found = Collected([], [], {})
     if not Path(store).exists():
         return found
@@ -175,19 +134,8 @@ def submit(
 ) -> dict[str, str]:
     """Submit requests, in as many batches as the limits of the API want.
 
-    Parameters
-    ----------
-    requests : sequence of Request
-        What is kept, or waits already, is to be left out by the caller; what another process is
-        asking is left out here.
-    store : path
-    settings : JudgeSettings
-    client : openai.OpenAI, optional
-
-    Returns
-    -------
-    dict
-        Why a key was not submitted.
+    ``requests``: what is kept, or waits already, is to be left out by the caller; what another
+    process is asking is left out here. Returns why a key was not submitted.
     """
     refused: dict[str, str] = {}
     chosen = _affordable(requests, settings, refused)
@@ -322,16 +270,7 @@ def _read_results(
 def forget(store: Path, batch: str) -> int:
     """Give a batch up that the server does not know any more; its questions can be asked again.
 
-    Parameters
-    ----------
-    store : path
-    batch : str
-        Its name at the server.
-
-    Returns
-    -------
-    int
-        How many questions waited in it.
+    ``batch``: its name at the server. Returns how many questions waited in it.
     """
     with Store(Path(store), write=True) as kept:
         labels = [

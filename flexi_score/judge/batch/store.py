@@ -23,34 +23,17 @@ _COLUMNS: Final = ", ".join(field.name for field in fields(About))
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch that has not been collected.
+    """A batch that has not been collected."""
 
-    Attributes
-    ----------
-    label : str
-        Our name for it, which is also in its metadata.
-    host, pid
-        Of the process that submits it.
-    file : str or None
-        Name of its input at the server, once uploaded.
-    remote : str or None
-        Its name at the server, once submitted.
-    state : str
-        ``preparing``, or what the server said last.
-    detail : str or None
-        How many questions had been answered then.
-    created : float
-        Unix time, s.
-    """
-
-    label: str
+    label: str  # our name for it, which is also in its metadata
+    #: host, pid: of the process that submits it
     host: str
     pid: int
-    file: str | None
-    remote: str | None
-    state: str
-    detail: str | None
-    created: float
+    file: str | None  # name of its input at the server, once uploaded
+    remote: str | None  # its name at the server, once submitted
+    state: str  # ``preparing``, or what the server said last
+    detail: str | None  # how many questions had been answered then
+    created: float  # unix time, s
 
 
 def prepare(store: Store, label: str, server: str, rows: Sequence[About]) -> set[str]:
