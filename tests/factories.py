@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.aggregate import summarize, with_failures
+from flexi_score.aggregate.people import PEOPLE
 from flexi_score.config import Settings, flatten
 from flexi_score.judge.questions import NOT_JUDGED
 from flexi_score.metrics import profile_metrics
@@ -70,6 +71,7 @@ def make_run(
         "health": HEALTH.to_frame(),
         "ratings": RATINGS.to_frame(),
         "not_judged": NOT_JUDGED.to_frame(),
+        "people": PEOPLE.to_frame(),
     }
     if "summary" not in tables:
         tables["summary"] = summarize(scores, metrics, settings.summary)

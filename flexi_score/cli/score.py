@@ -59,6 +59,13 @@ def score(
         bool,
         Parameter(negative="", help="Only say what judging would take; extracts, asks nobody."),
     ] = False,
+    reference: Annotated[
+        Path | None,
+        Parameter(
+            help="People's timing to hold the model's against: a run folder, or a CSV or Parquet "
+            "file of kind, value_s[, conversation]."
+        ),
+    ] = None,
     asr: Asr = None,
     language: Language = None,
     vad: Vad = None,
@@ -114,7 +121,8 @@ def score(
         language=language,
         vad=vad,
         mono=mono,
-        more=judge_changes(base_url, judge_repeats, max_cost),
+        more=judge_changes(base_url, judge_repeats, max_cost)
+        | {"conversation.reference": None if reference is None else str(reference)},
     )
     reading = {"layout": layout, "channels": channels, "source": source_name, "system": system}
     reading["raw_audio"] = raw

@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from flexi_score.config.fields import Group, ms, number
+from flexi_score.config.fields import Group, choice, ms, number
 
 
 class IpuSettings(Group):
@@ -78,10 +78,15 @@ class ModelBackchannelSettings(Group):
 
 
 class ConversationSettings(Group):
-    """Scenario conversation: the paper's levels of interaction."""
+    """Scenario conversation: the paper's levels of interaction, and people to compare with."""
 
     level_1_ms: int = ms(150, "a response below this is level 1", "FLEXI paper, section 1")
     level_2_ms: int = ms(400, "one below this is level 2, others 3", "FLEXI paper, section 1")
+    reference: str | None = choice(
+        None,
+        "people's timing: a run folder, or a CSV or Parquet file of kind, value_s, conversation",
+        "flexi_score",
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> "ConversationSettings":

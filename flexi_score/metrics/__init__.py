@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import PROFILES, Settings
-from flexi_score.metrics import conversation, eva, fdb_v1, paper, release, tau, voice_agent
+from flexi_score.metrics import conversation, eva, fdb_v1, paper, people, release, tau, voice_agent
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import SCENARIOS, SCORES
 from flexi_score.segment.estimated import mark_estimated
@@ -25,6 +25,7 @@ METRICS: tuple[Metric, ...] = (
     *voice_agent.METRICS,
     *eva.METRICS,
     *(replace(m, profile=profile) for profile in PROFILES for m in conversation.METRICS),
+    *people.METRICS,
 )
 
 #: ``score(structure, rec, settings, latency_s)``: rows of :data:`flexi_score.schema.SCORES` of the

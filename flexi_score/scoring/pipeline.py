@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 import polars as pl
 
+from flexi_score.aggregate.people import read_reference
 from flexi_score.archive import store
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.capture.silent import noisy_systems
@@ -165,6 +166,8 @@ def score(
     Run
     """
     settings = settings or load_settings()
+    if settings.conversation.reference is not None:
+        read_reference(settings.conversation.reference)  # before the work, not after it
     with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
         reader, rows, failures = _archived(source, archive or temporary, settings, how)
         run = engine.score_archive(reader, rows, failures, settings, work)

@@ -8,6 +8,14 @@ import polars as pl
 
 from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, with_failures
 from flexi_score.aggregate.agreement import MARKED
+from flexi_score.aggregate.people import (
+    PEOPLE,
+    add_people,
+    people_frame,
+    people_notes,
+    read_reference,
+    reference_file,
+)
 from flexi_score.aggregate.pooled import add_quantiles
 from flexi_score.capture.confidence import unsure_notes
 from flexi_score.capture.gate import unsure_recordings
@@ -15,8 +23,9 @@ from flexi_score.capture.silent import silent_notes
 from flexi_score.config import Settings
 from flexi_score.judge.rate import judge_facts, judge_info, judge_notes
 from flexi_score.metrics import profile_metrics
+from flexi_score.metrics.people import timings
 from flexi_score.scoring.provenance import health_counts, run_info
-from flexi_score.scoring.run import Run
+from flexi_score.scoring.run import Run, hash_files
 from flexi_score.scoring.spool import Spool
 from flexi_score.segment.tracks import Tracks
 
@@ -65,22 +74,50 @@ def reduce_run(
         sessions = metadata_labels(recordings, shown.cluster)
     summary = summarize(scores, metrics, shown, clusters, unsure=unsure_recordings(health))
     summary = add_quantiles(summary, spool.scan("observations").collect(), shown, sessions)
+    reference = settings.conversation.reference
+    people = _people(spool, recordings, sessions, settings)
+    summary = add_people(summary, people, settings.extract.language)
     not_judged = spool.scan("not_judged").collect()
     # Of the questions, which are long, only those whose words are counted.
     marked = pl.when(pl.col("metric") == MARKED).then("question").alias("question")
     ratings = spool.scan("ratings").select(pl.exclude("question", "reply", "reason"), marked)
     rated = ratings.collect()
-    info = run_info(settings, recordings, failures, {**facts, **judge_facts(rated, settings)})
+    facts = {**facts, **judge_facts(rated, settings)}
+    if reference is not None:
+        file = reference_file(reference)
+        facts["people"] = f"{file.name}@{hash_files(file.parent, [file.name])[file.name][:8]}"
+    info = run_info(settings, recordings, failures, facts)
     info |= health_counts(health, refused) | judge_info(rated, len(not_judged), settings)
     info["notes"] = [
         *silent_notes(health, recordings),
         *unsure_notes(health),
         *info["notes"],
         *judge_notes(info),
+        *people_notes(people, reference),
     ]
     tables: dict[str, pl.DataFrame | pl.LazyFrame] = {
         name: spool.table(name)
         for name in ("scores", "events", "recordings", "statistics", "ratings")
     }
     tables |= {"summary": summary, "failures": failures, "health": health, "not_judged": not_judged}
+    tables["people"] = people
     return Run(tables, settings, info, archive=archive, tracks=tracks, files=spool)
+
+
+def _people(
+    spool: Spool, recordings: pl.DataFrame, sessions: pl.DataFrame | None, settings: Settings
+) -> pl.DataFrame:
+    """Distances of the model's timing in conversations from people's, where these are given."""
+    if settings.conversation.reference is None:
+        return PEOPLE.to_frame()
+    reference = read_reference(settings.conversation.reference)
+    talks = recordings.filter(scenario="conversation").select("recording", "system")
+    if sessions is not None:
+        talks = talks.join(sessions.unique("recording"), on="recording", how="left")
+    talks = talks.select(
+        "recording", "system", unit=pl.coalesce(pl.col("^label$"), pl.col("recording"))
+    )
+    events = spool.scan("events").drop("text").join(talks.lazy(), on="recording", how="semi")
+    values = timings(events.collect()).filter(speaker="model")
+    values = talks.join(values, on="recording", how="left", maintain_order="left")
+    return people_frame(values, reference, settings.summary)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from flexi_score.aggregate.people import PEOPLE
 from flexi_score.archive import store
 from flexi_score.config import Settings, load_settings, setting_names
 from flexi_score.errors import InputError
@@ -34,6 +35,7 @@ TABLES: Final = (
     "health",
     "ratings",
     "not_judged",
+    "people",
 )
 #: Tables that a folder of an earlier version may lack, as they are without a row.
 _OPTIONAL: Final[Mapping[str, pl.Schema]] = {
@@ -41,6 +43,7 @@ _OPTIONAL: Final[Mapping[str, pl.Schema]] = {
     "health": HEALTH,
     "ratings": RATINGS,
     "not_judged": NOT_JUDGED,
+    "people": PEOPLE,
 }
 #: The file that is written last, and names the others with their hashes.
 LABEL: Final = "run.json"
@@ -63,6 +66,9 @@ class Run:
     not_judged : polars.DataFrame
         Ratings that the judge could not be asked for, and why
         (:data:`flexi_score.judge.questions.NOT_JUDGED`).
+    people : polars.DataFrame
+        How far each system's timing is from that of people, where a reference was given
+        (:data:`flexi_score.aggregate.people.PEOPLE`).
     tables : mapping of str to polars.DataFrame or polars.LazyFrame
         All of these, by name.
     settings : Settings
@@ -216,6 +222,11 @@ class Run:
     def not_judged(self) -> pl.DataFrame:
         """Ratings that could not be asked for (:data:`flexi_score.judge.questions.NOT_JUDGED`)."""
         return self.table("not_judged")
+
+    @property
+    def people(self) -> pl.DataFrame:
+        """Distances from people's timing (:data:`flexi_score.aggregate.people.PEOPLE`)."""
+        return self.table("people")
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
