@@ -9,9 +9,11 @@ from flexi_score.aggregate.intervals import (
     holm,
     wilson,
 )
+from flexi_score.aggregate.plan import PLAN, plan_frame
 from flexi_score.aggregate.summary import (
     QUANTILES,
     UNSCORABLE,
+    cluster_key,
     cluster_labels,
     metadata_labels,
     quantiles,
@@ -22,6 +24,7 @@ from flexi_score.aggregate.values import values_of
 
 __all__ = [
     "COMPARISON",
+    "PLAN",
     "QUANTILES",
     "UNSCORABLE",
     "Gate",
@@ -30,12 +33,14 @@ __all__ = [
     "bootstrap_quantile",
     "bootstrap_ratio",
     "check_gates",
+    "cluster_key",
     "cluster_labels",
     "compare_runs",
     "compare_systems",
     "holm",
     "metadata_labels",
     "parse_gate",
+    "plan_frame",
     "quantiles",
     "summarize",
     "values_of",

@@ -22,7 +22,8 @@ import polars as pl
 from flexi_score.aggregate.difference import paired_difference, unpaired_difference
 from flexi_score.aggregate.intervals import holm
 from flexi_score.aggregate.permutation import PERMUTATIONS
-from flexi_score.aggregate.summary import metadata_labels
+from flexi_score.aggregate.plan import surely
+from flexi_score.aggregate.summary import cluster_key, metadata_labels
 from flexi_score.config import SummarySettings
 from flexi_score.errors import SettingsError
 from flexi_score.metrics.registry import Metric
@@ -49,6 +50,7 @@ COMPARISON: Final = pl.Schema(
         "value_baseline": pl.Float64,
         "value_candidate": pl.Float64,
         "effect": pl.Float64,
+        "se": pl.Float64,  # standard error of the effect, by clusters where there are
         "ci_low": pl.Float64,
         "ci_high": pl.Float64,
         "p": pl.Float64,
@@ -73,6 +75,7 @@ def compare_systems(
     recordings: pl.DataFrame | None = None,
     pair_by: str | None = None,
     permutations: int = PERMUTATIONS,
+    look: tuple[int, int] | None = None,
 ) -> pl.DataFrame:
     """Compare the systems of one run.
 
@@ -104,6 +107,7 @@ def compare_systems(
             settings,
             pair_by,
             permutations,
+            look,
         )
         for a, b in systems
     ]
@@ -120,6 +124,7 @@ def compare_runs(
     recordings: tuple[pl.DataFrame, pl.DataFrame] | None = None,
     pair_by: str | None = None,
     permutations: int = PERMUTATIONS,
+    look: tuple[int, int] | None = None,
 ) -> pl.DataFrame:
     """Compare two runs: each system that both hold, or their only systems.
 
@@ -143,6 +148,7 @@ def compare_runs(
                 settings,
                 pair_by,
                 permutations,
+                look,
             )
             for x, y in systems
         ]
@@ -186,7 +192,7 @@ def _rows(
         .str.strip_prefix(pl.col("system"))
         .str.strip_chars_start("-_/.:# ")
     )
-    for column, key in (("key", pair_by), ("cluster", settings.cluster)):
+    for column, key in (("key", pair_by), ("cluster", cluster_key(recordings, settings))):
         label = pl.lit(None, pl.String)
         if key is not None:
             if recordings is None:
@@ -228,6 +234,7 @@ def _compare(
     settings: SummarySettings,
     pair_by: str | None,
     permutations: int,
+    look: tuple[int, int] | None,
 ) -> pl.DataFrame:
     rows = []
     for scenario, described in _by_scenario(a.rows, metrics).items():
@@ -268,14 +275,14 @@ def _compare(
     table = pl.DataFrame(
         rows, schema={k: v for k, v in COMPARISON.items() if k not in ("p_holm", "verdict")}
     )
-    adjusted = holm(table["p"].fill_null(np.nan).to_numpy())
-    sure = pl.col("p_holm") < 1 - settings.confidence
+    p = table["p"].fill_null(np.nan).to_numpy()
+    sure = pl.Series(surely(p, 1 - settings.confidence, look))
     rises = pl.col("effect") > 0
     return (
-        table.with_columns(pl.Series("p_holm", adjusted, pl.Float64))
-        .with_columns(pl.col("ci_low", "ci_high", "p", "p_holm").fill_nan(None))
+        table.with_columns(pl.Series("p_holm", holm(p), pl.Float64))
+        .with_columns(pl.col("se", "ci_low", "ci_high", "p", "p_holm").fill_nan(None))
         .with_columns(
-            verdict=pl.when(~sure | sure.is_null())
+            verdict=pl.when(~sure)
             .then(pl.lit("undecided"))
             .when(pl.col("direction") == "none")
             .then(pl.lit("differs"))

@@ -36,10 +36,12 @@ def paired_difference(
         seed=settings.seed,
         confidence=settings.confidence,
     )
-    flipped = pairs.group_by("unit").agg(pl.col("d").sum()).sort("unit")["d"].to_numpy()
+    units = pairs.group_by("unit").agg(pl.col("d").sum(), n=pl.len()).sort("unit")
+    flipped, size = units["d"].to_numpy(), units["n"].to_numpy().astype(np.float64)
     return {
         "n_pairs": len(d),
         "effect": float(d.mean()) if len(d) else None,
+        "se": _variance(flipped, size) ** 0.5,
         "ci_low": float(low[0]) if len(low) else None,
         "ci_high": float(high[0]) if len(high) else None,
         "p": sign_flip_p(flipped, generator(settings.seed, f"flip{name}"), permutations),
@@ -75,4 +77,14 @@ def unpaired_difference(
         generator(settings.seed, f"permute{name}"),
         permutations,
     )
-    return {"n_pairs": 0, "effect": effect, "ci_low": low, "ci_high": high, "p": p}
+    se = sum(_variance(t, c) for t, c in zip(total, count, strict=True)) ** 0.5
+    return {"n_pairs": 0, "se": se, "effect": effect, "ci_low": low, "ci_high": high, "p": p}
+
+
+def _variance(total: Floats, count: Floats) -> float:
+    """Variance of the mean of units, each with the sum and number of its values; NaN for one."""
+    m = len(total)
+    if m < 2:
+        return float("nan")
+    off = total - total.sum() / count.sum() * count
+    return float(m / (m - 1) * np.sum(off**2) / count.sum() ** 2)

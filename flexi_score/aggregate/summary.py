@@ -30,6 +30,9 @@ from flexi_score.schema import SCORES, SUMMARY
 
 _KEY: Final = ("system", "scenario", "metric")
 
+#: Metadata keys that name what recordings belong to.
+CLUSTER_KEYS: Final = ("conversation", "conversation_id", "session", "session_id")
+
 #: Metric of the row of a failed recording whose scenario has no metrics.
 UNSCORABLE: Final = "recording"
 
@@ -227,6 +230,22 @@ def metadata_labels(recordings: pl.DataFrame, key: str) -> pl.DataFrame:
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(found)) or '-'}"
         raise SettingsError(f"no recording has the metadata key {key!r}; {hint}")
     return labels
+
+
+def cluster_key(recordings: pl.DataFrame | None, settings: SummarySettings) -> str | None:
+    """Metadata key of what is resampled together: the one that is set, or the first that is there.
+
+    Of ``auto`` none where all recordings have the same value: there would be no interval.
+    """
+    if settings.cluster != "auto":
+        return settings.cluster
+    if recordings is None or recordings.is_empty():
+        return None
+    metadata = recordings["metadata"].cast(pl.String)
+    for key in CLUSTER_KEYS:
+        if metadata.str.json_path_match(f"$.{key}").drop_nulls().n_unique() > 1:
+            return key
+    return None
 
 
 def cluster_labels(scores: pl.DataFrame, recordings: pl.DataFrame, key: str) -> pl.Series:

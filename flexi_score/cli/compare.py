@@ -21,6 +21,24 @@ def compare(
     pair_by: Annotated[
         str | None, Parameter(help="Metadata key that pairs recordings of different ids.")
     ] = None,
+    plan: Annotated[
+        bool, Parameter(negative="", help="Also say how many recordings each metric needs.")
+    ] = False,
+    detect: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--detect",
+            negative="",
+            help="METRIC=VALUE: smallest difference worth finding, for --plan [the observed one].",
+        ),
+    ] = None,
+    look: Annotated[
+        str | None,
+        Parameter(
+            help="K/N where recordings still come in: this is look K of N planned, equally spaced; "
+            "verdicts share the level out over them."
+        ),
+    ] = None,
     fail_if: Annotated[
         list[str] | None,
         Parameter(
@@ -41,12 +59,15 @@ def compare(
 
         flexi-score compare run
         flexi-score compare baseline candidate --fail-if 'latency.p90 > +0.1'
+        flexi-score compare run --plan --detect latency=0.1
+        flexi-score compare run --look 2/4
     """
     from rich.console import Console
 
-    from flexi_score.aggregate import check_gates, parse_gate
+    from flexi_score.aggregate import check_gates, parse_gate, plan_frame
+    from flexi_score.aggregate.plan import look_level
     from flexi_score.metrics import profile_metrics
-    from flexi_score.report.terminal import print_comparison
+    from flexi_score.report.terminal import print_comparison, print_plan
     from flexi_score.scoring.compare import compare as compare_scored
     from flexi_score.scoring.run import Run
 
@@ -61,9 +82,19 @@ def compare(
     pairs = [_pair(text) for text in systems or []] or None
     single = not others and not pairs and first.scores["system"].n_unique() < 2
     if not (gates and single):
-        table = compare_scored(first, *others, systems=pairs, pair_by=pair_by)
-        print_comparison(console, table, metrics, first.settings.summary.confidence)
-        _write(table, out)
+        confidence = first.settings.summary.confidence
+        wanted = dict(map(_difference, detect or []))
+        table = compare_scored(
+            first, *others, systems=pairs, pair_by=pair_by, look=_look(look) if look else None
+        )
+        planned = plan_frame(table, wanted, confidence) if plan or detect else None
+        print_comparison(console, table, metrics, confidence)
+        if look:
+            level = look_level(*_look(look), 1 - confidence)
+            console.print(f"Look {look}: of one metric alone, p below {level:.2g} decides.")
+        if planned is not None:
+            print_plan(console, planned, metrics, confidence)
+        _write(table if planned is None else planned, out)
     tripped = []
     for run in others or [first]:
         baseline = first.scores if others else None
@@ -80,6 +111,28 @@ def _pair(text: str) -> tuple[str, str]:
     if not comma:
         raise SettingsError(f"--systems {text!r}: expected BASELINE,CANDIDATE")
     return baseline.strip(), candidate.strip()
+
+
+def _look(text: str) -> tuple[int, int]:
+    from flexi_score.errors import SettingsError
+
+    look, slash, looks = text.partition("/")
+    if not (slash and look.strip().isdecimal() and looks.strip().isdecimal()):
+        raise SettingsError(f"--look {text!r}: expected K/N, as 2/4")
+    return int(look), int(looks)
+
+
+def _difference(text: str) -> tuple[str, float]:
+    from flexi_score.errors import SettingsError
+
+    name, equals, value = text.partition("=")
+    try:
+        number = abs(float(value))
+    except ValueError:
+        number = 0.0
+    if not equals or not number:
+        raise SettingsError(f"--detect {text!r}: expected METRIC=VALUE, as latency=0.1")
+    return name.strip(), number
 
 
 def _compare_profiles(console: Any, first: Any, other: Any, out: Path | None) -> int:

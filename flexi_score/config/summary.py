@@ -28,5 +28,8 @@ class SummarySettings(Group):
         60,
     )
     cluster: str | None = choice(
-        None, "metadata key whose recordings are resampled together (a session)", "flexi_score"
+        "auto",
+        "metadata key whose recordings are resampled together; auto: conversation(_id) or "
+        "session(_id), where the manifest has one; null: none",
+        "flexi_score",
     )

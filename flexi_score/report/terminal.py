@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from flexi_score.aggregate.plan import POWER
 from flexi_score.metrics.registry import Metric
 from flexi_score.report.health import health_table
 from flexi_score.report.tables import (
+    DASH,
     FEW,
     STATUS_TITLES,
     Table,
@@ -110,6 +112,37 @@ def print_table(console: Console, table: Table) -> None:
     for note in table.notes:
         console.print(Text(note, style="dim"))
     console.print()
+
+
+def print_plan(
+    console: Console, plan: pl.DataFrame, metrics: Sequence[Metric], confidence: float
+) -> None:
+    """Print how many recordings a comparison needs (:data:`flexi_score.aggregate.PLAN`)."""
+    known = metric_finder(metrics)
+    for (a, b), rows in plan.group_by("baseline", "candidate", maintain_order=True):
+        title = f"How many recordings: {plain(b)} against {plain(a)}"
+        table = RichTable(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+        for name in ("Metric", "Now", "Finds", "Difference", "Needs"):
+            table.add_column(name, justify="left" if name == "Metric" else "right", overflow="fold")
+        for row in rows.iter_rows(named=True):
+            metric = known(row["scenario"], row["metric"])
+            sides = "" if row["test"] == "paired" else " a side"
+            table.add_row(
+                Text(f"{plain(row['scenario'])}.{plain(row['metric'])}"),
+                f"{row['n']}{sides}",
+                number(row["detectable"], metric),
+                number(row["difference"], metric) + (" asked" if row["asked"] else ""),
+                DASH if row["needed"] is None else f"{row['needed']}{sides}",
+            )
+        console.print(table)
+    console.print(
+        Text(
+            f"Finds: the smallest difference that these find with power {POWER:.0%}, two-sided, "
+            f"level {1 - confidence:.2g}. Needs: for the difference beside it, observed where none "
+            "was asked for (--detect). For one metric, named before the data.",
+            style="dim",
+        )
+    )
 
 
 def print_comparison(

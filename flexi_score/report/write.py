@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from flexi_score.aggregate import cluster_labels, quantiles
+from flexi_score.aggregate import cluster_key, cluster_labels, quantiles
 from flexi_score.output import as_text, write_together
 from flexi_score.report.html import MAX_TIMELINES, render_html
 from flexi_score.report.kept import read_kept
@@ -103,9 +103,8 @@ def note_file(run_folder: Path, name: str) -> None:
 def run_quantiles(run: Run) -> pl.DataFrame:
     """Median and upper quantiles of a run (:data:`flexi_score.aggregate.QUANTILES`)."""
     shown = run.settings.summary
-    clusters = (
-        None if shown.cluster is None else cluster_labels(run.scores, run.recordings, shown.cluster)
-    )
+    key = cluster_key(run.recordings, shown)
+    clusters = None if key is None else cluster_labels(run.scores, run.recordings, key)
     return quantiles(run.scores, run.metrics, shown, clusters)
 
 

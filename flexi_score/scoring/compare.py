@@ -15,6 +15,7 @@ def compare(
     *others: str | Path | Run,
     systems: Sequence[tuple[str, str]] | None = None,
     pair_by: str | None = None,
+    look: tuple[int, int] | None = None,
 ) -> pl.DataFrame:
     """Compare the systems of one run, or every further run with the first.
 
@@ -29,6 +30,10 @@ def compare(
         Of one run: baselines and candidates; by default every pair.
     pair_by : str, optional
         Metadata key that pairs recordings of different ids.
+    look : (int, int), optional
+        Where a comparison is looked at while recordings still come in: the number of this look, and
+        of all that are planned, equally spaced. Verdicts then spend alpha over the looks
+        (:func:`flexi_score.aggregate.plan.look_level`).
 
     Returns
     -------
@@ -59,7 +64,13 @@ def compare(
     if len(runs) == 1:
         pairs = None if systems is None else list(systems)
         return compare_systems(
-            base.scores, base.metrics, shown, pairs, recordings=base.recordings, pair_by=pair_by
+            base.scores,
+            base.metrics,
+            shown,
+            pairs,
+            recordings=base.recordings,
+            pair_by=pair_by,
+            look=look,
         )
     names = _names(runs)
     return pl.concat(
@@ -71,6 +82,7 @@ def compare(
             names=(names[0], name),
             recordings=(base.recordings, run.recordings),
             pair_by=pair_by,
+            look=look,
         )
         for name, run in zip(names[1:], runs[1:], strict=True)
     )

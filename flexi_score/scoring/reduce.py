@@ -6,7 +6,13 @@ from typing import Final
 
 import polars as pl
 
-from flexi_score.aggregate import cluster_labels, metadata_labels, summarize, with_failures
+from flexi_score.aggregate import (
+    cluster_key,
+    cluster_labels,
+    metadata_labels,
+    summarize,
+    with_failures,
+)
 from flexi_score.aggregate.agreement import MARKED
 from flexi_score.aggregate.people import (
     PEOPLE,
@@ -69,9 +75,9 @@ def reduce_run(
     scores = with_failures(scores, failures, metrics)
     spool.put(_LAST, {"scores": scores.slice(scored)})
     clusters = sessions = None
-    if shown.cluster is not None:
-        clusters = cluster_labels(scores, recordings, shown.cluster)
-        sessions = metadata_labels(recordings, shown.cluster)
+    if (key := cluster_key(recordings, shown)) is not None:
+        clusters = cluster_labels(scores, recordings, key)
+        sessions = metadata_labels(recordings, key)
     summary = summarize(scores, metrics, shown, clusters, unsure=unsure_recordings(health))
     summary = add_quantiles(summary, spool.scan("observations").collect(), shown, sessions)
     reference = settings.conversation.reference
@@ -88,6 +94,7 @@ def reduce_run(
         facts["people"] = f"{file.name}@{hash_files(file.parent, [file.name])[file.name][:8]}"
     info = run_info(settings, recordings, failures, facts)
     info |= health_counts(health, refused) | judge_info(rated, len(not_judged), settings)
+    info["cluster"] = key
     info["notes"] = [
         *silent_notes(health, recordings),
         *unsure_notes(health),
