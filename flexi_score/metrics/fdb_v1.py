@@ -28,188 +28,101 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics.reasons import Decision
-from flexi_score.metrics.registry import PENDING, Metric, score_rows
+from flexi_score.metrics.reasons import decide, rule
+from flexi_score.metrics.registry import Metric, metric_table, score_rows
+from flexi_score.metrics.release import common as c
 from flexi_score.metrics.release import model_backchannel as release_backchannel
 from flexi_score.metrics.release import turn_taking as release_turn_taking
-from flexi_score.metrics.release.common import (
-    NO_MODEL_TRANSCRIPT,
-    NO_RATING,
-    SILENT_MODEL,
-    Case,
-    annotation_s,
-    decide,
-    runs_of,
-    take,
-)
 from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
-from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, Tracks
+from flexi_score.segment.tracks import Floats, Intervals, Ints, Tracks
 
 Scorer = Callable[[Tracks, Ints, Settings, Mapping[str, float]], pl.DataFrame]
 
-_V1: Final = "Full-Duplex-Bench v1, "
-_TIMING: Final = "Full-Duplex-Bench v1.5, get_timing.py"
-_BEHAVIOUR: Final = "Full-Duplex-Bench v1.5, eval_behavior.py (an LLM's label there, timing here)"
-_WORDS_TOR: Final = (
-    "0 without model words, or where there are at most 3 and less than 1 s from the first start to "
-    "the last end; else 1"
+_WORDS_TOR: Final = """
+      0 without model words, or where there are at most 3 and less than 1 s from the first start
+      to the last end; else 1
+      null: no transcript of the model
+"""
+#: v1.5, of scenarios user_interrupt and user_backchannel.
+_OVERLAP: Final = """
+    respond | Respond | rate | none
+      of the annotated interruption or first backchannel [s, e]: 1 if the model stops by e +
+      fdb.stop_window_ms and next speaks after e, for longer than backchannel.max_ms
+      null: the overlap is not annotated, or the model does not speak when it begins
+
+    resume | Resume | rate | none
+      of the annotated interruption or first backchannel [s, e]: 1 if the model talks on, or stops
+      and speaks again before e
+      null: the overlap is not annotated, or the model does not speak when it begins
+
+    uncertain | Uncertain | rate | none
+      of the annotated interruption or first backchannel [s, e]: 1 if the model stops and next
+      speaks after e, but no longer than backchannel.max_ms
+      null: the overlap is not annotated, or the model does not speak when it begins
+
+    unknown | Unknown | rate | none
+      of the annotated interruption or first backchannel [s, e]: 1 if the model stops and never
+      speaks again, or never speaks at all
+      null: the overlap is not annotated, or the model does not speak when it begins
+
+    stop_latency | Stop latency | ratio | down | s
+      length of every stretch in which both speak; segments at most fdb.user_merge_ms (user) and
+      fdb.model_merge_ms (model) apart are one
+      source: Full-Duplex-Bench v1.5, get_timing.py
+      null: both never speak at once
+
+    response_latency | Response latency | ratio | down | s
+      end of a user segment to the next start of a model segment; of several user segments before
+      one start, the last
+      source: Full-Duplex-Bench v1.5, get_timing.py
+      null: no model segment starts after a user segment
+"""
+_table = partial(metric_table, "fdb-v1")
+_behaviour = partial(
+    _table,
+    text=_OVERLAP,
+    source="Full-Duplex-Bench v1.5, eval_behavior.py (an LLM's label there, timing here)",
 )
-_OVERLAPPED: Final = ("user_interrupt", "user_backchannel")
-
-_metric = partial(Metric, "fdb-v1")
-
-
-def _overlap_metrics(scenario: str) -> tuple[Metric, ...]:
-    no_event = "the overlap is not annotated, or the model does not speak when it begins"
-    of_event = "of the annotated interruption or first backchannel [s, e]"
-    return (
-        _metric(
-            scenario,
-            "respond",
-            "Respond",
-            "",
-            "none",
-            "rate",
-            f"{of_event}: 1 if the model stops by e + fdb.stop_window_ms and next speaks after e, "
-            "for longer than backchannel.max_ms",
-            _BEHAVIOUR,
-            no_event,
-        ),
-        _metric(
-            scenario,
-            "resume",
-            "Resume",
-            "",
-            "none",
-            "rate",
-            f"{of_event}: 1 if the model talks on, or stops and speaks again before e",
-            _BEHAVIOUR,
-            no_event,
-        ),
-        _metric(
-            scenario,
-            "uncertain",
-            "Uncertain",
-            "",
-            "none",
-            "rate",
-            f"{of_event}: 1 if the model stops and next speaks after e, but no longer than "
-            "backchannel.max_ms",
-            _BEHAVIOUR,
-            no_event,
-        ),
-        _metric(
-            scenario,
-            "unknown",
-            "Unknown",
-            "",
-            "none",
-            "rate",
-            f"{of_event}: 1 if the model stops and never speaks again, or never speaks at all",
-            _BEHAVIOUR,
-            no_event,
-        ),
-        _metric(
-            scenario,
-            "stop_latency",
-            "Stop latency",
-            "s",
-            "down",
-            "ratio",
-            "length of every stretch in which both speak; segments at most fdb.user_merge_ms "
-            "(user) and fdb.model_merge_ms (model) apart are one",
-            _TIMING,
-            "both never speak at once",
-        ),
-        _metric(
-            scenario,
-            "response_latency",
-            "Response latency",
-            "s",
-            "down",
-            "ratio",
-            "end of a user segment to the next start of a model segment; of several user segments "
-            "before one start, the last",
-            _TIMING,
-            "no model segment starts after a user segment",
-        ),
-    )
-
 
 METRICS: Final[tuple[Metric, ...]] = (
-    _metric(
+    *_table(
         "turn_taking",
-        "tor",
-        "TOR",
-        "",
-        "up",
-        "rate",
-        _WORDS_TOR,
-        _V1 + "eval_smooth_turn_taking.py",
-        "no transcript of the model",
+        f"""
+    tor | TOR | rate | up
+    {_WORDS_TOR.strip()}
+
+    latency | Latency | mean | down | s
+      first model word's start minus the user's turn end, 0 if that is negative, where tor is 1
+      null: no takeover, or no annotated turn end
+        """,
+        "Full-Duplex-Bench v1, eval_smooth_turn_taking.py",
     ),
-    _metric(
-        "turn_taking",
-        "latency",
-        "Latency",
-        "s",
-        "down",
-        "mean",
-        "first model word's start minus the user's turn end, 0 if that is negative, where tor is 1",
-        _V1 + "eval_smooth_turn_taking.py",
-        "no takeover, or no annotated turn end",
-    ),
-    _metric(
+    *_table(
         "pause_handling",
-        "tor",
-        "TOR",
-        "",
-        "down",
-        "rate",
-        _WORDS_TOR,
-        _V1 + "eval_pause_handling.py",
-        "no transcript of the model",
+        f"tor | TOR | rate | down{_WORDS_TOR}",
+        "Full-Duplex-Bench v1, eval_pause_handling.py",
     ),
-    _metric(
+    *_table(
         "user_interrupt",
-        "tor",
-        "TOR",
-        "",
-        "up",
-        "rate",
-        _WORDS_TOR,
-        _V1 + "eval_user_interruption.py",
-        "no transcript of the model",
+        f"""
+    tor | TOR | rate | up
+    {_WORDS_TOR.strip()}
+
+    latency | Latency | mean | down | s
+      first model word's start minus the interruption's end, 0 if that is negative, where tor is 1
+      null: no takeover, or no annotated interruption
+
+    rating | GPT-4o | mean | up | 0-5 | judged
+      judge: is the model's response related to the interruption? Asked where tor is 1
+      null: no takeover, or no rating
+        """,
+        "Full-Duplex-Bench v1, eval_user_interruption.py",
     ),
-    _metric(
-        "user_interrupt",
-        "latency",
-        "Latency",
-        "s",
-        "down",
-        "mean",
-        "first model word's start minus the interruption's end, 0 if that is negative, where tor "
-        "is 1",
-        _V1 + "eval_user_interruption.py",
-        "no takeover, or no annotated interruption",
-    ),
-    _metric(
-        "user_interrupt",
-        "rating",
-        "GPT-4o",
-        "0-5",
-        "up",
-        "mean",
-        "judge: is the model's response related to the interruption? Asked where tor is 1",
-        _V1 + "eval_user_interruption.py",
-        "no takeover, or no rating",
-        judged=True,
-    ),
-    *_overlap_metrics("user_interrupt"),
-    *_overlap_metrics("user_backchannel"),
+    *_behaviour("user_interrupt"),
+    *_behaviour("user_backchannel"),
     *(
-        replace(metric, profile="fdb-v1", source=_V1 + "eval_backchannel.py")
+        replace(metric, profile="fdb-v1", source="Full-Duplex-Bench v1, eval_backchannel.py")
         for metric in release_backchannel.METRICS
     ),
 )
@@ -219,15 +132,17 @@ def score_turn_taking(
     tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
     """Scores of the turn_taking recordings ``rec``: ``tor latency``."""
-    end = annotation_s(tracks, rec, "user_turn_end_ms")
-    return pl.concat([_tor(tracks, rec, settings), _latency(tracks, rec, end, "turn", "turn end")])
+    end = c.annotation_s(tracks, rec, "user_turn_end_ms")
+    tor = score_pause_handling(tracks, rec, settings, latency_s)
+    return pl.concat([tor, _latency(tracks, rec, end, "turn", "turn end")])
 
 
 def score_pause_handling(
     tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
-    """Scores of the pause_handling recordings ``rec``: ``tor``."""
-    return _tor(tracks, rec, settings)
+    """Scores of the pause_handling recordings ``rec``: ``tor``, as of all words of turn_taking."""
+    rows = release_turn_taking.score(tracks, rec, settings, {})
+    return rows.filter(metric="tor").with_columns(reference_ms=pl.lit(None, pl.Int64))
 
 
 def score_user_interrupt(
@@ -238,42 +153,29 @@ def score_user_interrupt(
     Rows: ``tor latency rating``, and of v1.5 ``respond resume uncertain unknown stop_latency
     response_latency``.
     """
-    end = annotation_s(tracks, rec, "interrupt_end_ms")
-    tor = _tor(tracks, rec, settings)
+    start, end = (c.annotation_s(tracks, rec, f"interrupt_{side}_ms") for side in ("start", "end"))
+    tor = score_pause_handling(tracks, rec, settings, latency_s)
     took = (tor["value"] == 1).fill_null(False).to_numpy()
-    judged = decide(
-        tracks,
-        rec,
-        "rating",
-        {},
-        [
-            Case(
-                ~tracks.model_words.known[rec],
-                np.nan,
-                "failed",
-                NO_MODEL_TRANSCRIPT,
-                code="no_model_transcript",
-            ),
-            Case(
-                ~took, np.nan, "not_applicable", "no takeover: nothing to rate", code="no_takeover"
-            ),
-            Case(True, np.nan, PENDING, NO_RATING, code="not_judged"),
-        ],
+    rating = (
+        *c.no_transcript(tracks, rec, "model"),
+        c.not_applicable(~took, "no_takeover", "no takeover: nothing to rate"),
+        c.NOT_JUDGED,
     )
-    start = annotation_s(tracks, rec, "interrupt_start_ms")
-    late = _latency(tracks, rec, end, "interruption", "interruption's end")
-    return pl.concat([tor, late, judged, _overlap(tracks, rec, start, end, settings)])
+    return pl.concat(
+        [
+            tor,
+            _latency(tracks, rec, end, "interruption", "interruption's end"),
+            c.decide(tracks, rec, {}, "rating", rating),
+            _overlap(tracks, rec, start, end, settings),
+        ]
+    )
 
 
 def score_user_backchannel(
     tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
     """Scores of the user_backchannel recordings ``rec``: v1.5's behaviours and latencies."""
-    first = tracks.recordings["backchannels"].gather(rec).list.first()
-    start, end = (
-        np.asarray(first.struct.field(name).cast(pl.Float64).to_numpy(), np.float64) / 1000
-        for name in ("start_ms", "end_ms")
-    )
+    start, end = (c.first_backchannel(tracks, rec, side) for side in ("start_ms", "end_ms"))
     return _overlap(tracks, rec, start, end, settings)
 
 
@@ -286,67 +188,26 @@ SCORERS: Final[dict[str, Scorer]] = {
 }
 
 
-def _tor(tracks: Tracks, rec: Ints, settings: Settings) -> pl.DataFrame:
-    """Whether the words of the model are a takeover, wherever they lie."""
-    rows = release_turn_taking.score(tracks, rec, settings, {})
-    return rows.filter(pl.col("metric") == "tor").with_columns(
-        pl.lit(None, pl.Int64).alias("reference_ms")
-    )
-
-
 def _latency(tracks: Tracks, rec: Ints, end: Floats, event: str, name: str) -> pl.DataFrame:
     """First word minus the end of the event, at least 0, where the words are a takeover."""
-    words = runs_of(tracks.model_words, rec)
-    first, last = take(words.start, words.first), take(words.end, words.last)
-    short = (last - first < 1) & (words.count <= 3)
-    offset = first - end
-    told = f"first word at {{first}} s, {name} at {{end}} s"
-    return decide(
-        tracks,
-        rec,
-        "latency",
-        {"first": first, "end": end, "n": words.count, "length": last - first},
-        [
-            Case(
-                ~tracks.model_words.known[rec],
-                np.nan,
-                "failed",
-                NO_MODEL_TRANSCRIPT,
-                code="no_model_transcript",
-            ),
-            Case(
-                words.count == 0,
-                np.nan,
-                "not_applicable",
-                f"{SILENT_MODEL}: no takeover",
-                code="silent",
-            ),
-            Case(
-                short,
-                np.nan,
-                "not_applicable",
-                "{n} words within {length} s: an acknowledgement, no takeover",
-                code="acknowledgement",
-            ),
-            Case(
-                np.isnan(end),
-                np.nan,
-                "excluded",
-                f"Full-Duplex-Bench needs an annotated {event}, and there is none",
-                code="no_annotation",
-            ),
-            Case(
-                offset < 0,
-                0.0,
-                "scored",
-                f"{told}: before it, which counts as 0 s",
-                code="before_event",
-            ),
-            Case(True, offset, "scored", told, code="timed"),
-        ],
-        reference_s=end,
-        decided_s=first,
-        source="annotation",
+    words = c.runs_of(tracks.model_words, rec)
+    first, last = c.take(words.start, words.first), c.take(words.end, words.last)
+    length = last - first
+    short = (length < 1) & (words.count <= 3)
+    timed = f"first word at {{first}} s, {name} at {{end}} s"
+    acknowledged = "{n} words within {length} s: an acknowledgement, no takeover"
+    missing = f"Full-Duplex-Bench needs an annotated {event}, and there is none"
+    cases = (
+        *c.no_transcript(tracks, rec, "model"),
+        c.not_applicable(words.count == 0, "silent", f"{c.SILENT_MODEL}: no takeover"),
+        c.not_applicable(short, "acknowledgement", acknowledged),
+        c.excluded(np.isnan(end), "no_annotation", missing),
+        c.scored(first < end, "before_event", f"{timed}: before it, which counts as 0 s", 0),
+        c.scored(True, "timed", timed, first - end),
+    )
+    facts = {"first": first, "end": end, "n": words.count, "length": length}
+    return c.decide(
+        tracks, rec, facts, "latency", cases, reference_s=end, decided_s=first, source="annotation"
     )
 
 
@@ -397,7 +258,7 @@ def _behaviours(
     end_s: Floats,
     settings: Settings,
 ) -> list[pl.DataFrame]:
-    model, origin, over = segments.model, segments.origin[rec], segments.end[rec]
+    model, origin = segments.model, segments.origin[rec]
     known = ~(np.isnan(start_s) | np.isnan(end_s))
     s, e = (
         np.rint(np.where(known, time, 0) * 1000).astype(np.int64) + origin
@@ -409,13 +270,14 @@ def _behaviours(
     again = np.append(model.start, [0, 0])[at + 1]
     length = np.append(model.end, [0, 0])[at + 1] - again
     speaks_again = np.append(model.rec, [-1, -1])[at + 1] == rec
-    stopped = speaking & (stop <= e + settings.fdb.stop_window_ms) & (stop < over)
+    in_time = (stop <= e + settings.fdb.stop_window_ms) & (stop < segments.end[rec])
+    stopped = speaking & in_time
     through = speaking & ~stopped & (stop > e)
     resume = through | (stopped & speaks_again & (again < e))
     after = stopped & speaks_again & (again >= e)
     long = length > settings.backchannel.max_ms
     silent = known & (np.bincount(model.rec, minlength=len(tracks))[rec] == 0)
-    held: dict[str, Bools] = {
+    behaviours = {
         "respond": after & long,
         "resume": resume,
         "uncertain": after & ~long,
@@ -429,85 +291,55 @@ def _behaviours(
         "length": length / 1000,
     }
     event = "the overlap [{s}, {e}] s"
-    rows = []
-    for name, is_so in held.items():
-        value = is_so.astype(np.float64)
-        rows.append(
-            decide(
-                tracks,
-                rec,
-                name,
-                facts,
-                [
-                    Case(
-                        ~known,
-                        np.nan,
-                        "excluded",
-                        "Full-Duplex-Bench needs an annotated overlap, and there is none",
-                        code="no_annotation",
-                    ),
-                    Case(silent, value, "silent", "the model never speaks", code="silent"),
-                    Case(
-                        ~speaking,
-                        np.nan,
-                        "not_applicable",
-                        "the model does not speak when the overlap begins at {s} s",
-                        code="not_speaking",
-                    ),
-                    Case(
-                        through,
-                        value,
-                        "scored",
-                        f"talks on through {event}, until {{stop}} s",
-                        code="talks_on",
-                    ),
-                    Case(
-                        stopped & speaks_again,
-                        value,
-                        "scored",
-                        "stops at {stop} s, speaks again at {again} s for {length} s, " + event,
-                        code="stops_and_resumes",
-                    ),
-                    Case(
-                        True,
-                        value,
-                        "scored",
-                        f"stops at {{stop}} s for good, {event}",
-                        code="stops",
-                    ),
-                ],
-                reference_s=start_s,
-                decided_s=np.where(speaking, facts["stop"], np.nan),
-                source="annotation",
-            )
+    missing = "Full-Duplex-Bench needs an annotated overlap, and there is none"
+    idle = "the model does not speak when the overlap begins at {s} s"
+    resumes = f"stops at {{stop}} s, speaks again at {{again}} s for {{length}} s, {event}"
+    row = partial(
+        c.decide,
+        tracks,
+        rec,
+        facts,
+        reference_s=start_s,
+        decided_s=np.where(speaking, facts["stop"], np.nan),
+        source="annotation",
+    )
+    return [
+        row(
+            name,
+            (
+                c.excluded(~known, "no_annotation", missing),
+                c.silent(silent, "silent", "the model never speaks", value),
+                c.not_applicable(~speaking, "not_speaking", idle),
+                c.scored(through, "talks_on", f"talks on through {event}, until {{stop}} s", value),
+                c.scored(stopped & speaks_again, "stops_and_resumes", resumes, value),
+                c.scored(True, "stops", f"stops at {{stop}} s for good, {event}", value),
+            ),
         )
-    return rows
+        for name, value in behaviours.items()
+    ]
 
 
 def _timing(
-    tracks: Tracks, rec: Ints, metric: str, found: tuple[Ints, Ints], what: str
+    tracks: Tracks, rec: Ints, metric: str, events: tuple[Ints, Ints], what: str
 ) -> pl.DataFrame:
     """A recording's mean over its events; their number is the weight."""
-    whose, length_ms = found
-    number = np.bincount(whose, minlength=len(tracks))[rec].astype(np.float64)
-    total = np.bincount(whose, length_ms.astype(np.float64), len(tracks))[rec] / 1000
+    whose, length_ms = events
+    number = np.bincount(whose, minlength=len(tracks))[rec]
+    total_ms = np.bincount(whose, length_ms.astype(np.float64), len(tracks))[rec]
     some = number > 0
-    value = np.divide(total, number, out=np.full(len(rec), np.nan), where=some)
-    cells = pl.DataFrame({"n": number.astype(np.int64), "s": total.round(3), "some": some}).select(
-        status=pl.when("some").then(pl.lit("scored")).otherwise(pl.lit("not_applicable")),
-        reason=pl.when("some")
-        .then(pl.format(f"{{}} {what}, {{}} s in all", "n", "s"))
-        .otherwise(pl.lit(f"no {what}")),
-        rule=pl.when("some").then(pl.lit("counted")).otherwise(pl.lit("no_events")),
-    )
+    weight = np.where(some, number, np.nan)
     return score_rows(
         tracks.recordings,
         rec,
         metric,
-        value,
-        cells["status"],
-        Decision(cells["rule"], cells["reason"]),
-        weight=np.where(some, number, np.nan),
+        total_ms / 1000 / weight,
+        pl.Series(["not_applicable", "scored"])[some.astype(np.uint32)],
+        decide(
+            len(rec),
+            rule(some, "counted", f"{{}} {what}, {{}} s in all", pl.Series(number), total_ms),
+            rule(None, "no_events", f"no {what}"),
+        ),
+        weight=weight,
         source="detected",
     )
 

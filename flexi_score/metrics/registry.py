@@ -1,14 +1,18 @@
 """Every metric, described once: what ``flexi-score metrics`` prints and what the scorers return."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from flexi_score.config import Settings
 from flexi_score.metrics.reasons import Decision
 from flexi_score.schema import SCORES
+from flexi_score.segment.tracks import Floats
 
 #: Status of a score that a judge's rating will decide, until ratings are filled in; no run has it.
 PENDING: Final = "pending"
@@ -57,6 +61,56 @@ class Metric:
     null_means: str
     judged: bool = False
     empty: float | None = None
+
+
+_AGGREGATES: Final[dict[str, Aggregate]] = {name: name for name in get_args(Aggregate)}
+_DIRECTIONS: Final[dict[str, Direction]] = {name: name for name in get_args(Direction)}
+
+
+def metric_table(profile: str, scenario: str, text: str, source: str = "") -> tuple[Metric, ...]:
+    """Metrics of one scenario, written as a table; a blank line parts them.
+
+    The first line of each is ``name | label | aggregate | direction | unit | flags``; the last two
+    may be left out, and flags are ``judged`` and ``empty: 0``. Then follow its definition, a line
+    ``source:`` where it is not ``source``, and a line ``null:`` with what null means.
+    """
+    metrics = []
+    for block in re.split(r"\n\s*\n", text.strip()):
+        head, *lines = (line.strip() for line in block.splitlines())
+        name, label, aggregate, direction, unit, flags, *_ = (
+            cell.strip() for cell in (*head.split("|"), "", "")
+        )
+        definition, *notes = re.split(r"\n(source|null): ", "\n".join(lines))
+        note = dict(zip(notes[::2], notes[1::2], strict=True))
+        metrics.append(
+            Metric(
+                profile,
+                scenario,
+                name,
+                label,
+                unit,
+                _DIRECTIONS[direction],
+                _AGGREGATES[aggregate],
+                definition.replace("\n", " "),
+                note.get("source", source).replace("\n", " "),
+                note["null"].replace("\n", " "),
+                "judged" in flags,
+                0.0 if "empty: 0" in flags else None,
+            )
+        )
+    return tuple(metrics)
+
+
+def mean_latency_of(
+    systems: pl.Series, settings: Settings, latency_s: Mapping[str, float]
+) -> Floats:
+    """L of pause_handling (s) by recording: the setting, else its system's; NaN without either."""
+    given = settings.pause_handling.mean_latency_s
+    if given is not None:
+        return np.full(len(systems), given)
+    known = dict(latency_s) or {"": None}
+    mean = systems.replace_strict(known, default=None, return_dtype=pl.Float64)
+    return np.asarray(mean.fill_null(np.nan).to_numpy(), np.float64)
 
 
 def score_rows(

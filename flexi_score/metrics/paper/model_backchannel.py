@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -9,57 +10,39 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
 from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import Metric, score_rows
+from flexi_score.metrics.registry import metric_table, score_rows
 from flexi_score.segment.tracks import Floats, Ints
 from flexi_score.segment.types import MODEL, Structure
 
 UNKNOWN_USER = "nothing is known of the user's side: give audio, user_words or user_speech"
 
-_metric = partial(Metric, profile="paper", scenario="model_backchannel")
 
-METRICS = (
-    _metric(
-        name="tor",
-        label="TOR",
-        unit="",
-        direction="down",
-        aggregate="rate",
-        definition="1 if a takeover starts before the user's turn ends, else 0",
-        source="FLEXI paper, section 2.2 (6)",
-        null_means="the end of the user's turn is not known",
-    ),
-    _metric(
-        name="bcr",
-        label="BCR",
-        unit="1/s",
-        direction="up",
-        aggregate="mean",
-        definition="model backchannels / recording duration",
-        source="FLEXI paper, section 2.2 (6)",
-        null_means="never null for a usable recording",
-    ),
-    _metric(
-        name="backchannels",
-        label="Backchannels",
-        unit="",
-        direction="none",
-        aggregate="sum",
-        definition="number of model backchannels",
-        source="FLEXI paper, section 2.1",
-        null_means="never null for a usable recording",
-    ),
-    _metric(
-        name="jsd",
-        label="JSD",
-        unit="0-1",
-        direction="down",
-        aggregate="mean",
-        definition="Jensen-Shannon divergence, base 2, between the starts of the model's "
-        "backchannels and the reference positions, on windows of model_backchannel.window_ms of "
-        "absolute time; 1 where the model has no backchannel",
-        source="FLEXI paper, eq. 8",
-        null_means="the reference has no position",
-    ),
+METRICS: Final = metric_table(
+    "paper",
+    "model_backchannel",
+    """
+    tor | TOR | rate | down
+      1 if a takeover starts before the user's turn ends, else 0
+      source: FLEXI paper, section 2.2 (6)
+      null: the end of the user's turn is not known
+
+    bcr | BCR | mean | up | 1/s
+      model backchannels / recording duration
+      source: FLEXI paper, section 2.2 (6)
+      null: never null for a usable recording
+
+    backchannels | Backchannels | sum | none
+      number of model backchannels
+      source: FLEXI paper, section 2.1
+      null: never null for a usable recording
+
+    jsd | JSD | mean | down | 0-1
+      Jensen-Shannon divergence, base 2, between the starts of the model's backchannels and the
+      reference positions, on windows of model_backchannel.window_ms of absolute time; 1 where the
+      model has no backchannel
+      source: FLEXI paper, eq. 8
+      null: the reference has no position
+    """,
 )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -9,46 +10,30 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
 from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import PENDING, Metric, score_rows
+from flexi_score.metrics.registry import PENDING, metric_table, score_rows
 from flexi_score.segment.tracks import Ints
 from flexi_score.segment.types import Structure
 
-_metric = partial(Metric, profile="paper", scenario="model_interrupt")
+METRICS: Final = metric_table(
+    "paper",
+    "model_interrupt",
+    """
+    tor | TOR | rate | up
+      1 if a takeover starts at least model_interrupt.min_lead_ms before the user's turn ends,
+      else 0
+      source: FLEXI paper, section 2.2 (4)
+      null: the end of the user's turn is not known
 
-METRICS = (
-    _metric(
-        name="tor",
-        label="TOR",
-        unit="",
-        direction="up",
-        aggregate="rate",
-        definition="1 if a takeover starts at least model_interrupt.min_lead_ms before the user's "
-        "turn ends, else 0",
-        source="FLEXI paper, section 2.2 (4)",
-        null_means="the end of the user's turn is not known",
-    ),
-    _metric(
-        name="lead",
-        label="Lead",
-        unit="s",
-        direction="none",
-        aggregate="mean",
-        definition="end of the user's turn minus start of the first takeover, signed",
-        source="flexi_score",
-        null_means="no takeover",
-    ),
-    _metric(
-        name="eds",
-        label="EDS",
-        unit="0-5",
-        direction="up",
-        aggregate="mean",
-        judged=True,
-        definition="judge: does the response recognise the emergency (or the user's error) and act "
-        "on it?",
-        source="FLEXI paper, section 2.2 (4)",
-        null_means="not judged, or the model said nothing",
-    ),
+    lead | Lead | mean | none | s
+      end of the user's turn minus start of the first takeover, signed
+      source: flexi_score
+      null: no takeover
+
+    eds | EDS | mean | up | 0-5 | judged
+      judge: does the response recognise the emergency (or the user's error) and act on it?
+      source: FLEXI paper, section 2.2 (4)
+      null: not judged, or the model said nothing
+    """,
 )
 
 

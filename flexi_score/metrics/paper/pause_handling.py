@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -9,27 +10,23 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
 from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import Metric, score_rows
+from flexi_score.metrics.registry import mean_latency_of, metric_table, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.tracks import Floats, Ints
 from flexi_score.segment.types import Structure
 
-METRICS = (
-    Metric(
-        profile="paper",
-        scenario="pause_handling",
-        name="tor",
-        label="TOR",
-        unit="",
-        direction="down",
-        aggregate="rate",
-        definition="1 if a takeover starts inside [pause start, pause start + pause length + L], "
-        "L = the same system's mean turn_taking latency in the same run, or "
-        "pause_handling.mean_latency_s, or 0 where there is neither; or if one that began earlier "
-        "is under way when the pause starts; else 0. A silent model scores 0",
-        source="FLEXI paper, section 2.2 (2)",
-        null_means="no pause is known",
-    ),
+METRICS: Final = metric_table(
+    "paper",
+    "pause_handling",
+    """
+    tor | TOR | rate | down
+      1 if a takeover starts inside [pause start, pause start + pause length + L], L = the same
+      system's mean turn_taking latency in the same run, or pause_handling.mean_latency_s, or 0
+      where there is neither; or if one that began earlier is under way when the pause starts;
+      else 0. A silent model scores 0
+      source: FLEXI paper, section 2.2 (2)
+      null: no pause is known
+    """,
 )
 
 
@@ -47,7 +44,7 @@ def score(
     detected_start, detected_end = longest_user_pause(cases)
     start, source = c.prefer(cases.annotated("pause_start_ms"), detected_start)
     end, _ = c.prefer(cases.annotated("pause_end_ms"), detected_end)
-    latency_ms = _mean_latency_ms(cases, settings, latency_s)
+    latency_ms = mean_latency_of(cases.column("system"), settings, latency_s) * 1000
     paused, timed = ~np.isnan(start), ~np.isnan(latency_ms)
     latest = end + np.nan_to_num(latency_ms)
 
@@ -152,14 +149,3 @@ def longest_user_pause(cases: c.Cases) -> tuple[Floats, Floats]:
     table = np.full((2, size), np.nan)
     table[:, rec[at]] = start[at], end[at]
     return table[0][cases.rec], table[1][cases.rec]
-
-
-def _mean_latency_ms(cases: c.Cases, settings: Settings, latency_s: Mapping[str, float]) -> Floats:
-    given = settings.pause_handling.mean_latency_s
-    if given is not None:
-        return np.full(len(cases.rec), given * 1000)
-    systems = cases.column("system")
-    mean = systems.replace_strict(
-        dict(latency_s) or {"": None}, default=None, return_dtype=pl.Float64
-    )
-    return np.asarray(mean.fill_null(np.nan).to_numpy() * 1000, np.float64)

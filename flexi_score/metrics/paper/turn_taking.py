@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -9,56 +10,36 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
 from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import Metric, score_rows
+from flexi_score.metrics.registry import metric_table, score_rows
 from flexi_score.segment.tracks import Ints
 from flexi_score.segment.types import Structure
 
-_metric = partial(Metric, profile="paper", scenario="turn_taking")
+METRICS: Final = metric_table(
+    "paper",
+    "turn_taking",
+    """
+    tor | TOR | rate | up
+      1 if the model takes over at all: a group of its IPUs (less than takeover.group_ms apart)
+      longer than backchannel.max_ms or of more than backchannel.max_words words; else 0 (silence
+      or backchannels only)
+      source: FLEXI paper, eq. 7
+      null: never null for a usable recording
 
-METRICS = (
-    _metric(
-        name="tor",
-        label="TOR",
-        unit="",
-        direction="up",
-        aggregate="rate",
-        definition="1 if the model takes over at all: a group of its IPUs (less than "
-        "takeover.group_ms apart) longer than backchannel.max_ms or of more than "
-        "backchannel.max_words words; else 0 (silence or backchannels only)",
-        source="FLEXI paper, eq. 7",
-        null_means="never null for a usable recording",
-    ),
-    _metric(
-        name="latency",
-        label="Latency",
-        unit="s",
-        direction="down",
-        aggregate="mean",
-        definition="start of the first takeover minus end of the user's turn, for takeovers at or "
-        "after it",
-        source="FLEXI paper, section 2.2 (1)",
-        null_means="no takeover, or one before the user's turn ended",
-    ),
-    _metric(
-        name="floor_offset",
-        label="Floor offset",
-        unit="s",
-        direction="none",
-        aggregate="mean",
-        definition="start of the first takeover minus end of the user's turn, signed",
-        source="floor-transfer offset, Heldner & Edlund 2010",
-        null_means="no takeover",
-    ),
-    _metric(
-        name="jir",
-        label="JIR",
-        unit="",
-        direction="down",
-        aggregate="rate",
-        definition="1 if the first takeover starts before the user's turn ends, else 0",
-        source="FLEXI paper, table 2",
-        null_means="the end of the user's turn is not known",
-    ),
+    latency | Latency | mean | down | s
+      start of the first takeover minus end of the user's turn, for takeovers at or after it
+      source: FLEXI paper, section 2.2 (1)
+      null: no takeover, or one before the user's turn ended
+
+    floor_offset | Floor offset | mean | none | s
+      start of the first takeover minus end of the user's turn, signed
+      source: floor-transfer offset, Heldner & Edlund 2010
+      null: no takeover
+
+    jir | JIR | rate | down
+      1 if the first takeover starts before the user's turn ends, else 0
+      source: FLEXI paper, table 2
+      null: the end of the user's turn is not known
+    """,
 )
 
 

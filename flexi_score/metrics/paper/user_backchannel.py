@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -9,61 +10,39 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
 from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import PENDING, Metric, score_rows
+from flexi_score.metrics.registry import PENDING, metric_table, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints, spread
 from flexi_score.segment.types import Structure
 
-_metric = partial(Metric, profile="paper", scenario="user_backchannel")
+METRICS: Final = metric_table(
+    "paper",
+    "user_backchannel",
+    """
+    ttr | TTR | rate | down
+      the model mid-turn at the backchannel's start: 1 if it stops between that start and
+      user_backchannel.stop_window_ms after the backchannel's end and stays silent for at least
+      yield.hold_ms, else 0
+      source: FLEXI paper, section 2.2 (5)
+      null: the model is not mid-turn at any backchannel of the user, or the recording ends before
+      that silence could last
 
-METRICS = (
-    _metric(
-        name="ttr",
-        label="TTR",
-        unit="",
-        direction="down",
-        aggregate="rate",
-        definition="the model mid-turn at the backchannel's start: 1 if it stops between that "
-        "start and user_backchannel.stop_window_ms after the backchannel's end and stays silent "
-        "for at least yield.hold_ms, else 0",
-        source="FLEXI paper, section 2.2 (5)",
-        null_means="the model is not mid-turn at any backchannel of the user, or the recording "
-        "ends before that silence could last",
-    ),
-    _metric(
-        name="resumed",
-        label="Resumed",
-        unit="",
-        direction="up",
-        aggregate="rate",
-        definition="1 if the model speaks again within user_backchannel.resume_ms of stopping",
-        source="FLEXI paper, section 2.2 (5)",
-        null_means="the model did not stop",
-    ),
-    _metric(
-        name="coherence",
-        label="Coh.",
-        unit="0-5",
-        direction="up",
-        aggregate="mean",
-        judged=True,
-        definition="judge: does what follows continue what was cut? Coherent if above 2",
-        source="FLEXI paper, section 2.2 (5)",
-        null_means="not judged, or the model did not stop and speak again",
-    ),
-    _metric(
-        name="acceptable",
-        label="Acceptable",
-        unit="",
-        direction="up",
-        aggregate="rate",
-        judged=True,
-        definition="an acceptable interruption: 1 if the model resumed and its coherence is above "
-        "2, else 0",
-        source="FLEXI paper, section 2.2 (5)",
-        null_means="not judged, or the model did not stop and speak again",
-    ),
+    resumed | Resumed | rate | up
+      1 if the model speaks again within user_backchannel.resume_ms of stopping
+      source: FLEXI paper, section 2.2 (5)
+      null: the model did not stop
+
+    coherence | Coh. | mean | up | 0-5 | judged
+      judge: does what follows continue what was cut? Coherent if above 2
+      source: FLEXI paper, section 2.2 (5)
+      null: not judged, or the model did not stop and speak again
+
+    acceptable | Acceptable | rate | up |  | judged
+      an acceptable interruption: 1 if the model resumed and its coherence is above 2, else 0
+      source: FLEXI paper, section 2.2 (5)
+      null: not judged, or the model did not stop and speak again
+    """,
 )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -10,63 +11,43 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
 from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import PENDING, Metric, score_rows
+from flexi_score.metrics.registry import PENDING, metric_table, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.structure import group_ids
 from flexi_score.segment.tracks import Bools, Floats, Ints
 from flexi_score.segment.types import BACKCHANNEL, USER, Structure
 
-_metric = partial(Metric, profile="paper", scenario="user_interrupt")
+METRICS: Final = metric_table(
+    "paper",
+    "user_interrupt",
+    """
+    ttr | TTR | rate | up
+      Interruption [s, e], the model mid-turn at s. 1 if the model, its backchannels left out,
+      falls silent in (s, e] and that silence lasts to e and at least yield.hold_ms, or at least
+      yield.late_hold_ms whatever follows; or, still speaking at e, falls silent by s +
+      yield.late_window_ms for at least yield.late_hold_ms; else 0
+      source: FLEXI paper, section 2.1 (b1 < b2) and 2.2 (3)
+      null: no interruption, the model was not mid-turn when it began, or the recording ends
+      before the silence could last
 
-METRICS = (
-    _metric(
-        name="ttr",
-        label="TTR",
-        unit="",
-        direction="up",
-        aggregate="rate",
-        definition="Interruption [s, e], the model mid-turn at s. 1 if the model, its backchannels "
-        "left out, falls silent in (s, e] and that silence lasts to e and at least yield.hold_ms, "
-        "or at least yield.late_hold_ms whatever follows; or, still speaking at e, falls silent by "
-        "s + yield.late_window_ms for at least yield.late_hold_ms; else 0",
-        source="FLEXI paper, section 2.1 (b1 < b2) and 2.2 (3)",
-        null_means="no interruption, the model was not mid-turn when it began, or the recording "
-        "ends before the silence could last",
-    ),
-    _metric(
-        name="stop_latency",
-        label="Latency",
-        unit="s",
-        direction="down",
-        aggregate="mean",
-        definition="start of that silence minus s, where ttr is 1",
-        source="FLEXI paper, section 2.2 (3), latency to termination",
-        null_means="the model did not yield",
-    ),
-    _metric(
-        name="response_latency",
-        label="Response latency",
-        unit="s",
-        direction="down",
-        aggregate="mean",
-        definition="start of the first takeover at or after the end of the interruption and, "
-        "grouped afresh from there, the start of that silence, minus the end of the interruption",
-        source="tau-voice, response latency",
-        null_means="no interruption, or no answer",
-    ),
-    _metric(
-        name="tss",
-        label="TSS",
-        unit="0-5",
-        direction="up",
-        aggregate="mean",
-        judged=True,
-        definition="judge: does the next response address the interrupting query? Judged only "
-        "where the model yielded and answered",
-        source="FLEXI paper, section 2.2 (3)",
-        null_means="not judged, or the model did not yield and answer",
-    ),
+    stop_latency | Latency | mean | down | s
+      start of that silence minus s, where ttr is 1
+      source: FLEXI paper, section 2.2 (3), latency to termination
+      null: the model did not yield
+
+    response_latency | Response latency | mean | down | s
+      start of the first takeover at or after the end of the interruption and, grouped afresh from
+      there, the start of that silence, minus the end of the interruption
+      source: tau-voice, response latency
+      null: no interruption, or no answer
+
+    tss | TSS | mean | up | 0-5 | judged
+      judge: does the next response address the interrupting query? Judged only where the model
+      yielded and answered
+      source: FLEXI paper, section 2.2 (3)
+      null: not judged, or the model did not yield and answer
+    """,
 )
 
 

@@ -8,27 +8,21 @@ float, hence the very number the scripts parse) and the arithmetic follows their
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from flexi_score.metrics.reasons import Decision
 from flexi_score.metrics.registry import PENDING, score_rows
 from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, Tracks, Words
 
 #: Name of a quantity in a reason, and its values by recording scored: numbers in s, or counts.
-Facts: TypeAlias = Mapping[str, NDArray[Any]]
+Facts: TypeAlias = Mapping[str, Floats | Ints]
 
-NO_MODEL_TRANSCRIPT: Final = (
-    "the model channel has no transcript, and the release scores word times only"
-)
-NO_USER_TRANSCRIPT: Final = (
-    "the user channel has no transcript, and the release scores word times only"
-)
 SILENT_MODEL: Final = "the model says no word"
-NO_RATING: Final = "no judge's rating came with this recording"
 
 
 @dataclass(frozen=True)
@@ -55,16 +49,38 @@ class Runs:
 
 @dataclass(frozen=True)
 class Case:
-    """One line of a rule: where it holds, what the recording scores, why, and the rule's code.
+    """One line of a rule: what a recording scores where it holds, the rule's code, and why.
 
     ``reason`` may name quantities of the :data:`Facts` in braces.
     """
 
-    where: ArrayLike
-    value: ArrayLike
     status: str
-    reason: str
+    where: ArrayLike
     code: str
+    reason: str
+    value: ArrayLike = np.nan
+
+
+failed = partial(Case, "failed")
+excluded = partial(Case, "excluded")
+not_applicable = partial(Case, "not_applicable")
+silent = partial(Case, "silent")
+scored = partial(Case, "scored")
+
+NOT_JUDGED: Final = Case(PENDING, True, "not_judged", "no judge's rating came with this recording")
+
+
+def no_transcript(tracks: Tracks, rec: Ints, *sides: Literal["model", "user"]) -> list[Case]:
+    """The cases of a missing transcript."""
+    words = {"model": tracks.model_words, "user": tracks.user_words}
+    return [
+        failed(
+            ~words[side].known[rec],
+            f"no_{side}_transcript",
+            f"the {side} channel has no transcript, and the release scores word times only",
+        )
+        for side in sides
+    ]
 
 
 def runs_of(entries: Words | Intervals, rec: Ints) -> Runs:
@@ -86,20 +102,20 @@ def runs_of(entries: Words | Intervals, rec: Ints) -> Runs:
 
 def first_where(runs: Runs, flag: Bools) -> Ints:
     """Position of each recording's first flagged entry, -1 where none is; shape (k,)."""
-    hits = np.flatnonzero(flag)
-    owners, at = np.unique(runs.owner[hits], return_index=True)
-    found = np.full(len(runs.count), -1)
-    found[owners] = hits[at]
-    return found
+    return _pick(runs, np.flatnonzero(flag))
 
 
 def last_where(runs: Runs, flag: Bools) -> Ints:
     """Position of each recording's last flagged entry, -1 where none is; shape (k,)."""
-    hits = np.flatnonzero(flag)[::-1]
+    return _pick(runs, np.flatnonzero(flag)[::-1])
+
+
+def _pick(runs: Runs, hits: Ints) -> Ints:
+    """The first of the positions ``hits`` in each recording."""
     owners, at = np.unique(runs.owner[hits], return_index=True)
-    found = np.full(len(runs.count), -1)
-    found[owners] = hits[at]
-    return found
+    picked = np.full(len(runs.count), -1)
+    picked[owners] = hits[at]
+    return picked
 
 
 def count_where(runs: Runs, flag: Bools) -> Ints:
@@ -118,17 +134,23 @@ def annotation_s(tracks: Tracks, rec: Ints, name: str) -> Floats:
     return np.asarray(column.to_numpy(), np.float64) / 1000
 
 
+def first_backchannel(tracks: Tracks, rec: Ints, field: str) -> Floats:
+    """``start_ms`` or ``end_ms`` of the first annotated backchannel in s, NaN without one."""
+    first = tracks.recordings["backchannels"][rec].list.first().struct.field(field)
+    return np.asarray(first.cast(pl.Float64).to_numpy(), np.float64) / 1000
+
+
 def decide(
     tracks: Tracks,
     rec: Ints,
-    metric: str,
     facts: Facts,
+    metric: str,
     cases: Sequence[Case],
     *,
     reference_s: Floats | None = None,
     decided_s: Floats | None = None,
     margin_s: Floats | None = None,
-    source: str | None = None,
+    source: pl.Series | str | None = None,
 ) -> pl.DataFrame:
     """Score rows of one metric: the first case that holds decides a recording.
 
@@ -140,30 +162,26 @@ def decide(
     cases : sequence of Case
         The last one must hold everywhere.
     reference_s, decided_s, margin_s : ndarray of float64, shape (k,), optional
-        NaN for none; kept only in rows that are scored or silent, or wait for a rating.
+        NaN for none; stored only in rows that are scored or silent, or wait for a rating.
     """
-    shape = rec.shape
-    where = [np.broadcast_to(np.asarray(case.where, bool), shape) for case in cases]
-    values = [np.broadcast_to(np.asarray(case.value, np.float64), shape) for case in cases]
-    value = np.select(where, values, np.nan)
-    chosen = np.select(where, [np.full(shape, k) for k in range(len(cases))], 0)
+    where = [np.broadcast_to(np.asarray(case.where, bool), rec.shape) for case in cases]
+    values = [np.broadcast_to(np.asarray(case.value, np.float64), rec.shape) for case in cases]
+    chosen = np.select(where, [np.full(rec.shape, k) for k in range(len(cases))], 0)
     quoted = {
         name: array if array.dtype.kind in "iu" else np.round(array.astype(np.float64), 3)
         for name, array in facts.items()
     }
-    frame = pl.DataFrame({"_case": chosen, **quoted})
     says = [pl.when(pl.col("_case") == k).then(_say(case.reason)) for k, case in enumerate(cases)]
-    reason = frame.select(pl.coalesce(says).alias("reason"))["reason"]
-    status = pl.Series([case.status for case in cases], dtype=pl.String).gather(chosen)
-    codes = pl.Series([case.code for case in cases], dtype=pl.String).gather(chosen)
-    decided = np.isin(status.to_numpy(), ("scored", "silent", PENDING))
+    reason = pl.DataFrame({"_case": chosen, **quoted}).select(pl.coalesce(says)).to_series()
+    status = pl.Series([case.status for case in cases])[chosen]
+    decided = status.is_in(["scored", "silent", PENDING]).to_numpy()
     return score_rows(
         tracks.recordings,
         rec,
         metric,
-        value,
+        np.select(where, values, np.nan),
         status,
-        Decision(codes, reason),
+        Decision(pl.Series([case.code for case in cases])[chosen], reason),
         reference_ms=_ms(reference_s, decided),
         decided_ms=_ms(decided_s, decided),
         margin_s=None if margin_s is None else np.where(decided, margin_s, np.nan),
@@ -173,12 +191,10 @@ def decide(
 
 def _say(template: str) -> pl.Expr:
     names = re.findall(r"\{(\w+)\}", template)
-    return (
-        pl.format(re.sub(r"\{\w+\}", "{}", template), *map(pl.col, names))
-        if names
-        else (pl.lit(template))
-    )
+    if not names:
+        return pl.lit(template)
+    return pl.format(re.sub(r"\{\w+\}", "{}", template), *map(pl.col, names))
 
 
-def _ms(time_s: Floats | None, keep: Bools) -> Floats | None:
-    return None if time_s is None else np.where(keep, np.rint(time_s * 1000), np.nan)
+def _ms(time_s: Floats | None, where: Bools) -> Floats | None:
+    return None if time_s is None else np.where(where, np.rint(time_s * 1000), np.nan)

@@ -17,219 +17,107 @@ Divergences from profile ``paper``
 """
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import Metric
-from flexi_score.metrics.release.common import (
-    NO_MODEL_TRANSCRIPT,
-    Case,
-    Runs,
-    count_where,
-    decide,
-    first_where,
-    last_where,
-    runs_of,
-    take,
-)
+from flexi_score.metrics.registry import metric_table
+from flexi_score.metrics.release import common as c
+from flexi_score.metrics.release.common import Runs, first_where, last_where
 from flexi_score.metrics.release.distance import backchannel_distance, reference_known
 from flexi_score.segment.tracks import Bools, Floats, Ints, Tracks
 
-_SOURCE = "FLEXI release, model-backchannel script"
+METRICS: Final = metric_table(
+    "release",
+    "model_backchannel",
+    """
+    tor | TOR | rate | down
+      of the last speech segment: 1 where it is at least 1 s long or has more than 2 words; 1 too
+      where any segment is longer than 3 s; 0 without segments
+      null: no transcript of the model
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        "release",
-        "model_backchannel",
-        "tor",
-        "TOR",
-        "",
-        "down",
-        "rate",
-        "of the last speech segment: 1 where it is at least 1 s long or has more than 2 words; 1 "
-        "too where any segment is longer than 3 s; 0 without segments",
-        _SOURCE,
-        "no transcript of the model",
-    ),
-    Metric(
-        "release",
-        "model_backchannel",
-        "bcr",
-        "BCR",
-        "1/s",
-        "up",
-        "mean",
-        "backchannels divided by the recording's duration",
-        _SOURCE,
-        "no transcript of the model, or no duration",
-    ),
-    Metric(
-        "release",
-        "model_backchannel",
-        "backchannels",
-        "Backchannels",
-        "",
-        "none",
-        "sum",
-        "segments shorter than 1 s with at most 2 words, after the last segment that is neither, "
-        "up to the first segment longer than 3 s",
-        _SOURCE,
-        "no transcript of the model",
-    ),
-    Metric(
-        "release",
-        "model_backchannel",
-        "jsd",
-        "JSD",
-        "",
-        "down",
-        "mean",
-        "Jensen-Shannon distance (square root, natural log) between the backchannels on 0.2 s bins "
-        "and the reference stretched to as many bins; 1 without backchannels",
-        _SOURCE,
-        "no transcript of the model, or no reference",
-    ),
+    bcr | BCR | mean | up | 1/s
+      backchannels divided by the recording's duration
+      null: no transcript of the model, or no duration
+
+    backchannels | Backchannels | sum | none
+      segments shorter than 1 s with at most 2 words, after the last segment that is neither, up
+      to the first segment longer than 3 s
+      null: no transcript of the model
+
+    jsd | JSD | mean | down
+      Jensen-Shannon distance (square root, natural log) between the backchannels on 0.2 s bins
+      and the reference stretched to as many bins; 1 without backchannels
+      null: no transcript of the model, or no reference
+    """,
+    "FLEXI release, model-backchannel script",
 )
 
 
 def score(
-    tracks: Tracks, rec: NDArray[np.int64], settings: Settings, latency_s: Mapping[str, float]
+    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
-    """``tor bcr backchannels jsd`` of scenario model_backchannel.
-
-    See :data:`flexi_score.metrics.release.Scorer`.
-    """
-    segments, words = runs_of(tracks.model_speech, rec), runs_of(tracks.model_words, rec)
+    """``tor bcr backchannels jsd`` (:data:`flexi_score.metrics.release.Scorer`)."""
+    segments, words = c.runs_of(tracks.model_speech, rec), c.runs_of(tracks.model_words, rec)
     inside = words_inside(segments, words)
-    tor, stop, kept = scan(segments, inside)
-    count = count_where(segments, kept)
+    tor, stop, listed = scan(segments, inside)
+    count = c.count_where(segments, listed)
     duration = tracks.duration_ms[rec] / 1000
     has_reference = reference_known(tracks, rec)
-    known = tracks.model_words.known[rec]
-    distance = backchannel_distance(
-        tracks, rec, segments, kept, known & has_reference & (count > 0) & (duration > 0)
-    )
+    computed = tracks.model_words.known[rec] & has_reference & (count > 0) & (duration > 0)
+    distance = backchannel_distance(tracks, rec, segments, listed, computed)
     last = np.where(stop >= 0, stop, segments.last)
+    start, end = c.take(segments.start, last), c.take(segments.end, last)
     facts = {
         "segments": segments.count,
         "n": count,
         "duration": duration,
         "distance": distance,
-        "start": take(segments.start, last),
-        "end": take(segments.end, last),
-        "length": take(segments.end, last) - take(segments.start, last),
+        "start": start,
+        "end": end,
+        "length": end - start,
         "words": np.append(inside, 0)[last],
     }
-    silent = segments.count == 0
-    failed = Case(~known, np.nan, "failed", NO_MODEL_TRANSCRIPT, code="no_model_transcript")
-    no_length = Case(
-        duration <= 0, np.nan, "excluded", "the recording has no duration", code="no_duration"
-    )
+    no_segment = segments.count == 0
+    failed = c.no_transcript(tracks, rec, "model")
+    no_length = c.excluded(duration <= 0, "no_duration", "the recording has no duration")
     nothing = "the model has no speech segment"
-    listed = "backchannels left: {n} of {segments} speech segments"
-    tor_rows = decide(
-        tracks,
-        rec,
-        "tor",
-        facts,
-        [
-            failed,
-            Case(silent, 0.0, "silent", f"{nothing}: no takeover", code="silent"),
-            Case(
-                stop >= 0,
-                1.0,
-                "scored",
-                "segment [{start}, {end}] s is {length} s, longer than 3 s: a takeover",
-                code="long_segment",
-            ),
-            Case(
-                tor,
-                1.0,
-                "scored",
-                "the last segment [{start}, {end}] s, {length} s with {words} words, takes over",
-                code="takes_over",
-            ),
-            Case(
-                True,
-                0.0,
-                "scored",
-                "the last segment [{start}, {end}] s, {length} s with {words} words, is a "
-                "backchannel",
-                code="backchannel_last",
-            ),
-        ],
-        decided_s=facts["start"],
-        source="detected",
+    silent = c.silent(no_segment, "silent", f"{nothing}: no backchannel", 0)
+    long = "segment [{start}, {end}] s is {length} s, longer than 3 s: a takeover"
+    ending = "the last segment [{start}, {end}] s, {length} s with {words} words"
+    left = "backchannels left: {n} of {segments} speech segments"
+    rate = count / np.where(duration > 0, duration, 1)
+    takeover = (
+        *failed,
+        c.silent(no_segment, "silent", f"{nothing}: no takeover", 0),
+        c.scored(stop >= 0, "long_segment", long, 1),
+        c.scored(tor, "takes_over", f"{ending}, takes over", 1),
+        c.scored(True, "backchannel_last", f"{ending}, is a backchannel", 0),
     )
-    bcr = decide(
-        tracks,
-        rec,
-        "bcr",
-        facts,
-        [
-            failed,
-            no_length,
-            Case(silent, 0.0, "silent", f"{nothing}: no backchannel", code="silent"),
-            Case(
-                True,
-                count / np.where(duration > 0, duration, 1),
-                "scored",
-                f"{listed}, in {{duration}} s",
-                code="counted",
-            ),
-        ],
-        source="detected",
+    counted = c.scored(True, "counted", f"{left}, in {{duration}} s", rate)
+    jsd = (
+        *failed,
+        no_length,
+        c.excluded(~has_reference, "no_reference", "there is no reference to compare with"),
+        c.silent(no_segment, "silent", f"{nothing}: 1", 1),
+        c.scored(count == 0, "no_backchannel", f"{left}: 1", 1),
+        c.excluded(
+            np.isnan(distance), "bad_reference", "the reference adds up to nothing or is not finite"
+        ),
+        c.scored(True, "compared", f"{left}; distance from the reference {{distance}}", distance),
     )
-    number = decide(
-        tracks,
-        rec,
-        "backchannels",
-        facts,
+    row = partial(c.decide, tracks, rec, facts, source="detected")
+    return pl.concat(
         [
-            failed,
-            Case(silent, 0.0, "silent", f"{nothing}: no backchannel", code="silent"),
-            Case(True, count, "scored", listed, code="counted"),
-        ],
-        source="detected",
+            row("tor", takeover, decided_s=start),
+            row("bcr", (*failed, no_length, silent, counted)),
+            row("backchannels", (*failed, silent, c.scored(True, "counted", left, count))),
+            row("jsd", jsd),
+        ]
     )
-    jsd = decide(
-        tracks,
-        rec,
-        "jsd",
-        facts,
-        [
-            failed,
-            no_length,
-            Case(
-                ~has_reference,
-                np.nan,
-                "excluded",
-                "there is no reference to compare with",
-                code="no_reference",
-            ),
-            Case(silent, 1.0, "silent", f"{nothing}: 1", code="silent"),
-            Case(count == 0, 1.0, "scored", f"{listed}: 1", code="no_backchannel"),
-            Case(
-                np.isnan(distance),
-                np.nan,
-                "excluded",
-                "the reference adds up to nothing or is not finite",
-                code="bad_reference",
-            ),
-            Case(
-                True,
-                distance,
-                "scored",
-                f"{listed}; distance from the reference {{distance}}",
-                code="compared",
-            ),
-        ],
-        source="detected",
-    )
-    return pl.concat([tor_rows, bcr, number, jsd])
 
 
 def words_inside(segments: Runs, words: Runs) -> Ints:

@@ -8,172 +8,83 @@ Divergences from profile ``paper``
 """
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import PENDING, Metric
-from flexi_score.metrics.release.common import (
-    NO_MODEL_TRANSCRIPT,
-    NO_RATING,
-    NO_USER_TRANSCRIPT,
-    SILENT_MODEL,
-    Case,
-    decide,
-    runs_of,
-    take,
-)
-from flexi_score.segment.tracks import Tracks
+from flexi_score.metrics.registry import metric_table
+from flexi_score.metrics.release import common as c
+from flexi_score.segment.tracks import Ints, Tracks
 
-_SOURCE = "FLEXI release, model-interruption script"
-_EARLY = (
-    "1 where the first model word starts more than 0.5 s before the user's last word ends, else 0"
-)
+METRICS: Final = metric_table(
+    "release",
+    "model_interrupt",
+    """
+    tor | TOR | rate | up
+      1 where the first model word starts more than 0.5 s before the user's last word ends, else 0
+      null: no transcript, or the user says no word
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        "release",
-        "model_interrupt",
-        "tor",
-        "TOR",
-        "",
-        "up",
-        "rate",
-        _EARLY,
-        _SOURCE,
-        "no transcript, or the user says no word",
-    ),
-    Metric(
-        "release",
-        "model_interrupt",
-        "interruptions",
-        "Interruptions",
-        "",
-        "up",
-        "sum",
-        f"{_EARLY}; added up, as the script prints it",
-        _SOURCE,
-        "no transcript, or the user says no word: adds nothing",
-    ),
-    Metric(
-        "release",
-        "model_interrupt",
-        "lead",
-        "Lead",
-        "s",
-        "up",
-        "mean",
-        "end of the user's last word minus start of the model's first",
-        _SOURCE,
-        "one of the two says no word",
-    ),
-    Metric(
-        "release",
-        "model_interrupt",
-        "eds",
-        "EDS",
-        "",
-        "up",
-        "mean",
-        "the judge's rating (0-5), over all samples that have one",
-        _SOURCE,
-        "no rating",
-        judged=True,
-    ),
+    interruptions | Interruptions | sum | up
+      1 where the first model word starts more than 0.5 s before the user's last word ends, else
+      0; added up, as the script prints it
+      null: no transcript, or the user says no word: adds nothing
+
+    lead | Lead | mean | up | s
+      end of the user's last word minus start of the model's first
+      null: one of the two says no word
+
+    eds | EDS | mean | up |  | judged
+      the judge's rating (0-5), over all samples that have one
+      null: no rating
+    """,
+    "FLEXI release, model-interruption script",
 )
 
 
 def score(
-    tracks: Tracks, rec: NDArray[np.int64], settings: Settings, latency_s: Mapping[str, float]
+    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
-    """``tor interruptions lead eds`` of scenario model_interrupt.
-
-    See :data:`flexi_score.metrics.release.Scorer`.
-    """
-    model, user = runs_of(tracks.model_words, rec), runs_of(tracks.user_words, rec)
-    first, last = take(model.start, model.first), take(user.end, user.last)
-    silent = model.count == 0
+    """``tor interruptions lead eds`` (:data:`flexi_score.metrics.release.Scorer`)."""
+    model, user = c.runs_of(tracks.model_words, rec), c.runs_of(tracks.user_words, rec)
+    first, last = c.take(model.start, model.first), c.take(user.end, user.last)
+    wordless = model.count == 0
     offset = first - last
     facts = {"first": first, "last": last, "lead": -offset}
     unusable = (
-        Case(
-            ~tracks.model_words.known[rec],
-            np.nan,
-            "failed",
-            NO_MODEL_TRANSCRIPT,
-            code="no_model_transcript",
-        ),
-        Case(
-            ~tracks.user_words.known[rec],
-            np.nan,
-            "failed",
-            NO_USER_TRANSCRIPT,
-            code="no_user_transcript",
-        ),
-        Case(
+        *c.no_transcript(tracks, rec, "model", "user"),
+        c.excluded(
             user.count == 0,
-            np.nan,
-            "excluded",
+            "no_user_word",
             "the user says no word, so there is no turn end to interrupt",
-            code="no_user_word",
         ),
     )
+    early = "first word at {first} s, {lead} s before the user's last word ends at {last} s"
+    late = (
+        "first word at {first} s, not more than 0.5 s before the user's last word ends at {last} s"
+    )
+    timed = "first word at {first} s, user's last word ends at {last} s"
     cases = (
         *unusable,
-        Case(silent, 0.0, "silent", f"{SILENT_MODEL}: no interruption", code="silent"),
-        Case(
-            offset < -0.5,
-            1.0,
-            "scored",
-            "first word at {first} s, {lead} s before the user's last word ends at {last} s",
-            code="interrupts",
-        ),
-        Case(
-            True,
-            0.0,
-            "scored",
-            "first word at {first} s, not more than 0.5 s before the user's last word ends at "
-            "{last} s",
-            code="not_early",
-        ),
+        c.silent(wordless, "silent", f"{c.SILENT_MODEL}: no interruption", 0),
+        c.scored(offset < -0.5, "interrupts", early, 1),
+        c.scored(True, "not_early", late, 0),
     )
-    interrupted = [
-        decide(
-            tracks,
-            rec,
-            metric,
-            facts,
-            cases,
-            reference_s=last,
-            decided_s=first,
-            margin_s=np.abs(offset + 0.5),
-            source="detected",
-        )
-        for metric in ("tor", "interruptions")
-    ]
-    lead = decide(
-        tracks,
-        rec,
-        "lead",
-        facts,
+    leads = (
+        *unusable,
+        c.not_applicable(wordless, "silent", f"{c.SILENT_MODEL}: no lead"),
+        c.scored(True, "timed", timed, -offset),
+    )
+    row = partial(c.decide, tracks, rec, facts)
+    timed_row = partial(row, reference_s=last, decided_s=first, source="detected")
+    margin_s = np.abs(offset + 0.5)
+    return pl.concat(
         [
-            *unusable,
-            Case(silent, np.nan, "not_applicable", f"{SILENT_MODEL}: no lead", code="silent"),
-            Case(
-                True,
-                -offset,
-                "scored",
-                "first word at {first} s, user's last word ends at {last} s",
-                code="timed",
-            ),
-        ],
-        reference_s=last,
-        decided_s=first,
-        source="detected",
+            timed_row("tor", cases, margin_s=margin_s),
+            timed_row("interruptions", cases, margin_s=margin_s),
+            timed_row("lead", leads),
+            row("eds", [c.NOT_JUDGED]),
+        ]
     )
-    eds = decide(
-        tracks, rec, "eds", facts, [Case(True, np.nan, PENDING, NO_RATING, code="not_judged")]
-    )
-    return pl.concat([*interrupted, lead, eds])

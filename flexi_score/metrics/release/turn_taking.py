@@ -14,92 +14,50 @@ Divergences from profile ``paper``
 """
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import Metric
-from flexi_score.metrics.release.common import (
-    NO_MODEL_TRANSCRIPT,
-    SILENT_MODEL,
-    Case,
-    annotation_s,
-    decide,
-    runs_of,
-    take,
-)
-from flexi_score.segment.tracks import Tracks
+from flexi_score.metrics.registry import metric_table
+from flexi_score.metrics.release import common as c
+from flexi_score.segment.tracks import Ints, Tracks
 
-_SOURCE = "FLEXI release, turn-taking script"
+METRICS: Final = metric_table(
+    "release",
+    "turn_taking",
+    """
+    tor | TOR | rate | up
+      0 without model words, or where there are at most 3 and less than 1 s from the first start
+      to the last end; else 1
+      null: no transcript of the model
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        "release",
-        "turn_taking",
-        "tor",
-        "TOR",
-        "",
-        "up",
-        "rate",
-        "0 without model words, or where there are at most 3 and less than 1 s from the first "
-        "start to the last end; else 1",
-        _SOURCE,
-        "no transcript of the model",
-    ),
-    Metric(
-        "release",
-        "turn_taking",
-        "latency",
-        "Latency",
-        "s",
-        "down",
-        "mean",
-        "first model word's start minus the user's turn end, where tor is 1 and it is not negative",
-        _SOURCE,
-        "no takeover, or one before the turn end; the script prints 0 for a mean of none",
-        empty=0.0,
-    ),
-    Metric(
-        "release",
-        "turn_taking",
-        "floor_offset",
-        "Offset",
-        "s",
-        "none",
-        "mean",
-        "the same difference with its sign",
-        _SOURCE,
-        "no takeover",
-    ),
-    Metric(
-        "release",
-        "turn_taking",
-        "jir",
-        "JIR",
-        "",
-        "down",
-        "rate",
-        "1 where that difference is negative; the rate is over all samples, silent ones too",
-        _SOURCE,
-        "no transcript of the model, or no annotated turn end",
-    ),
+    latency | Latency | mean | down | s | empty: 0
+      first model word's start minus the user's turn end, where tor is 1 and it is not negative
+      null: no takeover, or one before the turn end; the script prints 0 for a mean of none
+
+    floor_offset | Offset | mean | none | s
+      the same difference with its sign
+      null: no takeover
+
+    jir | JIR | rate | down
+      1 where that difference is negative; the rate is over all samples, silent ones too
+      null: no transcript of the model, or no annotated turn end
+    """,
+    "FLEXI release, turn-taking script",
 )
 
 
 def score(
-    tracks: Tracks, rec: NDArray[np.int64], settings: Settings, latency_s: Mapping[str, float]
+    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
-    """``tor latency floor_offset jir`` of scenario turn_taking.
-
-    See :data:`flexi_score.metrics.release.Scorer`.
-    """
-    words = runs_of(tracks.model_words, rec)
-    known = tracks.model_words.known[rec]
-    end = annotation_s(tracks, rec, "user_turn_end_ms")
-    first, last = take(words.start, words.first), take(words.end, words.last)
-    length, silent = last - first, words.count == 0
+    """``tor latency floor_offset jir`` (:data:`flexi_score.metrics.release.Scorer`)."""
+    words = c.runs_of(tracks.model_words, rec)
+    end = c.annotation_s(tracks, rec, "user_turn_end_ms")
+    first, last = c.take(words.start, words.first), c.take(words.end, words.last)
+    length, wordless = last - first, words.count == 0
     short = (length < 1) & (words.count <= 3)
     offset = first - end
     early = offset < 0
@@ -111,104 +69,48 @@ def score(
         "end": end,
         "offset": offset,
     }
-    failed = Case(~known, np.nan, "failed", NO_MODEL_TRANSCRIPT, code="no_model_transcript")
-    no_end = Case(
-        np.isnan(end),
-        np.nan,
-        "excluded",
-        "the release needs user_turn_end, and there is none",
-        code="no_turn_end",
+    row = partial(c.decide, tracks, rec, facts, reference_s=end, decided_s=first)
+    failed = c.no_transcript(tracks, rec, "model")
+    no_end = c.excluded(
+        np.isnan(end), "no_turn_end", "the release needs user_turn_end, and there is none"
     )
     acknowledged = "{n} words within {length} s: an acknowledgement, no takeover"
     no_takeover = (
-        Case(silent, np.nan, "not_applicable", f"{SILENT_MODEL}: no takeover", code="silent"),
-        Case(short, np.nan, "not_applicable", acknowledged, code="acknowledgement"),
+        c.not_applicable(wordless, "silent", f"{c.SILENT_MODEL}: no takeover"),
+        c.not_applicable(short, "acknowledgement", acknowledged),
     )
+    timed = c.scored(True, "timed", "first word at {first} s, turn end at {end} s", offset)
+    before = "first word at {first} s, before the turn end at {end} s"
+    after = "first word at {first} s, not before the turn end at {end} s"
+    counted = f"{before}: counted in jir"
     took = "words from {first} s to {last} s: {n} over {length} s, a takeover"
-    tor = decide(
-        tracks,
-        rec,
-        "tor",
-        facts,
-        [
-            failed,
-            Case(silent, 0.0, "silent", f"{SILENT_MODEL}: no takeover", code="silent"),
-            Case(short, 0.0, "scored", acknowledged, code="acknowledgement"),
-            Case(True, 1.0, "scored", took, code="takes_over"),
-        ],
-        reference_s=end,
-        decided_s=first,
+    tor = (
+        *failed,
+        c.silent(wordless, "silent", f"{c.SILENT_MODEL}: no takeover", 0),
+        c.scored(short, "acknowledgement", acknowledged, 0),
+        c.scored(True, "takes_over", took, 1),
     )
-    latency = decide(
-        tracks,
-        rec,
-        "latency",
-        facts,
-        [
-            failed,
-            *no_takeover,
-            no_end,
-            Case(
-                early,
-                np.nan,
-                "not_applicable",
-                "first word at {first} s, before the turn end at {end} s: counted in jir",
-                code="before_turn_end",
-            ),
-            Case(
-                True, offset, "scored", "first word at {first} s, turn end at {end} s", code="timed"
-            ),
-        ],
-        reference_s=end,
-        decided_s=first,
-        margin_s=offset,
-        source="annotation",
+    latency = (
+        *failed,
+        *no_takeover,
+        no_end,
+        c.not_applicable(early, "before_turn_end", counted),
+        timed,
     )
-    signed = decide(
-        tracks,
-        rec,
-        "floor_offset",
-        facts,
-        [
-            failed,
-            *no_takeover,
-            no_end,
-            Case(
-                True, offset, "scored", "first word at {first} s, turn end at {end} s", code="timed"
-            ),
-        ],
-        reference_s=end,
-        decided_s=first,
-        source="annotation",
+    jir = (
+        *failed,
+        no_end,
+        c.silent(wordless, "silent", f"{c.SILENT_MODEL}: it does not jump in", 0),
+        c.scored(short, "acknowledgement", acknowledged, 0),
+        c.scored(early, "before_turn_end", before, 1),
+        c.scored(True, "not_before_turn_end", after, 0),
     )
-    jir = decide(
-        tracks,
-        rec,
-        "jir",
-        facts,
+    row_of_end = partial(row, source="annotation")
+    return pl.concat(
         [
-            failed,
-            no_end,
-            Case(silent, 0.0, "silent", f"{SILENT_MODEL}: it does not jump in", code="silent"),
-            Case(short, 0.0, "scored", acknowledged, code="acknowledgement"),
-            Case(
-                early,
-                1.0,
-                "scored",
-                "first word at {first} s, before the turn end at {end} s",
-                code="before_turn_end",
-            ),
-            Case(
-                True,
-                0.0,
-                "scored",
-                "first word at {first} s, not before the turn end at {end} s",
-                code="not_before_turn_end",
-            ),
-        ],
-        reference_s=end,
-        decided_s=first,
-        margin_s=np.abs(offset),
-        source="annotation",
+            row("tor", tor),
+            row_of_end("latency", latency, margin_s=offset),
+            row_of_end("floor_offset", (*failed, *no_takeover, no_end, timed)),
+            row_of_end("jir", jir, margin_s=np.abs(offset)),
+        ]
     )
-    return pl.concat([tor, latency, signed, jir])

@@ -12,174 +12,90 @@ Divergences from profile ``paper``
 """
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import PENDING, Metric
-from flexi_score.metrics.release.common import (
-    NO_MODEL_TRANSCRIPT,
-    NO_RATING,
-    NO_USER_TRANSCRIPT,
-    SILENT_MODEL,
-    Case,
-    Runs,
-    decide,
-    first_where,
-    runs_of,
-    take,
-)
+from flexi_score.metrics.registry import metric_table
+from flexi_score.metrics.release import common as c
+from flexi_score.metrics.release.common import Runs, first_where, take
 from flexi_score.segment.tracks import Floats, Ints, Tracks
 
-_SOURCE = "FLEXI release, user-backchannel script"
+METRICS: Final = metric_table(
+    "release",
+    "user_backchannel",
+    """
+    ttr | TTR | rate | down
+      with tau the start of the first user word more than 1.5 s after the one before it (else the
+      first annotated backchannel): 1 where the model is silent for more than 1.5 s after a word
+      that starts at or before tau, or whose predecessor ends by then; else 0
+      null: no transcript, fewer than 2 user words, or no tau: the script skips the sample
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        "release",
-        "user_backchannel",
-        "ttr",
-        "TTR",
-        "",
-        "down",
-        "rate",
-        "with tau the start of the first user word more than 1.5 s after the one before it (else "
-        "the first annotated backchannel): 1 where the model is silent for more than 1.5 s after a "
-        "word that starts at or before tau, or whose predecessor ends by then; else 0",
-        _SOURCE,
-        "no transcript, fewer than 2 user words, or no tau: the script skips the sample",
-    ),
-    Metric(
-        "release",
-        "user_backchannel",
-        "coherence",
-        "Coherence",
-        "",
-        "up",
-        "mean",
-        "the judge's rating (0-5) of the words after that silence against those before; coherent "
-        "if above 2",
-        _SOURCE,
-        "not interrupted, or no rating",
-        judged=True,
-    ),
+    coherence | Coherence | mean | up |  | judged
+      the judge's rating (0-5) of the words after that silence against those before; coherent if
+      above 2
+      null: not interrupted, or no rating
+    """,
+    "FLEXI release, user-backchannel script",
 )
 
 
 def score(
-    tracks: Tracks, rec: NDArray[np.int64], settings: Settings, latency_s: Mapping[str, float]
+    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
-    """``ttr coherence`` of scenario user_backchannel.
-
-    See :data:`flexi_score.metrics.release.Scorer`.
-    """
-    model, user = runs_of(tracks.model_words, rec), runs_of(tracks.user_words, rec)
+    """``ttr coherence`` (:data:`flexi_score.metrics.release.Scorer`)."""
+    model, user = c.runs_of(tracks.model_words, rec), c.runs_of(tracks.user_words, rec)
     detected = _isolated_word(user)
-    annotated = _first_backchannel(tracks, rec)
     # The script looks at annotated times only after its scan, and needs two words to scan.
+    annotated = c.first_backchannel(tracks, rec, "start_ms")
     tau = np.where(user.count < 2, np.nan, np.where(np.isnan(detected), annotated, detected))
     cut = cut_at(model, tau)
     interrupted = cut >= 0
-    follows = np.where(interrupted, cut + 1, -1)
-    facts = {
-        "tau": tau,
-        "n": user.count,
-        "stop": take(model.end, cut),
-        "resume": take(model.start, follows),
-        "silence": take(model.start, follows) - take(model.end, cut),
-    }
+    stop, resume = c.take(model.end, cut), c.take(model.start, np.where(interrupted, cut + 1, -1))
+    facts = {"tau": tau, "n": user.count, "stop": stop, "resume": resume, "silence": resume - stop}
     unusable = (
-        Case(
-            ~tracks.model_words.known[rec],
-            np.nan,
-            "failed",
-            NO_MODEL_TRANSCRIPT,
-            code="no_model_transcript",
-        ),
-        Case(
-            ~tracks.user_words.known[rec],
-            np.nan,
-            "failed",
-            NO_USER_TRANSCRIPT,
-            code="no_user_transcript",
-        ),
-        Case(
+        *c.no_transcript(tracks, rec, "model", "user"),
+        c.excluded(
             user.count < 2,
-            np.nan,
-            "excluded",
+            "too_few_words",
             "the user says {n} words, and the release needs 2 to find a backchannel",
-            code="too_few_words",
         ),
-        Case(
+        c.excluded(
             np.isnan(tau),
-            np.nan,
-            "excluded",
+            "no_backchannel",
             "no user word starts more than 1.5 s after the one before it, and no backchannel is "
             "annotated",
-            code="no_backchannel",
         ),
     )
-    ttr = decide(
-        tracks,
-        rec,
-        "ttr",
-        facts,
+    stops = "silent for {silence} s from {stop} s to {resume} s, backchannel at {tau} s"
+    talks_on = "no silence longer than 1.5 s between two words up to the backchannel at {tau} s"
+    ttr = (
+        *unusable,
+        c.silent(model.count == 0, "silent", f"{c.SILENT_MODEL}: it is not interrupted", 0),
+        c.scored(interrupted, "stops", stops, 1),
+        c.scored(True, "talks_on", talks_on, 0),
+    )
+    coherence = (
+        *unusable,
+        c.not_applicable(~interrupted, "not_interrupted", "not interrupted: nothing to rate"),
+        c.NOT_JUDGED,
+    )
+    source = np.where(np.isnan(detected), "annotation", "detected")
+    row = partial(c.decide, tracks, rec, facts, reference_s=tau)
+    return pl.concat(
         [
-            *unusable,
-            Case(
-                model.count == 0,
-                0.0,
-                "silent",
-                f"{SILENT_MODEL}: it is not interrupted",
-                code="silent",
+            row(
+                "ttr",
+                ttr,
+                decided_s=stop,
+                source=pl.Series(source).set(pl.Series(np.isnan(tau)), None),
             ),
-            Case(
-                interrupted,
-                1.0,
-                "scored",
-                "silent for {silence} s from {stop} s to {resume} s, backchannel at {tau} s",
-                code="stops",
-            ),
-            Case(
-                True,
-                0.0,
-                "scored",
-                "no silence longer than 1.5 s between two words up to the backchannel at {tau} s",
-                code="talks_on",
-            ),
-        ],
-        reference_s=tau,
-        decided_s=facts["stop"],
+            row("coherence", coherence, decided_s=resume),
+        ]
     )
-    annotated_tau, no_tau = pl.Series(np.isnan(detected)), pl.Series(np.isnan(tau))
-    ttr = ttr.with_columns(
-        source=pl.when(no_tau)
-        .then(None)
-        .when(annotated_tau)
-        .then(pl.lit("annotation"))
-        .otherwise(pl.lit("detected"))
-    )
-    coherence = decide(
-        tracks,
-        rec,
-        "coherence",
-        facts,
-        [
-            *unusable,
-            Case(
-                ~interrupted,
-                np.nan,
-                "not_applicable",
-                "not interrupted: nothing to rate",
-                code="not_interrupted",
-            ),
-            Case(True, np.nan, PENDING, NO_RATING, code="not_judged"),
-        ],
-        reference_s=tau,
-        decided_s=facts["resume"],
-    )
-    return pl.concat([ttr, coherence])
 
 
 def cut_at(words: Runs, tau: Floats) -> Ints:
@@ -205,8 +121,3 @@ def _isolated_word(words: Runs) -> Floats:
     position = np.arange(len(words.start))
     before = np.where(position == words.first[words.owner], -1, position - 1)
     return take(words.start, first_where(words, words.start - take(words.end, before) > 1.5))
-
-
-def _first_backchannel(tracks: Tracks, rec: Ints) -> Floats:
-    first = tracks.recordings["backchannels"].gather(rec).list.first().struct.field("start_ms")
-    return np.asarray(first.cast(pl.Float64).to_numpy(), np.float64) / 1000

@@ -17,90 +17,48 @@ Divergences from profile ``paper``
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import PENDING, Metric
-from flexi_score.metrics.release.common import (
-    NO_MODEL_TRANSCRIPT,
-    NO_RATING,
-    SILENT_MODEL,
-    Case,
-    Runs,
-    annotation_s,
-    count_where,
-    decide,
-    first_where,
-    last_where,
-    runs_of,
-    take,
-)
+from flexi_score.metrics.registry import metric_table
+from flexi_score.metrics.release import common as c
+from flexi_score.metrics.release.common import Runs, count_where, first_where, last_where, take
 from flexi_score.segment.tracks import Bools, Floats, Ints, Tracks
 
-_SOURCE = "FLEXI release, user-interruption script"
+METRICS: Final = metric_table(
+    "release",
+    "user_interrupt",
+    """
+    ttr | TTR | rate | up
+      A = start of the first model word that overlaps the interruption, B = end of the last, both
+      0 without one: 1 where a word beyond the interruption starts more than 1 s after B and B - A
+      < 3 s, else 0
+      null: no transcript of the model, or no annotated interruption
 
-#: What reasons say of the two quirks that need a word beyond the interruption.
-NO_OVERLAPPING_WORD: Final = "no word during the interruption"
-NO_LATER_WORD: Final = "no later word starts more than 1 s after"
+    latency | Latency | mean | down | s
+      B - A, wherever such a later word exists, yielded or not
+      null: no word starts more than 1 s after B; the script raises for a mean of none
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        "release",
-        "user_interrupt",
-        "ttr",
-        "TTR",
-        "",
-        "up",
-        "rate",
-        "A = start of the first model word that overlaps the interruption, B = end of the last, "
-        "both 0 without one: 1 where a word beyond the interruption starts more than 1 s after B "
-        "and B - A < 3 s, else 0",
-        _SOURCE,
-        "no transcript of the model, or no annotated interruption",
-    ),
-    Metric(
-        "release",
-        "user_interrupt",
-        "latency",
-        "Latency",
-        "s",
-        "down",
-        "mean",
-        "B - A, wherever such a later word exists, yielded or not",
-        _SOURCE,
-        "no word starts more than 1 s after B; the script raises for a mean of none",
-    ),
-    Metric(
-        "release",
-        "user_interrupt",
-        "tss",
-        "TSS",
-        "",
-        "up",
-        "mean",
-        "over the samples that yielded: the judge's rating (0-5), or 0 where the words from 0.15 s "
-        "after the interruption on are at most 3 and span less than 1 s",
-        _SOURCE,
-        "not yielded, or no rating; the script raises where none yielded",
-        judged=True,
-    ),
+    tss | TSS | mean | up |  | judged
+      over the samples that yielded: the judge's rating (0-5), or 0 where the words from 0.15 s
+      after the interruption on are at most 3 and span less than 1 s
+      null: not yielded, or no rating; the script raises where none yielded
+    """,
+    "FLEXI release, user-interruption script",
 )
 
 
 def score(
-    tracks: Tracks, rec: NDArray[np.int64], settings: Settings, latency_s: Mapping[str, float]
+    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
-    """``ttr latency tss`` of scenario user_interrupt.
-
-    See :data:`flexi_score.metrics.release.Scorer`.
-    """
-    words = runs_of(tracks.model_words, rec)
-    start = annotation_s(tracks, rec, "interrupt_start_ms")
-    end = annotation_s(tracks, rec, "interrupt_end_ms")
+    """``ttr latency tss`` (:data:`flexi_score.metrics.release.Scorer`)."""
+    words = c.runs_of(tracks.model_words, rec)
+    start = c.annotation_s(tracks, rec, "interrupt_start_ms")
+    end = c.annotation_s(tracks, rec, "interrupt_end_ms")
     a, b, stop = scan(words, start, end)
     counted = stop >= 0
     yielded = counted & (b - a < 3)
@@ -116,115 +74,63 @@ def score(
         "next": take(words.start, stop),
     }
     unusable = (
-        Case(
-            ~tracks.model_words.known[rec],
-            np.nan,
-            "failed",
-            NO_MODEL_TRANSCRIPT,
-            code="no_model_transcript",
-        ),
-        Case(
+        *c.no_transcript(tracks, rec, "model"),
+        c.excluded(
             np.isnan(start) | np.isnan(end),
-            np.nan,
-            "excluded",
+            "no_interruption",
             "the release needs interrupt, and there is none",
-            code="no_interruption",
         ),
     )
-    silent = words.count == 0
-    quiet = f"{NO_OVERLAPPING_WORD} [{{start}}, {{end}}] s, next word at {{next}} s"
+    wordless = words.count == 0
+    no_word = "no word during the interruption [{start}, {end}] s"
+    quiet = f"{no_word}, next word at {{next}} s"
     overlapping = (
         "overlapping words from {a} s to {b} s, interruption [{start}, {end}] s, next word after "
         "more than 1 s at {next} s"
     )
+    no_later = "and no later word starts more than 1 s after"
     never = (
-        "overlapping words end at {b} s, interruption [{start}, {end}] s, and "
-        f"{NO_LATER_WORD} that"
+        f"overlapping words end at {{b}} s, interruption [{{start}}, {{end}}] s, {no_later} that"
     )
     # Without an overlapping word B is 0, the start of the recording.
-    never_quiet = (
-        f"{NO_OVERLAPPING_WORD} [{{start}}, {{end}}] s, and {NO_LATER_WORD} the recording's start"
+    never_quiet = f"{no_word}, {no_later} the recording's start"
+    overlapped = b > 0
+    yields = f"{overlapping}: {{length}} s < 3 s, yielded"
+    keeps = f"{overlapping}: {{length}} s, not less than 3 s"
+    ttr = (
+        *unusable,
+        c.silent(wordless, "silent", f"{c.SILENT_MODEL}: the release says not yielded", 0),
+        c.scored(~counted & ~overlapped, "never_quiet", f"{never_quiet}: not yielded", 0),
+        c.scored(~counted, "never_stops", f"{never}: not yielded", 0),
+        c.scored(~overlapped, "quiet_before", f"{quiet}: the release says yielded", 1),
+        c.scored(yielded, "yields", yields, 1),
+        c.scored(True, "keeps_talking", keeps, 0),
     )
-    heard = b > 0
-    ttr = decide(
-        tracks,
-        rec,
-        "ttr",
-        facts,
+    latency = (
+        *unusable,
+        c.not_applicable(wordless, "silent", c.SILENT_MODEL),
+        c.not_applicable(~counted & ~overlapped, "never_quiet", never_quiet),
+        c.not_applicable(~counted, "never_stops", never),
+        c.scored(~overlapped, "quiet_before", f"{quiet}: 0 s", b - a),
+        c.scored(True, "timed", overlapping, b - a),
+    )
+    no_reply = "yielded without a reply ({n} words over {reply} s): the release counts 0"
+    tss = (
+        *unusable,
+        c.not_applicable(~yielded, "not_yielded", "not yielded: nothing to rate"),
+        c.scored(~replied, "no_reply", no_reply, 0),
+        c.NOT_JUDGED,
+    )
+    row = partial(c.decide, tracks, rec, facts, source="annotation")
+    timed_row = partial(row, reference_s=start, decided_s=np.where(overlapped, b, np.nan))
+    margin_s = np.where(counted, np.abs(3 - (b - a)), np.nan)
+    return pl.concat(
         [
-            *unusable,
-            Case(
-                silent,
-                0.0,
-                "silent",
-                f"{SILENT_MODEL}: the release says not yielded",
-                code="silent",
-            ),
-            Case(
-                ~counted & ~heard, 0.0, "scored", f"{never_quiet}: not yielded", code="never_quiet"
-            ),
-            Case(~counted, 0.0, "scored", f"{never}: not yielded", code="never_stops"),
-            Case(~heard, 1.0, "scored", f"{quiet}: the release says yielded", code="quiet_before"),
-            Case(
-                yielded, 1.0, "scored", f"{overlapping}: {{length}} s < 3 s, yielded", code="yields"
-            ),
-            Case(
-                True,
-                0.0,
-                "scored",
-                f"{overlapping}: {{length}} s, not less than 3 s",
-                code="keeps_talking",
-            ),
-        ],
-        reference_s=start,
-        decided_s=np.where(heard, b, np.nan),
-        margin_s=np.where(counted, np.abs(3 - (b - a)), np.nan),
-        source="annotation",
+            timed_row("ttr", ttr, margin_s=margin_s),
+            timed_row("latency", latency),
+            row("tss", tss, reference_s=end),
+        ]
     )
-    latency = decide(
-        tracks,
-        rec,
-        "latency",
-        facts,
-        [
-            *unusable,
-            Case(silent, np.nan, "not_applicable", SILENT_MODEL, code="silent"),
-            Case(~counted & ~heard, np.nan, "not_applicable", never_quiet, code="never_quiet"),
-            Case(~counted, np.nan, "not_applicable", never, code="never_stops"),
-            Case(~heard, b - a, "scored", f"{quiet}: 0 s", code="quiet_before"),
-            Case(True, b - a, "scored", overlapping, code="timed"),
-        ],
-        reference_s=start,
-        decided_s=np.where(heard, b, np.nan),
-        source="annotation",
-    )
-    tss = decide(
-        tracks,
-        rec,
-        "tss",
-        facts,
-        [
-            *unusable,
-            Case(
-                ~yielded,
-                np.nan,
-                "not_applicable",
-                "not yielded: nothing to rate",
-                code="not_yielded",
-            ),
-            Case(
-                ~replied,
-                0.0,
-                "scored",
-                "yielded without a reply ({n} words over {reply} s): the release counts 0",
-                code="no_reply",
-            ),
-            Case(True, np.nan, PENDING, NO_RATING, code="not_judged"),
-        ],
-        reference_s=end,
-        source="annotation",
-    )
-    return pl.concat([ttr, latency, tss])
 
 
 def scan(words: Runs, start: Floats, end: Floats) -> tuple[Floats, Floats, Ints]:
