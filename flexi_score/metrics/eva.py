@@ -27,8 +27,7 @@ Divergences from EVA
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -36,120 +35,67 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.exchanges import Exchanges, answer_starts, exchanges
-from flexi_score.metrics.panel import Events, panel_rows
-from flexi_score.metrics.reasons import Decision
-from flexi_score.metrics.registry import Direction, Metric, score_rows
-from flexi_score.schema import SCENARIOS
+from flexi_score.metrics.panel import STATUS, Events, every_scenario, panel_rows, speaks, total
+from flexi_score.metrics.reasons import decide, rule
+from flexi_score.metrics.registry import metric_table, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints
 from flexi_score.segment.types import BACKCHANNEL, Structure
 
-_SOURCE: Final = "EVA (ServiceNow), docs/metrics/turn_taking.md"
 #: Highest score of an exchange that the agent interrupts, and segments at which it is 0.
 _INTERRUPT_TOP: Final = 0.5
 _INTERRUPT_SEGMENTS: Final = 3
 
-_metric = partial(Metric, profile="eva", scenario="conversation", source=_SOURCE)
+_SCORE, *_PANEL = metric_table(
+    "eva",
+    "conversation",
+    """
+    turn_taking | Turn-taking score | mean | up | 0-1
+      mean score of the recording's exchanges: latency, interruptions by the agent, yielding to
+      the user; a missed turn is 0
+      null: the user has no turn that could be answered
 
-_SCORE: Final = _metric(
-    name="turn_taking",
-    label="Turn-taking score",
-    unit="0-1",
-    direction="up",
-    aggregate="mean",
-    definition="mean score of the recording's exchanges: latency, interruptions by the agent, "
-    "yielding to the user; a missed turn is 0",
-    null_means="the user has no turn that could be answered",
-)
+    latency | Latency | ratio | down | s
+      start of the answer minus end of the user turn, where nobody interrupts
+      null: no such exchange
 
-#: Name, label, unit, better direction, definition, what null means.
-_TEXTS: Final[tuple[tuple[str, str, str, Direction, str, str], ...]] = (
-    (
-        "latency",
-        "Latency",
-        "s",
-        "down",
-        "start of the answer minus end of the user turn, where nobody interrupts",
-        "no such exchange",
-    ),
-    (
-        "latency_without_tools",
-        "Latency without tools",
-        "s",
-        "down",
-        "the same less the tool time in between (manifest key tools)",
-        "no such exchange",
-    ),
-    (
-        "on_time",
-        "On time",
-        "",
-        "up",
-        "share of these latencies from eva.on_time_ms to below the middle of the falling slope",
-        "no such exchange",
-    ),
-    ("early", "Early", "", "down", "share of them below eva.on_time_ms", "no such exchange"),
-    (
-        "late",
-        "Late",
-        "",
-        "down",
-        "share of them at or above the middle of the falling slope (2 750 ms, with a tool call "
-        "4 000 ms)",
-        "no such exchange",
-    ),
-    (
-        "agent_interruptions",
-        "Agent interrupts",
-        "",
-        "down",
-        "share of exchanges in which the model starts to speak over the user",
-        "no exchange",
-    ),
-    (
-        "user_interruptions",
-        "User interrupts",
-        "",
-        "none",
-        "share of exchanges in which the user starts while the model speaks",
-        "no exchange",
-    ),
-    (
-        "yield_time",
-        "Yield time",
-        "s",
-        "down",
-        "how long the model talks on after the user has started, where the user interrupts",
-        "the user never interrupts",
-    ),
-    (
-        "missed_turns",
-        "Missed turns",
-        "",
-        "down",
-        "share of exchanges without an answer",
-        "no exchange",
-    ),
-)
+    latency_without_tools | Latency without tools | ratio | down | s
+      the same less the tool time in between (manifest key tools)
+      null: no such exchange
 
-_PANEL: Final = tuple(
-    _metric(
-        name=name,
-        label=label,
-        unit=unit,
-        direction=direction,
-        aggregate="ratio",
-        definition=definition,
-        null_means=null_means,
-    )
-    for name, label, unit, direction, definition, null_means in _TEXTS
-)
+    on_time | On time | ratio | up
+      share of these latencies from eva.on_time_ms to below the middle of the falling slope
+      null: no such exchange
 
-#: Score and panel, once for every scenario.
-METRICS: Final[tuple[Metric, ...]] = tuple(
-    replace(metric, scenario=scenario) for scenario in SCENARIOS for metric in (_SCORE, *_PANEL)
+    early | Early | ratio | down
+      share of them below eva.on_time_ms
+      null: no such exchange
+
+    late | Late | ratio | down
+      share of them at or above the middle of the falling slope (2 750 ms, with a tool call 4 000
+      ms)
+      null: no such exchange
+
+    agent_interruptions | Agent interrupts | ratio | down
+      share of exchanges in which the model starts to speak over the user
+      null: no exchange
+
+    user_interruptions | User interrupts | ratio | none
+      share of exchanges in which the user starts while the model speaks
+      null: no exchange
+
+    yield_time | Yield time | ratio | down | s
+      how long the model talks on after the user has started, where the user interrupts
+      null: the user never interrupts
+
+    missed_turns | Missed turns | ratio | down
+      share of exchanges without an answer
+      null: no exchange
+    """,
+    "EVA (ServiceNow), docs/metrics/turn_taking.md",
 )
+METRICS: Final = every_scenario((_SCORE, *_PANEL))
 
 
 @dataclass(frozen=True)
@@ -268,87 +214,66 @@ def score(
         :data:`flexi_score.schema.SCORES`.
     """
     turns = score_turns(structure, settings)
-    n = len(structure)
-    number = _sum(turns.rec[turns.scored], n)
-    total = _sum(turns.rec[turns.scored], n, turns.score[turns.scored])
-    silent = np.bincount(structure.model.ipus.rec, minlength=n)[rec] == 0
-    some = number[rec] > 0
-    reason = pl.select(
-        pl.when(pl.Series(some))
-        .then(
-            pl.format(
-                "{} exchanges, total score {}",
-                pl.Series(number[rec].astype(np.int64)),
-                pl.Series(total[rec]).round(3),
-            )
-        )
-        .otherwise(pl.lit("the user has no turn that could be answered"))
-    ).to_series()
-    codes = pl.Series(["no_events", "counted", "silent"])
-    rules = codes[np.where(some, np.where(silent, 2, 1), 0).astype(np.uint32)]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(some, total[rec] / number[rec], np.nan)
+    n, scored = len(structure), turns.scored
+    number = total(turns.rec[scored], n)[rec]
+    summed = total(turns.rec[scored], n, turns.score[scored])[rec]
+    totals = (
+        "{} exchanges, total score {}",
+        pl.Series(number.astype(np.int64)),
+        pl.Series(summed).round(3),
+    )
+    decision = decide(
+        len(rec),
+        rule(number == 0, "no_events", "the user has no turn that could be answered"),
+        rule(~speaks(structure)[rec], "silent", *totals),
+        rule(None, "counted", *totals),
+    )
     head = score_rows(
         structure.tracks.recordings,
         rec,
         _SCORE.name,
-        mean,
-        pl.select(
-            pl.when(~pl.Series(some))
-            .then(pl.lit("not_applicable"))
-            .when(pl.Series(silent))
-            .then(pl.lit("silent"))
-            .otherwise(pl.lit("scored"))
-        ).to_series(),
-        Decision(rules, reason),
+        np.divide(summed, number, out=np.full(len(rec), np.nan), where=number > 0),
+        decision.rule.replace_strict(STATUS),
+        decision,
         source="detected",
     )
-    return pl.concat([head, panel_rows(structure, rec, _panel(turns, n, settings), 0, "")])
+    return pl.concat([head, panel_rows(structure, rec, _PANEL, _panel(turns, n, settings))])
 
 
 def _panel(turns: Turns, n: int, settings: Settings) -> dict[str, Events]:
     rules, scored = settings.eva, turns.scored
     plain = ~np.isnan(turns.latency)
-    rec, latency = turns.rec[plain], turns.latency[plain]
-    tool = turns.has_tool[plain]
+    rec, latency, tool = turns.rec[plain], turns.latency[plain], turns.has_tool[plain]
     middle = np.where(
         tool, (rules.tool_slow_ms + rules.tool_late_ms) / 2, (rules.slow_ms + rules.late_ms) / 2
     )
     early, late = latency < rules.on_time_ms, latency >= middle
-    answers, every = _sum(rec, n), _sum(turns.rec[scored], n)
-    cuts = scored & turns.user_interrupts
-    shares = {
-        "on_time": (rec[~early & ~late], answers, "{} of {} answers on time", "answers"),
-        "early": (rec[early], answers, "{} of {} answers early", "answers"),
-        "late": (rec[late], answers, "{} of {} answers late", "answers"),
-        "agent_interruptions": (
-            turns.rec[scored & turns.agent_interrupts],
-            every,
-            "the model speaks over the user in {} of {} exchanges",
-            "exchanges",
-        ),
-        "user_interruptions": (
-            turns.rec[cuts],
-            every,
-            "the user speaks over the model in {} of {} exchanges",
-            "exchanges",
-        ),
-        "missed_turns": (turns.rec[turns.missed], every, "{} of {} turns unanswered", "exchanges"),
+    cuts = turns.rec[scored & turns.user_interrupts]
+    agent_cuts = turns.rec[scored & turns.agent_interrupts]
+    answers, every = total(rec, n), total(turns.rec[scored], n)
+    net, yields = turns.without_tools[plain], turns.yield_ms[scored & turns.user_interrupts]
+    spoken_over = "the {} speaks over the {} in {{}} of {{}} exchanges"
+    table = {
+        "latency": (total(rec, n, latency) / 1000, answers, "{} s over {} answers"),
+        "latency_without_tools": (total(rec, n, net) / 1000, answers, "{} s over {} answers"),
+        "on_time": (total(rec[~early & ~late], n), answers, "{} of {} answers on time"),
+        "early": (total(rec[early], n), answers, "{} of {} answers early"),
+        "late": (total(rec[late], n), answers, "{} of {} answers late"),
+        "agent_interruptions": (total(agent_cuts, n), every, spoken_over.format("model", "user")),
+        "user_interruptions": (total(cuts, n), every, spoken_over.format("user", "model")),
+        "missed_turns": (total(turns.rec[turns.missed], n), every, "{} of {} turns unanswered"),
     }
     panel = {
-        name: Events(_sum(hits, n), total, sentence, noun)
-        for name, (hits, total, sentence, noun) in shares.items()
+        name: Events(number, of, sentence, "answers" if of is answers else "exchanges")
+        for name, (number, of, sentence) in table.items()
     }
-    for name, values in (("latency", latency), ("latency_without_tools", turns.without_tools)):
-        value = values if name == "latency" else values[plain]
-        panel[name] = Events(_sum(rec, n, value) / 1000, answers, "{} s over {} answers", "answers")
     panel["yield_time"] = Events(
-        _sum(turns.rec[cuts], n, turns.yield_ms[cuts]) / 1000,
-        _sum(turns.rec[cuts], n),
+        total(cuts, n, yields) / 1000,
+        total(cuts, n),
         "{} s over {} interruptions",
         "interruptions by the user",
     )
-    return {metric.name: panel[metric.name] for metric in _PANEL}
+    return panel
 
 
 def _interruptions(structure: Structure, found: Exchanges) -> tuple[Floats, Ints]:
@@ -408,7 +333,3 @@ def _covered(track: Spans, start: Ints, end: Ints) -> Ints:
 
     covered: Ints = np.maximum(upto(end) - upto(start), 0)
     return covered
-
-
-def _sum(rec: Ints, n: int, values: Floats | None = None) -> Floats:
-    return np.bincount(rec, values, n).astype(np.float64)

@@ -1,13 +1,15 @@
 """Panels of events: metrics that are ratios of counts or sums, hidden where events are few."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import polars as pl
 
-from flexi_score.metrics.reasons import Decision
-from flexi_score.metrics.registry import score_rows
+from flexi_score.metrics.reasons import decide, rule
+from flexi_score.metrics.registry import Metric, score_rows
+from flexi_score.schema import SCENARIOS
 from flexi_score.segment.tracks import Bools, Floats, Ints
 from flexi_score.segment.types import Structure
 
@@ -40,13 +42,23 @@ class Events:
     always_shown: bool = False
 
 
+#: Status that follows from the rule which decided.
+STATUS: Final = {
+    "unreadable": "excluded",
+    "no_events": "not_applicable",
+    "too_few": "excluded",
+    "silent": "silent",
+    "counted": "scored",
+}
+
+
 def panel_rows(
     structure: Structure,
     rec: Ints,
+    metrics: Sequence[Metric],
     panel: Mapping[str, Events],
-    min_events: int,
-    setting: str,
-    names: Sequence[str] | None = None,
+    min_events: int = 0,
+    setting: str = "",
 ) -> pl.DataFrame:
     """Score rows of a panel for the recordings ``rec``.
 
@@ -55,14 +67,14 @@ def panel_rows(
     structure : Structure
     rec : ndarray of int64, shape (k,)
         Give all recordings of a system and scenario at once: ``min_events`` counts theirs.
+    metrics : sequence of Metric
+        In the order wanted.
     panel : mapping of str to Events
-        By metric.
+        By name of the metric.
     min_events : int
         Values on fewer events per system and scenario are hidden.
     setting : str
         Name of the setting that holds ``min_events``, for the reason.
-    names : sequence of str, optional
-        Metrics in the order wanted; all by default.
 
     Returns
     -------
@@ -72,85 +84,67 @@ def panel_rows(
         ``excluded``.
     """
     rows = structure.tracks.recordings.select("system", "scenario")[rec]
-    silent = np.bincount(structure.model.ipus.rec, minlength=len(structure))[rec] == 0
-    order = list(panel) if names is None else list(names)
-    return pl.concat(
-        _rows(structure, rec, rows, silent, name, panel[name], min_events, setting)
-        for name in order
-    )
-
-
-def _rows(
-    structure: Structure,
-    rec: Ints,
-    rows: pl.DataFrame,
-    silent: Bools,
-    name: str,
-    events: Events,
-    min_events: int,
-    setting: str,
-) -> pl.DataFrame:
-    unreadable = np.zeros(len(rec), bool) if events.unreadable is None else events.unreadable[rec]
-    least = 0 if events.always_shown else min_events
-    table = (
-        rows.with_columns(
-            a=pl.Series(events.numerator[rec]),
-            b=pl.Series(np.where(unreadable, 0.0, events.denominator[rec])),
-            silent=pl.Series(silent),
-            unreadable=pl.Series(unreadable),
+    silent = ~speaks(structure)[rec]
+    frames = []
+    for metric in metrics:
+        events = panel[metric.name]
+        unreadable = (
+            np.zeros(len(rec), bool) if events.unreadable is None else events.unreadable[rec]
         )
-        .with_columns(total=pl.col("b").sum().over("system", "scenario"))
-        .with_columns(some=pl.col("b") > 0, few=pl.col("total") < least)
-    )
-    shown = [pl.col(c).round(3).cast(pl.String).str.strip_suffix(".0") for c in ("a", "b", "total")]
-    cells = table.select(
-        value=pl.when(pl.col("some") & ~pl.col("few"))
-        .then(pl.col("a") / pl.col("b"))
-        .fill_null(np.nan),
-        weight=pl.when("some").then("b").fill_null(np.nan),
-        status=pl.when("unreadable")
-        .then(pl.lit("excluded"))
-        .when(~pl.col("some"))
-        .then(pl.lit("not_applicable"))
-        .when("few")
-        .then(pl.lit("excluded"))
-        .when("silent")
-        .then(pl.lit("silent"))
-        .otherwise(pl.lit("scored")),
-        reason=pl.when("unreadable")
-        .then(pl.lit(events.problem))
-        .when(~pl.col("some"))
-        .then(pl.lit(f"no {events.noun}"))
-        .when("few")
-        .then(
-            pl.format(
-                "hidden: {} has {} {} in scenario {}, and {} is {}",
-                "system",
-                shown[2],
-                pl.lit(events.noun),
-                "scenario",
-                pl.lit(setting),
-                pl.lit(str(min_events)),
+        a, b = events.numerator[rec], np.where(unreadable, 0.0, events.denominator[rec])
+        pooled = (
+            rows.with_columns(b=pl.Series(b))
+            .select(pl.col("b").sum().over("system", "scenario"))
+            .to_series()
+        )
+        some, few = b > 0, (pooled < (0 if events.always_shown else min_events)).to_numpy()
+        ratio = (events.sentence, shown(a), shown(b))
+        decision = decide(
+            len(rec),
+            rule(unreadable, "unreadable", events.problem),
+            rule(~some, "no_events", f"no {events.noun}"),
+            rule(
+                few,
+                "too_few",
+                f"hidden: {{}} has {{}} {events.noun} in scenario {{}}, "
+                f"and {setting} is {min_events}",
+                rows["system"],
+                shown(pooled),
+                rows["scenario"],
+            ),
+            rule(silent, "silent", *ratio),
+            rule(None, "counted", *ratio),
+        )
+        frames.append(
+            score_rows(
+                structure.tracks.recordings,
+                rec,
+                metric.name,
+                np.divide(a, b, out=np.full(len(rec), np.nan), where=some & ~few),
+                decision.rule.replace_strict(STATUS),
+                decision,
+                weight=np.where(some, b, np.nan),
+                source="detected",
             )
         )
-        .otherwise(pl.format(events.sentence, shown[0], shown[1])),
-        rule=pl.when("unreadable")
-        .then(pl.lit("unreadable"))
-        .when(~pl.col("some"))
-        .then(pl.lit("no_events"))
-        .when("few")
-        .then(pl.lit("too_few"))
-        .when("silent")
-        .then(pl.lit("silent"))
-        .otherwise(pl.lit("counted")),
-    )
-    return score_rows(
-        structure.tracks.recordings,
-        rec,
-        name,
-        cells["value"].to_numpy(),
-        cells["status"],
-        Decision(cells["rule"], cells["reason"]),
-        weight=cells["weight"].to_numpy(),
-        source="detected",
-    )
+    return pl.concat(frames)
+
+
+def every_scenario(metrics: Sequence[Metric]) -> tuple[Metric, ...]:
+    """A panel, once for every scenario."""
+    return tuple(replace(metric, scenario=name) for name in SCENARIOS for metric in metrics)
+
+
+def speaks(structure: Structure) -> Bools:
+    """Whether the model speaks at all, shape (n,)."""
+    return np.bincount(structure.model.ipus.rec, minlength=len(structure)) > 0
+
+
+def shown(values: Floats | pl.Series) -> pl.Series:
+    """Numbers as people write them: three decimals, none where they are whole."""
+    return pl.Series(values).round(3).cast(pl.String).str.strip_suffix(".0")
+
+
+def total(rec: Ints, n: int, values: Floats | None = None) -> Floats:
+    """Number of events, or sum of their values, by recording, shape (n,)."""
+    return np.bincount(rec, values, n).astype(np.float64)

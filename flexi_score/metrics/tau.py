@@ -25,128 +25,74 @@ Divergences from tau-voice
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics.panel import Events, panel_rows
-from flexi_score.metrics.registry import Direction, Metric
-from flexi_score.schema import SCENARIOS
+from flexi_score.metrics.panel import Events, every_scenario, panel_rows, total
+from flexi_score.metrics.registry import metric_table
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints
 from flexi_score.segment.types import BACKCHANNEL, MODEL, USER, Structure
 
-_SOURCE: Final = "tau-voice (Ray et al. 2026), docs/interaction-metrics.md"
-_IGNORED: Final = (
-    "it did not stop within tau.stop_window_ms of the event's start, or, if it was silent then, "
-    "did not start within tau.response_window_ms of its end"
+_PANEL: Final = metric_table(
+    "tau",
+    "conversation",
+    """
+    response_rate | R_R | ratio | up
+      share of user turns that the model answers before the user speaks again; turns that end
+      while the model speaks, and a last turn that nothing follows, are left out
+      null: user turns: none, or fewer than tau.min_events for this system
+
+    response_latency | L_R | ratio | down | s
+      start of the answer minus end of the user turn, over answered turns
+      null: answered turns: none, or fewer than tau.min_events for this system
+
+    yield_rate | R_Y | ratio | up
+      share of user interruptions after whose start the model stops in less than
+      tau.yield_window_ms
+      null: user interruptions: none, or fewer than tau.min_events for this system
+
+    yield_latency | L_Y | ratio | down | s
+      time from the start of a user interruption to the model's stop, where it yields
+      null: yields: none, or fewer than tau.min_events for this system
+
+    agent_interruptions | I_A | ratio | down
+      interruptions by the model / user turns of response_rate; above 1 where it interrupts a turn
+      more than once
+      null: user turns: none, or fewer than tau.min_events for this system
+
+    selectivity | S | ratio | up
+      share of user backchannels (during the model's speech), vocal tics and speech not meant for
+      the model that it rightly ignored: it did not stop within tau.stop_window_ms of the event's
+      start, or, if it was silent then, did not start within tau.response_window_ms of its end
+      null: such events: none, or fewer than tau.min_events for this system
+
+    selectivity_backchannel | S_BC | ratio | up
+      selectivity over backchannels alone: it did not stop within tau.stop_window_ms of the
+      event's start, or, if it was silent then, did not start within tau.response_window_ms of its
+      end
+      null: backchannels: none, or fewer than tau.min_events for this system
+
+    selectivity_vocal_tic | S_VT | ratio | up
+      selectivity over annotated vocal tics alone: it did not stop within tau.stop_window_ms of
+      the event's start, or, if it was silent then, did not start within tau.response_window_ms of
+      its end
+      null: vocal tics: none, or fewer than tau.min_events for this system
+
+    selectivity_non_directed | S_ND | ratio | up
+      selectivity over annotated speech not meant for the model alone: it did not stop within
+      tau.stop_window_ms of the event's start, or, if it was silent then, did not start within
+      tau.response_window_ms of its end
+      null: stretches of speech not meant for the model: none, or fewer than tau.min_events for
+      this system
+    """,
+    "tau-voice (Ray et al. 2026), docs/interaction-metrics.md",
 )
-
-
-def _metric(
-    name: str, label: str, unit: str, direction: Direction, definition: str, events: str
-) -> Metric:
-    return Metric(
-        "tau",
-        "conversation",
-        name,
-        label,
-        unit,
-        direction,
-        "ratio",
-        definition,
-        _SOURCE,
-        f"{events}: none, or fewer than tau.min_events for this system",
-    )
-
-
-_PANEL: Final = (
-    _metric(
-        "response_rate",
-        "R_R",
-        "",
-        "up",
-        "share of user turns that the model answers before the user speaks again; turns that end "
-        "while the model speaks, and a last turn that nothing follows, are left out",
-        "user turns",
-    ),
-    _metric(
-        "response_latency",
-        "L_R",
-        "s",
-        "down",
-        "start of the answer minus end of the user turn, over answered turns",
-        "answered turns",
-    ),
-    _metric(
-        "yield_rate",
-        "R_Y",
-        "",
-        "up",
-        "share of user interruptions after whose start the model stops in less than "
-        "tau.yield_window_ms",
-        "user interruptions",
-    ),
-    _metric(
-        "yield_latency",
-        "L_Y",
-        "s",
-        "down",
-        "time from the start of a user interruption to the model's stop, where it yields",
-        "yields",
-    ),
-    _metric(
-        "agent_interruptions",
-        "I_A",
-        "",
-        "down",
-        "interruptions by the model / user turns of response_rate; above 1 where it interrupts a "
-        "turn more than once",
-        "user turns",
-    ),
-    _metric(
-        "selectivity",
-        "S",
-        "",
-        "up",
-        "share of user backchannels (during the model's speech), vocal tics and speech not meant "
-        f"for the model that it rightly ignored: {_IGNORED}",
-        "such events",
-    ),
-    _metric(
-        "selectivity_backchannel",
-        "S_BC",
-        "",
-        "up",
-        f"selectivity over backchannels alone: {_IGNORED}",
-        "backchannels",
-    ),
-    _metric(
-        "selectivity_vocal_tic",
-        "S_VT",
-        "",
-        "up",
-        f"selectivity over annotated vocal tics alone: {_IGNORED}",
-        "vocal tics",
-    ),
-    _metric(
-        "selectivity_non_directed",
-        "S_ND",
-        "",
-        "up",
-        f"selectivity over annotated speech not meant for the model alone: {_IGNORED}",
-        "stretches of speech not meant for the model",
-    ),
-)
-
-#: The panel, once for every scenario.
-METRICS: Final[tuple[Metric, ...]] = tuple(
-    replace(metric, scenario=scenario) for scenario in SCENARIOS for metric in _PANEL
-)
+METRICS: Final = every_scenario(_PANEL)
 
 #: Metadata keys of what the model should ignore, and the metrics of each.
 _KINDS: Final = {
@@ -185,14 +131,8 @@ def score(
         any is ``not_applicable``. Where the system has too few in the scenario, the values are null
         and the status is ``excluded``.
     """
-    return panel_rows(
-        structure,
-        rec,
-        _panel(structure, settings),
-        settings.tau.min_events,
-        "tau.min_events",
-        [metric.name for metric in _PANEL],
-    )
+    panel = _panel(structure, settings)
+    return panel_rows(structure, rec, _PANEL, panel, settings.tau.min_events, "tau.min_events")
 
 
 def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
@@ -200,33 +140,33 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
     n = len(structure)
     model = structure.model
     ignored, unreadable = _to_ignore(structure)
-    meant = structure.user.ipus.take(~_ignored(structure.user.ipus, ignored))
-    speaks = model.ipus.take(model.role != BACKCHANNEL)
-    turn_rec, latency = _answers(structure, speaks, meant, settings.takeover.group_ms)
+    addressed = structure.user.ipus.take(~_ignored(structure.user.ipus, ignored))
+    speech = model.ipus.take(model.role != BACKCHANNEL)
+    turn_rec, latency = _answers(structure, speech, addressed, settings.takeover.group_ms)
     answered = ~np.isnan(latency)
-    turns, answers = _count(turn_rec, n), _count(turn_rec[answered], n)
+    turns, answers = total(turn_rec, n), total(turn_rec[answered], n)
 
     cut_rec, stop_ms = _user_interruptions(structure, ignored, settings.tau.yield_window_ms)
     yields = stop_ms < settings.tau.yield_window_ms
     cuts = structure.interruptions
-    agent = _count(cuts.spans.rec[cuts.speaker == MODEL], n)
-    found = {
+    agent = total(cuts.spans.rec[cuts.speaker == MODEL], n)
+    panel = {
         "response_rate": Events(answers, turns, "{} of {} user turns answered", "user turns"),
         "response_latency": Events(
-            np.bincount(turn_rec[answered], latency[answered], n) / 1000,
+            total(turn_rec[answered], n, latency[answered]) / 1000,
             answers,
             "{} s over {} answers",
             "answered user turns",
         ),
         "yield_rate": Events(
-            _count(cut_rec[yields], n),
-            _count(cut_rec, n),
+            total(cut_rec[yields], n),
+            total(cut_rec, n),
             "yields to {} of {} interruptions",
             "user interruptions",
         ),
         "yield_latency": Events(
-            np.bincount(cut_rec[yields], stop_ms[yields], n) / 1000,
-            _count(cut_rec[yields], n),
+            total(cut_rec[yields], n, stop_ms[yields]) / 1000,
+            total(cut_rec[yields], n),
             "{} s over {} yields",
             "yields",
         ),
@@ -238,17 +178,17 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
     for kind, name in _KINDS.items():
         rec, correct = _ignores(structure, ignored[kind], settings, kind != "backchannels")
         what = _WORDS.get(kind, kind)
-        found[name] = Events(
-            _count(rec[correct], n),
-            _count(rec, n),
+        panel[name] = Events(
+            total(rec[correct], n),
+            total(rec, n),
             f"{{}} of {{}} {what} ignored",
             what,
             unreadable.get(kind),
             f"metadata {kind}: expected [[start, end], ...] in seconds, each end after its start",
         )
-        right += found[name].numerator
-        every += found[name].denominator
-    found["selectivity"] = Events(
+        right += panel[name].numerator
+        every += panel[name].denominator
+    panel["selectivity"] = Events(
         right,
         every,
         "{} of {} events ignored",
@@ -256,7 +196,7 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
         np.logical_or.reduce(list(unreadable.values())),
         "metadata vocal_tics, non_directed: expected [[start, end], ...] in seconds",
     )
-    return {metric.name: found[metric.name] for metric in _PANEL}
+    return panel
 
 
 def _answers(
@@ -281,12 +221,12 @@ def _user_interruptions(
 ) -> tuple[Ints, Floats]:
     """Recording and time until the model stops (ms) of every user interruption."""
     cuts = structure.interruptions
-    mine = cuts.speaker == USER
-    spans, stop = cuts.spans.take(mine), cuts.stop_ms[mine].astype(np.float64)
+    by_user = cuts.speaker == USER
+    spans, stop = cuts.spans.take(by_user), cuts.stop_ms[by_user].astype(np.float64)
     ends_at = (structure.origin + structure.duration_ms)[spans.rec]
     # Still talking when the recording ends, before the window does: who knows?
-    told = (spans.start + stop < ends_at) | (stop >= window_ms)
-    keep = told & ~_ignored(spans, ignored)
+    decided = (spans.start + stop < ends_at) | (stop >= window_ms)
+    keep = decided & ~_ignored(spans, ignored)
     return spans.rec[keep], stop[keep]
 
 
@@ -304,8 +244,8 @@ def _ignores(
     limit = events.end + rules.response_window_ms
     unanswered = answer > limit
     # A recording that ends inside the window tells only of what happened before.
-    told = np.where(speaking, through | (stop < ends_at), ~unanswered | (limit <= ends_at))
-    keep = told & (speaking | also_in_silence)
+    decided = np.where(speaking, through | (stop < ends_at), ~unanswered | (limit <= ends_at))
+    keep = decided & (speaking | also_in_silence)
     return events.rec[keep], np.where(speaking, through, unanswered)[keep]
 
 
@@ -319,14 +259,14 @@ def _to_ignore(structure: Structure) -> tuple[dict[str, Spans], dict[str, Bools]
         .drop_nulls("backchannels")
         .unnest("backchannels")
     )
-    heard = structure.backchannels
-    heard_spans = heard.spans.take((heard.speaker == USER) & ~given[heard.spans.rec])
-    told = _placed(structure, noted)
+    detected = structure.backchannels
+    by_user = detected.spans.take((detected.speaker == USER) & ~given[detected.spans.rec])
+    annotated = _placed(structure, noted)
     spans = {
         "backchannels": _sorted(
-            np.concatenate([told.rec, heard_spans.rec]),
-            np.concatenate([told.start, heard_spans.start]),
-            np.concatenate([told.end, heard_spans.end]),
+            np.concatenate([annotated.rec, by_user.rec]),
+            np.concatenate([annotated.start, by_user.start]),
+            np.concatenate([annotated.end, by_user.end]),
         )
     }
     unreadable: dict[str, Bools] = {}
@@ -379,7 +319,3 @@ def _ignored(ipus: Spans, ignored: dict[str, Spans]) -> Bools:
     for spans in ignored.values():
         hit |= axis.inside(axis.bridge(spans, 0), (ipus.start + ipus.end) // 2) >= 0
     return hit
-
-
-def _count(rec: Ints, n: int) -> Floats:
-    return np.bincount(rec, minlength=n).astype(np.float64)

@@ -13,8 +13,6 @@ is per minute, or a share of time, is always shown.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -22,149 +20,82 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.exchanges import Exchanges, exchanges, silent_at_end
-from flexi_score.metrics.panel import Events, panel_rows
-from flexi_score.metrics.registry import Metric
-from flexi_score.schema import SCENARIOS
+from flexi_score.metrics.panel import Events, every_scenario, panel_rows, total
+from flexi_score.metrics.registry import metric_table
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints
 from flexi_score.segment.types import BACKCHANNEL, MODEL, USER, Speaker, Structure
 
-_SOURCE: Final = "flexi_score, after the dashboards of voice-agent platforms"
-_FEW: Final = "none, or fewer than voice_agent.min_events for this system"
+_PANEL: Final = metric_table(
+    "voice-agent",
+    "conversation",
+    """
+    unanswered_turns | Unanswered turns | ratio | down
+      share of user turns that the model does not answer before the user speaks again after at
+      least voice_agent.silence_ms, or before the recording ends, if it goes on for that long
+      null: user turns: none, or fewer than voice_agent.min_events for this system
 
-_metric = partial(
-    Metric, profile="voice-agent", scenario="conversation", aggregate="ratio", source=_SOURCE
-)
+    awkward_silences | Awkward silences | ratio | down
+      share of user turns after which nobody speaks for at least voice_agent.silence_ms
+      null: user turns: none, or fewer than voice_agent.min_events for this system
 
-_PANEL: Final = (
-    _metric(
-        name="unanswered_turns",
-        label="Unanswered turns",
-        unit="",
-        direction="down",
-        definition="share of user turns that the model does not answer before the user speaks "
-        "again after at least voice_agent.silence_ms, or before the recording ends, if it goes on "
-        "for that long",
-        null_means=f"user turns: {_FEW}",
-    ),
-    _metric(
-        name="awkward_silences",
-        label="Awkward silences",
-        unit="",
-        direction="down",
-        definition="share of user turns after which nobody speaks for at least "
-        "voice_agent.silence_ms",
-        null_means=f"user turns: {_FEW}",
-    ),
-    _metric(
-        name="awkward_silences_per_min",
-        label="Awkward silences per minute",
-        unit="1/min",
-        direction="down",
-        definition="such silences per minute of recording",
-        null_means="no duration",
-    ),
-    _metric(
-        name="false_interruptions",
-        label="False interruptions",
-        unit="",
-        direction="down",
-        definition="events per user turn in which the model starts in a pause of the user, the "
-        "user goes on within voice_agent.silence_ms of stopping, and the model then stops first",
-        null_means=f"user turns: {_FEW}",
-    ),
-    _metric(
-        name="false_interruptions_per_min",
-        label="False interruptions per minute",
-        unit="1/min",
-        direction="down",
-        definition="such events per minute of recording",
-        null_means="no duration",
-    ),
-    _metric(
-        name="false_stops",
-        label="False stops",
-        unit="",
-        direction="down",
-        definition="share of the user's backchannels and wordless sounds during the model's "
-        "speech at which the model stops: between the sound's start and "
-        "user_backchannel.stop_window_ms after its end, for at least yield.hold_ms",
-        null_means=f"such sounds: {_FEW}",
-    ),
-    _metric(
-        name="false_stops_per_min",
-        label="False stops per minute",
-        unit="1/min",
-        direction="down",
-        definition="such stops per minute of recording",
-        null_means="no duration",
-    ),
-    _metric(
-        name="resumptions",
-        label="Resumptions",
-        unit="",
-        direction="up",
-        definition="share of false stops after which the model speaks again within "
-        "user_backchannel.resume_ms",
-        null_means=f"false stops: {_FEW}",
-    ),
-    _metric(
-        name="model_talk_over_s_per_min",
-        label="Model talks over the user",
-        unit="s/min",
-        direction="down",
-        definition="seconds per minute in which the model speaks over the user: overlap of their "
-        "IPUs that began with the model's, its backchannels left out",
-        null_means="no duration",
-    ),
-    _metric(
-        name="user_talk_over_s_per_min",
-        label="User talks over the model",
-        unit="s/min",
-        direction="none",
-        definition="the same with the roles exchanged",
-        null_means="no duration",
-    ),
-    _metric(
-        name="longest_monologue",
-        label="Longest monologue",
-        unit="s",
-        direction="none",
-        definition="length of the model's longest turn, mean over recordings",
-        null_means="the model has no turn",
-    ),
-    _metric(
-        name="dead_air",
-        label="Dead air",
-        unit="",
-        direction="down",
-        definition="share of the time between the first IPU and the last that lies in silences of "
-        "at least voice_agent.silence_ms",
-        null_means="nobody speaks",
-    ),
-    _metric(
-        name="model_words_per_min",
-        label="Model words per minute",
-        unit="1/min",
-        direction="none",
-        definition="words of the model per minute of its IPUs",
-        null_means="no transcript, or the model never speaks",
-    ),
-    _metric(
-        name="user_words_per_min",
-        label="User words per minute",
-        unit="1/min",
-        direction="none",
-        definition="words of the user per minute of the user's IPUs",
-        null_means="no transcript, or the user never speaks",
-    ),
-)
+    awkward_silences_per_min | Awkward silences per minute | ratio | down | 1/min
+      such silences per minute of recording
+      null: no duration
 
-#: The panel, once for every scenario.
-METRICS: Final[tuple[Metric, ...]] = tuple(
-    replace(metric, scenario=scenario) for scenario in SCENARIOS for metric in _PANEL
+    false_interruptions | False interruptions | ratio | down
+      events per user turn in which the model starts in a pause of the user, the user goes on
+      within voice_agent.silence_ms of stopping, and the model then stops first
+      null: user turns: none, or fewer than voice_agent.min_events for this system
+
+    false_interruptions_per_min | False interruptions per minute | ratio | down | 1/min
+      such events per minute of recording
+      null: no duration
+
+    false_stops | False stops | ratio | down
+      share of the user's backchannels and wordless sounds during the model's speech at which the
+      model stops: between the sound's start and user_backchannel.stop_window_ms after its end,
+      for at least yield.hold_ms
+      null: such sounds: none, or fewer than voice_agent.min_events for this system
+
+    false_stops_per_min | False stops per minute | ratio | down | 1/min
+      such stops per minute of recording
+      null: no duration
+
+    resumptions | Resumptions | ratio | up
+      share of false stops after which the model speaks again within user_backchannel.resume_ms
+      null: false stops: none, or fewer than voice_agent.min_events for this system
+
+    model_talk_over_s_per_min | Model talks over the user | ratio | down | s/min
+      seconds per minute in which the model speaks over the user: overlap of their IPUs that began
+      with the model's, its backchannels left out
+      null: no duration
+
+    user_talk_over_s_per_min | User talks over the model | ratio | none | s/min
+      the same with the roles exchanged
+      null: no duration
+
+    longest_monologue | Longest monologue | ratio | none | s
+      length of the model's longest turn, mean over recordings
+      null: the model has no turn
+
+    dead_air | Dead air | ratio | down
+      share of the time between the first IPU and the last that lies in silences of at least
+      voice_agent.silence_ms
+      null: nobody speaks
+
+    model_words_per_min | Model words per minute | ratio | none | 1/min
+      words of the model per minute of its IPUs
+      null: no transcript, or the model never speaks
+
+    user_words_per_min | User words per minute | ratio | none | 1/min
+      words of the user per minute of the user's IPUs
+      null: no transcript, or the user never speaks
+    """,
+    "flexi_score, after the dashboards of voice-agent platforms",
 )
+METRICS: Final = every_scenario(_PANEL)
 
 
 def score(
@@ -188,14 +119,8 @@ def score(
     polars.DataFrame
         :data:`flexi_score.schema.SCORES`, as :func:`flexi_score.metrics.panel.panel_rows` makes it.
     """
-    return panel_rows(
-        structure,
-        rec,
-        _panel(structure, settings),
-        settings.voice_agent.min_events,
-        "voice_agent.min_events",
-        [metric.name for metric in _PANEL],
-    )
+    panel, least = _panel(structure, settings), settings.voice_agent.min_events
+    return panel_rows(structure, rec, _PANEL, panel, least, "voice_agent.min_events")
 
 
 def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
@@ -204,20 +129,20 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
     minutes = structure.duration_ms.astype(np.float64) / 60_000
     found = exchanges(structure, silence_ms)
     counts, unanswered, awkward = _turns(structure, found, silence_ms)
-    turns = _count(found.user.rec[counts], n)
-    false_starts = _count(_false_interruptions(structure, silence_ms), n)
+    turns = total(found.user.rec[counts], n)
+    false_starts = total(_false_interruptions(structure, silence_ms), n)
     sound_rec, stopped, resumed = _sounds(structure, settings)
-    stops = _count(sound_rec[stopped], n)
+    stops = total(sound_rec[stopped], n)
     stretches, edges = _silences(structure, silence_ms)
     panel = {
         "unanswered_turns": Events(
-            _count(found.user.rec[counts & unanswered], n),
+            total(found.user.rec[counts & unanswered], n),
             turns,
             "{} of {} user turns unanswered",
             "user turns",
         ),
         "awkward_silences": Events(
-            _count(found.user.rec[counts & awkward], n),
+            total(found.user.rec[counts & awkward], n),
             turns,
             "{} awkward silences after {} user turns",
             "user turns",
@@ -227,19 +152,19 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
         ),
         "false_stops": Events(
             stops,
-            _count(sound_rec, n),
+            total(sound_rec, n),
             "stops at {} of {} backchannels and wordless sounds",
             "backchannels and wordless sounds during the model's speech",
         ),
         "resumptions": Events(
-            _count(sound_rec[stopped & resumed], n),
+            total(sound_rec[stopped & resumed], n),
             stops,
             "speaks again after {} of {} false stops",
             "false stops",
         ),
         "longest_monologue": Events(
             _longest_turn(structure) / 1000.0,
-            np.minimum(_count(structure.turns.spans.rec[structure.turns.speaker == MODEL], n), 1.0),
+            np.minimum(total(structure.turns.spans.rec[structure.turns.speaker == MODEL], n), 1.0),
             "longest turn {} s, {} recording",
             "turn of the model",
             always_shown=True,
@@ -386,7 +311,3 @@ def _words_per_min(side: Speaker, n: int) -> Events:
         "speech with known words",
         always_shown=True,
     )
-
-
-def _count(rec: Ints, n: int) -> Floats:
-    return np.bincount(rec, minlength=n).astype(np.float64)

@@ -27,9 +27,11 @@ from flexi_score.metrics.conversation.statistics import (
     observations,
     statistics_frame,
 )
-from flexi_score.metrics.reasons import Decision
-from flexi_score.metrics.registry import Direction, Metric, score_rows
-from flexi_score.segment.tracks import Ints
+from flexi_score.metrics.panel import shown
+from flexi_score.metrics.reasons import decide, rule
+from flexi_score.metrics.registry import Metric, metric_table, score_rows
+from flexi_score.schema import SPEAKERS
+from flexi_score.segment.tracks import Bools, Ints
 from flexi_score.segment.types import Structure
 
 __all__ = [
@@ -44,9 +46,6 @@ __all__ = [
     "statistics_frame",
 ]
 
-_DGSLM: Final = "dGSLM (Nguyen et al. 2022), turn-taking statistics"
-_HELDNER: Final = "Heldner & Edlund 2010"
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -58,6 +57,7 @@ class Reference:
 
 
 _FISHER: Final = "Fisher telephone conversations, as tabled by dGSLM (Nguyen et al. 2022)"
+_HELDNER: Final = "Heldner & Edlund 2010: about 40 % of speaker changes"
 _STIVERS: Final = "Stivers et al. 2009: means of ten languages, answers to polar questions"
 
 #: Human bands by metric, to be shown beside a system's values.
@@ -68,288 +68,179 @@ HUMAN_REFERENCE: Final[dict[str, Reference]] = {
     "overlap_s_per_min": Reference(3.6, 3.6, _FISHER),
     "model_floor_offset": Reference(0.007, 0.470, _STIVERS),
     "user_floor_offset": Reference(0.007, 0.470, _STIVERS),
-    "model_overlapped_starts": Reference(0.4, 0.4, f"{_HELDNER}: about 40 % of speaker changes"),
-    "user_overlapped_starts": Reference(0.4, 0.4, f"{_HELDNER}: about 40 % of speaker changes"),
+    "model_overlapped_starts": Reference(
+        0.4, 0.4, "Heldner & Edlund 2010: about 40 % of speaker changes"
+    ),
+    "user_overlapped_starts": Reference(
+        0.4, 0.4, "Heldner & Edlund 2010: about 40 % of speaker changes"
+    ),
 }
 
 
-@dataclass(frozen=True)
-class _Ratio:
-    """A metric, its two sides as expressions over STATISTICS, and how to say them."""
-
-    metric: Metric
-    numerator: pl.Expr
-    denominator: pl.Expr
-    says: str  # two {}: numerator and denominator
-    none: str  # why there is no value where the denominator is 0
-
-
-_MINUTES: Final = pl.col("duration_ms") / 60_000
-_IPU_MS: Final = pl.col("user_ipu_ms") + pl.col("model_ipu_ms")
 _OTHER: Final = {"user": "model", "model": "user"}
-_NO_DURATION: Final = "the recording has no duration"
+
+#: Number and time of one kind of interval.
+_PER_MINUTE: Final = """
+    {kind}_per_min | Number of {label} | ratio | none | 1/min
+      number of {what} per minute
+      source: dGSLM (Nguyen et al. 2022), turn-taking statistics
+      null: no duration
+
+    {kind}_s_per_min | Time in {label} | ratio | none | s/min
+      cumulated seconds of {what} per minute
+      source: dGSLM (Nguyen et al. 2022), turn-taking statistics
+      null: no duration
+"""
+
+#: What each side is described by, in the order in which it is shown.
+_SIDE: Final = """
+    {side}_talk_share | {title} talk share | ratio | none
+      IPU time of the {side} / IPU time of both (overlaps count for both)
+      source: flexi_score
+      null: nobody speaks
+
+    {side}_floor_offset | {title} floor offset | ratio | none | s
+      start of a turn of the {side} minus end of the {other}'s turn before it, signed: above 0 a
+      gap, below 0 an overlap
+      source: floor-transfer offset, Heldner & Edlund 2010
+      null: the {side} never takes the floor from the {other}
+
+    {side}_response_latency | {title} response latency | ratio | {less} | s
+      the floor offsets of the {side} that are not negative
+      source: Heldner & Edlund 2010
+      null: the {side} never takes the floor after the {other} has finished
+
+    {side}_overlapped_starts | {title} overlapped starts | ratio | none
+      share of the {side}'s floor changes that begin before the {other} has ended
+      source: Heldner & Edlund 2010
+      null: the {side} never takes the floor from the {other}
+
+    {side}_interruptions_per_min | {title} interruptions | ratio | none | 1/min
+      interruptions by the {side} per minute: IPUs, no backchannels, that start inside an IPU of
+      the {other} while the {side} does not hold the turn
+      source: FLEXI paper, eq. 6
+      null: no duration
+
+    {side}_interruption_success | {title} interruptions won | ratio | none
+      share of the {side}'s interruptions after which the {other} stops first and stays silent
+      meanwhile
+      source: FLEXI paper, section 2.1 (b1 < b2)
+      null: the {side} never interrupts
+
+    {side}_stop_latency | {title} stop latency | ratio | {less} | s
+      time that the {side} talks on once the {other} has begun a successful interruption
+      source: FLEXI paper, section 2.2 (3), latency to termination
+      null: the {other} never interrupts with success
+
+    {side}_backchannels_per_min | {title} backchannels | ratio | none | 1/min
+      backchannels of the {side} per minute
+      source: FLEXI paper, section 2.1
+      null: no duration
+"""
+
+_LEVELS: Final = """
+    model_level_1 | Level 1 | ratio | up
+      share of the model's responses (floor offsets from 0 on) below conversation.level_1_ms
+      null: the model never takes the floor after the user has finished
+
+    model_level_2 | Level 2 | ratio | none
+      share of the model's responses (floor offsets from 0 on) from conversation.level_1_ms to
+      below conversation.level_2_ms
+      null: the model never takes the floor after the user has finished
+
+    model_level_3 | Level 3 | ratio | down
+      share of the model's responses (floor offsets from 0 on) of conversation.level_2_ms or more
+      null: the model never takes the floor after the user has finished
+"""
+
+_LONGEST: Final = """
+    longest_silence | Longest silence | mean | none | s
+      longest pause or gap: silence between the first IPU and the last
+      source: flexi_score
+      null: nobody speaks
+"""
+
+_KINDS: Final = {
+    "ipu": ("IPUs", "inter-pausal units of both speakers"),
+    "pause": ("pauses", "silences between two IPUs of one speaker"),
+    "gap": ("gaps", "silences between IPUs of different speakers"),
+    "overlap": ("overlaps", "stretches in which both speak"),
+}
+_table = partial(metric_table, "paper", "conversation")
 
 
-def _metric(
-    name: str,
-    label: str,
-    unit: str,
-    definition: str,
-    source: str,
-    null_means: str,
-    direction: Direction = "none",
-) -> Metric:
-    return Metric(
-        "paper",
-        "conversation",
-        name,
-        label,
-        unit,
-        direction,
-        "ratio",
-        definition,
-        source,
-        null_means,
-    )
+def _of_side(side: str) -> tuple[Metric, ...]:
+    less = "down" if side == "model" else "none"
+    return _table(_SIDE.format(side=side, other=_OTHER[side], title=side.title(), less=less))
 
 
-def _per_minute(kind: str, label: str, number: pl.Expr, ms: pl.Expr, what: str) -> list[_Ratio]:
-    null = "no duration"
-    return [
-        _Ratio(
-            _metric(
-                f"{kind}_per_min",
-                f"Number of {label}",
-                "1/min",
-                f"number of {what} per minute",
-                _DGSLM,
-                null,
-            ),
-            number,
-            _MINUTES,
-            f"{{}} {label} in {{}} min",
-            _NO_DURATION,
-        ),
-        _Ratio(
-            _metric(
-                f"{kind}_s_per_min",
-                f"Time in {label}",
-                "s/min",
-                f"cumulated seconds of {what} per minute",
-                _DGSLM,
-                null,
-            ),
-            ms / 1000,
-            _MINUTES,
-            f"{{}} s of {label} in {{}} min",
-            _NO_DURATION,
-        ),
-    ]
-
-
-def _of_side(side: str) -> list[_Ratio]:
-    """What each side is described by, in the order in which it is shown."""
-    other = _OTHER[side]
-    col = partial(_column, side)
-    changes, responses, cuts = col("floor_changes"), col("responses"), col("interruptions")
-    no_change = f"the {side} never takes the floor from the {other}"
-    title = side.capitalize()
-    down: Direction = "down" if side == "model" else "none"
-    return [
-        _Ratio(
-            _metric(
-                f"{side}_talk_share",
-                f"{title} talk share",
-                "",
-                f"IPU time of the {side} / IPU time of both (overlaps count for both)",
-                "flexi_score",
-                "nobody speaks",
-            ),
-            col("ipu_ms") / 1000,
-            _IPU_MS / 1000,
-            "{} s of {} s spoken",
-            "nobody speaks",
-        ),
-        _Ratio(
-            _metric(
-                f"{side}_floor_offset",
-                f"{title} floor offset",
-                "s",
-                f"start of a turn of the {side} minus end of the {other}'s turn before it, "
-                "signed: above 0 a gap, below 0 an overlap",
-                f"floor-transfer offset, {_HELDNER}",
-                no_change,
-            ),
-            col("floor_offset_ms") / 1000,
-            changes,
-            "{} s over {} floor changes",
-            no_change,
-        ),
-        _Ratio(
-            _metric(
-                f"{side}_response_latency",
-                f"{title} response latency",
-                "s",
-                f"the floor offsets of the {side} that are not negative",
-                _HELDNER,
-                f"the {side} never takes the floor after the {other} has finished",
-                down,
-            ),
-            col("response_ms") / 1000,
-            responses,
-            "{} s over {} responses",
-            f"the {side} never takes the floor after the {other} has finished",
-        ),
-        _Ratio(
-            _metric(
-                f"{side}_overlapped_starts",
-                f"{title} overlapped starts",
-                "",
-                f"share of the {side}'s floor changes that begin before the {other} has ended",
-                _HELDNER,
-                no_change,
-            ),
-            col("overlapped_starts"),
-            changes,
-            "{} of {} floor changes in overlap",
-            no_change,
-        ),
-        _Ratio(
-            _metric(
-                f"{side}_interruptions_per_min",
-                f"{title} interruptions",
-                "1/min",
-                f"interruptions by the {side} per minute: IPUs, no backchannels, that start "
-                f"inside an IPU of the {other} while the {side} does not hold the turn",
-                "FLEXI paper, eq. 6",
-                "no duration",
-            ),
-            cuts,
-            _MINUTES,
-            "{} interruptions in {} min",
-            _NO_DURATION,
-        ),
-        _Ratio(
-            _metric(
-                f"{side}_interruption_success",
-                f"{title} interruptions won",
-                "",
-                f"share of the {side}'s interruptions after which the {other} stops first and "
-                "stays silent meanwhile",
-                "FLEXI paper, section 2.1 (b1 < b2)",
-                f"the {side} never interrupts",
-            ),
-            col("interruptions_successful"),
-            cuts,
-            "{} of {} interruptions won",
-            f"the {side} never interrupts",
-        ),
-        _Ratio(
-            _metric(
-                f"{side}_stop_latency",
-                f"{title} stop latency",
-                "s",
-                f"time that the {side} talks on once the {other} has begun a successful "
-                "interruption",
-                "FLEXI paper, section 2.2 (3), latency to termination",
-                f"the {other} never interrupts with success",
-                down,
-            ),
-            col("stop_ms") / 1000,
-            col("stops"),
-            "{} s over {} stops",
-            f"the {other} never interrupts with success",
-        ),
-        _Ratio(
-            _metric(
-                f"{side}_backchannels_per_min",
-                f"{title} backchannels",
-                "1/min",
-                f"backchannels of the {side} per minute",
-                "FLEXI paper, section 2.1",
-                "no duration",
-            ),
-            col("backchannels"),
-            _MINUTES,
-            "{} backchannels in {} min",
-            _NO_DURATION,
-        ),
-    ]
-
-
-def _column(side: str, name: str) -> pl.Expr:
-    return pl.col(f"{side}_{name}")
-
-
-def _level(number: int, bounds: str, direction: Direction) -> _Ratio:
-    none = "the model never takes the floor after the user has finished"
-    return _Ratio(
-        _metric(
-            f"model_level_{number}",
-            f"Level {number}",
-            "",
-            f"share of the model's responses (floor offsets from 0 on) {bounds}",
-            "FLEXI paper, section 1, levels of interaction",
-            none,
-            direction,
-        ),
-        pl.col(f"model_level_{number}"),
-        pl.col("model_responses"),
-        f"{{}} of {{}} responses at level {number}",
-        none,
-    )
-
-
-_RATIOS: Final = (
-    *_per_minute(
-        "ipu",
-        "IPUs",
-        pl.col("user_ipus") + pl.col("model_ipus"),
-        _IPU_MS,
-        "inter-pausal units of both speakers",
-    ),
-    *_per_minute(
-        "pause",
-        "pauses",
-        pl.col("pauses"),
-        pl.col("pause_ms"),
-        "silences between two IPUs of one speaker",
-    ),
-    *_per_minute(
-        "gap",
-        "gaps",
-        pl.col("gaps"),
-        pl.col("gap_ms"),
-        "silences between IPUs of different speakers",
-    ),
-    *_per_minute(
-        "overlap",
-        "overlaps",
-        pl.col("overlaps"),
-        pl.col("overlap_ms"),
-        "stretches in which both speak",
+METRICS: Final[tuple[Metric, ...]] = (
+    *(
+        metric
+        for kind, (label, what) in _KINDS.items()
+        for metric in _table(_PER_MINUTE.format(kind=kind, label=label, what=what))
     ),
     *_of_side("model"),
-    _level(1, "below conversation.level_1_ms", "up"),
-    _level(2, "from conversation.level_1_ms to below conversation.level_2_ms", "none"),
-    _level(3, "of conversation.level_2_ms or more", "down"),
+    *_table(_LEVELS, "FLEXI paper, section 1, levels of interaction"),
     *_of_side("user"),
+    *_table(_LONGEST),
 )
 
-_LONGEST: Final = Metric(
-    "paper",
-    "conversation",
-    "longest_silence",
-    "Longest silence",
-    "s",
-    "none",
-    "mean",
-    "longest pause or gap: silence between the first IPU and the last",
-    "flexi_score",
-    "nobody speaks",
-)
+_MINUTES: Final = pl.col("duration_ms") / 60_000
 
-METRICS: Final[tuple[Metric, ...]] = (*(ratio.metric for ratio in _RATIOS), _LONGEST)
+
+def _ratios() -> dict[str, tuple[pl.Expr, pl.Expr, str]]:
+    """Of each metric that is a ratio: both its sides, over STATISTICS, and how to say them."""
+    col = pl.col
+    ipu_ms = col("user_ipu_ms") + col("model_ipu_ms")
+    ratios: dict[str, tuple[pl.Expr, pl.Expr, str]] = {}
+    for kind, (label, _) in _KINDS.items():
+        number = col("user_ipus") + col("model_ipus") if kind == "ipu" else col(f"{kind}s")
+        time = ipu_ms if kind == "ipu" else col(f"{kind}_ms")
+        ratios[f"{kind}_per_min"] = number, _MINUTES, f"{{}} {label} in {{}} min"
+        ratios[f"{kind}_s_per_min"] = time / 1000, _MINUTES, f"{{}} s of {label} in {{}} min"
+    for level in (1, 2, 3):
+        name = f"model_level_{level}"
+        says = f"{{}} of {{}} responses at level {level}"
+        ratios[name] = col(name), col("model_responses"), says
+    for side in SPEAKERS:
+        changes, cuts = col(f"{side}_floor_changes"), col(f"{side}_interruptions")
+        responses, stops = col(f"{side}_responses"), col(f"{side}_stops")
+        of_side = {
+            "talk_share": (col(f"{side}_ipu_ms") / 1000, ipu_ms / 1000, "{} s of {} s spoken"),
+            "floor_offset": (
+                col(f"{side}_floor_offset_ms") / 1000,
+                changes,
+                "{} s over {} floor changes",
+            ),
+            "response_latency": (
+                col(f"{side}_response_ms") / 1000,
+                responses,
+                "{} s over {} responses",
+            ),
+            "overlapped_starts": (
+                col(f"{side}_overlapped_starts"),
+                changes,
+                "{} of {} floor changes in overlap",
+            ),
+            "interruptions_per_min": (cuts, _MINUTES, "{} interruptions in {} min"),
+            "interruption_success": (
+                col(f"{side}_interruptions_successful"),
+                cuts,
+                "{} of {} interruptions won",
+            ),
+            "stop_latency": (col(f"{side}_stop_ms") / 1000, stops, "{} s over {} stops"),
+            "backchannels_per_min": (
+                col(f"{side}_backchannels"),
+                _MINUTES,
+                "{} backchannels in {} min",
+            ),
+        }
+        ratios |= {f"{side}_{name}": ratio for name, ratio in of_side.items()}
+    return ratios
+
+
+_RATIOS: Final = _ratios()
 
 
 def score(
@@ -372,68 +263,32 @@ def score(
         :data:`flexi_score.schema.SCORES`; ``weight`` is the denominator of each ratio.
     """
     table = statistics_frame(structure, settings)[rec]
-    silent = table["model_ipus"] == 0
+    silent = (table["model_ipus"] == 0).to_numpy()
+    choose_rule = partial(decide, len(rec))
     row = partial(score_rows, structure.tracks.recordings, rec, source="detected")
+
+    def status(known: Bools) -> pl.Series:
+        which = np.where(known, np.where(silent, 1, 2), 0).astype(np.uint32)
+        return pl.Series(["not_applicable", "silent", "scored"])[which]
+
     frames = []
-    for ratio in _RATIOS:
-        cells = table.select(
-            a=ratio.numerator.cast(pl.Float64), b=ratio.denominator.cast(pl.Float64), silent=silent
-        ).with_columns(known=pl.col("b") > 0)
-        frames.append(
-            row(
-                ratio.metric.name,
-                cells.select(pl.when("known").then(pl.col("a") / pl.col("b")).fill_null(np.nan))
-                .to_series()
-                .to_numpy(),
-                cells.select(_status(pl.col("known"))).to_series(),
-                Decision(
-                    cells.select(_rule(pl.col("known"))).to_series(),
-                    cells.select(
-                        pl.when("known")
-                        .then(pl.format(ratio.says, _shown("a"), _shown("b")))
-                        .otherwise(pl.lit(ratio.none))
-                    ).to_series(),
-                ),
-                weight=cells.select(pl.when("known").then("b").fill_null(np.nan))
-                .to_series()
-                .to_numpy(),
-            )
+    for metric in METRICS:
+        if metric.name not in _RATIOS:
+            continue
+        *sides, says = _RATIOS[metric.name]
+        a, b = (table.select(side.cast(pl.Float64)).to_series().to_numpy() for side in sides)
+        known = b > 0
+        none = "the recording has no duration" if sides[1] is _MINUTES else metric.null_means
+        decision = choose_rule(
+            rule(known, "counted", says, shown(a), shown(b)), rule(None, "no_events", none)
         )
-    longest = table.select(s=pl.col("longest_silence_ms") / 1000, silent=silent)
-    frames.append(
-        row(
-            _LONGEST.name,
-            longest["s"].fill_null(np.nan).to_numpy(),
-            longest.select(_status(pl.col("s").is_not_null())).to_series(),
-            Decision(
-                longest.select(_rule(pl.col("s").is_not_null())).to_series(),
-                longest.select(
-                    pl.when(pl.col("s").is_null())
-                    .then(pl.lit("nobody speaks"))
-                    .when(pl.col("s") > 0)
-                    .then(pl.format("longest pause or gap {} s", _shown("s")))
-                    .otherwise(pl.lit("no pause and no gap"))
-                ).to_series(),
-            ),
-        )
+        weight = np.where(known, b, np.nan)
+        frames.append(row(metric.name, a / weight, status(known), decision, weight=weight))
+    longest = (table["longest_silence_ms"] / 1000).fill_null(np.nan).to_numpy()
+    decision = choose_rule(
+        rule(np.isnan(longest), "no_events", "nobody speaks"),
+        rule(longest > 0, "counted", "longest pause or gap {} s", shown(longest)),
+        rule(None, "counted", "no pause and no gap"),
     )
+    frames.append(row("longest_silence", longest, status(~np.isnan(longest)), decision))
     return pl.concat(frames)
-
-
-def _rule(known: pl.Expr) -> pl.Expr:
-    return pl.when(known).then(pl.lit("counted")).otherwise(pl.lit("no_events"))
-
-
-def _status(known: pl.Expr) -> pl.Expr:
-    return (
-        pl.when(~known)
-        .then(pl.lit("not_applicable"))
-        .when("silent")
-        .then(pl.lit("silent"))
-        .otherwise(pl.lit("scored"))
-    )
-
-
-def _shown(name: str) -> pl.Expr:
-    """A number as people write it: three decimals, none where it is whole."""
-    return pl.col(name).round(3).cast(pl.String).str.strip_suffix(".0")

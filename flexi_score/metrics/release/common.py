@@ -13,14 +13,14 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from flexi_score.metrics.reasons import Decision
 from flexi_score.metrics.registry import PENDING, score_rows
 from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, Tracks, Words
 
 #: Name of a quantity in a reason, and its values by recording scored: numbers in s, or counts.
-Facts: TypeAlias = Mapping[str, Floats | Ints]
+Facts: TypeAlias = Mapping[str, NDArray[np.number]]
 
 SILENT_MODEL: Final = "the model says no word"
 
