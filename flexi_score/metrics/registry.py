@@ -108,7 +108,7 @@ def mean_latency_of(
     given = settings.pause_handling.mean_latency_s
     if given is not None:
         return np.full(len(systems), given)
-    known = dict(latency_s) or {"": None}
+    known: dict[str, float | None] = {"": None, **latency_s}
     mean = systems.replace_strict(known, default=None, return_dtype=pl.Float64)
     return np.asarray(mean.fill_null(np.nan).to_numpy(), np.float64)
 
