@@ -38,25 +38,14 @@ _SHOWN: Final = 5
 
 @dataclass(frozen=True)
 class Manifest:
-    """Recordings to score, and those that cannot be.
+    """Recordings to score, and those that cannot be."""
 
-    Attributes
-    ----------
-    rows : polars.DataFrame
-        :data:`flexi_score.schema.RECORDINGS`, in the order of the input.
-    failures : polars.DataFrame
-        :data:`flexi_score.schema.FAILURES`, stage ``manifest``. `recording` is unique here and
-        against `rows`; `scenario` is null where the row's own is unknown.
-    root : pathlib.Path
-        Folder that relative paths started from.
-    warnings : list of str
-        What the user should know though no recording fails by it.
-    """
-
-    rows: pl.DataFrame
+    rows: pl.DataFrame  # :data:`flexi_score.schema.RECORDINGS`, in the order of the input
+    #: :data:`flexi_score.schema.FAILURES`, stage ``manifest``. `recording` is unique here and
+    #: against `rows`; `scenario` is null where the row's own is unknown
     failures: pl.DataFrame
-    root: Path
-    warnings: list[str]
+    root: Path  # folder that relative paths started from
+    warnings: list[str]  # what the user should know though no recording fails by it
 
 
 class _Reading(NamedTuple):
@@ -90,37 +79,18 @@ def read_input(
 ) -> Manifest:
     """Read a manifest, a folder in a known layout, or one two-channel file.
 
-    Parameters
-    ----------
-    path : str or Path
-        A manifest (.jsonl, .json, .yaml, .yml, .csv, .parquet), a folder, or an audio file. A
-        folder that holds a ``manifest.*`` is read through it.
-    layout : str
-        Name of a folder's layout (:data:`flexi_score.formats.layouts.LAYOUTS`); ``auto`` looks.
-    system : str, optional
-        System of the rows that name none; ``model`` if not given.
-    channels : str or sequence of str, optional
-        What is on channel 0, 1, ... of the files whose rows do not say so: ``model,user``.
-    source : str, optional
-        Name of the platform that made them (:data:`flexi_score.formats.roles.SOURCES`).
-    raw_audio : str, optional
-        What the bytes of audio without a header mean (``mulaw:8000:2``), where no row says so.
-    speakers : str, optional
-        Whose the labels of transcripts and segment files are, where rows do not say so:
-        ``agent=model,customer=user``.
-
-    Returns
-    -------
-    Manifest
-        With one warning where roles were only assumed.
-
-    Raises
-    ------
-    ManifestError
-        Where a manifest is missing, not valid, empty, not a list of rows, or has no usable row.
-    InputError
-        Where a folder is in no known layout, a file is neither manifest nor audio, or the channels
-        or the source are not known.
+    ``path``: a manifest (.jsonl, .json, .yaml, .yml, .csv, .parquet), a folder, or an audio file. A
+    folder that holds a ``manifest.*`` is read through it. ``layout``: name of a folder's layout
+    (:data:`flexi_score.formats.layouts.LAYOUTS`); ``auto`` looks. ``system``: system of the rows
+    that name none; ``model`` if not given. ``channels``: what is on channel 0, 1, ... of the files
+    whose rows do not say so: ``model,user``. ``source``: name of the platform that made them
+    (:data:`flexi_score.formats.roles.SOURCES`). ``raw_audio``: what the bytes of audio without a
+    header mean (``mulaw:8000:2``), where no row says so. ``speakers``: whose the labels of
+    transcripts and segment files are, where rows do not say so: ``agent=model,customer=user``.
+    Returns with one warning where roles were only assumed. Raises ManifestError where a manifest is
+    missing, not valid, empty, not a list of rows, or has no usable row. Raises InputError where a
+    folder is in no known layout, a file is neither manifest nor audio, or the channels or the
+    source are not known.
     """
     path = Path(path)
     if raw_audio is not None:
@@ -155,17 +125,8 @@ def read_input(
 def check_annotations(rows: pl.DataFrame, duration_ms: NDArray[Any]) -> list[str | None]:
     """What of each recording's annotations lies past its end.
 
-    Parameters
-    ----------
-    rows : polars.DataFrame
-        :data:`flexi_score.schema.RECORDINGS`.
-    duration_ms : ndarray of int, shape (n,)
-        Duration of each.
-
-    Returns
-    -------
-    list of str or None, length n
-        A message, or None where all lie inside (to within :data:`END_SLACK_MS`).
+    ``rows``: :data:`flexi_score.schema.RECORDINGS`. ``duration_ms`` (shape (n,)): duration of each.
+    Returns a message, or None where all lie inside (to within :data:`END_SLACK_MS`).
     """
     ends = {
         "annotations.user_turn_end is": pl.col("user_turn_end_ms"),

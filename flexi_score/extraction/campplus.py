@@ -50,10 +50,7 @@ class Embedder:
 def load_embedder(path: Path | None = None) -> Embedder:
     """CAM++ from its weights file; the packaged one by default.
 
-    Raises
-    ------
-    PrerequisiteError
-        If torch is missing, or the file holds another network.
+    Raises PrerequisiteError if torch is missing, or the file holds another network.
     """
     try:
         import torch
@@ -78,15 +75,8 @@ def load_embedder(path: Path | None = None) -> Embedder:
 def log_mel(samples: Floats) -> Floats:
     """Log-mel spectrum as Kaldi computes it.
 
-    Parameters
-    ----------
-    samples : ndarray of float32, shape (n,)
-        16 kHz.
-
-    Returns
-    -------
-    ndarray of float32, shape (1 + (n - 400) // 160, 80)
-        No row where there are fewer than 400 samples.
+    ``samples`` (shape (n,)): 16 kHz. Returns shape (1 + (n - 400) // 160, 80): no row where there
+    are fewer than 400 samples.
     """
     if len(samples) < _WINDOW:
         return np.empty((0, _MELS), np.float32)
@@ -102,15 +92,8 @@ def log_mel(samples: Floats) -> Floats:
 def embed(embedder: Embedder, spectra: Sequence[Floats]) -> Floats:
     """A unit vector for each stretch of speech.
 
-    Parameters
-    ----------
-    embedder : Embedder
-    spectra : sequence of ndarray of float32, shape (frames, 80)
-        Rows of :func:`log_mel` in which one voice speaks; all of the same length.
-
-    Returns
-    -------
-    ndarray of float32, shape (len(spectra), 192)
+    ``spectra`` (sequence of ndarray of float32, shape (frames, 80)): rows of :func:`log_mel` in
+    which one voice speaks; all of the same length. Returns shape (len(spectra), 192).
     """
     import torch
 

@@ -36,17 +36,10 @@ def extract_channels(
 ) -> None:
     """Add rows to the tables ``channels``, ``frames``, ``crosstalk`` and ``words``.
 
-    Parameters
-    ----------
-    row : mapping
-        :data:`flexi_score.schema.RECORDINGS`.
-    signals, keys, crosstalk_keys, wanted : mapping by speaker
-        The audio, the keys of the channel and of its crosstalk, and of the words to recognise.
-    need, hear : list of speakers
-        Whose channel and whose words the archive does not hold yet.
-    extractor : Extractor
-    rows : dict of str to list of dict
-        By table; added to.
+    ``row``: :data:`flexi_score.schema.RECORDINGS`. ``signals``, ``keys``, ``crosstalk_keys`` and
+    ``wanted``: the audio, the keys of the channel and of its crosstalk, and of the words to
+    recognise. ``need`` and ``hear``: whose channel and whose words the archive does not hold yet.
+    ``rows``: by table; added to.
     """
     from flexi_score.extraction.levelling import levelled_probabilities
 
@@ -130,21 +123,9 @@ def hear_words(
 ) -> dict[str, Any]:
     """Recognise the speech of one channel.
 
-    Parameters
-    ----------
-    signal : Signal
-    probabilities : ndarray of uint16
-        Of speech, every 32 ms.
-    gain : float
-        In dB, before recognition.
-    extractor : Extractor
-    levels : ChannelLevels, optional
-        Of this signal; measured if they are needed and not given.
-
-    Returns
-    -------
-    dict
-        :data:`flexi_score.archive.tables.WORDS`, without key.
+    ``probabilities``: of speech, every 32 ms. ``gain``: in dB, before recognition. ``levels``: of
+    this signal; measured if they are needed and not given. Returns
+    :data:`flexi_score.archive.tables.WORDS`, without key.
     """
     from flexi_score.extraction.words import recognize
 

@@ -22,20 +22,11 @@ _FRAMES: Final = 2
 
 @dataclass(frozen=True)
 class Cleaned:
-    """One channel without crosstalk.
+    """One channel without crosstalk."""
 
-    Attributes
-    ----------
-    signal : Signal
-        Belongs to the stack given to :func:`clean_channels`.
-    levels : ChannelLevels
-    probabilities : ndarray of uint16
-        Speech probability of every 32 ms.
-    """
-
-    signal: Signal
+    signal: Signal  # belongs to the stack given to :func:`clean_channels`
     levels: ChannelLevels
-    probabilities: NDArray[np.uint16]
+    probabilities: NDArray[np.uint16]  # speech probability of every 32 ms
 
 
 def clean_channels(
@@ -49,25 +40,12 @@ def clean_channels(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[Speaker, Cleaned]]:
     """Find crosstalk, take it out, and detect speech in what is left.
 
-    Parameters
-    ----------
-    signals, levels, keys : mapping
-        Of both channels: samples, levels, and the keys of their rows in the table ``crosstalk``.
-    offsets_ms : mapping
-        When each channel starts in the recording.
-    detector : Detector
-    settings : ExtractSettings
-    opened : ExitStack
-        Closes the cleaned signals.
-
-    Returns
-    -------
-    rows : list of dict
-        :data:`flexi_score.archive.tables.CROSSTALK`, one per channel; null where there is none.
-    frames : list of dict
-        :data:`flexi_score.archive.tables.FRAMES`, likewise.
-    cleaned : dict
-        The channels with crosstalk.
+    ``signals``, ``levels`` and ``keys``: of both channels: samples, levels, and the keys of their
+    rows in the table ``crosstalk``. ``offsets_ms``: when each channel starts in the recording.
+    ``opened``: closes the cleaned signals. Returns ``rows``:
+    :data:`flexi_score.archive.tables.CROSSTALK`, one per channel; null where there is none;
+    ``frames``: :data:`flexi_score.archive.tables.FRAMES`, likewise; ``cleaned``: the channels with
+    crosstalk.
     """
     from flexi_score.extraction.levelling import levelled_probabilities
 

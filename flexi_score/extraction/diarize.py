@@ -56,63 +56,36 @@ _FIRST_CELLS: Final = 6
 
 @dataclass(frozen=True)
 class Diarizer:
-    """What parts a channel into two voices.
+    """What parts a channel into two voices."""
 
-    Attributes
-    ----------
-    version : str
-        For people, as ``pyannote-segmentation-3.0+CAM++``.
-    sha256 : str
-        Of the weights, and of the way in which they are used.
-    segmenter, embedder
-        Loaded networks.
-    """
-
-    version: str
-    sha256: str
+    version: str  # for people, as ``pyannote-segmentation-3.0+CAM++``
+    sha256: str  # of the weights, and of the way in which they are used
+    #: segmenter, embedder: loaded networks
     segmenter: Segmenter
     embedder: Embedder
 
 
 @dataclass(frozen=True)
 class _Chunks:
-    """Stretches in which one local speaker talks, one entry each, ordered by window and column.
+    """Stretches in which one local speaker talks, one entry each, ordered by window and column."""
 
-    Attributes
-    ----------
-    window, column : ndarray of int64, shape (n,)
-        Which local speaker of which window.
-    first, last : ndarray of int64, shape (n,)
-        Its first and last frame, counted from the start of the window.
-    length : ndarray of int64, shape (n,)
-        10 ms frames in which nobody else talks.
-    vectors : ndarray of float32, shape (n, 192)
-        Embedding of those, of unit length; zeros where there are too few.
-    """
-
+    #: window, column: shape (n,): which local speaker of which window
     window: Ints
     column: Ints
+    #: first, last: shape (n,): its first and last frame, counted from the start of the window
     first: Ints
     last: Ints
-    length: Ints
+    length: Ints  # shape (n,): 10 ms frames in which nobody else talks
+    #: shape (n, 192): embedding of those, of unit length; zeros where there are too few
     vectors: Floats
 
 
 def two_voices(diarizer: Diarizer, signal: Signal, gain_db: float) -> Floats:
     """Speech of two voices in one channel.
 
-    Parameters
-    ----------
-    diarizer : Diarizer
-    signal : Signal
-    gain_db : float
-        Applied before detection.
-
-    Returns
-    -------
-    ndarray of float32, shape (ceil(n_samples / 512), 2)
-        Probability that each voice talks, a row every 32 ms. The second column is zero where
-        only one voice is found.
+    ``gain_db``: applied before detection. Returns shape (ceil(n_samples / 512), 2): probability
+    that each voice talks, a row every 32 ms. The second column is zero where only one voice is
+    found.
     """
     firsts: list[int] = []
     parts: list[NDArray[np.float16]] = []
@@ -206,18 +179,11 @@ def _parted(
 def assign_roles(voices: Floats, rule: RoleRule) -> dict[Speaker, Quantised]:
     """Give two voices their roles.
 
-    Parameters
-    ----------
-    voices : ndarray of float32, shape (n, 2)
-        From :func:`two_voices`.
-    rule : {"first_is_user", "first_is_model", "longest_is_model"}
-        The voice that talks first (for at least 192 ms) is the user, or the model; or the voice
-        that talks longer is the model. A tie goes to the first column.
-
-    Returns
-    -------
-    dict of Speaker to ndarray of uint16, shape (n,)
-        Probabilities of speech, p = q / 65535.
+    ``voices`` (shape (n, 2)): from :func:`two_voices`. ``rule`` ({"first_is_user",
+    "first_is_model", "longest_is_model"}): the voice that talks first (for at least 192 ms) is the
+    user, or the model; or the voice that talks longer is the model. A tie goes to the first column.
+    Returns dict of Speaker to ndarray of uint16, shape (n,): probabilities of speech, p = q /
+    65535.
     """
     on = voices >= _ACTIVE
     if rule == "longest_is_model":
@@ -243,15 +209,8 @@ def _begins(on: NDArray[np.bool_]) -> int:
 def load_diarizer(threads: int | None = None) -> Diarizer:
     """What parts one channel into two voices: the packaged segmentation-3.0 and CAM++.
 
-    Parameters
-    ----------
-    threads : int, optional
-        CPU threads of torch in this process; None leaves torch's own choice.
-
-    Raises
-    ------
-    PrerequisiteError
-        Where torch or the weights are missing; the message says what to do.
+    ``threads``: CPU threads of torch in this process; None leaves torch's own choice. Raises
+    PrerequisiteError where torch or the weights are missing; the message says what to do.
     """
     segmenter, embedder = load_segmenter("--mono diarize", threads), load_embedder()
     shape = [_VERSION, _HOP, segmenter.sha256, embedder.sha256]

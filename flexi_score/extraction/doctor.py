@@ -34,24 +34,12 @@ _OLDEST_PYTHON = (3, 11)
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One thing that was looked at."""
 
-    Attributes
-    ----------
-    name : str
-        What was looked at.
-    ok : bool
-        False where something is missing, even if it is optional; ``found`` says which.
-    found : str
-        Version, path or count; or that it is missing.
-    advice : str
-        What to do where it is not ok, else empty.
-    """
-
-    name: str
-    ok: bool
-    found: str
-    advice: str
+    name: str  # what was looked at
+    ok: bool  # false where something is missing, even if it is optional; ``found`` says which
+    found: str  # version, path or count; or that it is missing
+    advice: str  # what to do where it is not ok, else empty
 
 
 def diagnose() -> list[Check]:

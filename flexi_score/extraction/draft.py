@@ -22,23 +22,11 @@ def draft_manifest(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Rows of a manifest of a folder, to be written and edited.
 
-    Parameters
-    ----------
-    folder, layout, system, channels, source
-        As of :func:`flexi_score.manifest.read_input`.
-
-    Returns
-    -------
-    rows : list of dict
-        In the manifest's own form, paths relative to the folder. ``channels`` is left out where
-        it has to be filled in: files of one channel, or of more than two.
-    notes : list of str
-        What to look at before the manifest is used.
-
-    Raises
-    ------
-    InputError
-        As :func:`flexi_score.manifest.read_input`.
+    ``folder``, ``layout``, ``system``, ``channels`` and ``source``: as of
+    :func:`flexi_score.manifest.read_input`. Returns ``rows``: in the manifest's own form, paths
+    relative to the folder. ``channels`` is left out where it has to be filled in: files of one
+    channel, or of more than two; ``notes``: what to look at before the manifest is used. Raises
+    InputError as :func:`flexi_score.manifest.read_input`.
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -23,12 +23,8 @@ def load_extractor(
 ) -> Extractor:
     """Load the models that are needed.
 
-    Raises
-    ------
-    PrerequisiteError
-        If a package or a weight is missing; the message says what to install.
-    SettingsError
-        For a recogniser or language that cannot be.
+    Raises PrerequisiteError if a package or a weight is missing; the message says what to install.
+    Raises SettingsError for a recogniser or language that cannot be.
     """
     detector: Any = None
     recognizer = diarizer = None

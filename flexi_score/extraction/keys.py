@@ -80,11 +80,7 @@ def offsets_ms(row: Row) -> dict[Speaker, int]:
 def crosstalk_keys(row: Row, keys: Mapping[Speaker, str]) -> dict[Speaker, str]:
     """Keys of the crosstalk in each channel, and of the frames without it.
 
-    Parameters
-    ----------
-    row : mapping
-    keys : mapping
-        Keys of the channels, which hold the detector and its settings.
+    ``keys``: keys of the channels, which hold the detector and its settings.
     """
     at = offsets_ms(row)
     user, model = SPEAKERS
@@ -105,10 +101,8 @@ def health_key(row: Row, keys: Mapping[Speaker, str]) -> str:
 def words_key(row: Row, speaker: Speaker, heard_key: str, extractor: Extractor) -> str | None:
     """Key of recognised words; None where none are to be recognised.
 
-    Parameters
-    ----------
-    heard_key : str
-        Key of the frames that say where there is speech: of the channel, or without its crosstalk.
+    ``heard_key``: key of the frames that say where there is speech: of the channel, or without its
+    crosstalk.
     """
     if row[f"{speaker}_words"] is not None or extractor.recognizer is None:
         return None

@@ -43,47 +43,25 @@ _STALE_S: Final = 86_400.0
 
 @dataclass(frozen=True)
 class Task:
-    """One recording to attempt.
+    """One recording to attempt."""
 
-    Attributes
-    ----------
-    row : mapping
-        :data:`flexi_score.schema.RECORDINGS`.
-    position : int
-        Its place in the manifest, counted from 0.
-    hashes : mapping of str to str
-        SHA-256 of those of its files that have not been touched since they were read.
-    failed_as : str or None
-        ``source_hash`` of a failed attempt that is not to be repeated.
-    """
-
-    row: Row
-    position: int
+    row: Row  # :data:`flexi_score.schema.RECORDINGS`
+    position: int  # its place in the manifest, counted from 0
+    #: SHA-256 of those of its files that have not been touched since they were read
     hashes: Mapping[str, str] = field(default_factory=dict)
-    failed_as: str | None = None
+    failed_as: str | None = None  # ``source_hash`` of a failed attempt that is not to be repeated
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task.
-
-    Attributes
-    ----------
-    task : Task
-    rows : dict
-        Rows for the archive by table, of ``recordings`` or ``failures`` among them.
-    seconds : float
-        Length of the recording.
-    error : str or None
-    skipped : bool
-        It failed before in the same way, and was not tried again.
-    """
+    """What came of a task."""
 
     task: Task
+    #: rows for the archive by table, of ``recordings`` or ``failures`` among them
     rows: dict[str, list[dict[str, Any]]]
-    seconds: float = 0.0
+    seconds: float = 0.0  # length of the recording
     error: str | None = None
-    skipped: bool = False
+    skipped: bool = False  # it failed before in the same way, and was not tried again
 
 
 def attempt(
@@ -96,10 +74,7 @@ def attempt(
 
     ``began`` is called first, with the hash of everything that the attempt depends on.
 
-    Raises
-    ------
-    FlexiScoreError
-        For faults that are not the recording's, such as a missing package.
+    Raises FlexiScoreError for faults that are not the recording's, such as a missing package.
     """
     batch = Batch()
     try:
@@ -185,15 +160,9 @@ def plan_tasks(
 ) -> list[Task]:
     """A task for every row of a manifest, with what is known of its files and failed attempts.
 
-    Parameters
-    ----------
-    rows : polars.DataFrame
-        :data:`flexi_score.schema.RECORDINGS`.
-    archive : Path
-    retry_failed : bool
-        Whether to repeat attempts that failed and would, by all that is known, fail again.
-    positions : polars.Series, optional
-        Place of each row in its manifest, where `rows` is a part of it.
+    ``rows``: :data:`flexi_score.schema.RECORDINGS`. ``retry_failed``: whether to repeat attempts
+    that failed and would, by all that is known, fail again. ``positions``: place of each row in its
+    manifest, where `rows` is a part of it.
     """
     attempts = ArchiveReader(archive).attempts().select("recording", "source_hash")
     failed = {} if retry_failed else dict(attempts.iter_rows())

@@ -34,18 +34,10 @@ _STEP_MS: Final = 10
 
 @dataclass(frozen=True)
 class Levelled:
-    """Probabilities of one channel.
+    """Probabilities of one channel."""
 
-    Attributes
-    ----------
-    probabilities : ndarray of uint16
-        p = q / 65535, every 32 ms.
-    gain_db : float
-        Gain before detection; 0 where one pass was enough.
-    """
-
-    probabilities: NDArray[np.uint16]
-    gain_db: float
+    probabilities: NDArray[np.uint16]  # p = q / 65535, every 32 ms
+    gain_db: float  # gain before detection; 0 where one pass was enough
 
 
 def levelled_probabilities(
@@ -56,14 +48,7 @@ def levelled_probabilities(
 ) -> list[Levelled]:
     """Probability of speech in every frame of every channel, quiet channels raised.
 
-    Parameters
-    ----------
-    detector : Detector or PyannoteDetector
-    signals : sequence of Signal
-    levels : sequence of ChannelLevels
-        Of these signals.
-    settings : ExtractSettings
-        Uses ``normalize``.
+    ``levels``: of these signals. ``settings``: uses ``normalize``.
     """
     first = speech_probabilities(detector, signals, [0.0] * len(signals))
     found = [Levelled(probabilities, 0.0) for probabilities in first]

@@ -44,25 +44,10 @@ def mono_channels(
 ) -> tuple[dict[Speaker, dict[str, Any]], dict[Speaker, dict[str, Any]], float]:
     """Both roles of a one-channel recording.
 
-    Parameters
-    ----------
-    signal : Signal
-    path : str
-        The file it was decoded from.
-    diarizer : Diarizer
-    settings : ExtractSettings
-        Uses mono_roles and what shapes the gain.
-    raw_audio : str, optional
-        What the bytes of a file without a header mean.
-
-    Returns
-    -------
-    rows : dict of Speaker to dict
-        :data:`flexi_score.archive.tables.CHANNELS`, without key.
-    frames : dict of Speaker to dict
-        :data:`flexi_score.archive.tables.FRAMES`, without key.
-    gain : float
-        dB, applied before detection.
+    ``path``: the file it was decoded from. ``settings``: uses mono_roles and what shapes the gain.
+    ``raw_audio``: what the bytes of a file without a header mean. Returns ``rows``:
+    :data:`flexi_score.archive.tables.CHANNELS`, without key; ``frames``:
+    :data:`flexi_score.archive.tables.FRAMES`, without key; ``gain``: dB, applied before detection.
     """
     levels = measure_levels(signal)
     gain = gain_db(levels, settings)
@@ -103,18 +88,9 @@ def role_envelope(
 ) -> Centi:
     """The recording's energy as one role's own.
 
-    Parameters
-    ----------
-    envelope_cdb : ndarray of int16, shape (n,)
-        Energy every 10 ms, in hundredths of a dBFS.
-    own, other : ndarray of uint16, shape (m,)
-        Probabilities of speech of this role and of the other, every 32 ms.
-    noise_dbfs : float
-
-    Returns
-    -------
-    ndarray of int16, shape (n,)
-        Not above the noise where the other role talks and this one does not.
+    ``envelope_cdb`` (shape (n,)): energy every 10 ms, in hundredths of a dBFS. ``own`` and
+    ``other`` (shape (m,)): probabilities of speech of this role and of the other, every 32 ms.
+    Returns shape (n,): not above the noise where the other role talks and this one does not.
     """
     if not len(own):
         return envelope_cdb

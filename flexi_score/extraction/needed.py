@@ -33,22 +33,9 @@ def needed_speech(
 ) -> Intervals:
     """The speech of one channel whose words matter to timing.
 
-    Parameters
-    ----------
-    heard : Intervals
-        What full recognition would hear.
-    probabilities : ndarray of uint16
-        Of speech, every 32 ms.
-    levels : ChannelLevels
-        Of the same signal.
-    duration_ms : int
-    max_ms : int
-        Longest utterance (``extract.asr_needed_max_ms``).
-
-    Returns
-    -------
-    Intervals
-        Sorted and disjoint.
+    ``heard``: what full recognition would hear. ``probabilities``: of speech, every 32 ms.
+    ``levels``: of the same signal. ``max_ms``: longest utterance (``extract.asr_needed_max_ms``).
+    Returns sorted and disjoint.
     """
     frames = np.array([0, len(probabilities)], np.int64)
     length = np.array([duration_ms], np.int64)

@@ -38,27 +38,16 @@ STEP_MS = 20
 
 @dataclass(frozen=True)
 class Pack:
-    """Pieces of one channel, and the runs of speech in them.
+    """Pieces of one channel, and the runs of speech in them."""
 
-    Attributes
-    ----------
-    piece_start_ms, piece_end_ms : ndarray of int64, shape (p,)
-        What to cut out of the recording.
-    piece_at_ms : ndarray of int64, shape (p,)
-        Where each piece starts in the pack.
-    run_start_ms, run_end_ms : ndarray of int64, shape (r,)
-        Speech, in recording time.
-    run_at_ms : ndarray of int64, shape (r,)
-        Where each run starts in the pack.
-    length_ms : int
-    """
-
+    #: piece_start_ms, piece_end_ms: shape (p,): what to cut out of the recording
     piece_start_ms: Ints
     piece_end_ms: Ints
-    piece_at_ms: Ints
+    piece_at_ms: Ints  # shape (p,): where each piece starts in the pack
+    #: run_start_ms, run_end_ms: shape (r,): speech, in recording time
     run_start_ms: Ints
     run_end_ms: Ints
-    run_at_ms: Ints
+    run_at_ms: Ints  # shape (r,): where each run starts in the pack
     length_ms: int
 
 
@@ -81,11 +70,7 @@ def divide_long(
 ) -> list[tuple[int, int]]:
     """Runs of at most `LONGEST_RUN_MS`; longer ones are cut where they are quietest.
 
-    Parameters
-    ----------
-    runs : sequence of (start_ms, end_ms)
-    quietest : callable
-        ``quietest(start_ms, end_ms)`` returns the quietest moment in between.
+    ``quietest``: ``quietest(start_ms, end_ms)`` returns the quietest moment in between.
     """
     divided: list[tuple[int, int]] = []
     for start, end in runs:
@@ -102,12 +87,8 @@ def divide_long(
 def plan_packs(runs: Sequence[tuple[int, int]], duration_ms: int) -> list[Pack]:
     """Runs in order, in as few packs as hold them; a pack ends between two runs.
 
-    Parameters
-    ----------
-    runs : sequence of (start_ms, end_ms)
-        Sorted, disjoint (they may touch), none longer than `LONGEST_RUN_MS`.
-    duration_ms : int
-        Of the recording: margins stay inside it.
+    ``runs``: sorted, disjoint (they may touch), none longer than `LONGEST_RUN_MS`. ``duration_ms``:
+    of the recording: margins stay inside it.
     """
     if not runs:
         return []
@@ -185,14 +166,7 @@ def assign_words(pack: Pack, start_ms: Ints, end_ms: Ints) -> Ints:
     A word belongs to the run that holds most of it (the earlier one where two hold the same); a
     word outside every run to the nearest, up to `REACH_MS` away.
 
-    Parameters
-    ----------
-    start_ms, end_ms : ndarray of int64, shape (w,)
-        In pack time.
-
-    Returns
-    -------
-    ndarray of int64, shape (w,)
+    ``start_ms`` and ``end_ms`` (shape (w,)): in pack time. Returns shape (w,).
     """
     if not len(start_ms) or not len(pack.run_at_ms):
         return np.full(len(start_ms), -1, np.int64)
@@ -208,17 +182,9 @@ def assign_words(pack: Pack, start_ms: Ints, end_ms: Ints) -> Ints:
 def map_words(pack: Pack, start_ms: Ints, end_ms: Ints) -> tuple[Ints, Ints, Ints]:
     """Words in recording time, each inside the run it belongs to.
 
-    Parameters
-    ----------
-    start_ms, end_ms : ndarray of int64, shape (w,)
-        In pack time, in the order in which they were said.
-
-    Returns
-    -------
-    which : ndarray of int64, shape (k,)
-        The words that are kept.
-    start_ms, end_ms : ndarray of int64, shape (k,)
-        In recording time, ``start < end``, starts strictly increasing, no two words overlapping.
+    ``start_ms`` and ``end_ms`` (shape (w,)): in pack time, in the order in which they were said.
+    Returns ``which`` (shape (k,)): the words that are kept; ``start_ms`` and ``end_ms`` (shape
+    (k,)): in recording time, ``start < end``, starts strictly increasing, no two words overlapping.
     """
     run = assign_words(pack, start_ms, end_ms)
     # Words are said in order, so a word never belongs to an earlier run than the one before it.

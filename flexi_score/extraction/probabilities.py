@@ -40,34 +40,19 @@ _WEIGHTS: Final = "silero_vad_16k_sequence.onnx"
 
 @dataclass(frozen=True)
 class Detector:
-    """A loaded network.
+    """A loaded network."""
 
-    Attributes
-    ----------
-    version : str
-        Of the package that the weights came from, as ``silero-6.2.3``.
-    sha256 : str
-        Of the weights file.
-    session : onnxruntime.InferenceSession
-    """
-
-    version: str
-    sha256: str
+    version: str  # of the package that the weights came from, as ``silero-6.2.3``
+    sha256: str  # of the weights file
     session: Any
 
 
 def load_detector(threads: int | None = None) -> Detector:
     """Silero's network, from the installed silero-vad package.
 
-    Parameters
-    ----------
-    threads : int, optional
-        CPU threads of one call; None leaves onnxruntime's own choice.
-
-    Raises
-    ------
-    PrerequisiteError
-        If onnxruntime or silero-vad is missing, or the weights are of another network.
+    ``threads``: CPU threads of one call; None leaves onnxruntime's own choice. Raises
+    PrerequisiteError if onnxruntime or silero-vad is missing, or the weights are of another
+    network.
     """
     path = weights_path()
     try:
@@ -98,10 +83,7 @@ def load_detector(threads: int | None = None) -> Detector:
 def weights_path() -> Path:
     """The weights file of the installed silero-vad package, found without importing it.
 
-    Raises
-    ------
-    PrerequisiteError
-        If the package or the file is missing.
+    Raises PrerequisiteError if the package or the file is missing.
     """
     spec = importlib.util.find_spec("silero_vad")
     if spec is None or not spec.submodule_search_locations:
@@ -122,22 +104,11 @@ def speech_probabilities(
 ) -> list[Quantised]:
     """Probability of speech in every frame of every channel.
 
-    Parameters
-    ----------
-    detector : Detector or PyannoteDetector
-        From :func:`load_detector`, or from
-        :func:`~flexi_score.extraction.pyannote_vad.load_pyannote_detector`.
-    signals : sequence of Signal
-        One per channel.
-    gains_db : sequence of float
-        Gain of each before detection.
-    limits : sequence of float or None, optional
-        Largest absolute sample of each after the gain; None for no limit.
-
-    Returns
-    -------
-    list of ndarray of uint16
-        In the order of `signals`, shape (ceil(n_samples / 512),) each; p = q / 65535.
+    ``detector``: from :func:`load_detector`, or from
+    :func:`~flexi_score.extraction.pyannote_vad.load_pyannote_detector`. ``signals``: one per
+    channel. ``gains_db``: gain of each before detection. ``limits``: largest absolute sample of
+    each after the gain; None for no limit. Returns in the order of `signals`, shape (ceil(n_samples
+    / 512),) each; p = q / 65535.
     """
     if not isinstance(detector, Detector):
         return pyannote_probabilities(detector, signals, gains_db)

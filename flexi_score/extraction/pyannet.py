@@ -73,20 +73,10 @@ class Segmenter:
 def load_segmenter(option: str, threads: int | None = None, path: Path | None = None) -> Segmenter:
     """The segmentation network.
 
-    Parameters
-    ----------
-    option : str
-        Option of the command that needs it, for messages.
-    threads : int, optional
-        CPU threads of torch in this process; None leaves torch's own choice.
-    path : Path, optional
-        The checkpoint; the packaged one by default.
-
-    Raises
-    ------
-    PrerequisiteError
-        If torch or the weights are missing, or the file is no checkpoint of this network that can
-        be read safely.
+    ``option``: option of the command that needs it, for messages. ``threads``: CPU threads of torch
+    in this process; None leaves torch's own choice. ``path``: the checkpoint; the packaged one by
+    default. Raises PrerequisiteError if torch or the weights are missing, or the file is no
+    checkpoint of this network that can be read safely.
     """
     try:
         import torch
@@ -108,15 +98,8 @@ def load_segmenter(option: str, threads: int | None = None, path: Path | None = 
 def segment(segmenter: Segmenter, samples: Any) -> Any:
     """Probabilities of windows.
 
-    Parameters
-    ----------
-    segmenter : Segmenter
-    samples : torch.Tensor, shape (b, n)
-
-    Returns
-    -------
-    torch.Tensor, shape (b, frames, 1 + N_SPEAKERS)
-        Of any speech, then of each local speaker.
+    ``samples``: shape (b, n). Returns shape (b, frames, 1 + N_SPEAKERS): of any speech, then of
+    each local speaker.
     """
     return _probabilities(_run(segmenter.weights, samples))
 
@@ -146,22 +129,10 @@ def slide(
 ) -> Iterator[tuple[int, Floats]]:
     """Run the network over a signal, window by window.
 
-    Parameters
-    ----------
-    segmenter : Segmenter
-    signal : Signal
-        Read as it is needed: a long signal is never in memory as a whole.
-    gain_db : float
-        Applied to the samples.
-    hop_frames : int
-        Frames from one window to the next.
-
-    Yields
-    ------
-    first_frame : int
-        Of the window, on the common grid.
-    probabilities : ndarray of float32, shape (frames, 1 + N_SPEAKERS)
-        As :func:`segment` has them.
+    ``signal``: read as it is needed: a long signal is never in memory as a whole. ``gain_db``:
+    applied to the samples. ``hop_frames``: frames from one window to the next. Yields
+    ``first_frame``: of the window, on the common grid; ``probabilities`` (shape (frames, 1 +
+    N_SPEAKERS)): as :func:`segment` has them.
     """
     import torch
 
@@ -182,16 +153,8 @@ def slide(
 def average(parts: Iterator[tuple[int, Floats]], n_samples: int) -> Floats:
     """One track from overlapping windows: a mean that trusts the middle of a window most.
 
-    Parameters
-    ----------
-    parts : iterator of (first_frame, ndarray (frames, k))
-    n_samples : int
-        Length of the signal.
-
-    Returns
-    -------
-    ndarray of float32, shape (n, k)
-        A row a frame of the grid; at least one.
+    ``n_samples``: length of the signal. Returns shape (n, k): a row a frame of the grid; at least
+    one.
     """
     total: Floats | None = None
     weight: Floats = np.zeros(max(n_samples, _SHORTEST) // STEP + 2, np.float32)
@@ -218,14 +181,7 @@ def trust(frames: int) -> Floats:
 def to_grid(track: Floats, n_samples: int, cell: int) -> Floats:
     """Values at the middle of each cell of so many samples, by linear interpolation.
 
-    Parameters
-    ----------
-    track : ndarray of float32, shape (n,)
-        One value a frame.
-
-    Returns
-    -------
-    ndarray of float32, shape (ceil(n_samples / cell),)
+    ``track`` (shape (n,)): one value a frame. Returns shape (ceil(n_samples / cell),).
     """
     at = np.arange(-(-n_samples // cell)) * cell + cell / 2
     found: Floats = np.interp(at, CENTRE + STEP * np.arange(len(track)), track).astype(np.float32)

@@ -36,34 +36,18 @@ _HOP: Final = 296  # frames from window to window: 5 s
 
 @dataclass(frozen=True)
 class PyannoteDetector:
-    """A loaded detector, with the attributes of Silero's that extraction uses.
+    """A loaded detector, with the attributes of Silero's that extraction uses."""
 
-    Attributes
-    ----------
-    version : str
-        For people, as ``pyannote-segmentation-3.0``.
-    sha256 : str
-        Of the weights and of the way in which they are used.
-    segmenter : Segmenter
-    """
-
-    version: str
-    sha256: str
+    version: str  # for people, as ``pyannote-segmentation-3.0``
+    sha256: str  # of the weights and of the way in which they are used
     segmenter: Segmenter
 
 
 def load_pyannote_detector(threads: int | None = None) -> PyannoteDetector:
     """Load the segmentation network as a detector.
 
-    Parameters
-    ----------
-    threads : int, optional
-        CPU threads of torch in this process; None leaves torch's own choice.
-
-    Raises
-    ------
-    PrerequisiteError
-        Where torch or the weights are missing; the message says what to do.
+    ``threads``: CPU threads of torch in this process; None leaves torch's own choice. Raises
+    PrerequisiteError where torch or the weights are missing; the message says what to do.
     """
     segmenter = load_segmenter("--vad pyannote", threads)
     shape = repr([_VERSION, _HOP, WINDOW, segmenter.sha256])

@@ -73,19 +73,9 @@ def attempt_on_ray(
 ) -> None:
     """Attempt all tasks as Ray actors, on the cluster of ``RAY_ADDRESS`` or on this machine.
 
-    Parameters
-    ----------
-    tasks : sequence of Task
-    setup : Setup
-    n_workers : int
-        Actors; 0: as many as the cluster has room for.
-    take : callable
-        Gets each outcome as it comes in, in this process.
-
-    Raises
-    ------
-    PrerequisiteError
-        If Ray is not installed, or a model is missing.
+    ``n_workers``: actors; 0: as many as the cluster has room for. ``take``: gets each outcome as it
+    comes in, in this process. Raises PrerequisiteError if Ray is not installed, or a model is
+    missing.
     """
     try:
         import ray

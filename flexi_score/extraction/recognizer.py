@@ -18,33 +18,16 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Recognizer:
-    """A loaded recogniser and what is known about it.
-
-    Attributes
-    ----------
-    model : faster_whisper.WhisperModel
-    name : str
-        As asked for: a packaged name, a Whisper name, or a path.
-    sha256 : str
-        Of ``model.bin``.
-    language : str
-        ISO 639-1 code, or ``auto``: detected in each channel.
-    beam_size : int
-    compute_type : str
-    device : str
-        Where it runs: ``cpu`` or ``cuda``.
-    identity : str
-        One line that names every choice that changes the words.
-    """
+    """A loaded recogniser and what is known about it."""
 
     model: Any
-    name: str
-    sha256: str
-    language: str
+    name: str  # as asked for: a packaged name, a Whisper name, or a path
+    sha256: str  # of ``model.bin``
+    language: str  # ISO 639-1 code, or ``auto``: detected in each channel
     beam_size: int
     compute_type: str
-    device: str
-    identity: str
+    device: str  # where it runs: ``cpu`` or ``cuda``
+    identity: str  # one line that names every choice that changes the words
 
 
 def load_recognizer(
@@ -58,30 +41,15 @@ def load_recognizer(
 ) -> Recognizer:
     """Load a Whisper model.
 
-    Parameters
-    ----------
-    model : str
-        A packaged name (``tiny.en``, ``base``), another Whisper name (``small``, ``large-v3``, or
-        ``owner/name``; faster-whisper downloads it or takes it from its cache), or the path of a
-        folder with a Whisper model converted for CTranslate2.
-    language : str
-        ISO 639-1 code, or ``auto`` to detect it in each channel; English where the model knows
-        nothing else.
-    compute_type : str
-        CTranslate2's name for the arithmetic, as ``int8`` or ``float16``.
-    beam_size : int
-        1: greedy.
-    threads : int
-        CPU threads; 0: as many as this process may use, at most 8.
-    device : {"auto", "cpu", "cuda"}
-
-    Raises
-    ------
-    PrerequisiteError
-        Where faster-whisper or the model is missing, damaged, or cannot be downloaded.
-    SettingsError
-        For a model, language or compute type that does not exist, or a language that the model
-        does not know.
+    ``model``: a packaged name (``tiny.en``, ``base``), another Whisper name (``small``,
+    ``large-v3``, or ``owner/name``; faster-whisper downloads it or takes it from its cache), or the
+    path of a folder with a Whisper model converted for CTranslate2. ``language``: ISO 639-1 code,
+    or ``auto`` to detect it in each channel; English where the model knows nothing else.
+    ``compute_type``: CTranslate2's name for the arithmetic, as ``int8`` or ``float16``.
+    ``beam_size``: 1: greedy. ``threads``: CPU threads; 0: as many as this process may use, at most
+    8. ``device``: {"auto", "cpu", "cuda"}. Raises PrerequisiteError where faster-whisper or the
+    model is missing, damaged, or cannot be downloaded. Raises SettingsError for a model, language
+    or compute type that does not exist, or a language that the model does not know.
     """
     try:
         import faster_whisper

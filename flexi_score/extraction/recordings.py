@@ -48,21 +48,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Known:
-    """What need not be made again; it grows with the work.
+    """What need not be made again; it grows with the work."""
 
-    Attributes
-    ----------
-    keys : dict of str to set of str
-        Keys of artefacts by table.
-    durations : dict of str to int
-        Length of a channel (ms) by its key.
-    hashes : dict of str to str
-        SHA-256 of a file by its path.
-    """
-
-    keys: dict[str, set[str]]
-    durations: dict[str, int]
-    hashes: dict[str, str]
+    keys: dict[str, set[str]]  # keys of artefacts by table
+    durations: dict[str, int]  # length of a channel (ms) by its key
+    hashes: dict[str, str]  # SHA-256 of a file by its path
 
 
 def read_known(archive: Path) -> Known:
@@ -75,25 +65,10 @@ def read_known(archive: Path) -> Known:
 def extract_recording(row: Row, extractor: Extractor, known: Known, batch: Batch) -> dict[str, Any]:
     """Extract what is missing of one recording.
 
-    Parameters
-    ----------
-    row : mapping
-        A row of :data:`flexi_score.schema.RECORDINGS`.
-    extractor : Extractor
-    known : Known
-        What is not made again; what is made is added.
-    batch : Batch
-        What is made is added, also where the recording fails in the end.
-
-    Returns
-    -------
-    dict
-        Its links (:data:`flexi_score.archive.tables.LINKS`).
-
-    Raises
-    ------
-    RecordingError
-        If the recording cannot be used.
+    ``row``: a row of :data:`flexi_score.schema.RECORDINGS`. ``known``: what is not made again; what
+    is made is added. ``batch``: what is made is added, also where the recording fails in the end.
+    Returns its links (:data:`flexi_score.archive.tables.LINKS`). Raises RecordingError if the
+    recording cannot be used.
     """
     return _extract_one(row, extractor, batch, known.keys, known.durations, known.hashes)
 
@@ -228,10 +203,7 @@ def _length_ms(row: Row, last_end_ms: int) -> int:
     By the manifest's ``duration``; else by what its files state (TextGrid, ELAN); else up to the
     last word, stretch of speech or annotation: nothing says that it ended before that.
 
-    Raises
-    ------
-    RecordingError
-        If its files hold speech past the manifest's ``duration``.
+    Raises RecordingError if its files hold speech past the manifest's ``duration``.
     """
     stated = row["stated_duration_ms"]
     if stated is not None:

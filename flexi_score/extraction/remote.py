@@ -46,16 +46,8 @@ def is_url(path: str | Path) -> bool:
 def read_remote_manifest(url: str, **reading: Any) -> Manifest:
     """A manifest at a URL, or that of the folder there; its relative paths become URLs beside it.
 
-    Parameters
-    ----------
-    url : str
-    **reading
-        As :func:`flexi_score.manifest.read_input` takes it.
-
-    Raises
-    ------
-    InputError
-        If there is none, or it cannot be fetched.
+    ``**reading``: as :func:`flexi_score.manifest.read_input` takes it. Raises InputError if there
+    is none, or it cannot be fetched.
     """
     system, place = _open(url)
     try:
@@ -94,10 +86,7 @@ def read_remote_manifest(url: str, **reading: Any) -> Manifest:
 def mirror_archive(url: str) -> Iterator[tuple[Path, Callable[[], None]]]:
     """A local copy of the archive at a URL, and a function that sends new parts there.
 
-    Raises
-    ------
-    ArchiveError
-        If parts cannot be fetched or sent.
+    Raises ArchiveError if parts cannot be fetched or sent.
     """
     system, place = _open(url)
     with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
@@ -130,10 +119,7 @@ def mirror_archive(url: str) -> Iterator[tuple[Path, Callable[[], None]]]:
 def staged(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     """Local copies of those of a recording's files that are URLs: path by URL.
 
-    Raises
-    ------
-    AudioError
-        Naming the URL that cannot be fetched.
+    Raises AudioError naming the URL that cannot be fetched.
     """
     urls = sorted({row[name] for name in PATHS if row[name] is not None and is_url(row[name])})
     if not urls:

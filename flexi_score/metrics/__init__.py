@@ -75,21 +75,11 @@ def score_structure(
 ) -> pl.DataFrame:
     """Scores of all recordings under the profile of the settings.
 
-    Parameters
-    ----------
-    structure : Structure
-    settings : Settings
-    latency_s : mapping, optional
-        Mean turn_taking latency of each system, from recordings that are not among these; by
-        default that of these recordings (:func:`mean_latencies`).
-    explain : bool
-        Whether to write reasons, which cost more than the numbers; else ``reason`` is null.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.SCORES`: one row for each recording and metric of its scenario.
-        ``value`` is null where ``status`` says that it could not, or need not, be scored.
+    ``latency_s``: mean turn_taking latency of each system, from recordings that are not among
+    these; by default that of these recordings (:func:`mean_latencies`). ``explain``: whether to
+    write reasons, which cost more than the numbers; else ``reason`` is null. Returns
+    :data:`flexi_score.schema.SCORES`: one row for each recording and metric of its scenario.
+    ``value`` is null where ``status`` says that it could not, or need not, be scored.
     """
     frames: list[pl.DataFrame] = []
     given = latency_s is not None

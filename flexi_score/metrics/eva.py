@@ -135,11 +135,7 @@ def latency_score(latency: Floats, has_tool: Bools, settings: Settings) -> Float
 def score_turns(structure: Structure, settings: Settings) -> Turns:
     """Score every exchange of all recordings at once.
 
-    Parameters
-    ----------
-    structure : Structure
-    settings : Settings
-        Uses ``eva`` and ``takeover.group_ms``.
+    ``settings``: uses ``eva`` and ``takeover.group_ms``.
     """
     found = exchanges(structure, settings.takeover.group_ms, attempts=True)
     rules, user = settings.eva, found.user
@@ -197,22 +193,7 @@ def score_turns(structure: Structure, settings: Settings) -> Turns:
 def score(
     structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
 ) -> pl.DataFrame:
-    """Score and panel for the recordings ``rec``, of any scenario.
-
-    Parameters
-    ----------
-    structure : Structure
-    rec : ndarray of int64, shape (k,)
-    settings : Settings
-        Uses ``eva`` and ``takeover.group_ms``.
-    latency_s : mapping
-        Not used.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.SCORES`.
-    """
+    """Score and panel for the recordings ``rec``, of any scenario (rows of ``schema.SCORES``)."""
     turns = score_turns(structure, settings)
     n, scored = len(structure), turns.scored
     number = total(turns.rec[scored], n)[rec]

@@ -18,30 +18,15 @@ from flexi_score.segment.types import BACKCHANNEL, CLAIM, Structure
 
 @dataclass(frozen=True)
 class Exchanges:
-    """User turns of all recordings on the common axis, sorted by start.
+    """User turns of all recordings on the common axis, sorted by start."""
 
-    Attributes
-    ----------
-    user : Spans
-        From the start of the turn's first IPU to the end of its last.
-    limit : ndarray of int64, shape (k,)
-        Start of the user's next turn, or the recording's end.
-    is_last : ndarray of bool, shape (k,)
-        Whether the recording has no later user turn.
-    speech : Spans
-        The model's IPUs without its backchannels.
-    of_speech : ndarray of int64, shape (c,)
-        Exchange in which each of them starts, -1 before the user's first turn.
-    n_claims : ndarray of int64, shape (k,)
-        How many of the exchange's model IPUs claim the floor.
-    """
-
-    user: Spans
-    limit: Ints
-    is_last: Bools
-    speech: Spans
+    user: Spans  # from the start of the turn's first IPU to the end of its last
+    limit: Ints  # shape (k,): start of the user's next turn, or the recording's end
+    is_last: Bools  # shape (k,): whether the recording has no later user turn
+    speech: Spans  # the model's IPUs without its backchannels
+    #: shape (c,): exchange in which each of them starts, -1 before the user's first turn
     of_speech: Ints
-    n_claims: Ints
+    n_claims: Ints  # shape (k,): how many of the exchange's model IPUs claim the floor
 
     def __len__(self) -> int:
         return len(self.user)
@@ -50,18 +35,9 @@ class Exchanges:
 def exchanges(structure: Structure, apart_ms: int, *, attempts: bool = False) -> Exchanges:
     """User turns and the model's answers of all recordings at once.
 
-    Parameters
-    ----------
-    structure : Structure
-    apart_ms : int
-        A silence of the user of at least this length ends a turn (ms).
-    attempts : bool
-        Whether an attempt of the user that failed (inside one IPU of the model) opens an exchange.
-
-    Returns
-    -------
-    Exchanges
-        Backchannels open no exchange.
+    ``apart_ms``: a silence of the user of at least this length ends a turn (ms). ``attempts``:
+    whether an attempt of the user that failed (inside one IPU of the model) opens an exchange.
+    Backchannels open no exchange.
     """
     user, model = structure.user, structure.model
     opens = user.role != BACKCHANNEL if attempts else user.role == CLAIM

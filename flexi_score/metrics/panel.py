@@ -16,29 +16,17 @@ from flexi_score.segment.types import Structure
 
 @dataclass(frozen=True)
 class Events:
-    """Events of one metric, by recording.
+    """Events of one metric, by recording."""
 
-    Attributes
-    ----------
-    numerator, denominator : ndarray of float64, shape (n,)
-    sentence : str
-        How a value is explained; two ``{}`` stand for numerator and denominator.
-    noun : str
-        What the denominator counts.
-    unreadable : ndarray of bool, shape (n,), optional
-        Recordings whose annotations of these events cannot be read.
-    problem : str
-        What is wrong with them, and what was expected.
-    always_shown : bool
-        Whether the value is shown however few events there are: the denominator is a time.
-    """
-
+    #: numerator, denominator: shape (n,)
     numerator: Floats
     denominator: Floats
-    sentence: str
-    noun: str
+    sentence: str  # how a value is explained; two ``{}`` stand for numerator and denominator
+    noun: str  # what the denominator counts
+    #: shape (n,), optional: recordings whose annotations of these events cannot be read
     unreadable: Bools | None = None
-    problem: str = ""
+    problem: str = ""  # what is wrong with them, and what was expected
+    #: whether the value is shown however few events there are: the denominator is a time
     always_shown: bool = False
 
 
@@ -62,26 +50,13 @@ def panel_rows(
 ) -> pl.DataFrame:
     """Score rows of a panel for the recordings ``rec``.
 
-    Parameters
-    ----------
-    structure : Structure
-    rec : ndarray of int64, shape (k,)
-        Give all recordings of a system and scenario at once: ``min_events`` counts theirs.
-    metrics : sequence of Metric
-        In the order wanted.
-    panel : mapping of str to Events
-        By name of the metric.
-    min_events : int
-        Values on fewer events per system and scenario are hidden.
-    setting : str
-        Name of the setting that holds ``min_events``, for the reason.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.SCORES`. ``weight`` is the denominator. A recording without any
-        event is ``not_applicable``; where the system has too few, the value is null and the status
-        ``excluded``.
+    ``rec`` (shape (k,)): give all recordings of a system and scenario at once: ``min_events``
+    counts theirs. ``metrics``: in the order wanted. ``panel``: by name of the metric.
+    ``min_events``: values on fewer events per system and scenario are hidden. ``setting``: name of
+    the setting that holds ``min_events``, for the reason. Returns
+    :data:`flexi_score.schema.SCORES`. ``weight`` is the denominator. A recording without any event
+    is ``not_applicable``; where the system has too few, the value is null and the status
+    ``excluded``.
     """
     rows = structure.tracks.recordings.select("system", "scenario")[rec]
     silent = ~speaks(structure)[rec]

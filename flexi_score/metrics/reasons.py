@@ -16,23 +16,12 @@ from flexi_score.segment.tracks import Bools
 
 @dataclass(frozen=True)
 class Rule:
-    """One way in which a metric comes about.
+    """One way in which a metric comes about."""
 
-    Attributes
-    ----------
-    applies : ndarray of bool, shape (k,), or None
-        To which recordings; None: to all that are left.
-    code : str
-        What ``rule`` says: stable, lower case, ``takes_over``.
-    sentence : str
-        What ``reason`` says; each ``{}`` stands for a value.
-    values : tuple of array
-        Milliseconds of shape (k,), written in seconds; or a polars Series, written as it is.
-    """
-
-    applies: Bools | None
-    code: str
-    sentence: str
+    applies: Bools | None  # shape (k,), or None: to which recordings; None: to all that are left
+    code: str  # what ``rule`` says: stable, lower case, ``takes_over``
+    sentence: str  # what ``reason`` says; each ``{}`` stands for a value
+    #: milliseconds of shape (k,), written in seconds; or a polars Series, written as it is
     values: tuple[ArrayLike | pl.Series, ...] = ()
 
 
@@ -52,14 +41,8 @@ def rule(applies: Bools | None, code: str, sentence: str, *values: ArrayLike | p
 def decide(size: int, *rules: Rule, explain: bool = True) -> Decision:
     """The first rule that applies to each recording.
 
-    Parameters
-    ----------
-    size : int
-        Number of recordings, k.
-    *rules : Rule
-        In order of precedence; the last one applies to all that are left.
-    explain : bool
-        Whether to render sentences; else ``reason`` is null.
+    ``size``: number of recordings, k. ``*rules``: in order of precedence; the last one applies to
+    all that are left. ``explain``: whether to render sentences; else ``reason`` is null.
 
     Examples
     --------

@@ -27,39 +27,22 @@ Aggregate = Literal["rate", "mean", "sum", "ratio"]
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric of one scenario under one profile.
+    """One metric of one scenario under one profile."""
 
-    Attributes
-    ----------
-    profile, scenario, name : str
-        Together they are the key.
-    label : str
-        Column heading, as in the paper's tables.
-    unit : str
-        Empty for rates and scores without a unit.
-    direction : {"up", "down", "none"}
-        Which way is better.
-    aggregate : {"rate", "mean", "sum", "ratio"}
-        How recordings are added up.
-    definition, source, null_means : str
-        In words; ``source`` names paper section, equation or script.
-    judged : bool
-        Whether it needs a judge's rating.
-    empty : float or None
-        Summary value over no recordings: None but for scripts that print one all the same.
-    """
-
+    #: profile, scenario, name: together they are the key
     profile: str
     scenario: str
     name: str
-    label: str
-    unit: str
-    direction: Direction
-    aggregate: Aggregate
+    label: str  # column heading, as in the paper's tables
+    unit: str  # empty for rates and scores without a unit
+    direction: Direction  # {"up", "down", "none"}: which way is better
+    aggregate: Aggregate  # {"rate", "mean", "sum", "ratio"}: how recordings are added up
+    #: definition, source, null_means: in words; ``source`` names paper section, equation or script
     definition: str
     source: str
     null_means: str
-    judged: bool = False
+    judged: bool = False  # whether it needs a judge's rating
+    #: summary value over no recordings: None but for scripts that print one all the same
     empty: float | None = None
 
 
@@ -129,17 +112,10 @@ def score_rows(
 ) -> pl.DataFrame:
     """Rows of :data:`flexi_score.schema.SCORES` for one metric.
 
-    Parameters
-    ----------
-    recordings : polars.DataFrame
-        ``Tracks.recordings``.
-    rec : array of int, shape (k,)
-        Numbers of the recordings scored.
-    value : array of float, shape (k,)
-        NaN becomes null: unscored.
-    status, reason, source : array or one value for all
-    reference_ms, decided_ms, margin_s, weight : array of float, shape (k,), optional
-        NaN becomes null. ``weight`` is the denominator of a metric that is a ratio.
+    ``recordings``: ``Tracks.recordings``. ``rec`` (shape (k,)): numbers of the recordings scored.
+    ``value`` (shape (k,)): NaN becomes null: unscored. ``reference_ms``, ``decided_ms``,
+    ``margin_s`` and ``weight`` (shape (k,)): NaN becomes null. ``weight`` is the denominator of a
+    metric that is a ratio.
     """
     rows = np.asarray(rec, np.int64)
     rule = reason.rule if isinstance(reason, Decision) else None

@@ -114,22 +114,11 @@ def score(
 ) -> pl.DataFrame:
     """The panel for the recordings ``rec``, of any scenario.
 
-    Parameters
-    ----------
-    structure : Structure
-    rec : ndarray of int64, shape (k,)
-        Give all recordings of a system and scenario at once: ``tau.min_events`` counts theirs.
-    settings : Settings
-        Uses the groups ``tau`` and ``takeover``.
-    latency_s : mapping
-        Not used.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.SCORES`. ``weight`` is the number of events; a recording without
-        any is ``not_applicable``. Where the system has too few in the scenario, the values are null
-        and the status is ``excluded``.
+    ``rec`` (shape (k,)): give all recordings of a system and scenario at once: ``tau.min_events``
+    counts theirs. ``settings``: uses the groups ``tau`` and ``takeover``.
+    Returns :data:`flexi_score.schema.SCORES`. ``weight`` is the number of events; a recording
+    without any is ``not_applicable``. Where the system has too few in the scenario, the values are
+    null and the status is ``excluded``.
     """
     panel = _panel(structure, settings)
     return panel_rows(structure, rec, _PANEL, panel, settings.tau.min_events, "tau.min_events")

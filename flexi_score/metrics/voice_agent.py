@@ -103,21 +103,10 @@ def score(
 ) -> pl.DataFrame:
     """The panel for the recordings ``rec``, of any scenario.
 
-    Parameters
-    ----------
-    structure : Structure
-    rec : ndarray of int64, shape (k,)
-        Give all recordings of a system and scenario at once: ``voice_agent.min_events`` counts
-        theirs.
-    settings : Settings
-        Uses ``voice_agent``, ``user_backchannel`` and ``yield``.
-    latency_s : mapping
-        Not used.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.SCORES`, as :func:`flexi_score.metrics.panel.panel_rows` makes it.
+    ``rec`` (shape (k,)): give all recordings of a system and scenario at once:
+    ``voice_agent.min_events`` counts theirs. ``settings``: uses ``voice_agent``,
+    ``user_backchannel`` and ``yield``. Returns
+    :data:`flexi_score.schema.SCORES`, as :func:`flexi_score.metrics.panel.panel_rows` makes it.
     """
     panel, least = _panel(structure, settings), settings.voice_agent.min_events
     return panel_rows(structure, rec, _PANEL, panel, least, "voice_agent.min_events")

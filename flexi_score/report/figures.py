@@ -42,32 +42,14 @@ def write_figures(
 ) -> list[Path]:
     """Write every plot of a run, timelines of recordings, and its tables for LaTeX.
 
-    Parameters
-    ----------
-    run : path or Run
-        A run folder, or what :func:`flexi_score.score` returned.
-    out : path
-        Folder of the figures, made where it does not exist.
-    formats : sequence of {"svg", "pdf", "png"}
-    recordings : sequence of str, optional
-        Whose timelines to draw; by default the closest decision of each system and scenario.
-    archive : path, optional
-        For envelopes and words of timelines; by default the run folder's own. Without one they
-        are drawn from the events alone.
-
-    Returns
-    -------
-    list of Path
-        What was written, ``captions.txt`` and ``tables.tex`` last.
-
-    Raises
-    ------
-    SettingsError
-        For a format there is not.
-    InputError
-        If the run cannot be read, or has no recording of a name.
-    OutputError
-        Naming the file that cannot be written.
+    ``run``: a run folder, or what :func:`flexi_score.score` returned. ``out``: folder of the
+    figures, made where it does not exist. ``formats``: sequence of {"svg", "pdf", "png"}.
+    ``recordings``: whose timelines to draw; by default the closest decision of each system and
+    scenario. ``archive``: for envelopes and words of timelines; by default the run folder's own.
+    Without one they are drawn from the events alone. Returns what was written, ``captions.txt`` and
+    ``tables.tex`` last. Raises SettingsError for a format there is not. Raises InputError if the
+    run cannot be read, or has no recording of a name. Raises OutputError naming the file that
+    cannot be written.
     """
     for name in formats:
         if name not in FORMATS:

@@ -11,16 +11,8 @@ _SHOWN = 3
 def health_table(health: pl.DataFrame) -> Table:
     """Every check that warns or refuses: how many recordings, the worst number, what to do.
 
-    Parameters
-    ----------
-    health : polars.DataFrame
-        :data:`flexi_score.schema.HEALTH`.
-
-    Returns
-    -------
-    Table
-        Without rows where all is fine. It is as long as there are kinds of trouble, however many
-        recordings there are.
+    ``health``: :data:`flexi_score.schema.HEALTH`. Returns without rows where all is fine. It is as
+    long as there are kinds of trouble, however many recordings there are.
     """
     bad = _ranked(health.filter(pl.col("verdict") != "fine"))
     low = pl.col("value").first() < pl.col("threshold").first()

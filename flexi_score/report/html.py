@@ -75,27 +75,14 @@ def render_html(
 ) -> str:
     """The page of a run.
 
-    Parameters
-    ----------
-    run : Run
-        Its tables are read whole (:func:`flexi_score.report.write.page_view` cuts large ones).
-    title : str
-        Name of the run; by default the run's own.
-    quantiles : polars.DataFrame, optional
-        :data:`flexi_score.aggregate.QUANTILES`.
-    kept : Kept, optional
-        Words and envelopes (:func:`flexi_score.report.kept.read_kept`).
-    links, sounds : mapping, optional
-        By recording, from :func:`flexi_score.report.sound.link_audio` and ``embed_audio``.
-    plots : sequence of Plot
-        From :func:`flexi_score.report.plots.report_plots`.
-    max_timelines, max_recordings : int
-        Recordings drawn, and recordings listed: the closest decisions of each system and scenario
-        first. The page says what it leaves out.
-
-    Returns
-    -------
-    str
+    ``run``: its tables are read whole (:func:`flexi_score.report.write.page_view` cuts large ones).
+    ``title``: name of the run; by default the run's own. ``quantiles``:
+    :data:`flexi_score.aggregate.QUANTILES`. ``kept``: words and envelopes
+    (:func:`flexi_score.report.kept.read_kept`). ``links`` and ``sounds``: by recording, from
+    :func:`flexi_score.report.sound.link_audio` and ``embed_audio``. ``plots``: from
+    :func:`flexi_score.report.plots.report_plots`. ``max_timelines`` and ``max_recordings``:
+    recordings drawn, and recordings listed: the closest decisions of each system and scenario
+    first. The page says what it leaves out.
     """
     scores, events, recordings, failures = run.scores, run.events, run.recordings, run.failures
     summary, health, ratings = run.summary, run.health, run.ratings

@@ -45,12 +45,7 @@ def read_kept(archive: Path | None, recordings: pl.Series, settings: Settings) -
     An archive that is not there, or is damaged, costs the waveforms and the times of words, never
     the page: ``problem`` then says what happened.
 
-    Parameters
-    ----------
-    archive : Path or None
-    recordings : polars.Series of String
-    settings : Settings
-        Uses ``extract.asr`` (``none`` leaves recognised words out).
+    ``settings``: uses ``extract.asr`` (``none`` leaves recognised words out).
     """
     if archive is None:
         return Kept(problem=f"{_MISSING}: the run has no archive.")
@@ -95,15 +90,8 @@ def _encoded(rows: pl.DataFrame, table: pl.DataFrame) -> dict[str, dict[str, Any
 def encode_envelope(envelope_cdb: np.ndarray[Any, Any]) -> dict[str, Any]:
     """The loudest of every few steps, one byte each, base64.
 
-    Parameters
-    ----------
-    envelope_cdb : ndarray of int16, shape (n,)
-        Energy of every 10 ms, in hundredths of a dB re full scale.
-
-    Returns
-    -------
-    dict
-        ``step`` in ms, and ``e``; a byte b stands for ``FLOOR_DB * (1 - b / 255)`` dB.
+    ``envelope_cdb`` (shape (n,)): energy of every 10 ms, in hundredths of a dB re full scale.
+    Returns ``step`` in ms, and ``e``; a byte b stands for ``FLOOR_DB * (1 - b / 255)`` dB.
     """
     every = max(1, -(-len(envelope_cdb) // _POINTS))
     starts = np.arange(0, len(envelope_cdb), every)

@@ -24,11 +24,8 @@ def closest_first(
 ) -> pl.DataFrame:
     """Every recording once, the closest decisions of each system and scenario first.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``order`` (place in the run), ``recording, system, scenario, margin`` (seconds to the
-        nearest threshold of any of its scores, null where none decided).
+    Returns ``order`` (place in the run), ``recording, system, scenario, margin`` (seconds to the
+    nearest threshold of any of its scores, null where none decided).
     """
     keys = ("recording", "system", "scenario")
     all_of_them = pl.concat(
@@ -69,20 +66,10 @@ def index_json(
 ) -> str:
     """Columns of the table of recordings.
 
-    Parameters
-    ----------
-    listed : polars.DataFrame
-        As :func:`closest_first`; the table shows them by ``order``.
-    scores, recordings, failures, health : polars.DataFrame
-        Of the whole run.
-    metrics : sequence of Metric
-        Of one profile.
-    said : mapping, optional
-        Words of a recording, to be searched.
-    near_s : float
-        Outcomes no further than this from their threshold are near.
-    total : int
-        Recordings of the run.
+    ``listed``: as :func:`closest_first`; the table shows them by ``order``. ``scores``,
+    ``recordings``, ``failures`` and ``health``: of the whole run. ``metrics``: of one profile.
+    ``said``: words of a recording, to be searched. ``near_s``: outcomes no further than this from
+    their threshold are near. ``total``: recordings of the run.
     """
     rows = listed.sort("order")
     names = rows["recording"]

@@ -23,17 +23,8 @@ _SPECIAL: Final = re.compile(r"([\\`*|\[\]~])")
 def summary_md(run: Run, quantiles: pl.DataFrame | None = None, *, max_failures: int = 200) -> str:
     """The summary of a run as GitHub-flavoured Markdown.
 
-    Parameters
-    ----------
-    run : Run
-    quantiles : polars.DataFrame, optional
-        :data:`flexi_score.aggregate.QUANTILES`.
-    max_failures : int
-        Failures listed; the rest are counted.
-
-    Returns
-    -------
-    str
+    ``quantiles``: :data:`flexi_score.aggregate.QUANTILES`. ``max_failures``: failures listed; the
+    rest are counted.
     """
     summary, failures, metrics, shown = run.summary, run.failures, run.metrics, run.settings.summary
     signature, few = str(run.info.get("signature", "")), shown.few

@@ -65,15 +65,8 @@ def notebook_html(
 ) -> str:
     """A heading, sentences, tables, and further tables that are folded away.
 
-    Parameters
-    ----------
-    title : str
-    facts : sequence of str
-        Plain text.
-    tables, more : sequence of Table
-        Those of ``more`` are folded away. Of each, the first :data:`MOST_ROWS` rows.
-    pictures : sequence of str
-        SVG of our own making, put in as it is.
+    ``facts``: plain text. ``tables`` and ``more``: those of ``more`` are folded away. Of each, the
+    first :data:`MOST_ROWS` rows. ``pictures``: SVG of our own making, put in as it is.
     """
     parts = [f'<div class="flexi-score"><style>{_CSS}</style>', f"<p><b>{_text(title)}</b></p>"]
     parts += [f'<p class="s">{_text(fact)}</p>' for fact in facts]
@@ -140,14 +133,8 @@ def run_html(run: Run) -> str:
 def show_summary(summary: pl.DataFrame, metrics: Sequence[Metric], few: int = 10) -> Shown:
     """A summary as a notebook shows it.
 
-    Parameters
-    ----------
-    summary : polars.DataFrame
-        :data:`flexi_score.schema.SUMMARY`.
-    metrics : sequence of Metric
-        Of one profile.
-    few : int
-        Values on fewer recordings are marked.
+    ``summary``: :data:`flexi_score.schema.SUMMARY`. ``metrics``: of one profile. ``few``: values on
+    fewer recordings are marked.
     """
     tables = [*paper_tables(summary, metrics, few), details_table(summary, metrics, few)]
     return Shown(notebook_html("Summary", tables=tables[:-1], more=tables[-1:]))
@@ -158,13 +145,7 @@ def show_comparison(
 ) -> Shown:
     """A comparison as a notebook shows it, one table for each pair of sides.
 
-    Parameters
-    ----------
-    comparison : polars.DataFrame
-        :data:`flexi_score.aggregate.COMPARISON`.
-    metrics : sequence of Metric
-    confidence : float
-        Of the intervals.
+    ``comparison``: :data:`flexi_score.aggregate.COMPARISON`. ``confidence``: of the intervals.
     """
     known = metric_finder(metrics)
     columns = (

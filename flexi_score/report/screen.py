@@ -84,16 +84,8 @@ def print_screen(
     At 80 columns it takes at most :data:`MOST_LINES` lines, unless names of systems need several:
     values that have no room are counted, long reasons are cut, and ``--details`` has them all.
 
-    Parameters
-    ----------
-    console : rich.console.Console
-    run : Run
-    name : str
-        What was scored.
-    folder, archive : Path
-        The run folder, and the archive to score again.
-    elapsed_s : float, optional
-        How long it took.
+    ``name``: what was scored. ``folder`` and ``archive``: the run folder, and the archive to score
+    again. ``elapsed_s``: how long it took.
     """
     summary, metrics, settings, info = run.summary, run.metrics, run.settings, run.info
     systems = _systems(summary)

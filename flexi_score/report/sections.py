@@ -33,21 +33,12 @@ def results(
 ) -> list[dict[str, Any]]:
     """Every row of the summary, by scenario and metric, systems below each other.
 
-    Parameters
-    ----------
-    summary, scores : polars.DataFrame
-        :data:`flexi_score.schema.SUMMARY` and :data:`flexi_score.schema.SCORES`.
-    metrics : sequence of Metric
-        Of one profile.
-    few : int
-        A rate of fewer recordings is shown as a count.
-
-    Returns
-    -------
-    list of dict
-        ``title`` of the scenario and ``metrics``: each has its words, its definition, what people
-        do (``human``) and ``rows``: value, interval, counts by status, and the places, in per cent
-        of the metric's own axis, of the value (``at``), its interval (``from``, ``to``) and 0.
+    ``summary`` and ``scores``: :data:`flexi_score.schema.SUMMARY` and
+    :data:`flexi_score.schema.SCORES`. ``metrics``: of one profile. ``few``: a rate of fewer
+    recordings is shown as a count. Returns ``title`` of the scenario and ``metrics``: each has its
+    words, its definition, what people do (``human``) and ``rows``: value, interval, counts by
+    status, and the places, in per cent of the metric's own axis, of the value (``at``), its
+    interval (``from``, ``to``) and 0.
     """
     known = metric_finder(metrics)
     shown = summary.filter(pl.col("metric") != UNSCORABLE)
@@ -147,11 +138,8 @@ def _domain(
 def judged(ratings: pl.DataFrame | None, metrics: Sequence[Metric], most: int) -> dict[str, Any]:
     """What a judge was asked and answered: those without a rating first.
 
-    Returns
-    -------
-    dict
-        ``total``, ``counts`` by status, ``models``, and ``rows``: ``recording, label, asked``
-        (pairs of what the question says), ``reply, reason, value, status, problem, model, repeat``.
+    Returns ``total``, ``counts`` by status, ``models``, and ``rows``: ``recording, label, asked``
+    (pairs of what the question says), ``reply, reason, value, status, problem, model, repeat``.
     """
     if ratings is None or ratings.is_empty():
         return {"total": 0, "rows": [], "counts": [], "models": []}

@@ -25,18 +25,9 @@ _COMPRESSION: Final = 0.93
 def link_audio(recordings: pl.DataFrame, page: Path) -> dict[str, list[dict[str, Any]]]:
     """Where the page finds each recording's sound, as it lies beside the recordings.
 
-    Parameters
-    ----------
-    recordings : polars.DataFrame
-        :data:`flexi_score.schema.RECORDINGS`; without columns of audio nothing is linked.
-    page : Path
-        The file that the links are in.
-
-    Returns
-    -------
-    dict
-        By recording: ``[{"src": relative URL, "t": first ms}]``, one file or one a speaker;
-        recordings whose files are not there are absent.
+    ``recordings``: :data:`flexi_score.schema.RECORDINGS`; without columns of audio nothing is
+    linked. ``page``: the file that the links are in. Returns by recording: ``[{"src": relative URL,
+    "t": first ms}]``, one file or one a speaker; recordings whose files are not there are absent.
     """
     found = {}
     for row in recordings.iter_rows(named=True):
@@ -65,19 +56,10 @@ def embed_audio(
 ) -> tuple[dict[str, str], list[str]]:
     """Small copies of recordings, to be put into the page.
 
-    Parameters
-    ----------
-    recordings : iterable of mapping
-        Rows of :data:`flexi_score.schema.RECORDINGS`, in the order of their importance.
-    most_bytes : int
-        Of all copies together; what would go beyond is left out.
-
-    Returns
-    -------
-    sounds : dict
-        Base64 of Ogg Opus by recording: user left, model right, from the recording's start.
-    problems : list of str
-        What could not be embedded, and why.
+    ``recordings``: rows of :data:`flexi_score.schema.RECORDINGS`, in the order of their importance.
+    ``most_bytes``: of all copies together; what would go beyond is left out. Returns ``sounds``:
+    base64 of Ogg Opus by recording: user left, model right, from the recording's start;
+    ``problems``: what could not be embedded, and why.
     """
     sounds: dict[str, str] = {}
     problems: list[str] = []

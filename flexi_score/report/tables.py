@@ -160,19 +160,8 @@ def comparison_cells(
 def paper_tables(summary: pl.DataFrame, metrics: Sequence[Metric], few: int = 10) -> list[Table]:
     """Tables 2 to 4 of the paper, systems as rows, and one of what the paper does not show.
 
-    Parameters
-    ----------
-    summary : polars.DataFrame
-        :data:`flexi_score.schema.SUMMARY`.
-    metrics : sequence of Metric
-        Of one profile.
-    few : int
-        Values on fewer recordings are marked.
-
-    Returns
-    -------
-    list of Table
-        Without the tables none of whose scenarios was run.
+    ``summary``: :data:`flexi_score.schema.SUMMARY`. ``metrics``: of one profile. ``few``: values on
+    fewer recordings are marked. Returns without the tables none of whose scenarios was run.
     """
     rows = _by_key(summary)
     systems = _systems(summary)
@@ -274,13 +263,7 @@ def near(row: dict[str, Any]) -> str:
 def interval_note(summary: pl.DataFrame, metrics: Sequence[Metric], confidence: float) -> str:
     """How the intervals of a summary are made, for what is in it.
 
-    Parameters
-    ----------
-    summary : polars.DataFrame
-        :data:`flexi_score.schema.SUMMARY`.
-    metrics : sequence of Metric
-        Of one profile.
-    confidence : float
+    ``summary``: :data:`flexi_score.schema.SUMMARY`. ``metrics``: of one profile.
     """
     find = metric_finder(metrics)
     found = [find(*key) for key in summary.select("scenario", "metric").unique().iter_rows()]

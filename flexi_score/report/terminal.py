@@ -56,25 +56,12 @@ def print_summary(
 ) -> None:
     """Print the paper's tables, intervals and counts by status, failures and the signature.
 
-    Parameters
-    ----------
-    console : rich.console.Console
-        Where to; without a terminal rich prints no colours.
-    summary, failures : polars.DataFrame
-        :data:`flexi_score.schema.SUMMARY` and :data:`flexi_score.schema.FAILURES`.
-    metrics : sequence of Metric
-        Of one profile.
-    signature : str
-    few : int
-        Values on fewer recordings are marked.
-    max_failures : int
-        Failures listed; the rest are counted.
-    notes : sequence of str
-        Sentences on the run as a whole, printed before its tables.
-    health : polars.DataFrame, optional
-        :data:`flexi_score.schema.HEALTH`; nothing is printed where all is fine.
-    boundary_error_s : float, optional
-        What stands behind the column ``within_error``.
+    ``console``: where to; without a terminal rich prints no colours. ``summary`` and ``failures``:
+    :data:`flexi_score.schema.SUMMARY` and :data:`flexi_score.schema.FAILURES`. ``metrics``: of one
+    profile. ``few``: values on fewer recordings are marked. ``max_failures``: failures listed; the
+    rest are counted. ``notes``: sentences on the run as a whole, printed before its tables.
+    ``health``: :data:`flexi_score.schema.HEALTH`; nothing is printed where all is fine.
+    ``boundary_error_s``: what stands behind the column ``within_error``.
     """
     for note in notes:
         console.print(Text(plain(note), style="yellow"))
@@ -150,14 +137,7 @@ def print_comparison(
 ) -> None:
     """Print a comparison, one table for each pair of sides.
 
-    Parameters
-    ----------
-    console : rich.console.Console
-    comparison : polars.DataFrame
-        :data:`flexi_score.aggregate.COMPARISON`.
-    metrics : sequence of Metric
-    confidence : float
-        Of the intervals.
+    ``comparison``: :data:`flexi_score.aggregate.COMPARISON`. ``confidence``: of the intervals.
     """
     if comparison.is_empty():
         console.print(

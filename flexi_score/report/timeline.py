@@ -60,27 +60,16 @@ def timelines(
 ) -> dict[str, str]:
     """JSON of each recording.
 
-    Parameters
-    ----------
-    recordings : polars.DataFrame
-        Those to draw, in order: at least ``recording`` of :data:`flexi_score.schema.RECORDINGS`;
-        annotations, texts, ``metadata`` and ``duration_ms`` where there are such columns.
-    events, scores : polars.DataFrame
-        :data:`flexi_score.schema.EVENTS` and :data:`flexi_score.schema.SCORES`, of any recordings.
-    metrics : sequence of Metric
-        Of one profile; scores name their metric by its place here, or in full.
-    words : polars.DataFrame, optional
-        ``recording, speaker, start_ms, end_ms, text``.
-    health, ratings : polars.DataFrame, optional
-        :data:`flexi_score.schema.HEALTH` and :data:`flexi_score.schema.RATINGS`.
-    most_events : int
-        Recordings past this many rows of events, counted in order, are left out.
-
-    Returns
-    -------
-    dict
-        By recording: ``{"d": duration in ms, "ev": events, "w": words, "sc": scores, "an":
-        annotations, "h": health, "j": ratings, "tx": texts}``, columns of each as lists.
+    ``recordings``: those to draw, in order: at least ``recording`` of
+    :data:`flexi_score.schema.RECORDINGS`; annotations, texts, ``metadata`` and ``duration_ms``
+    where there are such columns. ``events`` and ``scores``: :data:`flexi_score.schema.EVENTS` and
+    :data:`flexi_score.schema.SCORES`, of any recordings. ``metrics``: of one profile; scores name
+    their metric by its place here, or in full. ``words``: ``recording, speaker, start_ms, end_ms,
+    text``. ``health`` and ``ratings``: :data:`flexi_score.schema.HEALTH` and
+    :data:`flexi_score.schema.RATINGS`. ``most_events``: recordings past this many rows of events,
+    counted in order, are left out. Returns by recording: ``{"d": duration in ms, "ev": events, "w":
+    words, "sc": scores, "an": annotations, "h": health, "j": ratings, "tx": texts}``, columns of
+    each as lists.
     """
     names = recordings["recording"]
     events = _of(events, names)

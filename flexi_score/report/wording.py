@@ -12,23 +12,12 @@ from flexi_score.metrics.registry import Metric
 
 @dataclass(frozen=True)
 class Wording:
-    """A metric in words.
+    """A metric in words."""
 
-    Attributes
-    ----------
-    label : str
-        What the model does, without the acronym: ``takes its turn``.
-    acronym : str
-        As in the paper's tables; empty where it has none.
-    name : str
-        The acronym spelled out.
-    yes, no : str
-        What an outcome of 1 and of 0 means; empty for metrics that are no rates.
-    """
-
-    label: str
-    acronym: str = ""
-    name: str = ""
+    label: str  # what the model does, without the acronym: ``takes its turn``
+    acronym: str = ""  # as in the paper's tables; empty where it has none
+    name: str = ""  # the acronym spelled out
+    #: yes, no: what an outcome of 1 and of 0 means; empty for metrics that are no rates
     yes: str = ""
     no: str = ""
 
@@ -101,11 +90,7 @@ WORDING: Final[dict[tuple[str, str], Wording]] = {
 def wording(scenario: str, metric: str, known: Metric | None = None) -> Wording:
     """The words of a metric; its registry label, or its name, where there are none.
 
-    Parameters
-    ----------
-    scenario, metric : str
-    known : Metric, optional
-        The registry's entry.
+    ``known``: the registry's entry.
 
     Examples
     --------

@@ -33,21 +33,8 @@ def write_run(run: Run, out: str | Path) -> list[Path]:
     All files are written aside and put in place together, run.json last: a folder that has one is
     the run that was there before or the new one, never a mix.
 
-    Parameters
-    ----------
-    run : Run
-    out : path
-        The run folder; made where it does not exist. Other files in it stay.
-
-    Returns
-    -------
-    list of Path
-        What was written.
-
-    Raises
-    ------
-    OutputError
-        Naming the path that cannot be written, and what to do.
+    ``out``: the run folder; made where it does not exist. Other files in it stay. Returns what was
+    written. Raises OutputError naming the path that cannot be written, and what to do.
     """
     folder = Path(out)
     info = dict(run.info)

@@ -124,22 +124,10 @@ def score_archive(
 ) -> Run:
     """Score archived recordings: no audio, no models.
 
-    Parameters
-    ----------
-    reader : ArchiveReader
-    rows : polars.DataFrame
-        :data:`flexi_score.archive.tables.ARCHIVED`.
-    failures : polars.DataFrame
-        :data:`flexi_score.schema.FAILURES`: what failed before.
-    settings : Settings
-    work : Work, optional
-
-    Raises
-    ------
-    InputError, ArchiveError
-        If there is nothing to score, or it cannot be read.
-    OutputError
-        If the tables of batches cannot be kept.
+    ``rows``: :data:`flexi_score.archive.tables.ARCHIVED`. ``failures``:
+    :data:`flexi_score.schema.FAILURES`: what failed before. Raises InputError, ArchiveError if
+    there is nothing to score, or it cannot be read. Raises OutputError if the tables of batches
+    cannot be kept.
     """
     work = work or Work()
     if not len(rows) and not len(failures):
@@ -171,18 +159,10 @@ def find_questions(
 ) -> Questions:
     """What a judge would be asked about archived recordings; nobody is asked.
 
-    Parameters
-    ----------
-    reader, rows, settings
-        As in :func:`score_archive`; of the judge, no settings are needed.
-    batch : int
-        Recordings looked at at a time.
-
-    Returns
-    -------
-    Questions
-        What to ask (:data:`flexi_score.judge.questions.QUESTIONS`), and what cannot be asked
-        (:data:`flexi_score.judge.questions.NOT_JUDGED`).
+    ``reader``, ``rows`` and ``settings``: as in :func:`score_archive`; of the judge, no settings
+    are needed. ``batch``: recordings looked at at a time. Returns what to ask
+    (:data:`flexi_score.judge.questions.QUESTIONS`), and what cannot be asked
+    (:data:`flexi_score.judge.questions.NOT_JUDGED`).
     """
     found = []
     for one in batches(reader, rows, noisy_systems(reader, rows), batch):

@@ -39,17 +39,9 @@ _KEY: Final = ["recording", "metric"]
 def fill_ratings(scores: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     """Scores with ratings in place of what was pending.
 
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        :data:`flexi_score.schema.SCORES`, with rows of status ``pending``.
-    verdicts : Verdicts
-
-    Returns
-    -------
-    polars.DataFrame
-        The same rows: ``scored`` with the mean of the ratings, or ``excluded`` (null) with the
-        reason why there is none.
+    ``scores``: :data:`flexi_score.schema.SCORES`, with rows of status ``pending``. Returns the same
+    rows: ``scored`` with the mean of the ratings, or ``excluded`` (null) with the reason why there
+    is none.
     """
     replies = pl.concat([_replies(verdicts.ratings), _not_judged(verdicts.not_judged)])
     joined = scores.join(_with_followers(replies), on=_KEY, how="left", maintain_order="left")
@@ -105,12 +97,8 @@ def fill_ratings(scores: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
 def fill_given(scores: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
     """Scores with the ratings that came with the recordings in place of what was pending.
 
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        As in :func:`fill_ratings`.
-    recordings : polars.DataFrame
-        :data:`flexi_score.schema.RECORDINGS`; ``rating`` is read.
+    ``scores``: as in :func:`fill_ratings`. ``recordings``: :data:`flexi_score.schema.RECORDINGS`;
+    ``rating`` is read.
     """
     of = ["recording", "scenario"]
     pending = scores.filter((pl.col("status") == PENDING) & (pl.col("metric") != FOLLOWER))
@@ -128,15 +116,9 @@ def fill_references(
 ) -> pl.DataFrame:
     """Scores with the distance from the reference positions that a judge marked.
 
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        :data:`flexi_score.schema.SCORES`.
-    tracks : Tracks
-        Of (at least) the recordings that have marked positions (:func:`marked_recordings`).
-    ratings : polars.DataFrame
-        :data:`flexi_score.schema.RATINGS`.
-    settings : Settings
+    ``scores``: :data:`flexi_score.schema.SCORES`. ``tracks``: of (at least) the recordings that
+    have marked positions (:func:`marked_recordings`). ``ratings``:
+    :data:`flexi_score.schema.RATINGS`.
     """
     marked = (
         ratings.filter(pl.col("metric") == REFERENCE)

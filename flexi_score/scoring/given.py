@@ -60,22 +60,15 @@ _CLOCKS: Final = {
 
 @dataclass(frozen=True)
 class Fit:
-    """How given files fit, one row a recording.
+    """How given files fit, one row a recording."""
 
-    Attributes
-    ----------
-    scale, shift_ms : ndarray, shape (n,)
-        Time in the recording is ``time * scale + shift_ms``.
-    share : ndarray of float64, shape (n,)
-        Share of the entries inside detected speech, as they are read; NaN where nothing is given
-        or there is no audio.
-    note, refusal : list of str or None, length n
-        What was found and done; why the file cannot be used.
-    """
-
+    #: scale, shift_ms: shape (n,): time in the recording is ``time * scale + shift_ms``
     scale: Floats
     shift_ms: Ints
+    #: shape (n,): share of the entries inside detected speech, as they are read; NaN where nothing
+    #: is given or there is no audio
     share: Floats
+    #: note, refusal: what was found and done; why the file cannot be used
     note: list[str | None]
     refusal: list[str | None]
 
@@ -91,22 +84,10 @@ def fit_given(
 ) -> Fit:
     """The clock of every given file.
 
-    Parameters
-    ----------
-    given : Intervals
-        Entries of the files, on their own clocks.
-    speech, other : Intervals
-        Detected speech of the party, and of the other one, on the recordings' clocks.
-    duration_ms, offset_ms : ndarray of int64, shape (n,)
-        Length of the recording; where the party's audio file starts in it.
-    checked : ndarray of bool, shape (n,)
-        Recordings with a given file and with audio.
-    what : polars.Series of String, length n
-        Path of the file.
-
-    Returns
-    -------
-    Fit
+    ``given``: entries of the files, on their own clocks. ``speech`` and ``other``: detected speech
+    of the party, and of the other one, on the recordings' clocks. ``duration_ms`` and ``offset_ms``
+    (shape (n,)): length of the recording; where the party's audio file starts in it. ``checked``
+    (shape (n,)): recordings with a given file and with audio. ``what``: path of the file.
     """
     n = len(duration_ms)
     share, common = _agreement(given, speech, duration_ms, np.ones(n), np.zeros(n, np.int64))
@@ -264,16 +245,9 @@ def _inside(given: Intervals, duration_ms: Ints) -> Intervals:
 def given_health(recordings: pl.DataFrame) -> pl.DataFrame:
     """A warning for each recording with something odd about a given file.
 
-    Parameters
-    ----------
-    recordings : polars.DataFrame
-        As in :class:`~flexi_score.segment.tracks.Tracks`, with ``user_given_note`` and
-        ``model_given_note``, where they were loaded from an archive.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.HEALTH`, check ``given``.
+    ``recordings``: as in :class:`~flexi_score.segment.tracks.Tracks`, with ``user_given_note`` and
+    ``model_given_note``, where they were loaded from an archive. Returns
+    :data:`flexi_score.schema.HEALTH`, check ``given``.
     """
     parts = [
         recordings.filter(pl.col(f"{speaker}_given_note").is_not_null()).select(

@@ -75,20 +75,10 @@ Source: TypeAlias = (
 def read_source(source: Source, folder: Path, layout: str = "auto") -> Manifest:
     """The manifest of what is to be scored.
 
-    Parameters
-    ----------
-    source : path, Manifest, frame, Recording, or a sequence
-        A manifest, a folder of recordings or an audio file; rows of a manifest, as a frame or as
-        mappings; recordings in memory; or a list of audio files, rows and recordings.
-    folder : Path
-        Where what is in memory is written, to be read as any other recording.
-    layout : str
-        How to read a folder.
-
-    Raises
-    ------
-    InputError
-        For what is none of these, or cannot be read.
+    ``source``: a manifest, a folder of recordings or an audio file; rows of a manifest, as a frame
+    or as mappings; recordings in memory; or a list of audio files, rows and recordings. ``folder``:
+    where what is in memory is written, to be read as any other recording. ``layout``: how to read a
+    folder. Raises InputError for what is none of these, or cannot be read.
     """
     if isinstance(source, Manifest):
         return source
@@ -173,10 +163,7 @@ def _stored(recording: Recording, folder: Path, number: int) -> dict[str, Any]:
 def _samples(recording: Recording, side: str) -> NDArray[np.float32]:
     """Samples of one channel, full scale 1.
 
-    Raises
-    ------
-    InputError
-        Where they are not one row of finite numbers.
+    Raises InputError where they are not one row of finite numbers.
     """
     found = np.asarray(getattr(recording, side))
     place = f"recording {recording.id!r}, {side}"

@@ -37,31 +37,13 @@ def load_tracks(
 ) -> tuple[Tracks, pl.DataFrame]:
     """Speech and words of archived recordings under these settings.
 
-    Parameters
-    ----------
-    reader : ArchiveReader
-    rows : polars.DataFrame
-        :data:`flexi_score.archive.tables.ARCHIVED` rows, as ``read_recordings`` returns them.
-    settings : Settings
-        Uses ``speech``, ``health``, ``judge.mode`` and ``extract.asr`` (``none`` leaves recognised
-        words out).
-
-    noisy : frozenset of str, optional
-        From :func:`flexi_score.capture.silent.noisy_systems`, where ``rows`` are only a share of
-        the run; by default of these rows.
-
-    Returns
-    -------
-    tracks : Tracks
-        In the order of ``rows``, without the recordings that failed.
-    failures : polars.DataFrame
-        :data:`flexi_score.schema.FAILURES`: recordings whose artefacts the archive does not hold,
-        or whose capture failed.
-
-    Raises
-    ------
-    ArchiveError
-        If a part of the archive is damaged.
+    ``rows``: :data:`flexi_score.archive.tables.ARCHIVED` rows, as ``read_recordings`` returns them.
+    ``settings``: uses ``speech``, ``health``, ``judge.mode`` and ``extract.asr`` (``none`` leaves
+    recognised words out). ``noisy``: from :func:`flexi_score.capture.silent.noisy_systems`, where
+    ``rows`` are only a share of the run; by default of these rows. Returns ``tracks``: in the order
+    of ``rows``, without the recordings that failed; ``failures``:
+    :data:`flexi_score.schema.FAILURES`: recordings whose artefacts the archive does not hold, or
+    whose capture failed. Raises ArchiveError if a part of the archive is damaged.
     """
     noisy = noisy_systems(reader, rows) if noisy is None else noisy
     channels = reader.read("channels", _keys(rows, "key"), _OF_CHANNELS)
@@ -299,17 +281,9 @@ def load_words(
 ) -> Words:
     """Words of one speaker of archived recordings, in the recordings' own time.
 
-    Parameters
-    ----------
-    reader, rows, settings
-        As in :func:`load_tracks`.
-    speaker : {"user", "model"}
-
-    Returns
-    -------
-    Words
-        Recognised words of a recording whose words the recogniser is not sure of are left out, as
-        if there were no transcript: rules use duration alone there.
+    ``reader``, ``rows`` and ``settings``: as in :func:`load_tracks`. ``speaker``: {"user",
+    "model"}. Recognised words of a recording whose words the recogniser is not sure of are
+    left out, as if there were no transcript: rules use duration alone there.
     """
     detected = read_speech(reader, rows, settings.speech)
     return _side(reader, rows, speaker, detected, settings).words
@@ -318,10 +292,7 @@ def load_words(
 def load_word_table(reader: ArchiveReader, rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Words of both speakers of archived recordings (:data:`flexi_score.schema.WORDS`).
 
-    Parameters
-    ----------
-    reader, rows, settings
-        As in :func:`load_tracks`.
+    ``reader``, ``rows`` and ``settings``: as in :func:`load_tracks`.
     """
     return pl.concat(
         words_table(rows["recording"], s, load_words(reader, rows, s, settings)) for s in SPEAKERS

@@ -20,26 +20,11 @@ from flexi_score.judge.store import FILE
 def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
     """Add the parts of archives to another.
 
-    Parameters
-    ----------
-    archives : sequence of path
-        Archives of this version.
-    into : path
-        Folder of an archive, made where it does not exist.
-
-    Returns
-    -------
-    int
-        How many parts were added; those that it had already are not counted. What judges have
-        replied is added as well.
-
-    Raises
-    ------
-    InputError
-        If there is nothing to merge, an archive is to be merged into itself, or questions of one
-        wait in a batch.
-    ArchiveError
-        Naming every damaged part; nothing is then merged. Or if nothing can be written.
+    ``archives``: archives of this version. ``into``: folder of an archive, made where it does not
+    exist. Returns how many parts were added; those that it had already are not counted. What judges
+    have replied is added as well. Raises InputError if there is nothing to merge, an archive is to
+    be merged into itself, or questions of one wait in a batch. Raises ArchiveError naming every
+    damaged part; nothing is then merged. Or if nothing can be written.
     """
     if not archives:
         raise InputError("merge: expected one or more archives")

@@ -27,39 +27,21 @@ Progress = Callable[[Mapping[str, Any], float, str | None], None]
 
 
 class Extraction(TypedDict, total=False):
-    """How recordings are extracted; none of it changes a number.
+    """How recordings are extracted; none of it changes a number."""
 
-    Attributes
-    ----------
-    layout : str
-        How to read a folder (``auto`` finds out).
-    threads : int
-        Threads of each model, 0 for its own choice.
-    workers : int
-        Processes to work in: 1 (the default) is this one, 0 chooses by the machine and the amount
-        of audio. More than one needs ``if __name__ == "__main__":`` in the calling program.
-    executor : {"local", "ray"}
-        Where the workers run.
-    shard : (i, n)
-        Only the i-th of n parts of the input, i from 1: by a hash of the recording's id.
-    retry_failed : bool
-        Whether to repeat failed attempts of which nothing has changed since.
-    repair : bool
-        Whether to move damaged parts of the archive aside and make again what was in them.
-    after_write : callable
-        Called after each writing to the archive.
-    progress : callable
-        Called after each recording: its row, its seconds, an error message or None.
-    """
-
-    layout: str
-    threads: int
+    layout: str  # how to read a folder (``auto`` finds out)
+    threads: int  # threads of each model, 0 for its own choice
+    #: processes to work in: 1 (the default) is this one, 0 chooses by the machine and the amount of
+    #: audio. More than one needs ``if __name__ == "__main__":`` in the calling program
     workers: int
-    executor: Literal["local", "ray"]
+    executor: Literal["local", "ray"]  # {"local", "ray"}: where the workers run
+    #: only the i-th of n parts of the input, i from 1: by a hash of the recording's id
     shard: tuple[int, int] | None
-    retry_failed: bool
+    retry_failed: bool  # whether to repeat failed attempts of which nothing has changed since
+    #: whether to move damaged parts of the archive aside and make again what was in them
     repair: bool
-    after_write: Callable[[], None]
+    after_write: Callable[[], None]  # called after each writing to the archive
+    #: called after each recording: its row, its seconds, an error message or None
     progress: Progress
 
 

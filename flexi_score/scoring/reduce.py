@@ -52,17 +52,10 @@ def reduce_run(
 ) -> Run:
     """Add up the batches of a run.
 
-    Parameters
-    ----------
-    spool : Spool
-        Tables of the batches (:func:`flexi_score.scoring.engine.score_batch`).
-    failures : polars.DataFrame
-        :data:`flexi_score.schema.FAILURES`: what failed before anything was scored.
-    settings : Settings
-    facts : mapping
-        Detector and recogniser, for the signature.
-    archive, tracks
-        As in :class:`flexi_score.scoring.run.Run`.
+    ``spool``: tables of the batches (:func:`flexi_score.scoring.engine.score_batch`). ``failures``:
+    :data:`flexi_score.schema.FAILURES`: what failed before anything was scored. ``facts``: detector
+    and recogniser, for the signature. ``archive`` and ``tracks``: as in
+    :class:`flexi_score.scoring.run.Run`.
     """
     metrics, shown = profile_metrics(settings.profile), settings.summary
     refused, health = (spool.scan(name).collect() for name in ("refused", "health"))

@@ -13,11 +13,9 @@ Tables: TypeAlias = Mapping[str, pl.DataFrame]
 class Spool:
     """Where batches put their tables, each under the number of its batch.
 
-    Parameters
-    ----------
-    folder : path or None
-        A folder for files of its own, deleted with the spool; None keeps the tables in memory.
-        Only a spool with a folder can be passed to another process, whose copy never deletes it.
+    ``folder``: a folder for files of its own, deleted with the spool; None keeps the tables in
+    memory. Only a spool with a folder can be passed to another process, whose copy never deletes
+    it.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:

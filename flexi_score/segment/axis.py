@@ -27,14 +27,9 @@ NEVER = np.int64(2**62)
 
 @dataclass(frozen=True)
 class Spans:
-    """Intervals on the common axis.
+    """Intervals on the common axis."""
 
-    Attributes
-    ----------
-    rec, start, end : ndarray of int64, shape (k,)
-        Recording number, start and end on the axis (ms).
-    """
-
+    #: rec, start, end: shape (k,): recording number, start and end on the axis (ms)
     rec: Ints
     start: Ints
     end: Ints
@@ -51,40 +46,23 @@ class Spans:
 
 @dataclass(frozen=True)
 class Among:
-    """Where the spans of one track stand among those of another.
+    """Where the spans of one track stand among those of another."""
 
-    Attributes
-    ----------
-    place : ndarray of int64, shape (k,)
-        Their places in the order of both.
-    before, upto : ndarray of int64, shape (k,)
-        How many of the other start before each, and how many no later.
-    """
-
-    place: Ints
+    place: Ints  # shape (k,): their places in the order of both
+    #: before, upto: shape (k,): how many of the other start before each, and how many no later
     before: Ints
     upto: Ints
 
 
 @dataclass(frozen=True)
 class Interleaved:
-    """Spans of two tracks by start, then end; the first track's first where both are the same.
-
-    Attributes
-    ----------
-    spans : Spans
-    speaker : ndarray of int64, shape (k,)
-        0 for the first track, 1 for the second.
-    first, second : Among
-    ties : ndarray of int64
-        Places of which the next one has the same start.
-    """
+    """Spans of two tracks by start, then end; the first track's first where both are the same."""
 
     spans: Spans
-    speaker: Ints
+    speaker: Ints  # shape (k,): 0 for the first track, 1 for the second
     first: Among
     second: Among
-    ties: Ints
+    ties: Ints  # places of which the next one has the same start
 
     def join(self, first: NDArray[_T], second: NDArray[_T]) -> NDArray[_T]:
         """Values of the spans of both tracks, in the order of ``spans``."""

@@ -21,22 +21,9 @@ def mark_partial(recognizer: str, max_ms: int) -> str:
 def heard_up_to(sources: pl.Series, settings: Settings) -> Ints:
     """Longest utterance whose words are known, by the source of each transcript; 0 is any.
 
-    Parameters
-    ----------
-    sources : polars.Series of String, length n
-        ``source`` of the archive's words.
-    settings : Settings
-        Uses ``profile`` and ``backchannel.max_ms``.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-        In ms.
-
-    Raises
-    ------
-    SettingsError
-        If the settings read words that were not recognised.
+    ``sources``: ``source`` of the archive's words. ``settings``: uses ``profile`` and
+    ``backchannel.max_ms``. Returns shape (n,): in ms. Raises SettingsError if the settings read
+    words that were not recognised.
     """
     limit = sources.str.extract(r",needed-(\d+)ms$").cast(pl.Int64).fill_null(0)
     found = np.asarray(limit.to_numpy(), np.int64)

@@ -57,15 +57,7 @@ def build_ipus(speech: Spans, settings: Settings) -> Spans:
 def build_structure(tracks: Tracks, settings: Settings) -> Structure:
     """Structure of all recordings at once.
 
-    Parameters
-    ----------
-    tracks : Tracks
-    settings : Settings
-        Uses ``ipu``, ``takeover.group_ms`` and ``backchannel``.
-
-    Returns
-    -------
-    Structure
+    ``settings``: uses ``ipu``, ``takeover.group_ms`` and ``backchannel``.
     """
     origin = axis.origins(tracks.duration_ms)
     user_ipus, model_ipus = (
@@ -98,17 +90,9 @@ def build_structure(tracks: Tracks, settings: Settings) -> Structure:
 def group_ids(ipus: Spans, other: Spans, group_ms: int) -> Ints:
     """Number of the group of each IPU of a speaker, from 0.
 
-    Parameters
-    ----------
-    ipus, other : Spans
-        Tracks of the speaker and of the other.
-    group_ms : int
-        IPUs at least this far apart are in different groups (ms).
-
-    Returns
-    -------
-    ndarray of int64, shape (k,)
-        IPUs inside an IPU of the other group only with IPUs inside the same one.
+    ``ipus`` and ``other``: tracks of the speaker and of the other. ``group_ms``: IPUs at least this
+    far apart are in different groups (ms). Returns shape (k,): IPUs inside an IPU of the other
+    group only with IPUs inside the same one.
     """
     if not len(ipus):
         return np.empty(0, np.int64)

@@ -22,13 +22,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of one speaker over all recordings, sorted by ``(rec, start_ms)``.
+    """Intervals of one speaker over all recordings, sorted by ``(rec, start_ms)``."""
 
-    Attributes
-    ----------
-    rec, start_ms, end_ms : ndarray of int64, shape (k,)
-    """
-
+    #: rec, start_ms, end_ms: shape (k,)
     rec: Ints
     start_ms: Ints
     end_ms: Ints
@@ -51,53 +47,37 @@ def spread(first: Ints, stop: Ints) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True)
 class Words:
-    """Timed words of one speaker over all recordings, sorted by ``(rec, start_ms)``.
+    """Timed words of one speaker over all recordings, sorted by ``(rec, start_ms)``."""
 
-    Attributes
-    ----------
-    rec, start_ms, end_ms : ndarray of int64, shape (k,)
-    text : polars.Series of String, length k
-    count : ndarray of float64, shape (k,)
-        How many words each entry stands for: 1, or a fraction for one character of a language
-        that is written without spaces.
-    known : ndarray of bool, shape (n,)
-        Whether the recording has a transcript at all; without one, rules use duration alone.
-    heard_ms : ndarray of int64, shape (n,), or None
-        The transcript holds the words of IPUs of up to this length only; 0, or None, of all.
-    """
-
+    #: rec, start_ms, end_ms: shape (k,)
     rec: Ints
     start_ms: Ints
     end_ms: Ints
     text: pl.Series
+    #: shape (k,): how many words each entry stands for: 1, or a fraction for one character of a
+    #: language that is written without spaces
     count: Floats
+    #: shape (n,): whether the recording has a transcript at all; without one, rules use duration
+    #: alone
     known: Bools
+    #: shape (n,), or None: the transcript holds the words of IPUs of up to this length only; 0, or
+    #: None, of all
     heard_ms: Ints | None = None
 
 
 @dataclass(frozen=True)
 class Tracks:
-    """All that segmentation and metrics look at.
+    """All that segmentation and metrics look at."""
 
-    Attributes
-    ----------
-    recordings : polars.DataFrame
-        Rows of :data:`flexi_score.schema.RECORDINGS`; row i is recording i.
-    duration_ms : ndarray of int64, shape (n,)
-    user_speech, model_speech : Intervals
-        Detected (or given) speech, before IPUs are built.
-    user_words, model_words : Words
-    user_known : ndarray of bool, shape (n,), or None
-        Whether anything is known of the user's side (audio, segments or words); None: of all. A
-        side of which nothing is known is not a silent one.
-    """
-
-    recordings: pl.DataFrame
-    duration_ms: Ints
+    recordings: pl.DataFrame  # rows of :data:`flexi_score.schema.RECORDINGS`; row i is recording i
+    duration_ms: Ints  # shape (n,)
+    #: user_speech, model_speech: detected (or given) speech, before IPUs are built
     user_speech: Intervals
     model_speech: Intervals
     user_words: Words
     model_words: Words
+    #: shape (n,), or None: whether anything is known of the user's side (audio, segments or words);
+    #: None: of all. A side of which nothing is known is not a silent one
     user_known: Bools | None = None
 
     def __len__(self) -> int:
@@ -107,12 +87,8 @@ class Tracks:
 def words_table(recordings: pl.Series, speaker: Speaker, words: Words) -> pl.DataFrame:
     """Words of one speaker as :data:`flexi_score.schema.WORDS`.
 
-    Parameters
-    ----------
-    recordings : polars.Series of String, shape (n,)
-        Ids of the recordings that ``words.rec`` counts.
-    speaker : {"user", "model"}
-    words : Words
+    ``recordings`` (polars.Series of String, shape (n,)): ids of the recordings that ``words.rec``
+    counts. ``speaker``: {"user", "model"}.
     """
     return pl.DataFrame(
         {

@@ -12,36 +12,19 @@ CLAIM, BACKCHANNEL, FAILED = 0, 1, 2
 
 @dataclass(frozen=True)
 class Speaker:
-    """IPUs of one speaker and the groups they form.
-
-    Attributes
-    ----------
-    ipus : Spans
-    ipu_words : ndarray of float64, shape (k,)
-        Words in each IPU, NaN where the recording has no transcript.
-    ipu_word : ndarray of int64, shape (w,)
-        Index of the IPU of each word of the track, -1 where it lies in none.
-    group : ndarray of int64, shape (k,)
-        Group of each IPU.
-    groups : Spans
-    group_words : ndarray of float64, shape (g,)
-    long : ndarray of bool, shape (g,)
-        Longer than a backchannel may be: a *takeover* in the sense of paper eq. 7.
-    role : ndarray of int64, shape (k,)
-        CLAIM, BACKCHANNEL or FAILED.
-    holder : ndarray of int64, shape (k,)
-        Who held the turn when the IPU began: USER, MODEL or NOBODY.
-    """
+    """IPUs of one speaker and the groups they form."""
 
     ipus: Spans
-    ipu_words: Floats
+    ipu_words: Floats  # shape (k,): words in each IPU, NaN where the recording has no transcript
+    #: shape (w,): index of the IPU of each word of the track, -1 where it lies in none
     ipu_word: Ints
-    group: Ints
+    group: Ints  # shape (k,): group of each IPU
     groups: Spans
-    group_words: Floats
+    group_words: Floats  # shape (g,)
+    #: shape (g,): longer than a backchannel may be: a *takeover* in the sense of paper eq. 7
     long: Bools
-    role: Ints
-    holder: Ints
+    role: Ints  # shape (k,): CLAIM, BACKCHANNEL or FAILED
+    holder: Ints  # shape (k,): who held the turn when the IPU began: USER, MODEL or NOBODY
 
     @property
     def takeovers(self) -> Spans:

@@ -248,19 +248,8 @@ def score(
 ) -> pl.DataFrame:
     """Scores of the conversation recordings ``rec`` (any recording will do).
 
-    Parameters
-    ----------
-    structure : Structure
-    rec : ndarray of int64, shape (k,)
-    settings : Settings
-        Uses the group ``conversation``.
-    latency_s : mapping
-        Not used.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`flexi_score.schema.SCORES`; ``weight`` is the denominator of each ratio.
+    ``rec``: shape (k,). ``settings``: uses the group ``conversation``.
+    Returns :data:`flexi_score.schema.SCORES`; ``weight`` is the denominator of each ratio.
     """
     table = statistics_frame(structure, settings)[rec]
     silent = (table["model_ipus"] == 0).to_numpy()

@@ -82,21 +82,13 @@ OBSERVED: Final = tuple(
 def statistics_frame(structure: Structure, settings: Settings | None = None) -> pl.DataFrame:
     """Counts and times of every recording, whatever its scenario.
 
-    Parameters
-    ----------
-    structure : Structure
-    settings : Settings, optional
-        Uses the group ``conversation``; the defaults if not given.
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`STATISTICS`, one row a recording in manifest order. ``<side>_turns`` counts turns
-        that took the floor. ``<side>_floor_changes`` are those that followed a turn of the other,
-        ``<side>_floor_offset_ms`` the sum of their floor-transfer offsets; those below 0 are
-        ``<side>_overlapped_starts``, the others ``<side>_responses`` with ``<side>_response_ms``.
-        ``<side>_stops`` counts how often the side was interrupted with success, ``<side>_stop_ms``
-        sums the times it took to stop.
+    ``settings``: uses the group ``conversation``; the defaults if not given. Returns
+    :data:`STATISTICS`, one row a recording in manifest order. ``<side>_turns`` counts turns that
+    took the floor. ``<side>_floor_changes`` are those that followed a turn of the other,
+    ``<side>_floor_offset_ms`` the sum of their floor-transfer offsets; those below 0 are
+    ``<side>_overlapped_starts``, the others ``<side>_responses`` with ``<side>_response_ms``.
+    ``<side>_stops`` counts how often the side was interrupted with success, ``<side>_stop_ms`` sums
+    the times it took to stop.
     """
     rules = ConversationSettings() if settings is None else settings.conversation
     s, n = structure, len(structure)
@@ -148,17 +140,10 @@ def statistics_frame(structure: Structure, settings: Settings | None = None) -> 
 def observations(structure: Structure) -> pl.DataFrame:
     """Floor-transfer offsets, response latencies and stop latencies, one row an event.
 
-    Parameters
-    ----------
-    structure : Structure
-
-    Returns
-    -------
-    polars.DataFrame
-        :data:`OBSERVATIONS`, by recording, metric (:data:`OBSERVED`) and time, in s.
-        ``<side>_floor_offset``: start of the side's turn minus end of the other's, signed;
-        ``<side>_response_latency``: those that are not negative; ``<side>_stop_latency``: from the
-        start of a successful interruption by the other to the side's stop.
+    Returns :data:`OBSERVATIONS`, by recording, metric (:data:`OBSERVED`) and time, in s.
+    ``<side>_floor_offset``: start of the side's turn minus end of the other's, signed;
+    ``<side>_response_latency``: those that are not negative; ``<side>_stop_latency``: from the
+    start of a successful interruption by the other to the side's stop.
     """
     parts: dict[str, tuple[Ints, Floats]] = {}
     for label, side in enumerate(SPEAKERS):

@@ -21,24 +21,14 @@ AT_MOST = 1e-6
 
 @dataclass(frozen=True)
 class Cases:
-    """The recordings of one scenario.
-
-    Attributes
-    ----------
-    structure : Structure
-    rec : ndarray of int64, shape (k,)
-        Their numbers.
-    origin, end : ndarray of int64, shape (k,)
-        Where they start and end on the common axis.
-    silent : ndarray of bool, shape (k,)
-        The model never speaks.
-    """
+    """The recordings of one scenario."""
 
     structure: Structure
-    rec: Ints
+    rec: Ints  # shape (k,): their numbers
+    #: origin, end: shape (k,): where they start and end on the common axis
     origin: Ints
     end: Ints
-    silent: Bools
+    silent: Bools  # shape (k,): the model never speaks
 
     def column(self, name: str) -> pl.Series:
         """A column of these recordings' manifest rows."""
@@ -139,18 +129,9 @@ def mid_turn(structure: Structure, at: Ints) -> Bools:
 def stops_between(cases: Cases, after: Ints, latest: Ints) -> tuple[Ints, Ints, Ints]:
     """Where the model falls silent in ``(after, latest]``, its backchannels left out.
 
-    Parameters
-    ----------
-    cases : Cases
-    after, latest : ndarray of int64, shape (k,)
-        Moments of the recordings ``cases.rec``.
-
-    Returns
-    -------
-    who : ndarray of int64, shape (m,)
-        Which of the k each stop belongs to.
-    stop, again : ndarray of int64, shape (m,)
-        Where the model falls silent, and where it speaks again or the recording ends.
+    ``after`` and ``latest`` (shape (k,)): moments of the recordings ``cases.rec``. Returns ``who``
+    (shape (m,)): which of the k each stop belongs to; ``stop`` and ``again`` (shape (m,)): where
+    the model falls silent, and where it speaks again or the recording ends.
     """
     structure, model = cases.structure, cases.structure.model
     speech = model.ipus.take(model.role != BACKCHANNEL)
@@ -178,18 +159,8 @@ def window_margin(cases: Cases, low: Floats, high: Floats, settings: Settings) -
     backchannel, unless its words make it a takeover. Where none does: of the nearest takeover to
     the window, and of the longest short group in it to that length.
 
-    Parameters
-    ----------
-    cases : Cases
-    low, high : ndarray of float64, shape (k,)
-        Moments; infinite for no limit, NaN where the outcome is not known.
-    settings : Settings
-        Uses ``backchannel``.
-
-    Returns
-    -------
-    ndarray of float64, shape (k,)
-        NaN where no threshold decides.
+    ``low`` and ``high`` (shape (k,)): moments; infinite for no limit, NaN where the outcome is not
+    known. ``settings``: uses ``backchannel``. Returns shape (k,): NaN where no threshold decides.
     """
     model, size = cases.structure.model, len(cases.structure)
     groups, rec = model.groups, model.groups.rec

@@ -172,18 +172,8 @@ def jensen_shannon(
 ) -> Floats:
     """Jensen-Shannon divergence, base 2, of two sparse distributions per recording.
 
-    Parameters
-    ----------
-    p_rec, p_bin, q_rec, q_bin : ndarray of int64
-        Recording and window of each unit of mass.
-    p_mass, q_mass : ndarray of float64
-    size : int
-        Number of recordings.
-
-    Returns
-    -------
-    ndarray of float64, shape (size,)
-        In [0, 1]; 1 where one side has no mass.
+    ``p_rec``, ``p_bin``, ``q_rec`` and ``q_bin``: recording and window of each unit of mass.
+    ``size``: number of recordings. Returns shape (size,): in [0, 1]; 1 where one side has no mass.
     """
     stride = np.int64(max(p_bin.max(initial=0), q_bin.max(initial=0)) + 1)
     key = np.concatenate([p_rec * stride + p_bin, q_rec * stride + q_bin])

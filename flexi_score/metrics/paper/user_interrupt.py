@@ -53,27 +53,13 @@ METRICS: Final = metric_table(
 
 @dataclass(frozen=True)
 class Yields:
-    """Whether and how the model yields, shape (k,).
+    """Whether and how the model yields, shape (k,)."""
 
-    Attributes
-    ----------
-    stop : ndarray of float64
-        Start of the silence that makes a yield, NaN without one.
-    quiet_ms : ndarray of float64
-        Its length.
-    late : ndarray of bool
-        It began after the interruption had ended.
-    cut_short : ndarray of bool
-        No yield, and the recording ends before a silence could last.
-    pending : ndarray of float64
-        Start of the silence that the recording cuts short, NaN without one.
-    """
-
-    stop: Floats
-    quiet_ms: Floats
-    late: Bools
-    cut_short: Bools
-    pending: Floats
+    stop: Floats  # start of the silence that makes a yield, NaN without one
+    quiet_ms: Floats  # its length
+    late: Bools  # it began after the interruption had ended
+    cut_short: Bools  # no yield, and the recording ends before a silence could last
+    pending: Floats  # start of the silence that the recording cuts short, NaN without one
 
 
 def score(
@@ -195,17 +181,8 @@ def first_interruption(cases: c.Cases) -> tuple[Floats, Floats]:
 def find_yields(cases: c.Cases, s: Ints, e: Ints, settings: Settings) -> Yields:
     """The first silence of the model that makes a yield to each interruption [s, e].
 
-    Parameters
-    ----------
-    cases : Cases
-    s, e : ndarray of int64, shape (k,)
-    settings : Settings
-        Uses ``yield``.
-
-    Returns
-    -------
-    Yields
-        The model's backchannels are no speech here: its turn does not go on with a "yeah".
+    ``s`` and ``e``: shape (k,). ``settings``: uses ``yield``. The model's backchannels are
+    no speech here: its turn does not go on with a "yeah".
     """
     rules, who, stop, again = settings.yield_, *c.stops_between(cases, s, _window(s, e, settings))
     size, end_of = len(s), cases.end[who]

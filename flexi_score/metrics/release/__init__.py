@@ -62,16 +62,9 @@ _TURN_LATENCY = (pl.col("scenario") == "turn_taking") & (pl.col("metric") == "la
 def mean_latency_by_system(scores: pl.DataFrame) -> dict[str, float]:
     """L of pause_handling: each system's mean turn_taking latency, in s.
 
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        Rows of :data:`flexi_score.schema.SCORES`, of this profile.
-
-    Returns
-    -------
-    dict of str to float
-        0 for a system whose turn_taking recordings were scored without one latency, as the script
-        prints it; systems without turn_taking recordings are left out.
+    ``scores``: rows of :data:`flexi_score.schema.SCORES`, of this profile. Returns 0 for a system
+    whose turn_taking recordings were scored without one latency, as the script prints it; systems
+    without turn_taking recordings are left out.
     """
     usable = pl.col("status").is_in(["scored", "silent", "not_applicable"])
     means = (
@@ -85,12 +78,9 @@ def mean_latency_by_system(scores: pl.DataFrame) -> dict[str, float]:
 def printed(scores: pl.DataFrame) -> pl.DataFrame:
     """What the scripts print for a folder, from this profile's score rows.
 
-    Returns
-    -------
-    polars.DataFrame
-        ``system, scenario, metric, value``: the mean (or sum) over the rows that have a value,
-        rounded as the scripts round; a turn_taking latency over none is 0, other means over none
-        are null, where the scripts raise.
+    Returns ``system, scenario, metric, value``: the mean (or sum) over the rows that have a value,
+    rounded as the scripts round; a turn_taking latency over none is 0, other means over none are
+    null, where the scripts raise.
     """
     sums = pl.concat_str("scenario", "metric", separator=".").is_in(
         [f"{m.scenario}.{m.name}" for m in METRICS if m.aggregate == "sum"]

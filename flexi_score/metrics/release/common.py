@@ -27,24 +27,18 @@ SILENT_MODEL: Final = "the model says no word"
 
 @dataclass(frozen=True)
 class Runs:
-    """Words or segments of the recordings scored, laid end to end, in float seconds.
+    """Words or segments of the recordings scored, laid end to end, in float seconds."""
 
-    Attributes
-    ----------
-    owner : ndarray of int64, shape (m,)
-        Which of the recordings scored each entry belongs to, 0..k-1, ascending.
-    start, end : ndarray of float64, shape (m,)
-    first, last : ndarray of int64, shape (k,)
-        Position of each recording's first and last entry, -1 where it has none.
-    count : ndarray of int64, shape (k,)
-    """
-
+    #: shape (m,): which of the recordings scored each entry belongs to, 0..k-1, ascending
     owner: Ints
+    #: start, end: shape (m,)
     start: Floats
     end: Floats
+    #: first, last: shape (k,): position of each recording's first and last entry, -1 where it has
+    #: none
     first: Ints
     last: Ints
-    count: Ints
+    count: Ints  # shape (k,)
 
 
 @dataclass(frozen=True)
@@ -154,15 +148,10 @@ def decide(
 ) -> pl.DataFrame:
     """Score rows of one metric: the first case that holds decides a recording.
 
-    Parameters
-    ----------
-    rec : ndarray of int64, shape (k,)
-    facts : dict of str to ndarray of shape (k,)
-        What the reasons may quote, rounded to 1 ms.
-    cases : sequence of Case
-        The last one must hold everywhere.
-    reference_s, decided_s, margin_s : ndarray of float64, shape (k,), optional
-        NaN for none; stored only in rows that are scored or silent, or wait for a rating.
+    ``rec``: shape (k,). ``facts`` (dict of str to ndarray of shape (k,)): what the reasons may
+    quote, rounded to 1 ms. ``cases``: the last one must hold everywhere. ``reference_s``,
+    ``decided_s`` and ``margin_s`` (shape (k,)): NaN for none; stored only in rows that are scored
+    or silent, or wait for a rating.
     """
     where = [np.broadcast_to(np.asarray(case.where, bool), rec.shape) for case in cases]
     values = [np.broadcast_to(np.asarray(case.value, np.float64), rec.shape) for case in cases]

@@ -29,19 +29,9 @@ def backchannel_distance(
 ) -> Floats:
     """Distance of each recording's backchannels from its reference.
 
-    Parameters
-    ----------
-    segments : Runs
-        Speech segments of the model.
-    kept : ndarray of bool, shape (m,)
-        Those that are backchannels.
-    wanted : ndarray of bool, shape (k,)
-        Where to compute it; a reference is needed there.
-
-    Returns
-    -------
-    ndarray of float64, shape (k,)
-        0 to 0.8326; NaN where not wanted, and where the reference adds up to nothing.
+    ``segments``: speech segments of the model. ``kept`` (shape (m,)): those that are backchannels.
+    ``wanted`` (shape (k,)): where to compute it; a reference is needed there. Returns shape (k,): 0
+    to 0.8326; NaN where not wanted, and where the reference adds up to nothing.
     """
     at = np.flatnonzero(wanted)
     duration = tracks.duration_ms[rec[at]] / 1000

@@ -150,19 +150,9 @@ def _count_before(owner: Ints, time: Floats, of: Ints, limit: Floats, side: str)
 def scan(segments: Runs, inside: Ints) -> tuple[Bools, Ints, Bools]:
     """The script's walk over the segments, for all recordings at once.
 
-    Parameters
-    ----------
-    segments : Runs
-    inside : ndarray of int64, shape (m,)
-        Words in each segment.
-
-    Returns
-    -------
-    tor : ndarray of bool, shape (k,)
-    stop : ndarray of int64, shape (k,)
-        Position of the first segment longer than 3 s, where the walk ends; -1 without one.
-    kept : ndarray of bool, shape (m,)
-        The segments left in the list of backchannels.
+    ``inside`` (shape (m,)): words in each segment. Returns ``tor`` (shape (k,)); ``stop`` (shape
+    (k,)): position of the first segment longer than 3 s, where the walk ends; -1 without one;
+    ``kept`` (shape (m,)): the segments left in the list of backchannels.
     """
     length = segments.end - segments.start
     stop = first_where(segments, length > 3)

@@ -101,12 +101,8 @@ def score(
 def cut_at(words: Runs, tau: Floats) -> Ints:
     """Position of the word after which each model falls silent; -1 where none does.
 
-    Parameters
-    ----------
-    words : Runs
-        The model's words.
-    tau : ndarray of float64, shape (k,)
-        The backchannel in s; with NaN there is no cut.
+    ``words``: the model's words. ``tau`` (shape (k,)): the backchannel in s; with NaN there is no
+    cut.
     """
     position = np.arange(len(words.start))
     before = np.where(position == words.first[words.owner], words.last[words.owner], position - 1)

@@ -136,19 +136,9 @@ def score(
 def scan(words: Runs, start: Floats, end: Floats) -> tuple[Floats, Floats, Ints]:
     """A, B and the position of the word that stops the scan, for all recordings at once.
 
-    Parameters
-    ----------
-    words : Runs
-        The model's words.
-    start, end : ndarray of float64, shape (k,)
-        The interruptions, in s.
-
-    Returns
-    -------
-    a, b : ndarray of float64, shape (k,)
-        In s, 0 where no word overlaps before the scan stops.
-    stop : ndarray of int64, shape (k,)
-        Position in ``words``, -1 where no word stops the scan.
+    ``words``: the model's words. ``start`` and ``end`` (shape (k,)): the interruptions, in s.
+    Returns ``a`` and ``b`` (shape (k,)): in s, 0 where no word overlaps before the scan stops;
+    ``stop`` (shape (k,)): position in ``words``, -1 where no word stops the scan.
     """
     start_of, end_of = start[words.owner], end[words.owner]
     overlaps = (words.start < end_of) & (words.end > start_of)

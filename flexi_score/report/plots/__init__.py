@@ -24,22 +24,13 @@ __all__ = ["Drawing", "Plot", "page_css", "report_plots", "run_drawings"]
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot as a page embeds it.
+    """A plot as a page embeds it."""
 
-    Attributes
-    ----------
-    title, caption : str
-        Text, not yet escaped.
-    svg : str
-        One ``svg`` element; its colours are the page's variables (:func:`page_css`).
-    scenario : str or None
-        None where it shows several.
-    """
-
+    #: title, caption: text, not yet escaped
     title: str
     caption: str
-    svg: str
-    scenario: str | None
+    svg: str  # one ``svg`` element; its colours are the page's variables (:func:`page_css`)
+    scenario: str | None  # none where it shows several
 
     def _repr_html_(self) -> str:
         from flexi_score.report.notebook import notebook_html
@@ -50,16 +41,8 @@ class Plot:
 def report_plots(run: Run, quantiles: pl.DataFrame | None = None) -> list[Plot]:
     """The plots of a run, for report.html.
 
-    Parameters
-    ----------
-    run : Run
-    quantiles : polars.DataFrame, optional
-        :data:`flexi_score.aggregate.QUANTILES`.
-
-    Returns
-    -------
-    list of Plot
-        Without those of which a run has nothing; all of them bounded, however large the run.
+    ``quantiles``: :data:`flexi_score.aggregate.QUANTILES`. Returns without those of which a run has
+    nothing; all of them bounded, however large the run.
     """
     from flexi_score.report.plots.svg import svg_text
 

@@ -53,14 +53,8 @@ def backchannel_plots(
 ) -> list[Drawing]:
     """Backchannels a minute; and, of a run's events, where in the user's turn they begin.
 
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        :data:`flexi_score.schema.SCORES`.
-    systems : sequence of str
-    events, recordings : polars.DataFrame, optional
-        Of all recordings; :data:`flexi_score.schema.EVENTS` and
-        :data:`flexi_score.schema.RECORDINGS`.
+    ``scores``: :data:`flexi_score.schema.SCORES`. ``events`` and ``recordings``: of all recordings;
+    :data:`flexi_score.schema.EVENTS` and :data:`flexi_score.schema.RECORDINGS`.
     """
     plots = []
     rates = {s: v * 60 for s, v in values_by_system(scores, "model_backchannel", "bcr").items()}
@@ -102,12 +96,8 @@ def backchannel_plots(
 def positions(events: pl.DataFrame, recordings: pl.DataFrame) -> tuple[dict[str, Floats], Floats]:
     """Starts of the model's backchannels within the user's speech, as parts of it from 0 to 1.
 
-    Returns
-    -------
-    by_system : dict of ndarray
-        Ascending.
-    reference : ndarray
-        The reference positions, each recording's once for every system that has it.
+    Returns ``by_system``: ascending; ``reference``: the reference positions, each recording's once
+    for every system that has it.
     """
     mine = recordings.filter(pl.col("scenario") == "model_backchannel").unique("recording")
     user = (

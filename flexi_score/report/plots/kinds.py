@@ -25,28 +25,16 @@ MOST_STEPS: Final = 300
 
 @dataclass(frozen=True)
 class Drawing:
-    """A plot that can be drawn.
+    """A plot that can be drawn."""
 
-    Attributes
-    ----------
-    name : str
-        Of its files, and told apart from all others of a run.
-    title, caption : str
-        Not part of the drawing: the caption says what is shown, and whose reference values.
-    scenario : str or None
-        None where it shows several.
-    texts : tuple of str
-        Names that it shows.
-    make : callable
-        Draws it, within :func:`flexi_score.report.plots.style.drawing`.
-    """
-
-    name: str
+    name: str  # of its files, and told apart from all others of a run
+    #: title, caption: not part of the drawing: the caption says what is shown, and whose reference
+    #: values
     title: str
     caption: str
-    scenario: str | None
-    texts: tuple[str, ...]
-    make: Callable[[], Figure]
+    scenario: str | None  # none where it shows several
+    texts: tuple[str, ...]  # names that it shows
+    make: Callable[[], Figure]  # draws it, within :func:`flexi_score.report.plots.style.drawing`
 
     def _repr_html_(self) -> str:
         from flexi_score.report.notebook import notebook_html
@@ -105,12 +93,9 @@ def sorted_by_system(systems: pl.Series, values: pl.Series) -> dict[str, Floats]
 def distribution(values: Floats) -> tuple[Floats, Floats]:
     """Steps of the distribution function of sorted values.
 
-    Returns
-    -------
-    x, share : ndarray of float64, shape (k,)
-        At ``x`` the function reaches ``share``, the part of the values that are not larger. All of
-        its steps where they are at most :data:`MOST_STEPS`, else so many of them, the first and
-        the last included.
+    Returns shape (k,): at ``x`` the function reaches ``share``, the part of the values that are not
+    larger. All of its steps where they are at most :data:`MOST_STEPS`, else so many of them, the
+    first and the last included.
     """
     x, count = np.unique(values, return_counts=True)
     share = np.cumsum(count) / float(len(values))

@@ -108,16 +108,10 @@ def latencies(
 ) -> list[Drawing]:
     """The plots of all response times that a run scored.
 
-    Parameters
-    ----------
-    scores : polars.DataFrame
-        :data:`flexi_score.schema.SCORES`.
-    systems : sequence of str
-        In the order that gives each its look.
-    settings : Settings
-        For the levels of interaction, ``conversation.level_1_ms`` and ``level_2_ms``.
-    quantiles : polars.DataFrame, optional
-        :data:`flexi_score.aggregate.QUANTILES`: intervals of the medians.
+    ``scores``: :data:`flexi_score.schema.SCORES`. ``systems``: in the order that gives each its
+    look. ``settings``: for the levels of interaction, ``conversation.level_1_ms`` and
+    ``level_2_ms``. ``quantiles``: :data:`flexi_score.aggregate.QUANTILES`: intervals of the
+    medians.
     """
     found = []
     for choices in SOURCES:
@@ -148,12 +142,8 @@ def floor_offsets(
 ) -> list[Drawing]:
     """Floor-transfer offsets of the model's turns in conversations, every turn a value.
 
-    Parameters
-    ----------
-    events : polars.DataFrame
-        :data:`flexi_score.schema.EVENTS` of all recordings.
-    recordings : polars.DataFrame
-        With ``recording, system, scenario``.
+    ``events``: :data:`flexi_score.schema.EVENTS` of all recordings. ``recordings``: with
+    ``recording, system, scenario``.
     """
     values = offset_values(events, recordings)
     if not values:
@@ -199,13 +189,8 @@ def draw_times(
 ) -> Drawing:
     """A plot of times in seconds, which must be in ascending order.
 
-    Parameters
-    ----------
-    values : mapping of system to ndarray
-    human : bool
-        Whether the levels of interaction and people's response times stand beside them.
-    medians : mapping of system to (low, high)
-        Intervals of the medians.
+    ``human``: whether the levels of interaction and people's response times stand beside them.
+    ``medians``: intervals of the medians.
     """
     shown = [system for system in systems if system in values][:MOST_SYSTEMS]
     levels = settings.conversation

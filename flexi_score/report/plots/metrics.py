@@ -62,12 +62,7 @@ Row = tuple[Metric, dict[str, dict[str, Any]]]
 def metric_plots(summary: pl.DataFrame, metrics: Sequence[Metric]) -> list[Drawing]:
     """The plot of the summary's main metrics, those of the paper's tables first.
 
-    Parameters
-    ----------
-    summary : polars.DataFrame
-        :data:`flexi_score.schema.SUMMARY`.
-    metrics : sequence of Metric
-        Of one profile.
+    ``summary``: :data:`flexi_score.schema.SUMMARY`. ``metrics``: of one profile.
     """
     rows = shown_metrics(summary, metrics)
     if not rows:

@@ -50,17 +50,9 @@ def draw_shares(
 ) -> None:
     """Draw a row for each system of each block.
 
-    Parameters
-    ----------
-    figure : Figure
-    blocks : sequence of Block
-        Every row with a count above 0.
-    parts : sequence of (str, str)
-        Fill, and the colour of a count on it.
-    top, width : float
-    beside : callable
-        Gets the number of the block, the system and the base line of its row, to write what
-        stands to the right of it.
+    ``blocks``: every row with a count above 0. ``parts``: fill, and the colour of a count on it.
+    ``beside``: gets the number of the block, the system and the base line of its row, to write what
+    stands to the right of it.
     """
     body = body_height(blocks)
     axes = panel(figure, NAMES_WIDTH, top, width, body)

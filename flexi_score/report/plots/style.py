@@ -192,10 +192,8 @@ def _is_wide(letter: str) -> bool:
 def drawing(texts: Sequence[str] = ()) -> Iterator[None]:
     """Within it, figures get this look, whatever the user's own matplotlib is set to.
 
-    Parameters
-    ----------
-    texts : sequence of str
-        What will be drawn; fonts are looked for where it has letters that the usual one lacks.
+    ``texts``: what will be drawn; fonts are looked for where it has letters that the usual one
+    lacks.
     """
     import warnings
 

@@ -53,21 +53,10 @@ def svg_text(
 ) -> str:
     """A figure as SVG.
 
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    name : str
-        Told apart from those of all other figures of a page: ids begin with it.
-    title, description : str
-        For those who do not see it.
-    page : bool
-        For a page: colours are its CSS variables, the font is its own, the ground transparent.
-        Else for a file that is looked at alone.
-
-    Returns
-    -------
-    str
-        One ``svg`` element with ``role="img"``; for a file, a whole document.
+    ``name``: told apart from those of all other figures of a page: ids begin with it. ``title`` and
+    ``description``: for those who do not see it. ``page``: for a page: colours are its CSS
+    variables, the font is its own, the ground transparent. Else for a file that is looked at alone.
+    Returns one ``svg`` element with ``role="img"``; for a file, a whole document.
     """
     import matplotlib
 

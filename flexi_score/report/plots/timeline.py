@@ -68,24 +68,15 @@ _NOTED: Final = (
 
 @dataclass(frozen=True)
 class Scene:
-    """What is drawn of one recording.
+    """What is drawn of one recording."""
 
-    Attributes
-    ----------
-    row : mapping
-        Of :data:`flexi_score.schema.RECORDINGS`, with ``duration_ms``.
-    events, scores : sequence of mapping
-        Its rows of :data:`flexi_score.schema.EVENTS` and :data:`flexi_score.schema.SCORES`.
-    words : mapping of speaker to sequence of (start_ms, end_ms, text)
-    envelopes : mapping of speaker to (start_ms, ndarray of int16)
-        Energy of every 10 ms, in hundredths of a dB re full scale.
-    labels : mapping of (scenario, metric) to str
-    """
-
-    row: Mapping[str, Any]
+    row: Mapping[str, Any]  # of :data:`flexi_score.schema.RECORDINGS`, with ``duration_ms``
+    #: events, scores: its rows of :data:`flexi_score.schema.EVENTS` and
+    #: :data:`flexi_score.schema.SCORES`
     events: Sequence[Mapping[str, Any]]
     scores: Sequence[Mapping[str, Any]]
     words: Mapping[str, Sequence[tuple[int, int, str]]] = field(default_factory=dict)
+    #: energy of every 10 ms, in hundredths of a dB re full scale
     envelopes: Mapping[str, tuple[int, NDArray[np.int16]]] = field(default_factory=dict)
     labels: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
