@@ -37,6 +37,8 @@ VERBS = (
     "models",
     "metrics",
     "settings",
+    "handbook",
+    "demo",
 )
 
 #: Metric names that other tools rely on.

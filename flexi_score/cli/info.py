@@ -82,7 +82,7 @@ def metrics(
         flexi-score metrics --json
         flexi-score metrics --rubric tss
     """
-    from flexi_score.config import PROFILES
+    from flexi_score.config import PROFILES, unknown_name
     from flexi_score.errors import InputError
     from flexi_score.metrics import METRICS
     from flexi_score.report.wording import wording
@@ -90,14 +90,14 @@ def metrics(
     if rubric is not None:
         return _show_rubric(rubric)
     if profile is not None and profile not in PROFILES:
-        raise InputError(_unknown("profile", profile, PROFILES))
+        raise InputError(unknown_name("profile", profile, PROFILES))
     of_profile = [m for m in METRICS if profile in (None, m.profile)]
     found = []
     for name in names or ():
         matching = [m for m in of_profile if name.casefold() in _names_of(m)]
         if not matching:
             known = dict.fromkeys(n for m in of_profile for n in (m.name, m.scenario))
-            raise InputError(_unknown("metric or scenario", name, known))
+            raise InputError(unknown_name("metric or scenario", name, list(known)))
         found += [m for m in matching if m not in found]
     if json_:
         from dataclasses import asdict
@@ -187,7 +187,7 @@ def settings(
     """
     from rich.text import Text
 
-    from flexi_score.config import Settings, flatten, load_settings, setting_names
+    from flexi_score.config import Settings, flatten, load_settings, setting_names, unknown_name
     from flexi_score.errors import InputError
 
     values, fields = flatten(load_settings(profile)), setting_names()
@@ -195,7 +195,7 @@ def settings(
     chosen = [n for n in fields if not names or {n, n.partition(".")[0]} & set(names)]
     for name in names or ():
         if name not in fields and name not in groups:
-            raise InputError(_unknown("group or setting", name, [*groups, *fields]))
+            raise InputError(unknown_name("group or setting", name, [*groups, *fields]))
     if json_:
         rows = [{"name": n, "value": values[n], **_described(fields[n])} for n in chosen]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -227,16 +227,6 @@ def _described(field: Any) -> dict[str, str]:
         "meaning": field.description or "",
         "source": extra.get("source", ""),
     }
-
-
-def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Message on a name that there is not, with the nearest one."""
-    from difflib import get_close_matches
-
-    names = list(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names[:30])}"
-    return f"unknown {what} {name!r}; {hint}"
 
 
 def _console() -> Any:

@@ -1,7 +1,7 @@
 """Every number and choice that changes a result, as one typed, immutable object.
 
 A setting is named ``group.name``, with its unit in the name where it has one. The same names
-work in :func:`apply_settings`, in ``--set group.name=value`` and in a profile file. Settings
+work in :func:`load_settings`, in ``--set group.name=value`` and in a profile file. Settings
 under ``extract`` need the audio to take effect; every other one can be changed on an archive.
 """
 
@@ -29,6 +29,7 @@ from flexi_score.config.settings import (
     parse_assignments,
     setting_names,
     signature,
+    unknown_name,
 )
 from flexi_score.config.summary import SummarySettings
 
@@ -56,4 +57,5 @@ __all__ = [
     "parse_assignments",
     "setting_names",
     "signature",
+    "unknown_name",
 ]

@@ -110,14 +110,14 @@ def load_settings(profile: str = "paper", changes: Mapping[str, Any] | None = No
         For an unknown profile or setting (naming the nearest), or a value it cannot take.
     """
     if profile not in PROFILES:
-        raise SettingsError(_unknown("profile", profile, PROFILES))
+        raise SettingsError(unknown_name("profile", profile, PROFILES))
     text = resources.files("flexi_score.profiles").joinpath(f"{profile}.toml").read_text("utf-8")
     nested: dict[str, Any] = tomllib.loads(text)
     nested["profile"] = profile
     known = [name for name in setting_names() if name != "profile"]
     for name, value in (changes or {}).items():
         if name not in known:
-            raise SettingsError(_unknown("setting", name, known))
+            raise SettingsError(unknown_name("setting", name, known))
         group, *middle, leaf = name.split(".")
         place = nested.setdefault(group, {})
         for check in middle:
@@ -212,10 +212,11 @@ def _none_if_said(value: Any) -> Any:
     return None if isinstance(value, str) and value.lower() in {"", "null"} else value
 
 
-def _unknown(what: str, found: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(found, known, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-    return f"unknown {what} {found!r}{hint}"
+def unknown_name(what: str, name: str, known: Sequence[str]) -> str:
+    """Message on a name that there is not: the nearest one, else those that there are."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known[:30])}"
+    return f"unknown {what} {name!r}; {hint}"
 
 
 def _explain(error: ValidationError) -> str:
