@@ -89,6 +89,7 @@ def test_lengths_of_both_textgrid_forms_and_of_elan(tmp_path: Path) -> None:
     long.write_text(LONG.format(xmax=7.25))
     short.write_text('File type = "ooTextFile"\n"TextGrid"\n\n0\n7.25\n<exists>\n0\n')
     elan = tmp_path / "c.eaf"
-    elan.write_text('<TIME_SLOT TIME_SLOT_ID="t1" TIME_VALUE="120"/><TIME_SLOT TIME_VALUE="7250"/>')
+    slots = "".join(f'<TIME_SLOT TIME_SLOT_ID="t{t}" TIME_VALUE="{t}"/>' for t in (120, 7250))
+    elan.write_text(f"<ANNOTATION_DOCUMENT>{slots}</ANNOTATION_DOCUMENT>")
     assert [stated_length_ms(p) for p in (long, short, elan)] == [7250] * 3
     assert stated_length_ms(tmp_path / "d.rttm") is None

@@ -64,7 +64,8 @@ def _audacity(recording: Recording, _: str) -> Files:
         for e in recording.events
         if e["kind"] != "ipu"
     ]
-    files[".events.txt"] = audacity_text([*events, *annotations(recording), *moments(recording)])
+    events += [*annotations(recording), *moments(recording)]
+    files[".events.txt"] = audacity_text(events, said=False)
     return files
 
 

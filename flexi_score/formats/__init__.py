@@ -14,7 +14,7 @@ from flexi_score.errors import TranscriptError
 from flexi_score.formats.audacity import read_audacity
 from flexi_score.formats.ctm import read_ctm
 from flexi_score.formats.delimited import read_delimited, read_delimited_words
-from flexi_score.formats.eaf import read_eaf, read_eaf_words
+from flexi_score.formats.eaf import INTERPOLATED, read_eaf, read_eaf_words
 from flexi_score.formats.files import read_text, unended_line
 from flexi_score.formats.json_words import (
     read_json_lines_segments,
@@ -22,7 +22,7 @@ from flexi_score.formats.json_words import (
     read_json_segments,
     read_json_words,
 )
-from flexi_score.formats.nonspeech import are_speech
+from flexi_score.formats.nonspeech import are_speech, from_word
 from flexi_score.formats.plausible import check_order, check_spacing, to_seconds
 from flexi_score.formats.rttm import read_rttm
 from flexi_score.formats.stm import read_stm
@@ -310,8 +310,17 @@ def read_given(
     entries = readers[1 if kind == "words" else 0](path, whose)
     labelled = name not in _OF_WORDS
     speech = are_speech(path, [entry.text for entry in entries], labels=labelled)
-    entries = [entry for entry, keep in zip(entries, speech, strict=True) if keep]
-    notes = check_order(path, entries, labels=labelled)
+    entries = [
+        entry if entry.text is None else entry._replace(text=from_word(entry.text))
+        for entry, keep in zip(entries, speech, strict=True)
+        if keep
+    ]
+    notes = check_order(path, entries, labels=labelled and kind == "segments")
+    if between := [entry.place for entry in entries if entry.place.endswith(INTERPOLATED)]:
+        notes.append(
+            f"{between[0].removesuffix(INTERPOLATED)}: a time slot without a time was put evenly "
+            f"between its neighbours in the tier, as ELAN shows it ({len(between)} annotations)"
+        )
     if name in _OF_LINES and (line := unended_line(path)):
         notes.append(f"line {line}: is the last and has no line end; is the file cut short?")
     if not has_audio:

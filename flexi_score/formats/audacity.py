@@ -6,7 +6,7 @@ from pathlib import Path
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import name_some, read_text
 from flexi_score.formats.lanes import one_line, seconds
-from flexi_score.formats.nonspeech import are_speech
+from flexi_score.formats.nonspeech import are_speech, as_word
 from flexi_score.formats.timed import Timed, timed
 from flexi_score.formats.whose import ANYONE, Whose, choose_label, require_labels, split_prefixes
 
@@ -55,9 +55,16 @@ def read_audacity(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     return [entry for entry, keep in zip(entries, own, strict=True) if keep]
 
 
-def audacity_text(entries: Sequence[Timed]) -> str:
-    """Entries as one label track, sorted; a label is one line, and ``-`` where it is blank."""
-    return "".join(
-        f"{seconds(entry.start_ms)}000\t{seconds(entry.end_ms)}000\t{one_line(entry.text)}\n"
+def audacity_text(entries: Sequence[Timed], *, said: bool = True) -> str:
+    """Entries as one label track, sorted; a label is one line, and ``-`` where it is blank.
+
+    `said`: whether labels are what was said, rather than names of events.
+    """
+    rows = [
+        (entry.start_ms, entry.end_ms, one_line(entry.text))
         for entry in sorted(entries, key=lambda e: e[:2])
+    ]
+    return "".join(
+        f"{seconds(start)}000\t{seconds(end)}000\t{as_word(text) if said else text}\n"
+        for start, end, text in rows
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import read_text
 from flexi_score.formats.lanes import one_line, seconds
+from flexi_score.formats.nonspeech import as_word
 from flexi_score.formats.rttm import add_duration
 from flexi_score.formats.timed import Timed, timed
 from flexi_score.formats.whose import ANYONE, Whose, choose_label
@@ -52,7 +53,7 @@ def ctm_text(name: str, words: Mapping[Speaker, Sequence[Timed]]) -> str:
     White space inside an entry becomes ``_``, as CTM has none; a blank one is written ``-``.
     """
     rows = sorted(
-        (entry.start_ms, entry.end_ms, who, one_line(entry.text).replace(" ", "_"))
+        (entry.start_ms, entry.end_ms, who, as_word(one_line(entry.text).replace(" ", "_")))
         for who, entries in words.items()
         for entry in entries
     )

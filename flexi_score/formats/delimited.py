@@ -16,7 +16,7 @@ from typing import Any, Final
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import name_some, read_text
 from flexi_score.formats.lanes import clean
-from flexi_score.formats.nonspeech import are_speech
+from flexi_score.formats.nonspeech import are_speech, as_word
 from flexi_score.formats.timed import Timed, timed
 from flexi_score.formats.whose import ANYONE, Whose, choose_label, require_labels, split_prefixes
 from flexi_score.schema import EVENT_KINDS
@@ -89,8 +89,8 @@ def read_delimited(path: Path, whose: Whose = ANYONE, *, words: bool = False) ->
         if wanted is not None and row["kind"] != wanted:
             continue
         word = next((row[name] for name in _SAID if name in row), None)
-        if wanted and word and word.startswith("'") and _FORMULA.match(word):
-            word = word[1:]
+        if wanted and word:
+            word = as_word(word[1:] if word.startswith("'") and _FORMULA.match(word) else word)
         start, end = (_seconds(row[name], per_second) for name in (first, last))
         entries.append(timed(path, f"line {number}", start, end, word))
         label = next((row[name] for name in _WHO if name in row), "")

@@ -26,6 +26,8 @@ from flexi_score.formats.timed import Timed
 from flexi_score.formats.whose import ANYONE, Whose, require_labels
 
 _LATEST_MS: Final = MAX_SECONDS * 1000
+#: Ends the place of an entry of which a time was interpolated.
+INTERPOLATED: Final = " (between slots with times)"
 
 
 def read_eaf(path: Path, whose: Whose = ANYONE, *, words: bool = False) -> list[Timed]:
@@ -35,11 +37,14 @@ def read_eaf(path: Path, whose: Whose = ANYONE, *, words: bool = False) -> list[
     Where there is a tier ``user words`` as well as ``user``, words are read from it, and speech
     from the other. Annotations of a tier ``user words (points)`` are words without duration.
 
+    Time slots without a time lie evenly between the neighbours in their tier that have one, as
+    ELAN shows them.
+
     Raises
     ------
     TranscriptError
-        Where the file is malformed, declares entities, has an annotation without a time, or it is
-        open which tier is meant.
+        Where the file is malformed, declares entities, has a time slot without a time and without
+        such neighbours, or it is open which tier is meant.
     """
     found = _Reader(path)
     found.read(read_text(path, TranscriptError))
@@ -87,6 +92,20 @@ def read_eaf_tiers(path: Path) -> list[Tier]:
     found = _Reader(path)
     found.read(read_text(path, TranscriptError))
     return [Tier(name, _tier(path, found, name), is_points(name)) for name in found.tiers]
+
+
+def last_slot_ms(path: Path) -> int | None:
+    """The last time in the file; None where it has none.
+
+    Raises
+    ------
+    TranscriptError
+        Where the file is malformed.
+    """
+    found = _Reader(path)
+    found.read(read_text(path, TranscriptError))
+    times = [time_ms for time_ms in found.slots.values() if time_ms is not None]
+    return max(times) + max(found.origins_ms, default=0) if times else None
 
 
 def read_eaf_words(path: Path, whose: Whose = ANYONE) -> list[Timed]:
@@ -187,7 +206,8 @@ def _tier(path: Path, found: "_Reader", name: str) -> list[Timed]:
             "keep the recording's own medium"
         )
     origin_ms = next(iter(found.origins_ms), 0)
-    entries = [_aligned(path, found.slots, origin_ms, *entry) for entry in found.tiers[name]]
+    times = _interpolated(found.slots, found.tiers[name])
+    entries = [_aligned(path, times, origin_ms, *entry) for entry in found.tiers[name]]
     if is_points(name):
         return [entry._replace(end_ms=entry.start_ms) for entry in entries]
     return entries
@@ -197,9 +217,35 @@ def _tier(path: Path, found: "_Reader", name: str) -> list[Timed]:
 _Entry = tuple[int, str, str, str, str]
 
 
+def _interpolated(
+    slots: dict[str, int | None], entries: Sequence[_Entry]
+) -> dict[str, tuple[int | None, bool]]:
+    """Time of each slot, and whether it was interpolated; None where that is impossible.
+
+    Annotations of a tier that share slots are a chain, of which the ends have times.
+    """
+    after = {first: last for _, _, first, last, _ in entries}
+    before = {last: first for first, last in after.items()}
+    times: dict[str, tuple[int | None, bool]] = {}
+    for slot, time_ms in slots.items():
+        times[slot] = (time_ms, False)
+        if time_ms is not None:
+            continue
+        sides = []
+        for step in (before, after):
+            at, away = slot, 0
+            while slots.get(at) is None and at in step and away <= len(entries):
+                at, away = step[at], away + 1
+            sides.append((slots.get(at), away))
+        (left, behind), (right, ahead) = sides
+        if left is not None and right is not None:
+            times[slot] = (round(left + (right - left) * behind / (behind + ahead)), True)
+    return times
+
+
 def _aligned(
     path: Path,
-    slots: dict[str, int | None],
+    slots: dict[str, tuple[int | None, bool]],
     origin_ms: int,
     line: int,
     name: str,
@@ -209,20 +255,23 @@ def _aligned(
 ) -> Timed:
     place = f"{path}, line {line} (annotation {brief(name)})"
     times = []
+    guessed = False
     for slot in (first, last):
         if slot not in slots:
             raise TranscriptError(
                 f"{place}: time slot {brief(slot)} is not in the file's TIME_ORDER"
             )
-        time_ms = slots[slot]
+        time_ms, interpolated = slots[slot]
         if time_ms is None:
             raise TranscriptError(
-                f"{place}: time slot {brief(slot)} has no TIME_VALUE; align the annotation in ELAN"
+                f"{place}: time slot {brief(slot)} has no TIME_VALUE, and no neighbours in its "
+                "tier between which it could lie; align the annotation in ELAN"
             )
         times.append(time_ms + origin_ms)
+        guessed |= interpolated
     if times[1] < times[0]:
         raise TranscriptError(f"{place}: ends at {times[1]} ms, before its start at {times[0]} ms")
-    return Timed(times[0], times[1], text, f"line {line}")
+    return Timed(times[0], times[1], text, f"line {line}" + INTERPOLATED * guessed)
 
 
 class _Reader:

@@ -31,6 +31,7 @@ from flexi_score.formats.files import (
     name_some,
     read_text,
 )
+from flexi_score.formats.nonspeech import as_word
 from flexi_score.formats.services import NO_WORDS, plain_items
 from flexi_score.formats.timed import Timed, timed
 from flexi_score.formats.whose import ANYONE, Whose, choose_label, require_labels, split_prefixes
@@ -143,6 +144,7 @@ def _exported(path: Path, place: str, row: dict[str, Any]) -> _Item:
         )
     start, end = (f"{t}e-3" for t in times)
     text = row.get("text") if row["kind"] == "word" else None
+    text = as_word(text) if isinstance(text, str) else text
     return _Item(place, row, row.get("speaker"), start, end, text)
 
 

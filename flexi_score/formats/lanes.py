@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from flexi_score.formats.nonspeech import as_word
 from flexi_score.formats.timed import Timed
 from flexi_score.formats.whose import Whose
 from flexi_score.schema import SPEAKERS
@@ -44,7 +45,10 @@ def as_tiers(lane: Lane) -> list[Tier]:
     """
     spans: list[list[Timed]] = [[]]
     points: list[list[Timed]] = []
+    said = any(is_lane(lane.name, own) for s in SPEAKERS for own in (s, f"{s} words"))
     for entry in sorted(lane.entries, key=lambda e: e[:2]):
+        if said:
+            entry = entry._replace(text=as_word(label(entry.text)))
         if entry.end_ms > entry.start_ms:
             place = next((t for t in spans if not t or t[-1].end_ms <= entry.start_ms), None)
             into = spans

@@ -139,6 +139,8 @@ _SILENT_LABELS: Final = frozenset(
         "nsp",
     }
 )
+#: Labels of which one may stand for silence, beside the others.
+_ONE_LETTER: Final = frozenset("01ns")
 _FEW: Final = 4
 #: Text of training data that recognisers write where nobody speaks (Koenecke et al. 2024, "Careless
 #: Whisper"; openai/whisper discussions 928 and 1606). Nobody says these on a call.
@@ -195,6 +197,27 @@ def are_speech(path: Path, texts: Sequence[str | None], *, labels: bool = True) 
                 "stretches of speech, and remove those of silence"
             )
     return [text is None or not (text in silent or _is_sound(text)) for text in plain]
+
+
+def as_word(text: str) -> str:
+    """A text as it is exported: with a backslash in front of what else were a mark of no speech.
+
+    Examples
+    --------
+    >>> [as_word(text) for text in ("pause", "yes", "#")]
+    ['\\\\pause', 'yes', '\\\\#']
+    """
+    return "\\" + text.strip() if _may_be_mark(text) else text
+
+
+def from_word(text: str) -> str:
+    """The text of which :func:`as_word` made this one."""
+    return text[1:] if text.startswith("\\") and _may_be_mark(text) else text
+
+
+def _may_be_mark(text: str) -> bool:
+    plain = " ".join(text.split()).casefold().lstrip("\\")
+    return plain in _SILENT_LABELS | _ONE_LETTER or _is_sound(plain)
 
 
 def _is_sound(text: str) -> bool:

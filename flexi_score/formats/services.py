@@ -193,13 +193,12 @@ def _azure_fast(content: Any, want_words: bool) -> Items | None:
     for phrase in phrases:
         who = f"channel {phrase.get('channel')}" if several else _tag(phrase, "speaker")
         for entry in phrase.get("words") or (phrase,):
-            start, length = entry.get("offsetMilliseconds"), entry.get("durationMilliseconds")
+            start = _scaled(entry.get("offsetMilliseconds"), -3)
+            length = _scaled(entry.get("durationMilliseconds"), -3)
             items.append(
                 {
-                    "start": _milli(start),
-                    "end": _milli(start + length)
-                    if start is not None and length is not None
-                    else None,
+                    "start": start,
+                    "end": None if start is None or length is None else _sum(start, length),
                     "word": entry.get("text"),
                     "speaker": who,
                 }
@@ -235,13 +234,15 @@ def _whisper_cpp(content: Any, want_words: bool) -> Items | None:
         ]
         for number, entry in enumerate(tokens if want_words and tokens else [segment]):
             offsets = entry.get("offsets") or {}
-            text = str(entry.get("text", ""))
-            end = _milli(offsets.get("to"))
+            text = entry["text"]
+            if not isinstance(text, str):
+                raise TypeError(f"text: found {text!r}")
+            end = _scaled(offsets.get("to"), -3)
             if tokens and want_words and number and not text.startswith(" "):
                 items[-1] |= {"word": items[-1]["word"] + text, "end": end}
             elif text.strip():
                 items.append(
-                    {"start": _milli(offsets.get("from")), "end": end, "word": text.strip()}
+                    {"start": _scaled(offsets.get("from"), -3), "end": end, "word": text.strip()}
                 )
     return items
 
@@ -296,15 +297,17 @@ def _number(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
-def _milli(value: Any) -> Any:
-    whole = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"{value}e-3" if whole else value
+def _scaled(value: Any, exponent: int) -> Any:
+    """A number, or text that is one, times a power of ten, as text; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return value
+    return f"{value}e{exponent}"
 
 
 def _ticks(entry: dict[str, Any], name: str) -> str | None:
     value = entry.get(f"{name}InTicks")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{value}e-7"
+    if value is not None:
+        return str(_scaled(value, -7))
     found = _DURATION.fullmatch(str(entry.get(name)))
     if found is None or not any(found.groups()):
         return None

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.files import brief, name_some, read_text
 from flexi_score.formats.lanes import label
-from flexi_score.formats.nonspeech import are_speech
+from flexi_score.formats.nonspeech import are_speech, as_word
 from flexi_score.formats.timed import Timed, timed
 from flexi_score.formats.whose import ANYONE, Whose, choose_label, require_labels, split_prefixes
 
@@ -93,7 +93,7 @@ def webvtt_text(speech: Sequence[tuple[str, Timed]]) -> str:
 
 
 def _cue_text(text: str | None) -> str:
-    return html.escape(" ".join(label(text).split("\n")), quote=False)
+    return html.escape(as_word(" ".join(label(text).split("\n"))), quote=False)
 
 
 def _stamp(ms: int) -> str:

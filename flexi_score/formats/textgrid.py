@@ -148,6 +148,30 @@ def _quoted(text: str) -> str:
     return '"' + clean(text).replace('"', '""') + '"'
 
 
+def read_end(path: Path) -> str:
+    """The ``xmax`` of a TextGrid, in seconds.
+
+    Raises
+    ------
+    TranscriptError
+        Where the file is malformed.
+    """
+    return _header(path)[1]
+
+
+def _header(path: Path) -> tuple["_Values", str]:
+    """The values of a TextGrid after its end, and its end."""
+    values = _Values(path, read_text(path, TranscriptError))
+    kind, content = values.text(), values.text()
+    if kind != "ooTextFile" or content != "TextGrid":
+        raise TranscriptError(
+            f"{path}: found {kind!r} {content!r}, expected a TextGrid saved as text "
+            '("ooTextFile" "TextGrid")'
+        )
+    values.number()
+    return values, values.number()
+
+
 def read_tiers(path: Path) -> list[Tier]:
     """All tiers of a TextGrid; intervals and points with a blank label are left out.
 
@@ -156,14 +180,7 @@ def read_tiers(path: Path) -> list[Tier]:
     TranscriptError
         Where the file is malformed.
     """
-    values = _Values(path, read_text(path, TranscriptError))
-    kind, content = values.text(), values.text()
-    if kind != "ooTextFile" or content != "TextGrid":
-        raise TranscriptError(
-            f"{path}: found {kind!r} {content!r}, expected a TextGrid saved as text "
-            '("ooTextFile" "TextGrid")'
-        )
-    values.number(), values.number()
+    values, _ = _header(path)
     if values.flag() != "exists":
         return []
     tiers = []
