@@ -22,6 +22,7 @@ from flexi_score.cli import (
     score,
     simulate,
     sweep,
+    turns,
     validate,
 )
 from flexi_score.cli.app import INTERRUPTED, OK, UNUSABLE, app, set_help
@@ -42,6 +43,7 @@ __all__ = [
     "score",
     "simulate",
     "sweep",
+    "turns",
     "validate",
 ]
 
