@@ -57,6 +57,7 @@ FILES = {
     "health.parquet",
     "ratings.parquet",
     "not_judged.parquet",
+    "people.parquet",
     "summary.parquet",
     "summary.json",
     "summary.md",
