@@ -21,6 +21,7 @@ from flexi_score.config import PROFILES, Settings, load_settings, setting_names
 from flexi_score.errors import InputError, SettingsError
 from flexi_score.metrics import (
     METRICS,
+    people,
     profile_metrics,
     scenario_scorers,
     score_structure,
@@ -57,8 +58,11 @@ def one_by_one(archive: Path, changes: list[dict[str, object]], profile: str) ->
     for number, change in enumerate(changes):
         settings = load_settings(profile, {**change, "summary.resamples": 100})
         run = flexi_score.score(archive, settings=settings)
-        # Quantiles of single events are rows of a summary, but no metrics.
-        rows = run.summary.filter(~pl.col("metric").str.contains(r"\.p\d+$"))
+        # Quantiles of single events, and distances from people, are rows of a summary alone.
+        alone = pl.col("metric").str.contains(r"\.p\d+$") | pl.col("metric").is_in(
+            [metric.name for metric in people.METRICS]
+        )
+        rows = run.summary.filter(~alone)
         parts.append(
             rows.select(
                 pl.lit(number, pl.Int64).alias("combination"),

@@ -45,6 +45,7 @@ _RATINGS: Final = 200
 _FAILURES: Final = 200
 
 _STEERING: Final = re.compile(STEERING)
+#: What the page is made of, but for what starts it.
 _SCRIPTS: Final = (
     "core",
     "table",
@@ -54,7 +55,7 @@ _SCRIPTS: Final = (
     "timeline",
     "detail",
     "pictures",
-    "start",
+    "theme",
 )
 #: Where plots stand that are not of the distributions.
 _SECTIONS: Final = {"How close the decisions were": "sensitivity"}
@@ -103,12 +104,12 @@ def render_html(
         failures,
         metrics,
         health=health,
-        said=_said(events, listed),
+        said=said_words(events, listed),
         near_s=settings.summary.boundary_error_s,
         total=len(every),
     )
     place = {name: k for k, name in enumerate(listed.sort("order")["recording"].to_list())}
-    script = f'(() => {{\n"use strict";\n{_assets(_SCRIPTS, "js")}\n}})();'
+    script, script_hash = page_script(_assets(("start",), "js"))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("flexi_score", "report/page"),
         autoescape=True,
@@ -120,9 +121,9 @@ def render_html(
     # Markup: our own files, the plots' SVG, and JSON that cannot end its element.
     page = environment.get_template("page.html.j2").render(
         title=plain(title) if title else "Full-duplex report",
-        css=Markup(_css()),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        css=page_css(),
+        script=script,
+        script_hash=script_hash,
         facts=_facts(every, failures, run_info, settings),
         first=_read_first(every, scores, summary, failures, health, run_info, settings),
         plots=_placed(plots),
@@ -134,7 +135,7 @@ def render_html(
         judged=judged(ratings, metrics, _RATINGS),
         index=embedded_json(index),
         details=[
-            (place[name], embedded_json(_with_sound(name, text, kept, links, sounds)))
+            (place[name], embedded_json(with_sound(name, text, kept, links, sounds)))
             for name, text in details.items()
         ],
         sounds=[(place[name], sound) for name, sound in (sounds or {}).items() if name in place],
@@ -201,7 +202,7 @@ def embedded_json(text: str) -> Markup:
     return Markup(safe)
 
 
-def _with_sound(
+def with_sound(
     name: str,
     text: str,
     kept: Kept,
@@ -219,7 +220,7 @@ def _with_sound(
     return f"{text[:-1]},{json.dumps(more)[1:]}" if more else text
 
 
-def _said(events: pl.DataFrame, listed: pl.DataFrame) -> dict[str, str]:
+def said_words(events: pl.DataFrame, listed: pl.DataFrame) -> dict[str, str]:
     """The words of every recording in the table, each once: a search looks for words."""
     texts = events.filter((pl.col("kind") == "turn") & pl.col("text").is_not_null())
     words = (
@@ -238,10 +239,16 @@ def _assets(names: Sequence[str], kind: str) -> str:
     return "\n".join(folder.joinpath(f"{name}.{kind}").read_text("utf-8") for name in names)
 
 
-def _css() -> str:
+def page_script(start: str) -> tuple[Markup, str]:
+    """The page's script with what starts it, and its hash for the content security policy."""
+    script = f'(() => {{\n"use strict";\n{_assets(_SCRIPTS, "js")}\n{start}\n}})();'
+    return Markup(script), base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def page_css() -> Markup:
     """The styles; the dark colours once for readers whose system is dark, once for the button."""
     dark = _assets(("dark",), "css")
-    return (
+    return Markup(
         f"{_assets(_STYLES, 'css')}\n@media screen and (prefers-color-scheme: dark) "
         f'{{\n:root:not([data-theme="light"]) {{\n{dark}}}\n}}\n'
         f'@media screen {{\n:root[data-theme="dark"] {{\n{dark}}}\n}}\n'

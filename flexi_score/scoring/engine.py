@@ -121,13 +121,15 @@ def score_archive(
     failures: pl.DataFrame,
     settings: Settings,
     work: Work | None = None,
+    ready: Prepared | None = None,
 ) -> Run:
     """Score archived recordings: no audio, no models.
 
     ``rows``: :data:`flexi_score.archive.tables.ARCHIVED`. ``failures``:
     :data:`flexi_score.schema.FAILURES`: what failed before. Raises InputError, ArchiveError if
     there is nothing to score, or it cannot be read. Raises OutputError if the tables of batches
-    cannot be kept.
+    cannot be kept. ``ready``: what :func:`~flexi_score.scoring.prepare.prepare` makes of these
+    rows, where that is known; of use where they are one batch.
     """
     work = work or Work()
     if not len(rows) and not len(failures):
@@ -135,7 +137,7 @@ def score_archive(
     facts = model_facts(reader, rows, settings.extract.asr)
     replies = reader.folder / REPLIES
     if len(rows) <= work.batch or settings.profile in _WHOLE:
-        batch = Batch(0, rows, ready=prepare(reader, rows, settings))
+        batch = Batch(0, rows, ready=ready or prepare(reader, rows, settings))
         return _one_batch(batch, failures, settings, facts, replies, work, reader.folder)
     scratch = work.scratch or Path(tempfile.gettempdir())
     try:

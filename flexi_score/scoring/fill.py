@@ -7,17 +7,19 @@ mark weighs twice what one that a single repeat marks weighs.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.judge.questions import NOT_JUDGED, REFERENCE
-from flexi_score.judge.rate import Verdicts, complete_ratings
+from flexi_score.judge.questions import NOT_JUDGED, REFERENCE, build_questions
+from flexi_score.judge.rate import Verdicts, complete_ratings, find_ratings
 from flexi_score.metrics import score_structure
 from flexi_score.metrics.registry import FOLLOWER, PENDING
 from flexi_score.segment.structure import build_structure
 from flexi_score.segment.tracks import Tracks, select_tracks
+from flexi_score.segment.types import Structure
 
 #: The metric that is measured against a reference.
 REFERENCED: Final = "jsd"
@@ -109,6 +111,28 @@ def fill_given(scores: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
     given = pending.join(given, on=of, how="inner")
     ratings = complete_ratings(given.with_columns(status=pl.lit("given")))
     return fill_ratings(scores, Verdicts(ratings, NOT_JUDGED.to_frame()))
+
+
+def fill_kept(
+    structure: Structure, scores: pl.DataFrame, settings: Settings, replies: Path
+) -> pl.DataFrame:
+    """Scores with ratings from kept replies in place of what was pending; nobody is asked.
+
+    Parameters
+    ----------
+    structure : Structure
+    scores : polars.DataFrame
+        As in :func:`fill_ratings`, of recordings of the structure.
+    settings : Settings
+        Of ``judge.mode`` replay.
+    replies : Path
+        :data:`flexi_score.judge.rate.REPLIES` of the archive.
+    """
+    questions = build_questions(structure, scores, settings)
+    verdicts = find_ratings(questions, structure.tracks.recordings, replies, settings)
+    if len(marked_recordings(verdicts.ratings)):
+        scores = fill_references(scores, structure.tracks, verdicts.ratings, settings)
+    return fill_ratings(scores, verdicts)
 
 
 def fill_references(

@@ -57,7 +57,7 @@ def reduce_run(
     and recogniser, for the signature. ``archive`` and ``tracks``: as in
     :class:`flexi_score.scoring.run.Run`.
     """
-    metrics, shown = profile_metrics(settings.profile), settings.summary
+    metrics = profile_metrics(settings.profile)
     refused, health = (spool.scan(name).collect() for name in ("refused", "health"))
     failures = pl.concat([failures, spool.scan("failures").collect()])
     recordings = spool.scan("recordings").select(pl.col(_OF_RECORDINGS)).collect()
@@ -67,15 +67,9 @@ def reduce_run(
     scores = with_failures(scores, refused, metrics, status="excluded")
     scores = with_failures(scores, failures, metrics)
     spool.put(_LAST, {"scores": scores.slice(scored)})
-    clusters = sessions = None
-    if (key := cluster_key(recordings, shown)) is not None:
-        clusters = cluster_labels(scores, recordings, key)
-        sessions = metadata_labels(recordings, key)
-    summary = summarize(scores, metrics, shown, clusters, unsure=unsure_recordings(health))
-    summary = add_quantiles(summary, spool.scan("observations").collect(), shown, sessions)
+    observed, events = spool.scan("observations").collect(), spool.scan("events")
+    summary, people = summarize_run(scores, recordings, health, observed, events, settings)
     reference = settings.conversation.reference
-    people = _people(spool, recordings, sessions, settings)
-    summary = add_people(summary, people, settings.extract.language)
     not_judged = spool.scan("not_judged").collect()
     # Of the questions, which are long, only those whose words are counted.
     marked = pl.when(pl.col("metric") == MARKED).then("question").alias("question")
@@ -87,7 +81,7 @@ def reduce_run(
         facts["people"] = f"{file.name}@{hash_files(file.parent, [file.name])[file.name][:8]}"
     info = run_info(settings, recordings, failures, facts)
     info |= health_counts(health, refused) | judge_info(rated, len(not_judged), settings)
-    info["cluster"] = key
+    info["cluster"] = cluster_key(recordings, settings.summary)
     info["notes"] = [
         *silent_notes(health, recordings),
         *unsure_notes(health),
@@ -104,8 +98,38 @@ def reduce_run(
     return Run(tables, settings, info, archive=archive, tracks=tracks, files=spool)
 
 
+def summarize_run(
+    scores: pl.DataFrame,
+    recordings: pl.DataFrame,
+    health: pl.DataFrame,
+    observed: pl.DataFrame,
+    events: pl.LazyFrame,
+    settings: Settings,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Summary of a run (:data:`flexi_score.schema.SUMMARY`), and how far it is from people.
+
+    ``scores``: of what failed too, and all of each scenario that they have. ``recordings`` and
+    ``health``: of (at least) these scores. ``observed``: of conversations
+    (:data:`flexi_score.metrics.conversation.OBSERVATIONS`). ``events``: read where people's timing
+    is given.
+    """
+    shown = settings.summary
+    clusters = sessions = None
+    if (key := cluster_key(recordings, shown)) is not None:
+        clusters = cluster_labels(scores, recordings, key)
+        sessions = metadata_labels(recordings, key)
+    metrics, unsure = profile_metrics(settings.profile), unsure_recordings(health)
+    summary = summarize(scores, metrics, shown, clusters, unsure=unsure)
+    summary = add_quantiles(summary, observed, shown, sessions)
+    people = _people(events, recordings, sessions, settings)
+    return add_people(summary, people, settings.extract.language), people
+
+
 def _people(
-    spool: Spool, recordings: pl.DataFrame, sessions: pl.DataFrame | None, settings: Settings
+    events: pl.LazyFrame,
+    recordings: pl.DataFrame,
+    sessions: pl.DataFrame | None,
+    settings: Settings,
 ) -> pl.DataFrame:
     """Distances of the model's timing in conversations from people's, where these are given."""
     if settings.conversation.reference is None:
@@ -117,7 +141,7 @@ def _people(
     talks = talks.select(
         "recording", "system", unit=pl.coalesce(pl.col("^label$"), pl.col("recording"))
     )
-    events = spool.scan("events").drop("text").join(talks.lazy(), on="recording", how="semi")
-    values = timings(events.collect()).filter(speaker="model")
+    of_talks = events.drop("text").join(talks.lazy(), on="recording", how="semi")
+    values = timings(of_talks.collect()).filter(speaker="model")
     values = talks.join(values, on="recording", how="left", maintain_order="left")
     return people_frame(values, reference, settings.summary)

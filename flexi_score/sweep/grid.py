@@ -104,7 +104,7 @@ def resolve(
         if settings.judge.mode not in ("none", "replay"):
             raise SettingsError(
                 f"judge.mode={settings.judge.mode}: a sweep asks no judge; leave it at none, or "
-                "at replay for the ratings that came with the recordings"
+                "at replay for kept replies and the ratings that came with the recordings"
             )
     return found
 

@@ -18,10 +18,11 @@ from flexi_score.aggregate import values_of, with_failures
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings
 from flexi_score.errors import InputError
+from flexi_score.judge.rate import REPLIES
 from flexi_score.metrics import mean_latencies, profile_metrics, scenario_scorers, settings_read
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import SCORES
-from flexi_score.scoring.fill import fill_given
+from flexi_score.scoring.fill import fill_given, fill_kept
 from flexi_score.scoring.prepare import Prepared, prepare
 from flexi_score.segment.estimated import mark_estimated
 from flexi_score.segment.structure import build_structure
@@ -81,26 +82,40 @@ class _Values:
         return pl.concat(self._found)
 
 
-class _Stages:
-    """Scores of one archive under many settings."""
+class Stages:
+    """Scores of one archive under many settings.
 
-    def __init__(self, archive: str, profile: str) -> None:
-        self._reader = ArchiveReader(archive, cached=True)
-        self._rows, self._failed = self._reader.recordings(), self._reader.failures()
-        if not len(self._rows) and not len(self._failed):
+    Parameters
+    ----------
+    archive : path
+    profile : str
+    add : callable
+        Takes the scores of a scenario that are new, and returns their number.
+    detections : int
+        Detections to keep, the latest ones.
+    """
+
+    def __init__(
+        self, archive: str, profile: str, add: Callable[[pl.DataFrame], int], *, detections: int = 1
+    ) -> None:
+        self.reader = ArchiveReader(archive, cached=True)
+        self.rows, self.failed = self.reader.recordings(), self.reader.failures()
+        if not len(self.rows) and not len(self.failed):
             raise InputError(f"{archive}: holds no recordings")
         self._metrics = profile_metrics(profile)
-        self.values = _Values(self._metrics)
-        self._detected: Hashable = None
+        self._put = add
+        self._detections = detections
+        self._detected: dict[Hashable, tuple[int, Prepared]] = {}
         self._ready: Prepared | None = None
         self._speech = -1  # which of the different detections it is
+        self._different = 0
         self._built: tuple[Hashable, Structure] | None = None
         self._parts: dict[Hashable, _Part] = {}
 
     def score(self, settings: Settings) -> list[int]:
-        """The parts of the values that hold the scores under these settings."""
-        ready = self._detect(settings)
-        key = (self._speech, *(getattr(settings, group).model_dump_json() for group in STRUCTURE))
+        """Numbers of the parts that hold the scores under these settings."""
+        ready = self.detect(settings)
+        key = self._key(settings)
         scorers = scenario_scorers(ready.tracks.recordings, settings.profile, explain=False)
         latency_s: dict[str, float] = {}
         used: list[int] = []
@@ -108,34 +123,44 @@ class _Stages:
             groups = settings_read(settings.profile, name)
             read = tuple(getattr(settings, group) for group in groups)
             latencies = tuple(sorted(latency_s.items()))  # turn_taking's, which comes first
-            whole = (key, name, read, latencies)
+            whole = (key, name, read, latencies, settings.judge.mode)
             if whole not in self._parts:
-                scores = scorer(self._structure(key, settings), rec, settings, latency_s)
+                scores = scorer(self.structure(settings), rec, settings, latency_s)
                 self._parts[whole] = self._add(name, scores, settings)
             part = self._parts[whole]
             latency_s = latency_s or part.latency_s
             used.append(part.number)
         return [*used, self._rest([name for name, *_ in scorers])]
 
-    def _detect(self, settings: Settings) -> Prepared:
-        key = tuple(getattr(settings, group) for group in DETECTION)
-        if self._ready is None or key != self._detected:
-            ready, self._detected = prepare(self._reader, self._rows, settings), key
-            if self._ready is None or not _same(ready, self._ready):
-                self._ready, self._speech = ready, self._speech + 1
+    def detect(self, settings: Settings) -> Prepared:
+        """Speech under these settings; the latest detections are kept."""
+        key = tuple(getattr(settings, group).model_dump_json() for group in DETECTION)
+        found = self._detected.pop(key, None)
+        if found is None:
+            ready = prepare(self.reader, self.rows, settings)
+            found = next((one for one in self._detected.values() if _same(ready, one[1])), None)
+            if found is None:
+                found, self._different = (self._different, ready), self._different + 1
+        self._detected[key] = found
+        if len(self._detected) > self._detections:
+            del self._detected[next(iter(self._detected))]
+        self._speech, self._ready = found
         return self._ready
 
-    def _structure(self, key: Hashable, settings: Settings) -> Structure:
+    def _key(self, settings: Settings) -> Hashable:
+        return (self._speech, *(getattr(settings, group).model_dump_json() for group in STRUCTURE))
+
+    def structure(self, settings: Settings) -> Structure:
         """The structure of these settings; the one that was built last is kept."""
-        assert self._ready is not None
+        ready, key = self.detect(settings), self._key(settings)
         if self._built is None or self._built[0] != key:
-            self._built = (key, build_structure(self._ready.tracks, settings))
+            self._built = (key, build_structure(ready.tracks, settings))
         return self._built[1]
 
     def _lost(self) -> list[tuple[pl.DataFrame, str]]:
         """What has no scores, and the status that says why."""
         assert self._ready is not None
-        failed = pl.concat([self._failed, self._ready.failures])
+        failed = pl.concat([self.failed, self._ready.failures])
         return [(self._ready.refused, "excluded"), (failed, "failed")]
 
     def _add(self, scenario: str, scores: pl.DataFrame, settings: Settings) -> _Part:
@@ -143,12 +168,17 @@ class _Stages:
         assert self._ready is not None
         recordings = self._ready.tracks.recordings
         latency_s = mean_latencies(scores, settings.profile) if scenario == "turn_taking" else {}
-        scores = fill_given(mark_estimated(scores, recordings), recordings)
+        scores = mark_estimated(scores, recordings)
+        replies = self.reader.folder / REPLIES
+        if settings.judge.mode == "replay" and replies.is_file():
+            scores = fill_kept(self.structure(settings), scores, settings, replies)
+        else:
+            scores = fill_given(scores, recordings)
         for lost, status in self._lost():
             own = lost.filter(pl.col("scenario") == scenario)
             if len(own):
                 scores = with_failures(scores, own, self._metrics, status=status)
-        return _Part(self.values.add(scores), latency_s)
+        return _Part(self._put(scores), latency_s)
 
     def _rest(self, scored: list[str]) -> int:
         """The part of the scenarios of which nothing could be scored."""
@@ -157,26 +187,28 @@ class _Stages:
             rest, others = SCORES.to_frame(), ~pl.col("scenario").is_in(scored).fill_null(False)
             for lost, status in self._lost():
                 rest = with_failures(rest, lost.filter(others), self._metrics, status=status)
-            self._parts[key] = _Part(self.values.add(rest), {})
+            self._parts[key] = _Part(self._put(rest), {})
         return self._parts[key].number
 
 
 def score_share(share: Share, progress: Callable[[int], None] | None = None) -> pl.DataFrame:
     """Values of some combinations: ``combination, system, scenario, metric, value, n``.
 
-    ``progress`` is called with the number of combinations done, after each. Of a judge's ratings,
-    those that came with the recordings count.
+    ``progress`` is called with the number of combinations done, after each. No judge is
+    asked: of ratings, those that came with the recordings count, and replies that the archive has.
 
     Raises ArchiveError, InputError if the archive cannot be read, or holds no recordings.
     """
-    stages = _Stages(share.archive, share.settings[0].profile)
+    profile = share.settings[0].profile
+    values = _Values(profile_metrics(profile))
+    stages = Stages(share.archive, profile, values.add)
     parts: list[tuple[int, int]] = []
     for count, (number, settings) in enumerate(zip(share.numbers, share.settings, strict=True), 1):
         parts.extend((number, part) for part in stages.score(settings))
         if progress is not None:
             progress(count)
     wanted = pl.DataFrame(parts, {"combination": pl.Int64, "part": pl.Int64}, orient="row")
-    return wanted.join(stages.values.table(), on="part", maintain_order="left").drop("part")
+    return wanted.join(values.table(), on="part", maintain_order="left").drop("part")
 
 
 def _same(a: Prepared, b: Prepared) -> bool:

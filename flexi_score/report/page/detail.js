@@ -144,7 +144,13 @@ const closeDetail = () => {
   if (again) again.focus({preventScroll: true});
 };
 
+// A page with a server behind it fetches a recording when it is opened.
+let fetchDetail = null;
 const openRecording = (r) => {
+  if (fetchDetail) fetchDetail(r).then(() => showRecording(r));
+  else showRecording(r);
+};
+const showRecording = (r) => {
   const dialog = $("detail");
   if (opened && opened.timeline) opened.timeline.close();
   const position = shown.indexOf(r);

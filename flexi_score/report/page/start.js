@@ -1,17 +1,4 @@
 // Everything is set up here, once.
-const prepareTheme = () => {
-  const root = document.documentElement, button = $("theme");
-  const dark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  const show = () => {
-    button.textContent = dark() ? "Light" : "Dark";
-    if (opened && opened.timeline) opened.timeline.draw();
-  };
-  button.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; show(); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
-  button.hidden = false;
-  show();
-};
-
 const prepareSections = () => {
   const links = new Map([...document.querySelectorAll(".sections a")].map((link) => [link.hash.slice(1), link]));
   const sections = [...document.querySelectorAll("main > section")].filter((section) => links.has(section.id));
