@@ -133,7 +133,15 @@ def voice_agent(dialogue: Dialogue, settings: Settings) -> dict[str, tuple[float
         words = sum(len(u.words) for u in known)
         spoken = sum(u.end - u.start for u in known) / 60_000
         out[f"{name}_words_per_min"] = (words, spoken)
-    return out
+    wins = [c for c in found.of("interruption", "user") if c.success and found.known["model"]]
+    said = 0
+    for cut in wins:
+        turn = [t for t in found.of("turn", "model") if t.start <= cut.start][-1]
+        stop = cut.start + cut.latency
+        said += sum(len(m.words) for m in models if turn.start <= m.start and m.end <= stop)
+    out["words_before_cut"] = (said, len(wins))
+    # Neither texts nor words outside speech are in these recordings.
+    return out | {"user_word_errors": (0, 0), "unspoken_words": (0, 0)}
 
 
 def curve(latency: float, tool: bool, settings: Settings) -> float:

@@ -36,7 +36,8 @@ SCRIPTS: Final[dict[str, Script]] = {
     "Myanmar": Script(r"[\p{Myanmar}&&[\p{L}\p{M}]]", 5.0, "flexi_score"),
 }
 
-_UNSPACED: Final = "[" + "".join(script.characters for script in SCRIPTS.values()) + "]"
+#: A character of one of them.
+UNSPACED: Final = "[" + "".join(script.characters for script in SCRIPTS.values()) + "]"
 #: A token counts where it has a letter or digit; "-" or "..." stands for no word.
 _TOKEN: Final = r"\S*[\p{L}\p{N}]\S*"
 
@@ -58,7 +59,7 @@ def word_counts(text: pl.Series) -> NDArray[np.float64]:
     ndarray of float64, shape (k,)
     """
     column = pl.col("text")
-    counts = column.str.replace_all(_UNSPACED, " ").str.count_matches(_TOKEN).cast(pl.Float64)
+    counts = column.str.replace_all(UNSPACED, " ").str.count_matches(_TOKEN).cast(pl.Float64)
     for script in SCRIPTS.values():
         # Summed as count * (1 / mean) would drift from 1 for whole words; divide once instead.
         counts += column.str.count_matches(script.characters) / script.characters_per_word

@@ -22,6 +22,7 @@ from flexi_score.config import Settings
 from flexi_score.metrics.exchanges import Exchanges, exchanges, silent_at_end
 from flexi_score.metrics.panel import Events, every_scenario, panel_rows, total
 from flexi_score.metrics.registry import metric_table
+from flexi_score.metrics.words import PANEL, word_panel
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints
@@ -95,7 +96,7 @@ _PANEL: Final = metric_table(
     """,
     "flexi_score, after the dashboards of voice-agent platforms",
 )
-METRICS: Final = every_scenario(_PANEL)
+METRICS: Final = every_scenario((*_PANEL, *PANEL))
 
 
 def score(
@@ -109,7 +110,8 @@ def score(
     :data:`flexi_score.schema.SCORES`, as :func:`flexi_score.metrics.panel.panel_rows` makes it.
     """
     panel, least = _panel(structure, settings), settings.voice_agent.min_events
-    return panel_rows(structure, rec, _PANEL, panel, least, "voice_agent.min_events")
+    panel |= word_panel(structure)
+    return panel_rows(structure, rec, (*_PANEL, *PANEL), panel, least, "voice_agent.min_events")
 
 
 def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:

@@ -1,6 +1,7 @@
 """From archived artefacts to :class:`~flexi_score.segment.tracks.Tracks`: detection, no audio."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -263,11 +264,13 @@ def _side(
             f"{rows[f'{speaker}_words'][int(i)]}: {count} of its words are outside the "
             f"{speaker}'s speech, and are not counted"
         )
+    outside = make_intervals(raw.rec[~stays], placed.start_ms[~stays], placed.end_ms[~stays])
     placed = placed.take(stays)
     text = flat["text"].filter(pl.Series(stays))
     words = make_words(
         placed.rec, placed.start_ms, placed.end_ms, text, word_counts(text), known, heard_ms
     )
+    words = replace(words, outside=outside, checked=of_file & has_audio)
     return _Side(
         speech,
         words,

@@ -63,6 +63,10 @@ class Words:
     #: shape (n,), or None: the transcript holds the words of IPUs of up to this length only; 0, or
     #: None, of all
     heard_ms: Ints | None = None
+    #: Given words that lie outside the speech of the audio, in their recordings' own time; and,
+    #: shape (n,), of which recordings given words were held against audio. None: of none
+    outside: Intervals | None = None
+    checked: Bools | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,8 @@ def select_tracks(tracks: Tracks, keep: Bools) -> Tracks:
             all_.count[use],
             all_.known[keep],
             None if all_.heard_ms is None else all_.heard_ms[keep],
+            None if all_.outside is None else intervals(all_.outside),
+            None if all_.checked is None else all_.checked[keep],
         )
 
     return Tracks(
