@@ -83,37 +83,21 @@ def judge(measured: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     limits. A value at a limit is beyond it; a limit that is null is never reached.
     """
     limits = pl.DataFrame(
-        [
-            (
-                check.name,
-                check.unit,
-                check.worse == "above",
-                check.title,
-                check.remedy,
-                settings.limit(check.name, "warn"),
-                settings.limit(check.name, "refuse"),
-            )
-            for check in CHECKS
-        ],
-        schema={
-            "check": pl.String,
-            "unit": pl.String,
-            "above": pl.Boolean,
-            "title": pl.String,
-            "remedy": pl.String,
-            WARN: pl.Float64,
-            REFUSE: pl.Float64,
+        {
+            "check": [check.name for check in CHECKS],
+            "unit": [check.unit for check in CHECKS],
+            "above": [check.worse == "above" for check in CHECKS],
+            "title": [check.title for check in CHECKS],
+            "remedy": [check.remedy for check in CHECKS],
+            WARN: [settings.limit(check.name, "warn") for check in CHECKS],
+            REFUSE: [settings.limit(check.name, "refuse") for check in CHECKS],
         },
-        orient="row",
+        schema_overrides={WARN: pl.Float64, REFUSE: pl.Float64},
     )
 
     def beyond(limit: str) -> pl.Expr:
-        worse = (
-            pl.when("above")
-            .then(pl.col("value") >= pl.col(limit))
-            .otherwise(pl.col("value") <= pl.col(limit))
-        )
-        return worse.fill_null(False)
+        over = (pl.col("value") - pl.col(limit)) * pl.when("above").then(1).otherwise(-1)
+        return (over >= 0).fill_null(False)
 
     verdict = (
         pl.when(beyond(REFUSE))

@@ -19,6 +19,9 @@ from flexi_score.segment.tracks import Intervals, Ints, Tracks
 SOUND_DB: Final = 20.0
 #: One channel that is alike but further below the other than this holds its crosstalk.
 COPIED_GAIN_DB: Final = 12.0
+#: A check, the channel it is of (None: the whole recording), its number, and the evidence in words.
+_Measured = tuple[str, str | None, pl.Expr, pl.Expr]
+
 #: The band of less speech than this is that of a few sounds: "mhm" has nothing above 500 Hz.
 BAND_SPEECH_MS: Final = 2000
 
@@ -63,20 +66,20 @@ def gather_facts(
     user, model = (_span(facts, speaker) for speaker in SPEAKERS)
     paired = facts["paired"].fill_null(False).to_numpy()
     ended = _closed_ms(facts, "model")
-    timeline, timeline_told = timeline_evidence(tracks, paired, user, model, ended)
+    timeline, timeline_words = timeline_evidence(tracks, paired, user, model, ended)
     confidence = word_confidence(reader, table if recognised else table.clear())
     facts = facts.with_columns(
         word_confidence=confidence if recognised else pl.lit(None, pl.Float64)
     )
-    value, told = swap_evidence(tracks)
-    annotation_ms, annotation_told = annotation_evidence(tracks)
+    value, swapped_words = swap_evidence(tracks)
+    annotation_ms, annotation_words = annotation_evidence(tracks)
     return facts.with_columns(
         annotation_ms=pl.Series(annotation_ms).fill_nan(None),
-        annotation_told=annotation_told,
+        annotation_evidence=annotation_words,
         swapped=pl.Series(value).fill_nan(None),
-        swapped_told=told,
+        swapped_evidence=swapped_words,
         timeline=pl.Series(timeline).fill_nan(None),
-        timeline_told=timeline_told,
+        timeline_evidence=timeline_words,
     )
 
 
@@ -138,9 +141,8 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     likeness &= pl.col("copy_gain_db").abs() <= COPIED_GAIN_DB
     table = facts.with_row_index("rec").with_columns(copy=likeness.fill_null(False))
     both = pl.col("user_key").is_not_null() & pl.col("model_key").is_not_null()
-    parts = [
-        _part(
-            table,
+    rows: list[_Measured] = [
+        (
             "copied",
             None,
             pl.when(pl.col("copy_gain_db").abs() <= COPIED_GAIN_DB).then(pl.col("copy_r").abs()),
@@ -151,19 +153,17 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
                 ("copy_gain_db", 1),
             ),
         ),
-        _part(
-            table,
+        (
             "mixed",
             None,
             pl.col("mixed_db"),
             _say("a party is in the other's channel at {} dB, without delay", ("mixed_db", 1)),
         ),
-        _part(table, "swapped", None, pl.when(both).then("swapped"), pl.col("swapped_told")),
-        _part(table, "timeline", None, pl.when(both).then("timeline"), pl.col("timeline_told")),
-        _part(table, "annotation", "user", pl.col("annotation_ms"), pl.col("annotation_told")),
+        ("swapped", None, pl.when(both).then("swapped"), pl.col("swapped_evidence")),
+        ("timeline", None, pl.when(both).then("timeline"), pl.col("timeline_evidence")),
+        ("annotation", "user", pl.col("annotation_ms"), pl.col("annotation_evidence")),
         # Both channels of one file have the same note.
-        _part(
-            table,
+        (
             "file",
             None,
             pl.when(pl.any_horizontal(pl.col("user_note", "model_note").is_not_null())).then(1.0),
@@ -174,16 +174,14 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
                 ignore_nulls=True,
             ),
         ),
-        *_of_pair(table),
-        _part(
-            table,
+        *_of_pair(),
+        (
             "words",
             None,
             pl.col("word_confidence"),
             _say("a probability of {} on average", ("word_confidence", 2)),
         ),
-        _part(
-            table,
+        (
             "short",
             None,
             pl.when(both).then(pl.col("span_ms") / 1000),
@@ -191,10 +189,20 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
         ),
     ]
     for speaker in SPEAKERS:
-        parts += _of_channel(table, speaker)
+        rows += _of_channel(speaker)
     order = pl.Enum([check.name for check in CHECKS])
     return (
-        pl.concat(parts)
+        pl.concat(
+            table.select(
+                "rec",
+                "recording",
+                check=pl.lit(check),
+                channel=pl.lit(channel, pl.String),
+                value=value.cast(pl.Float64).fill_nan(None),
+                detail=detail,
+            )
+            for check, channel, value, detail in rows
+        )
         .drop_nulls("value")
         .with_columns(pl.col("check").cast(order))
         .sort("rec", "check", maintain_order=True)
@@ -202,7 +210,7 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     )
 
 
-def _of_pair(table: pl.DataFrame) -> list[pl.DataFrame]:
+def _of_pair() -> list[_Measured]:
     """Checks of a pair of files: their ends, and their clocks as crosstalk shows them."""
     shift = pl.col("model_offset_ms").fill_null(0) - pl.col("user_offset_ms").fill_null(0)
     ends = pl.col("model_duration_ms") - pl.col("user_duration_ms") + shift
@@ -224,16 +232,14 @@ def _of_pair(table: pl.DataFrame) -> list[pl.DataFrame]:
         ignore_nulls=True,
     )
     return [
-        _part(
-            table,
+        (
             "length",
             None,
             paired.then(ends.abs()),
             _say("the model's file ends {} ms after the user's", (ends, 0)),
         ),
-        _part(table, "offset", None, paired.then(early), lags),
-        _part(
-            table,
+        ("offset", None, paired.then(early), lags),
+        (
             "drift",
             None,
             paired.then(apart),
@@ -248,12 +254,12 @@ def _of_pair(table: pl.DataFrame) -> list[pl.DataFrame]:
     ]
 
 
-def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
+def _of_channel(speaker: str) -> list[_Measured]:
     def c(name: str) -> pl.Expr:
         return pl.col(f"{speaker}_{name}")
 
-    heard = c("key").is_not_null()
-    speaks = pl.when(heard & (c("speech_ms") > 0))
+    captured = c("key").is_not_null()
+    speaks = pl.when(captured & (c("speech_ms") > 0))
     clipped = pl.max_horizontal(c("clipped_share"), c("flat_share").fill_null(0.0))
     above = c("active_dbfs") - c("noise_dbfs")
     level = _say(
@@ -263,8 +269,7 @@ def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
     )
     left = c("offset_ms").fill_null(0) + c("duration_ms") - c("last_ms")
     return [
-        _part(
-            table,
+        (
             "crosstalk",
             speaker,
             pl.when(~pl.col("copy")).then(c("crosstalk_level_db")),
@@ -275,8 +280,7 @@ def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
                 (c("crosstalk_depth_db"), 1),
             ),
         ),
-        _part(
-            table,
+        (
             "crosstalk_left",
             speaker,
             pl.when(~pl.col("copy")).then(100 * c("crosstalk_doubt_share")),
@@ -285,17 +289,15 @@ def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
                 (100 * c("crosstalk_doubt_share"), 1),
             ),
         ),
-        _part(
-            table,
+        (
             "silent",
             speaker,
-            pl.when(heard & ~pl.col("copy") & ~c("dead") & (c("speech_ms") == 0)).then(
+            pl.when(captured & ~pl.col("copy") & ~c("dead") & (c("speech_ms") == 0)).then(
                 c("active_dbfs")
             ),
             _silence(speaker),
         ),
-        _part(
-            table,
+        (
             "clipping",
             speaker,
             speaks.then(clipped),
@@ -305,18 +307,16 @@ def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
                 (c("peak_dbfs"), 1),
             ),
         ),
-        _part(table, "level_low", speaker, speaks.then(c("active_dbfs")), level),
-        _part(table, "level_high", speaker, speaks.then(c("active_dbfs")), level),
-        _part(table, "snr", speaker, speaks.then(above), level),
-        _part(
-            table,
+        ("level_low", speaker, speaks.then(c("active_dbfs")), level),
+        ("level_high", speaker, speaks.then(c("active_dbfs")), level),
+        ("snr", speaker, speaks.then(above), level),
+        (
             "band",
             speaker,
-            pl.when(heard & (c("speech_ms") >= BAND_SPEECH_MS)).then(c("band_hz")),
+            pl.when(captured & (c("speech_ms") >= BAND_SPEECH_MS)).then(c("band_hz")),
             _say("no energy of speech above {} Hz", (c("band_hz"), 0)),
         ),
-        _part(
-            table,
+        (
             "dropouts",
             speaker,
             speaks.then(c("dropout_ms")),
@@ -326,8 +326,7 @@ def _of_channel(table: pl.DataFrame, speaker: str) -> list[pl.DataFrame]:
                 (c("dropout_ms"), 1),
             ),
         ),
-        _part(
-            table,
+        (
             "truncated",
             speaker,
             speaks.then(left.clip(0)),
@@ -381,16 +380,3 @@ def _say(template: str, *values: tuple[str | pl.Expr, int]) -> pl.Expr:
         number = number.cast(pl.Int64) if digits == 0 else number
         shown.append(number.cast(pl.String).fill_null("-"))
     return pl.format(template, *shown)
-
-
-def _part(
-    table: pl.DataFrame, check: str, channel: str | None, value: pl.Expr, detail: pl.Expr
-) -> pl.DataFrame:
-    return table.select(
-        "rec",
-        "recording",
-        check=pl.lit(check),
-        channel=pl.lit(channel, pl.String),
-        value=value.cast(pl.Float64).fill_nan(None),
-        detail=detail,
-    )

@@ -8,19 +8,7 @@ under ``extract`` need the audio to take effect; every other one can be changed 
 from flexi_score.config.detection import ExtractSettings, SpeechSettings
 from flexi_score.config.health import HealthSettings
 from flexi_score.config.judge import JudgeSettings
-from flexi_score.config.scoring import (
-    BackchannelSettings,
-    ConversationSettings,
-    FdbSettings,
-    IpuSettings,
-    ModelBackchannelSettings,
-    ModelInterruptSettings,
-    PauseHandlingSettings,
-    TakeoverSettings,
-    TauSettings,
-    UserBackchannelSettings,
-    YieldSettings,
-)
+from flexi_score.config.scoring import ConversationSettings, IpuSettings
 from flexi_score.config.settings import (
     PROFILES,
     Settings,
@@ -35,23 +23,14 @@ from flexi_score.config.summary import SummarySettings
 
 __all__ = [
     "PROFILES",
-    "BackchannelSettings",
     "ConversationSettings",
     "ExtractSettings",
-    "FdbSettings",
     "HealthSettings",
     "IpuSettings",
     "JudgeSettings",
-    "ModelBackchannelSettings",
-    "ModelInterruptSettings",
-    "PauseHandlingSettings",
     "Settings",
     "SpeechSettings",
     "SummarySettings",
-    "TakeoverSettings",
-    "TauSettings",
-    "UserBackchannelSettings",
-    "YieldSettings",
     "flatten",
     "load_settings",
     "parse_assignments",

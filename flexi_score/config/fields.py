@@ -11,8 +11,8 @@ class Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-def number(default: float, unit: str, text: str, source: str, ge: float, le: float) -> Any:
-    """A number in [ge, le]."""
+def number(default: float | None, unit: str, text: str, source: str, ge: float, le: float) -> Any:
+    """A number in [ge, le]; None where the field may be unset."""
     extra: Any = {"unit": unit, "source": source}
     return Field(default, ge=ge, le=le, description=text, json_schema_extra=extra)
 

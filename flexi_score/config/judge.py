@@ -24,8 +24,7 @@ OPTIONAL_SETTINGS: Final = ("base_url", "reasoning_effort")
 
 
 def _usd(text: str) -> Any:
-    extra: Any = {"unit": "USD", "source": "flexi_score"}
-    return Field(None, ge=0, le=1e6, description=text, json_schema_extra=extra)
+    return number(None, "USD", text, "flexi_score", 0, 1e6)
 
 
 class JudgeSettings(Group):
@@ -57,12 +56,8 @@ class JudgeSettings(Group):
         "with the schema in the instructions, for servers that cannot enforce one",
         "OpenAI structured outputs",
     )
-    temperature: float | None = Field(
-        0.0,
-        ge=0,
-        le=2,
-        description="sampling temperature; null: not sent (models that refuse it)",
-        json_schema_extra={"unit": "", "source": "flexi_score"},
+    temperature: float | None = number(
+        0.0, "", "sampling temperature; null: not sent (models that refuse it)", "flexi_score", 0, 2
     )
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = choice(
         None,
@@ -70,12 +65,13 @@ class JudgeSettings(Group):
         "none; what they think counts towards max_tokens",
         "OpenAI",
     )
-    seed: int | None = Field(
+    seed: int | None = number(
         0,
-        ge=0,
-        le=2**31 - 1,
-        description="seed of repeat 0, the next one's is one more; null: not sent",
-        json_schema_extra={"unit": "", "source": "flexi_score"},
+        "",
+        "seed of repeat 0, the next one's is one more; null: not sent",
+        "flexi_score",
+        0,
+        2**31 - 1,
     )
     repeats: int = number(1, "", "times that every question is asked", "flexi_score", 1, 100)
     max_tokens: int = number(

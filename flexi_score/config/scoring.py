@@ -1,6 +1,6 @@
 """Settings of structure, scenarios and profiles."""
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from flexi_score.config.fields import Group, choice, ms, number
 
@@ -47,12 +47,13 @@ class YieldSettings(Group):
 class PauseHandlingSettings(Group):
     """Scenario pause_handling."""
 
-    mean_latency_s: float | None = Field(
+    mean_latency_s: float | None = number(
         None,
-        ge=0,
-        le=600,
-        description="L, added to the pause; unset: the same system's mean turn_taking latency",
-        json_schema_extra={"unit": "s", "source": "paper section 2.2"},
+        "s",
+        "L, added to the pause; unset: the same system's mean turn_taking latency",
+        "paper section 2.2",
+        0,
+        600,
     )
 
 
@@ -136,12 +137,8 @@ class VoiceAgentSettings(Group):
 class EvaSettings(Group):
     """Profile eva: the curves of EVA's turn-taking score."""
 
-    early_ms: int = Field(
-        -500,
-        ge=-60_000,
-        le=60_000,
-        description="a latency at or below this scores 0",
-        json_schema_extra={"unit": "ms", "source": "EVA (ServiceNow)"},
+    early_ms: int = number(
+        -500, "ms", "a latency at or below this scores 0", "EVA (ServiceNow)", -60_000, 60_000
     )
     prompt_ms: int = ms(500, "a latency from this on scores 1", "EVA (ServiceNow)")
     slow_ms: int = ms(2000, "a latency above this scores less", "EVA (ServiceNow)")

@@ -10,25 +10,11 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, ValidationError
 
+from flexi_score.config import scoring
 from flexi_score.config.detection import ExtractSettings, SpeechSettings
 from flexi_score.config.fields import Group, choice
 from flexi_score.config.health import HealthSettings, limit_fields
 from flexi_score.config.judge import ANSWER_SETTINGS, OPTIONAL_SETTINGS, JudgeSettings
-from flexi_score.config.scoring import (
-    BackchannelSettings,
-    ConversationSettings,
-    EvaSettings,
-    FdbSettings,
-    IpuSettings,
-    ModelBackchannelSettings,
-    ModelInterruptSettings,
-    PauseHandlingSettings,
-    TakeoverSettings,
-    TauSettings,
-    UserBackchannelSettings,
-    VoiceAgentSettings,
-    YieldSettings,
-)
 from flexi_score.config.summary import SummarySettings
 from flexi_score.errors import SettingsError
 
@@ -44,19 +30,19 @@ class Settings(Group):
     extract: ExtractSettings = ExtractSettings()
     health: HealthSettings = HealthSettings()
     speech: SpeechSettings = SpeechSettings()
-    ipu: IpuSettings = IpuSettings()
-    backchannel: BackchannelSettings = BackchannelSettings()
-    takeover: TakeoverSettings = TakeoverSettings()
-    yield_: YieldSettings = Field(YieldSettings(), alias="yield")
-    pause_handling: PauseHandlingSettings = PauseHandlingSettings()
-    model_interrupt: ModelInterruptSettings = ModelInterruptSettings()
-    user_backchannel: UserBackchannelSettings = UserBackchannelSettings()
-    model_backchannel: ModelBackchannelSettings = ModelBackchannelSettings()
-    conversation: ConversationSettings = ConversationSettings()
-    fdb: FdbSettings = FdbSettings()
-    tau: TauSettings = TauSettings()
-    voice_agent: VoiceAgentSettings = VoiceAgentSettings()
-    eva: EvaSettings = EvaSettings()
+    ipu: scoring.IpuSettings = scoring.IpuSettings()
+    backchannel: scoring.BackchannelSettings = scoring.BackchannelSettings()
+    takeover: scoring.TakeoverSettings = scoring.TakeoverSettings()
+    yield_: scoring.YieldSettings = Field(scoring.YieldSettings(), alias="yield")
+    pause_handling: scoring.PauseHandlingSettings = scoring.PauseHandlingSettings()
+    model_interrupt: scoring.ModelInterruptSettings = scoring.ModelInterruptSettings()
+    user_backchannel: scoring.UserBackchannelSettings = scoring.UserBackchannelSettings()
+    model_backchannel: scoring.ModelBackchannelSettings = scoring.ModelBackchannelSettings()
+    conversation: scoring.ConversationSettings = scoring.ConversationSettings()
+    fdb: scoring.FdbSettings = scoring.FdbSettings()
+    tau: scoring.TauSettings = scoring.TauSettings()
+    voice_agent: scoring.VoiceAgentSettings = scoring.VoiceAgentSettings()
+    eva: scoring.EvaSettings = scoring.EvaSettings()
     judge: JudgeSettings = JudgeSettings()
     summary: SummarySettings = SummarySettings()
 
@@ -119,10 +105,10 @@ def load_settings(profile: str = "paper", changes: Mapping[str, Any] | None = No
         if name not in known:
             raise SettingsError(unknown_name("setting", name, known))
         group, *middle, leaf = name.split(".")
-        place = nested.setdefault(group, {})
+        node = nested.setdefault(group, {})
         for check in middle:
-            place = place.setdefault("checks", {}).setdefault(check, {})
-        place[leaf] = _none_if_said(value)
+            node = node.setdefault("checks", {}).setdefault(check, {})
+        node[leaf] = _none_if_said(value)
     try:
         return Settings.model_validate(nested)
     except ValidationError as error:
@@ -130,10 +116,7 @@ def load_settings(profile: str = "paper", changes: Mapping[str, Any] | None = No
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
-    """``["a.b=1", ...]`` as a dict.
-
-    Raises SettingsError: for an item without ``=``.
-    """
+    """``["a.b=1", ...]`` as a dict."""
     parsed: dict[str, str] = {}
     for item in assignments:
         name, equals, value = item.partition("=")
