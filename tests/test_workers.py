@@ -16,7 +16,7 @@ from test_resume import assert_equal, make_light, make_manifest
 
 from flexi_score.archive import store
 from flexi_score.archive.reader import ArchiveReader
-from flexi_score.cli.app import chosen_settings
+from flexi_score.cli.app import ModelOptions, chosen_settings
 from flexi_score.config import load_settings
 from flexi_score.errors import SettingsError
 from flexi_score.extraction import workers
@@ -205,9 +205,9 @@ def test_needed_words_leave_every_timing_outcome_as_it_is(tmp_path: Path) -> Non
 
 
 def test_needed_is_a_choice_of_the_command_line() -> None:
-    chosen = chosen_settings("paper", [], asr="needed:base").extract
+    chosen = chosen_settings("paper", [], ModelOptions(asr="needed:base").changes()).extract
     assert (chosen.asr, chosen.asr_words) == ("base", "needed")
-    chosen = chosen_settings("paper", [], asr="needed").extract
+    chosen = chosen_settings("paper", [], ModelOptions(asr="needed").changes()).extract
     assert (chosen.asr, chosen.asr_words) == ("tiny.en", "needed")
 
 

@@ -15,10 +15,9 @@ from flexi_score.cli import (
     compare,
     explore,
     export,
+    extract,
     handbook,
     info,
-    init,
-    merge,
     report,
     score,
     simulate,
@@ -29,26 +28,23 @@ from flexi_score.cli import (
 from flexi_score.cli.app import INTERRUPTED, OK, UNUSABLE, app, set_help
 from flexi_score.errors import FlexiScoreError
 
-__all__ = [
-    "agree",
-    "app",
-    "check",
-    "compare",
-    "explore",
-    "export",
-    "handbook",
-    "info",
-    "init",
-    "main",
-    "merge",
-    "report",
-    "score",
-    "simulate",
-    "sweep",
-    "turns",
-    "validate",
-]
-
+#: Modules of the verbs: importing them adds their verbs to the application.
+VERBS = (
+    agree,
+    check,
+    compare,
+    explore,
+    export,
+    extract,
+    handbook,
+    info,
+    report,
+    score,
+    simulate,
+    sweep,
+    turns,
+    validate,
+)
 
 set_help(app)
 
@@ -64,9 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CycloptsError:
         sys.exit(UNUSABLE)
     except KeyboardInterrupt:
-        print(
-            "interrupted; what was extracted, and what the judge replied, is kept", file=sys.stderr
-        )
+        text = "interrupted; what was extracted, and what the judge replied, is kept"
+        print(text, file=sys.stderr)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.exit(OK)

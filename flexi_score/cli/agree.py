@@ -3,11 +3,15 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from flexi_score.cli.app import OK, app
+from flexi_score.cli.app import OK, TableOut, app
+from flexi_score.cli.show import plain_console, print_rows, write_table
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @app.command
@@ -19,7 +23,7 @@ def agree(
     as_json: Annotated[
         bool, Parameter(name="--json", negative="", help="Print the table as JSON.")
     ] = False,
-    out: Annotated[Path | None, Parameter(help="Also write the table (.csv or .parquet).")] = None,
+    out: TableOut = None,
 ) -> int:
     """Hold the judge's ratings of RUN against human labels of the same recordings.
 
@@ -52,42 +56,30 @@ def agree(
         print(json.dumps(table.to_dicts(), indent=1))
     else:
         _show(table, stored.settings.summary.confidence)
-    if out is not None:
-        from flexi_score.output import write_whole
-
-        write_whole(out, table.write_parquet if out.suffix == ".parquet" else table.write_csv)
+    write_table(table, out)
     return OK
 
 
-def _show(table: Any, confidence: float) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(box=None, pad_edge=False)
-    for heading in ("", "Measure"):
-        shown.add_column(heading)
-    for heading in ("Value", f"{confidence:.0%} interval"):
-        shown.add_column(heading, justify="right")
+def _show(table: "pl.DataFrame", confidence: float) -> None:
     measures = {"kappa": "kappa", "alpha": "alpha", "mae": "mean absolute error"}
+    lines = []
     for row in table.to_dicts():
         counts = [
             f"{row[name]} {name if row[name] != 1 else name.removesuffix('s')}"
             for name in ("recordings", "labels", "raters")
         ]
-        about = [f"{row['metric']}, {row['system']}", *counts]
-        about += ["", ""][: max(0, 6 - len(about))]
-        rows = [
+        values = [
             *((label, _number(row[name]), _limits(row, name)) for name, label in measures.items()),
             ("humans' own alpha", _number(row["human_alpha"]), ""),
             ("mean of the judge", f"{row['judge_mean']:.2f}", ""),
             ("mean of the humans", f"{row['human_mean']:.2f}", ""),
         ]
-        for head, cells in zip(about, rows, strict=True):
-            shown.add_row(Text(head), *(Text(cell) for cell in cells))
-        shown.add_row("")
-    console = Console(highlight=False)
-    console.print(shown)
+        heads = [f"{row['metric']}, {row['system']}", *counts, "", ""]
+        lines += [(head, *cells) for head, cells in zip(heads, values, strict=True)]
+        lines.append(("", "", "", ""))
+    console = plain_console()
+    limits = f"{confidence:.0%} interval"
+    print_rows(console, ("", "Measure", "Value", limits), lines, right=("Value", limits))
     console.print(
         "Kappa: quadratic weights, the judge against every label. Alpha: ordinal, the judge as one "
         "more rater. –: not defined (no variation, or too few ratings).",

@@ -1,11 +1,15 @@
 """The application, its exit codes, and the options that verbs share."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 from cyclopts import App, Group, Parameter
+
+if TYPE_CHECKING:
+    from flexi_score.config import Settings
 
 OK, SOME_FAILED, UNUSABLE, GATE_TRIPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -50,10 +54,7 @@ def reflow(text: str) -> str:
 
 
 def folder_to_write(path: Path, option: str) -> None:
-    """Refuse an option's folder that is a file, before any work.
-
-    Raises OutputError.
-    """
+    """Refuse an option's folder that is a file, before any work."""
     from flexi_score.errors import OutputError
 
     if path.exists() and not path.is_dir():
@@ -64,8 +65,11 @@ SetOption = Annotated[
     list[str] | None,
     Parameter(name="--set", negative="", help="Any setting as name=value; repeatable."),
 ]
+Profile = Annotated[str, Parameter(help="Definitions: paper, release, fdb-v1 or tau.")]
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="No progress.")]
 Threads = Annotated[int, Parameter(help="CPU threads of each model; 0 lets it choose.")]
+TableOut = Annotated[Path | None, Parameter(help="Also write the table (.csv or .parquet).")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="As JSON, all of it.")]
 Layout = Annotated[str, Parameter(help="How to read a folder; auto finds out.")]
 Channels = Annotated[
     str | None,
@@ -82,50 +86,93 @@ SourceName = Annotated[
         "livekit, twilio, vapi, pipecat, azure, ... (flexi-score formats).",
     ),
 ]
-RawAudio = Annotated[
-    str | None,
-    Parameter(
-        name="--raw",
-        help="Audio without a header is ENCODING:RATE:CHANNELS, as mulaw:8000:2 (mulaw, alaw, "
-        "s16le, s16be, f32le).",
-    ),
-]
-SpeakerNames = Annotated[
-    str | None,
-    Parameter(
-        name="--speakers",
-        help="Whose the labels of transcripts and segment files are, where no row says so: "
-        "agent=model,customer=user (=none leaves a label out).",
-    ),
-]
 SystemName = Annotated[
     str | None,
     Parameter(name="--system", help="System under test of the rows that name none [model]."),
 ]
-Asr = Annotated[
-    str | None,
-    Parameter(
-        help="Recogniser: none, tiny.en, base, a Whisper name, or a path to a model; needed, or "
-        "needed:MODEL, hears only the short utterances whose words timing looks at."
-    ),
-]
-Vad = Annotated[
-    Literal["silero", "pyannote"] | None, Parameter(help="Speech detector: silero or pyannote.")
-]
-Mono = Annotated[
-    Literal["refuse", "diarize"] | None,
-    Parameter(help="One-channel files: refuse them, or estimate who speaks when (diarize)."),
-]
-Judge = Annotated[
-    Literal["none", "openai", "replay", "openai-batch"] | None,
-    Parameter(
-        help="Ratings: none, openai (asks for what is not kept), replay (kept replies, and ratings "
-        "that came with the recordings), or openai-batch (half the price, within a day)."
-    ),
-]
-Language = Annotated[
-    str | None, Parameter(help="Spoken language (ISO 639-1), or auto to detect it.")
-]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """How an input is read."""
+
+    layout: Layout = "auto"
+    channels: Channels = None
+    source_name: SourceName = None
+    speakers: Annotated[
+        str | None,
+        Parameter(
+            help="Whose the labels of transcripts and segment files are, where no row says so: "
+            "agent=model,customer=user (=none leaves a label out)."
+        ),
+    ] = None
+    system: SystemName = None
+    raw: Annotated[
+        str | None,
+        Parameter(
+            help="Audio without a header is ENCODING:RATE:CHANNELS, as mulaw:8000:2 (mulaw, alaw, "
+            "s16le, s16be, f32le)."
+        ),
+    ] = None
+
+    def arguments(self) -> "Reading":
+        """As :func:`flexi_score.manifest.read_input` takes them."""
+        return {
+            "layout": self.layout,
+            "channels": self.channels,
+            "source": self.source_name,
+            "speakers": self.speakers,
+            "system": self.system,
+            "raw_audio": self.raw,
+        }
+
+
+class Reading(TypedDict):
+    """Arguments of :func:`flexi_score.manifest.read_input`."""
+
+    layout: str
+    channels: str | None
+    source: str | None
+    speakers: str | None
+    system: str | None
+    raw_audio: str | None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """What recognises and detects; None: as set."""
+
+    asr: Annotated[
+        str | None,
+        Parameter(
+            help="Recogniser: none, tiny.en, base, a Whisper name, or a path to a model; needed, "
+            "or needed:MODEL, hears only the short utterances whose words timing looks at."
+        ),
+    ] = None
+    language: Annotated[
+        str | None, Parameter(help="Spoken language (ISO 639-1), or auto to detect it.")
+    ] = None
+    vad: Annotated[
+        Literal["silero", "pyannote"] | None, Parameter(help="Speech detector: silero or pyannote.")
+    ] = None
+    mono: Annotated[
+        Literal["refuse", "diarize"] | None,
+        Parameter(help="One-channel files: refuse them, or estimate who speaks when (diarize)."),
+    ] = None
+
+    def changes(self) -> dict[str, str | None]:
+        """As settings."""
+        mode, _, model = (self.asr or "").partition(":")
+        short = {"extract.asr_words": "needed"} if mode == "needed" else {}
+        return {
+            "extract.asr": model or None if short else self.asr,
+            "extract.language": self.language,
+            "extract.vad": self.vad,
+            "extract.mono": self.mono,
+            **short,
+        }
 
 
 def cores() -> int:
@@ -138,26 +185,11 @@ def cores() -> int:
 
 def chosen_settings(
     profile: str,
-    assignments: list[str] | None,
-    *,
-    judge: str | None = None,
-    asr: str | None = None,
-    language: str | None = None,
-    vad: str | None = None,
-    mono: str | None = None,
-    more: Mapping[str, Any] | None = None,
-) -> Any:
-    """Settings of a profile with the changes that were asked for; ``more`` are named in full."""
+    assignments: Sequence[str] | None,
+    changes: Mapping[str, object | None] | None = None,
+) -> "Settings":
+    """Settings of a profile with ``changes`` (those that are not None), and then ``--set``."""
     from flexi_score.config import load_settings, parse_assignments
 
-    named = {**(more or {})} | {
-        "judge.mode": judge,
-        "extract.asr": asr,
-        "extract.language": language,
-        "extract.vad": vad,
-        "extract.mono": mono,
-    }
-    if asr is not None and asr.partition(":")[0] == "needed":
-        named |= {"extract.asr": asr.partition(":")[2] or None, "extract.asr_words": "needed"}
-    changes = {name: value for name, value in named.items() if value is not None}
-    return load_settings(profile, changes | parse_assignments(assignments or []))
+    given = {name: value for name, value in (changes or {}).items() if value is not None}
+    return load_settings(profile, given | parse_assignments(assignments or []))

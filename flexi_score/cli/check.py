@@ -1,6 +1,7 @@
 """``flexi-score check``: was it captured well enough to be scored?"""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,17 +10,16 @@ from cyclopts import Parameter
 from flexi_score.cli.app import (
     OK,
     SOME_FAILED,
-    Asr,
-    Channels,
-    Layout,
+    ModelOptions,
     Quiet,
+    ReadingOptions,
     SetOption,
-    SourceName,
-    SpeakerNames,
     Threads,
     app,
     chosen_settings,
 )
+from flexi_score.cli.progress import ExtractionProgress
+from flexi_score.cli.show import write_table
 
 
 @app.command
@@ -33,11 +33,8 @@ def check(
         Path | None, Parameter(help="Also write every check (.parquet or .csv).")
     ] = None,
     set_: SetOption = None,
-    asr: Asr = None,
-    layout: Layout = "auto",
-    channels: Channels = None,
-    source_name: SourceName = None,
-    speakers: SpeakerNames = None,
+    models: ModelOptions = ModelOptions(),
+    reading: ReadingOptions = ReadingOptions(),
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> int:
@@ -55,26 +52,19 @@ def check(
     from rich.console import Console
 
     from flexi_score.archive import store
-    from flexi_score.cli.score import _Progress
-    from flexi_score.output import write_whole
     from flexi_score.report.health import count_verdicts, recordings_table
     from flexi_score.report.tables import counted, plain
     from flexi_score.report.terminal import print_table
     from flexi_score.scoring import pipeline
 
     stored = store.is_archive(source)
-    heard = asr or (None if stored or archive is not None else "none")
-    settings = chosen_settings("paper", set_, asr=heard)
+    if not stored and archive is None and models.asr is None:
+        models = replace(models, asr="none")
+    settings = chosen_settings("paper", set_, models.changes())
     if stored:
         health, failures = pipeline.check(source, settings=settings)
     else:
-        reading = {
-            "layout": layout,
-            "channels": channels,
-            "source": source_name,
-            "speakers": speakers,
-        }
-        with _Progress(source, reading, quiet) as progress:
+        with ExtractionProgress(source, reading, quiet) as progress:
             health, failures = pipeline.check(
                 progress.manifest,
                 settings=settings,
@@ -90,6 +80,5 @@ def check(
         f"{counted(sum(counts.values()), 'recording')} checked: {counts['fine']} fine, "
         f"{counts['warn']} to look at, {counts['refuse']} refused; {len(failures)} failed"
     )
-    if out is not None:
-        write_whole(out, health.write_parquet if out.suffix == ".parquet" else health.write_csv)
+    write_table(health, out)
     return SOME_FAILED if counts["refuse"] or len(failures) else OK

@@ -2,11 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flexi_score.cli.app import GATE_TRIPPED, OK, app
+from flexi_score.cli.app import GATE_TRIPPED, OK, TableOut, app
+from flexi_score.cli.show import print_rows, write_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flexi_score.scoring.run import Run
 
 
 @app.command
@@ -47,7 +53,7 @@ def compare(
             help="Exit 3 if METRIC[.p90] > NUMBER, or by more than +NUMBER over the first run.",
         ),
     ] = None,
-    out: Annotated[Path | None, Parameter(help="Also write the table (.csv or .parquet).")] = None,
+    out: TableOut = None,
 ) -> int:
     """Compare the systems of one run, or every further run with the first.
 
@@ -94,7 +100,7 @@ def compare(
             console.print(f"Look {look}: of one metric alone, p below {level:.2g} decides.")
         if planned is not None:
             print_plan(console, planned, metrics, confidence)
-        _write(table if planned is None else planned, out)
+        write_table(table if planned is None else planned, out)
     tripped = []
     for run in others or [first]:
         baseline = first.scores if others else None
@@ -135,9 +141,7 @@ def _difference(text: str) -> tuple[str, float]:
     return name.strip(), number
 
 
-def _compare_profiles(console: Any, first: Any, other: Any, out: Path | None) -> int:
-    from rich.table import Table
-
+def _compare_profiles(console: "Console", first: "Run", other: "Run", out: Path | None) -> int:
     from flexi_score.errors import SettingsError
     from flexi_score.metrics.release.differences import explain_differences
     from flexi_score.report.tables import counted
@@ -149,36 +153,16 @@ def _compare_profiles(console: Any, first: Any, other: Any, out: Path | None) ->
             f"{other.settings.profile}: only paper and release can be held against each other"
         )
     table = explain_differences(by_profile["paper"].scores, by_profile["release"].scores)
-    shown = Table(
-        title="Recordings whose outcome differs between the profiles",
-        box=None,
-        title_justify="left",
-    )
-    for heading in ("recording", "metric", "paper", "release", "why"):
-        shown.add_column(heading, overflow="fold")
+    rows = []
     for row in table.iter_rows(named=True):
         values = ["-" if row[p] is None else f"{row[p]:g}" for p in ("paper", "release")]
-        shown.add_row(
-            _plain(row["recording"]),
-            f"{row['scenario']}.{row['metric']}",
-            *values,
-            _plain(row["why"]),
-        )
-    console.print(shown)
+        rows.append((row["recording"], f"{row['scenario']}.{row['metric']}", *values, row["why"]))
+    print_rows(
+        console,
+        ("recording", "metric", "paper", "release", "why"),
+        rows,
+        title="Recordings whose outcome differs between the profiles",
+    )
     console.print(f"{counted(len(table), 'outcome')} differ")
-    _write(table, out)
+    write_table(table, out)
     return OK
-
-
-def _plain(text: str) -> Any:
-    from rich.text import Text
-
-    return Text(text)
-
-
-def _write(table: Any, out: Path | None) -> None:
-    from flexi_score.output import write_whole
-
-    if out is not None:
-        write = table.write_parquet if out.suffix == ".parquet" else table.write_csv
-        write_whole(out, write)

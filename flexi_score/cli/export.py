@@ -7,6 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from flexi_score.cli.app import OK, Quiet, app
+from flexi_score.cli.progress import WorkProgress
+from flexi_score.cli.show import print_rows, split_names
 
 
 @app.command
@@ -53,9 +55,9 @@ def export(
 
     stored = Run.open(run)
     known = set(stored.recordings["recording"])
-    wanted = None if recordings is None else _split(recordings, known)
-    formats = _split(format_, set(EXPORTS))
-    with _Counter(quiet) as counter:
+    wanted = None if recordings is None else split_names(recordings, known)
+    formats = split_names(format_, set(EXPORTS))
+    with WorkProgress("recordings", quiet) as progress:
         made = write_export(
             stored,
             out or run / "export",
@@ -63,7 +65,7 @@ def export(
             recordings=wanted,
             archive=archive,
             overwrite=overwrite,
-            progress=counter,
+            progress=progress,
         )
     for note in made.notes:
         print(note, file=sys.stderr)
@@ -84,8 +86,6 @@ def formats() -> int:
         flexi-score formats
     """
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     from flexi_score.formats import FORMATS
     from flexi_score.formats.files import AUDIO_EXTENSIONS
@@ -93,82 +93,36 @@ def formats() -> int:
     from flexi_score.formats.services import SERVICES
     from flexi_score.schema import SPEAKERS
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("format", "files", "read", "--format", "times", "holds", "whose"):
-        table.add_column(
-            heading, overflow="fold", no_wrap=heading not in ("files", "holds", "whose")
-        )
-    for name, known in FORMATS.items():
-        cells = (
-            name,
-            " ".join(known.extensions) or ".txt",
-            "yes" if known.words else "",
-            known.export or "",
-            known.times,
-            known.holds,
-            known.whose,
-        )
-        table.add_row(*map(Text, cells))
     console = Console()
-    console.print(table)
-    console.print()
-    table = Table(box=None, pad_edge=False)
-    for heading in ("JSON of", "whose words", "times in"):
-        table.add_column(heading, overflow="fold")
-    for name, (whose, unit) in SERVICES.items():
-        table.add_row(*map(Text, (name, whose, unit)))
-    console.print(table)
-    console.print()
-    console.print(
-        "Labels that name no party (SPEAKER_00, A, channel 1) are told with --speakers, those of "
-        "channels also with --channels."
+    print_rows(
+        console,
+        ("format", "files", "read", "--format", "times", "holds", "whose"),
+        (
+            (
+                name,
+                " ".join(known.extensions) or ".txt",
+                "yes" if known.words else "",
+                known.export or "",
+                known.times,
+                known.holds,
+                known.whose,
+            )
+            for name, known in FORMATS.items()
+        ),
+        whole=("format", "read", "--format", "times"),
     )
     console.print()
-    console.print(f"audio: {' '.join(sorted(AUDIO_EXTENSIONS))}, whatever the name ends in")
-    table = Table(box=None, pad_edge=False)
-    for heading in ("--source", "user", "model", "two-channel files"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "two-channel files")
+    services = ((name, whose, unit) for name, (whose, unit) in SERVICES.items())
+    print_rows(console, ("JSON of", "whose words", "times in"), services)
+    console.print(
+        "\nLabels that name no party (SPEAKER_00, A, channel 1) are told with --speakers, those of "
+        "channels also with --channels."
+    )
+    console.print(f"\naudio: {' '.join(sorted(AUDIO_EXTENSIONS))}, whatever the name ends in\n")
+    sources = []
     for name, source in SOURCES.items():
-        channels = source.channels or {}
-        sides = (str(channels.get(speaker, "not known")) for speaker in SPEAKERS)
-        table.add_row(*map(Text, (name, *sides, f"{source.about} ({source.evidence})")))
-    console.print()
-    console.print(table)
+        sides = (str((source.channels or {}).get(side, "not known")) for side in SPEAKERS)
+        sources.append((name, *sides, f"{source.about} ({source.evidence})"))
+    headings = ("--source", "user", "model", "two-channel files")
+    print_rows(console, headings, sources, whole=headings[:3])
     return OK
-
-
-def _split(values: list[str], known: set[str]) -> list[str]:
-    """Values given one by one or by commas; one that is known as it is stays whole."""
-    found = []
-    for value in values:
-        found += [value] if value in known else [v.strip() for v in value.split(",") if v.strip()]
-    return found
-
-
-class _Counter:
-    """Says on stderr how many recordings are done, once it takes over two seconds."""
-
-    def __init__(self, quiet: bool) -> None:
-        import time
-
-        self._quiet = quiet
-        self._start = self._last = time.monotonic()
-        self._shown = False
-
-    def __enter__(self) -> "_Counter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            print(file=sys.stderr)
-
-    def __call__(self, done: int, total: int) -> None:
-        import time
-
-        now = time.monotonic()
-        if self._quiet or now - self._start < 2 or (now - self._last < 0.5 and done < total):
-            return
-        self._last, self._shown = now, True
-        left = (now - self._start) / done * (total - done)
-        end = "" if sys.stderr.isatty() else "\n"
-        print(f"\r{done}/{total} recordings, {left:.0f} s left ", end=end, file=sys.stderr)

@@ -2,48 +2,47 @@
 
 import json
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from flexi_score.cli.app import OK, app
+from flexi_score.cli.app import OK, Json, app
+from flexi_score.cli.show import plain_console, print_rows
 
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+    from rich.console import Console
+
+    from flexi_score.metrics.registry import Metric
+
+Names = Annotated[list[str] | None, Parameter(name="NAME")]
 _BETTER = {"up": "higher is better", "down": "lower is better", "none": "no better direction"}
-Json = Annotated[bool, Parameter(name="--json", negative="", help="As JSON, all of it.")]
 
 
 @app.command
 def doctor() -> int:
     """Say what is installed, which models are present, and what to do about what is missing."""
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from flexi_score.extraction.doctor import diagnose
+    from flexi_score.formats.layouts import LAYOUTS
 
-    # Plain lines: paths and commands are for copying, and a table would break them.
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_console()
     for check in diagnose():
         said = Text("ok  " if check.ok else "--  ", style="" if check.ok else "yellow")
         said.append(check.name, style="bold").append(f": {check.found}", style="not bold")
         console.print(said)
         if not check.ok and check.advice:
             console.print(Text(f"      {check.advice}"))
-    from flexi_score.formats.layouts import LAYOUTS
-
-    layouts = Table(box=None, pad_edge=False)
-    for heading in ("layout", "how a folder of recordings is read"):
-        layouts.add_column(heading, overflow="fold")
-    for name, (_, line) in LAYOUTS.items():
-        layouts.add_row(Text(name), Text(line))
     console.print()
-    console.print(layouts)
+    lines = ((name, line) for name, (_, line) in LAYOUTS.items())
+    print_rows(console, ("layout", "how a folder of recordings is read"), lines)
     return OK
 
 
 @app.command
 def models(
-    names: Annotated[list[str] | None, Parameter(name="NAME")] = None,
+    names: Names = None,
     /,
     *,
     fetch: Annotated[bool, Parameter(negative="", help="Fetch what is missing.")] = False,
@@ -61,7 +60,7 @@ def models(
 
 @app.command
 def metrics(
-    names: Annotated[list[str] | None, Parameter(name="NAME")] = None,
+    names: Names = None,
     /,
     *,
     profile: Annotated[str | None, Parameter(help="Only this profile.")] = None,
@@ -105,7 +104,7 @@ def metrics(
         chosen = found if names else of_profile
         print(json.dumps([asdict(metric) for metric in chosen], indent=1, ensure_ascii=False))
         return OK
-    console = _console()
+    console = plain_console()
     if not names:
         _list_metrics(console, [m for m in METRICS if m.profile == (profile or "paper")])
         others = ", ".join(name for name in PROFILES if name != (profile or "paper"))
@@ -132,7 +131,7 @@ def metrics(
     return OK
 
 
-def _names_of(metric: Any) -> set[str]:
+def _names_of(metric: "Metric") -> set[str]:
     """What a metric answers to."""
     from flexi_score.report.wording import wording
 
@@ -141,7 +140,7 @@ def _names_of(metric: Any) -> set[str]:
     return {name.casefold().rstrip(".") for name in names if name}
 
 
-def _list_metrics(console: Any, listed: Iterable[Any]) -> None:
+def _list_metrics(console: "Console", listed: Iterable["Metric"]) -> None:
     """A line a metric: what is printed for a profile without further questions."""
     from itertools import groupby
 
@@ -200,7 +199,7 @@ def settings(
         rows = [{"name": n, "value": values[n], **_described(fields[n])} for n in chosen]
         print(json.dumps(rows, indent=1, ensure_ascii=False))
         return OK
-    console = _console()
+    console = plain_console()
     if not names:
         about = {(f.alias or n): type(f.default).__doc__ for n, f in Settings.model_fields.items()}
         for group in groups:
@@ -220,7 +219,7 @@ def settings(
     return OK
 
 
-def _described(field: Any) -> dict[str, str]:
+def _described(field: "FieldInfo") -> dict[str, str]:
     extra: Any = field.json_schema_extra or {}
     return {
         "unit": extra.get("unit", ""),
@@ -229,14 +228,7 @@ def _described(field: Any) -> dict[str, str]:
     }
 
 
-def _console() -> Any:
-    """Long lines are left to the terminal: names are for copying."""
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=True)
-
-
-def _print_folded(console: Any, text: str) -> None:
+def _print_folded(console: "Console", text: str) -> None:
     from textwrap import fill
 
     from rich.text import Text

@@ -1,27 +1,20 @@
-"""What ``flexi-score score`` does about the judge: readiness, progress, a dry run, what is left."""
+"""What ``flexi-score score`` does about the judge: readiness, a dry run, what is left."""
 
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from flexi_score.config import Settings
+    from flexi_score.scoring.run import Run
 
 #: Ratings that are named one by one; of more, their number.
 _NAMED: Final = 20
 
-#: Seconds between lines of progress where stderr is no terminal.
-_EVERY_S: Final = 10.0
 
-
-def judge_changes(
-    base_url: str | None, repeats: int | None, max_cost: float | None
-) -> dict[str, Any]:
-    """Options as settings."""
-    given = {"judge.base_url": base_url, "judge.repeats": repeats, "judge.max_cost_usd": max_cost}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def check_ready(settings: Any, archive: Path) -> None:
+def check_ready(settings: "Settings", archive: Path) -> None:
     """Find out now, not after the extraction, that the judge cannot be asked.
 
     Raises PrerequisiteError if the package or the key is missing. With kept replies neither may be
@@ -39,68 +32,7 @@ def check_ready(settings: Any, archive: Path) -> None:
     open_client(settings.judge)
 
 
-class JudgeProgress:
-    """Questions, money and time left on stderr: a bar, or lines where stderr is no terminal."""
-
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        console = Console(stderr=True)
-        self._lines = not quiet and not console.is_terminal
-        self._told = time.monotonic()
-        self._bar = Progress(
-            TextColumn("judge"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[told]}"),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        )
-        self._task = self._bar.add_task("judge", total=None, told="")
-        self._before: Callable[[], None] = lambda: None
-
-    def after(self, stop: Callable[[], None]) -> "JudgeProgress":
-        """Have another bar stopped first: there is room for one at a time."""
-        self._before = stop
-        return self
-
-    def __enter__(self) -> "JudgeProgress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def advance(self, progress: Any) -> None:
-        """One question is done."""
-        told = describe(progress)
-        if not self._bar.disable and not self._bar.live.is_started:
-            self._before()
-            self._bar.start()
-        self._bar.update(self._task, total=progress.total, completed=progress.done, told=told)
-        now = time.monotonic()
-        if self._lines and now - self._told >= _EVERY_S:
-            self._told = now
-            print(f"judge: {told}", file=sys.stderr)
-
-
-def describe(progress: Any) -> str:
-    """A line of progress."""
-    parts = [f"{progress.done}/{progress.total} ratings", f"{progress.calls} calls"]
-    if progress.kept:
-        parts.append(f"{progress.kept} kept")
-    if progress.unscored:
-        parts.append(f"{progress.unscored} unscored")
-    if progress.cost_usd is not None:
-        parts.append(f"${progress.cost_usd:.2f}")
-    if progress.seconds_left is not None:
-        minutes, seconds = divmod(round(progress.seconds_left), 60)
-        parts.append(f"{minutes}:{seconds:02d} left")
-    return ", ".join(parts)
-
-
-def print_estimate(archive: Path, settings: Any, wanted: Any = None) -> None:
+def print_estimate(archive: Path, settings: "Settings", wanted: "pl.Series | None" = None) -> None:
     """What judging (these recordings of) an archive would take, on stdout; nobody is asked."""
     from flexi_score.archive.reader import ArchiveReader
     from flexi_score.judge.ask import estimate
@@ -120,7 +52,7 @@ def print_estimate(archive: Path, settings: Any, wanted: Any = None) -> None:
         "model": f"{settings.judge.model} at {server_of(settings.judge)}",
         "questions": ", ".join(f"{metric} {n}" for metric, n in by_metric) or "none",
         "repeats": settings.judge.repeats,
-        "calls": f"{found.calls} ({found.kept} replies are kept)",
+        "calls": f"{found.calls} ({found.stored} replies are kept)",
         "tokens": f"about {found.prompt_tokens} asked and {found.completion_tokens} answered, "
         f"{found.tokens_source}",
         "cost": f"about {cost} ({found.price_source})",
@@ -133,7 +65,7 @@ def print_estimate(archive: Path, settings: Any, wanted: Any = None) -> None:
         print(f"{'not asked':<10} {line}")
 
 
-def tell_unrated(run: Any, *, listed: bool) -> bool:
+def tell_unrated(run: "Run", *, listed: bool) -> bool:
     """Name on stderr what has no rating, and why; return whether any failed.
 
     Not ``listed`` (nobody has asked for a judge, it is the profile that replays): in one line.
@@ -165,7 +97,7 @@ def tell_unrated(run: Any, *, listed: bool) -> bool:
     return bool(len(failed))
 
 
-def _counted(table: Any, why: str) -> list[str]:
+def _counted(table: "pl.DataFrame", why: str) -> list[str]:
     """``reason: recording metric, recording metric, ...``, a line a reason."""
     import polars as pl
 

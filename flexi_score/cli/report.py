@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from flexi_score.cli.app import OK, SOME_FAILED, app
+from flexi_score.cli.show import split_names
 
 
 @app.command
@@ -66,33 +67,21 @@ def report(
 
         stored = Run.open(run)
         known = set(stored.recordings["recording"])
-        names = (
-            None
-            if recordings is None
-            else [
-                name
-                for text in recordings
-                for name in ([text] if text in known else text.split(","))
-                if name
-            ]
-        )
+        names = None if recordings is None else split_names(recordings, known)
         written = write_figures(
-            stored,
-            figures,
-            formats=[kind.strip() for kind in formats.split(",")],
-            recordings=names,
-            archive=archive,
+            stored, figures, formats=split_names([formats]), recordings=names, archive=archive
         )
         print(f"{figures}: {counted(len(written), 'file')}: figures, captions.txt, tables.tex")
         return OK
     from flexi_score.report.build import build_report
     from flexi_score.report.html import MAX_RECORDINGS, MAX_TIMELINES
 
+    some = embed_audio or "0"
     made = build_report(
         run,
         out,
         archive=archive,
-        embed=_chosen(embed_audio),
+        embed=int(some) if some.isdigit() else split_names([some]),
         max_timelines=MAX_TIMELINES if timelines is None else timelines,
         max_recordings=MAX_RECORDINGS if rows is None else rows,
     )
@@ -107,11 +96,3 @@ def report(
 
         webbrowser.open(made.path.resolve().as_uri())
     return SOME_FAILED if made.problems else OK
-
-
-def _chosen(text: str | None) -> int | list[str]:
-    if text is None:
-        return 0
-    if text.isdigit():
-        return int(text)
-    return [name.strip() for name in text.split(",") if name.strip()]

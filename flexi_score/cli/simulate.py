@@ -3,11 +3,17 @@
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
 from flexi_score.cli.app import OK, Quiet, app
+from flexi_score.cli.progress import WorkProgress
+from flexi_score.cli.show import print_rows
+
+if TYPE_CHECKING:
+    from flexi_score.simulate.clips import Clips as Library
+    from flexi_score.simulate.scene import Scene
 
 simulate = App(
     name="simulate",
@@ -32,6 +38,7 @@ Conditions = Annotated[
         "`simulate conditions` lists them.",
     ),
 ]
+Scenarios = Annotated[list[str] | None, Parameter(negative="", help="Only this one; repeatable.")]
 Seed = Annotated[int, Parameter(help="The same seed gives the same bytes.")]
 Noises = Annotated[Path | None, Parameter(help="Folder of noise recordings, for `files`.")]
 
@@ -81,9 +88,7 @@ def random(
     *,
     clips: Clips,
     out: Out,
-    scenario: Annotated[
-        list[str] | None, Parameter(negative="", help="Only this one; repeatable.")
-    ] = None,
+    scenario: Scenarios = None,
     condition: Conditions = None,
     seed: Seed = 0,
     noises: Noises = None,
@@ -124,16 +129,8 @@ def queries(
     clips: Annotated[
         Path | None, Parameter(help="Clips instead, named ID_PART as OUT/clips has them.")
     ] = None,
-    scenario: Annotated[
-        list[str] | None, Parameter(negative="", help="Only this one; repeatable.")
-    ] = None,
+    scenario: Scenarios = None,
     limit: Annotated[int | None, Parameter(help="At most so many dialogs a scenario.")] = None,
-    pause_s: Annotated[float, Parameter(help="Pause of pause_handling.")] = 0.85,
-    interrupt_after_s: Annotated[
-        float, Parameter(help="From the end of the query to the interruption.")
-    ] = 6.0,
-    backchannel_after_s: Annotated[float, Parameter(help="The same for a backchannel.")] = 5.0,
-    response_s: Annotated[float, Parameter(help="Silence after the user's last words.")] = 12.0,
     system: Annotated[str, Parameter(help="Name of the system in the manifest.")] = "model",
     quiet: Quiet = False,
 ) -> int:
@@ -151,7 +148,7 @@ def queries(
     """
     from flexi_score.errors import InputError
     from flexi_score.schema import SCENARIOS
-    from flexi_score.simulate.queries import Silences, write_queries
+    from flexi_score.simulate.queries import write_queries
     from flexi_score.simulate.texts import read_texts
 
     dialogs = read_texts(texts)
@@ -164,16 +161,8 @@ def queries(
             counts[dialog.scenario] += 1
             if limit is None or counts[dialog.scenario] <= limit:
                 chosen.append(dialog)
-    silences = Silences(
-        pause_s=pause_s,
-        interrupt_after_s=interrupt_after_s,
-        backchannel_after_s=backchannel_after_s,
-        response_s=response_s,
-    )
-    with _Bar(quiet) as bar:
-        folder = write_queries(
-            chosen, out, tts=tts, clips=clips, silences=silences, system=system, progress=bar
-        )
+    with WorkProgress("dialogs", quiet) as progress:
+        folder = write_queries(chosen, out, tts=tts, clips=clips, system=system, progress=progress)
     print(
         f"{folder}: {len(chosen)} user channels; play {folder / 'user'}, and record the model "
         f"into {folder / 'model'}"
@@ -190,22 +179,20 @@ def conditions() -> int:
         flexi-score simulate conditions
     """
     from rich.console import Console
-    from rich.table import Table
 
     from flexi_score.simulate.channel import TERMS
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("term", "default", "unit", "meaning"):
-        table.add_column(heading, overflow="fold")
-    for name, (default, unit, meaning) in TERMS.items():
-        table.add_row(name, "" if default is None else f"{default:g}", unit, meaning)
+    terms = (
+        (name, "" if default is None else f"{default:g}", unit, meaning)
+        for name, (default, unit, meaning) in TERMS.items()
+    )
     console = Console()
-    console.print(table)
+    print_rows(console, ("term", "default", "unit", "meaning"), terms)
     console.print("\nJoin terms with +; user. or model. before a term means that channel alone.")
     return OK
 
 
-def _read_clips(folder: Path) -> Any:
+def _read_clips(folder: Path) -> "Library":
     from flexi_score.simulate.clips import read_clips
 
     library = read_clips(folder)
@@ -215,8 +202,8 @@ def _read_clips(folder: Path) -> Any:
 
 
 def _write(
-    made: list[Any],
-    library: Any,
+    made: list["Scene"],
+    library: "Library",
     out: Path,
     condition: list[str] | None,
     seed: int,
@@ -232,8 +219,8 @@ def _write(
     folders = []
     for one in parsed:
         folder = out if len(parsed) == 1 else out / re.sub(r"[^\w.+-]", "_", one.name)
-        with _Bar(quiet) as bar:
-            write_scenes(made, library, folder, one, seed=seed, noises=noises, progress=bar)
+        with WorkProgress("recordings", quiet) as progress:
+            write_scenes(made, library, folder, one, seed=seed, noises=noises, progress=progress)
         print(
             f"{folder}: {counted(len(made), 'recording')}, manifest.jsonl, truth.jsonl ({one.name})"
         )
@@ -242,27 +229,3 @@ def _write(
         write_index(out, folders)
         print(f"{out}: manifest.jsonl, truth.jsonl of all {len(folders) * len(made)} recordings")
     return OK
-
-
-class _Bar:
-    """A bar on a terminal, silence elsewhere."""
-
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(stderr=True)
-        self.progress = Progress(console=console, disable=quiet or not console.is_terminal)
-        self.task: Any = None
-
-    def __enter__(self) -> "_Bar":
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def __call__(self, name: str, done: int, of: int) -> None:
-        if self.task is None:
-            self.task = self.progress.add_task("making", total=of)
-        self.progress.update(self.task, completed=done, description=name.replace("[", "("))

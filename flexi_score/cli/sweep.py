@@ -1,14 +1,14 @@
 """``flexi-score sweep``: one archive under many settings."""
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from flexi_score.cli.app import (
     OK,
     UNUSABLE,
+    Profile,
     Quiet,
     SetOption,
     app,
@@ -16,6 +16,13 @@ from flexi_score.cli.app import (
     cores,
     folder_to_write,
 )
+from flexi_score.cli.progress import WorkProgress
+from flexi_score.cli.show import print_rows
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flexi_score.sweep import Sweep
 
 #: Values of a setting that a table in the terminal has room for.
 _MOST_VALUES = 8
@@ -34,9 +41,7 @@ def sweep(
     list_: Annotated[
         Path | None, Parameter(name="--list", help="Combinations, one a row (.csv, .jsonl, .json).")
     ] = None,
-    profile: Annotated[
-        str, Parameter(help="Definitions: paper, release, fdb-v1 or tau.")
-    ] = "paper",
+    profile: Profile = "paper",
     set_: SetOption = None,
     workers: Annotated[int, Parameter(help="Processes; 0: one a CPU core.")] = 0,
     quiet: Quiet = False,
@@ -61,26 +66,22 @@ def sweep(
 
     rows = [] if list_ is None else read_list(list_)
     changes = combinations(parse_grid(grid or []), rows)
-    count = workers if workers > 0 else cores()
-
-    def show(done: int, total: int) -> None:
-        print(f"{done} of {total} combinations", file=sys.stderr)
-
-    result = run_sweep(
-        archive,
-        changes,
-        profile=profile,
-        base=parse_assignments(set_ or []),
-        workers=count,
-        progress=None if quiet else show,
-    )
+    with WorkProgress("combinations", quiet) as progress:
+        result = run_sweep(
+            archive,
+            changes,
+            profile=profile,
+            base=parse_assignments(set_ or []),
+            workers=workers if workers > 0 else cores(),
+            progress=progress,
+        )
     folder = write_sweep(result, out)
     _print(result)
     print(f"{folder}: sweep.parquet, flips.parquet, sensitivity.parquet, sweep.svg, sweep.json")
     return OK if result.table["n"].sum() else UNUSABLE
 
 
-def _print(result: Any) -> None:
+def _print(result: "Sweep") -> None:
     import polars as pl
     from rich.console import Console
 
@@ -94,11 +95,8 @@ def _print(result: Any) -> None:
     _print_flips(console, result)
 
 
-def _print_setting(console: Any, result: Any, name: str) -> None:
+def _print_setting(console: "Console", result: "Sweep", name: str) -> None:
     """Each metric against one setting: the mean over the others, and its range."""
-    from rich.table import Table
-    from rich.text import Text
-
     from flexi_score.sweep import main_effects, sensitivity
 
     values = result.table[name].unique().sort().to_list()
@@ -112,12 +110,7 @@ def _print_setting(console: Any, result: Any, name: str) -> None:
     }
     more = f", {len(shown)} of {len(values)} values" if len(shown) < len(values) else ""
     others = " (means over the other settings)" if len(result.names) > 1 else ""
-    table = Table(title=f"{name}{others}{more}", box=None, title_justify="left", pad_edge=False)
-    table.add_column("metric", no_wrap=True)
-    table.add_column("system", overflow="fold")
-    for i in shown:
-        table.add_column(_number(values[i]), justify="right")
-    table.add_column("range", justify="right")
+    rows = []
     stirs = {key[:2] for key, change in moved.items() if change}
     still: dict[str, None] = {}
     for key, part in effects.group_by(["scenario", "metric", "system"], maintain_order=True):
@@ -128,20 +121,23 @@ def _print_setting(console: Any, result: Any, name: str) -> None:
             continue
         found = dict(zip(part[name], part["value"], strict=True))
         cells = [_number(found.get(values[i])) for i in shown]
-        table.add_row(
-            Text(f"{key[0]}.{key[1]}"), Text(str(key[2])), *cells, _number(moved.get(key))
+        rows.append((f"{key[0]}.{key[1]}", str(key[2]), *cells, _number(moved.get(key))))
+    if rows:
+        columns = [*(_number(values[i]) for i in shown), "range"]
+        print_rows(
+            console,
+            ["metric", "system", *columns],
+            rows,
+            title=f"{name}{others}{more}",
+            whole=["metric"],
+            right=columns,
         )
-    if table.row_count:
-        console.print(table)
     if still:
         console.print(f"{name} does not move {', '.join(still)}", markup=False)
     console.print()
 
 
-def _print_flips(console: Any, result: Any) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
+def _print_flips(console: "Console", result: "Sweep") -> None:
     from flexi_score.sweep import flips
 
     found = flips(result.table, result.names, result.metrics)
@@ -150,27 +146,30 @@ def _print_flips(console: Any, result: Any) -> None:
     if not len(found):
         console.print("No order of two systems turns within this sweep.")
         return
-    table = Table(
-        title="Orders of systems that turn", box=None, title_justify="left", pad_edge=False
-    )
-    for heading in ("metric", "setting", "between", "better before", "after", "times"):
-        table.add_column(heading, overflow="fold", no_wrap=heading in ("metric", "setting"))
-    for row in found.head(_MOST_FLIPS).iter_rows(named=True):
-        table.add_row(
-            Text(f"{row['scenario']}.{row['metric']}"),
+    rows = [
+        (
+            f"{row['scenario']}.{row['metric']}",
             row["setting"],
-            Text(f"{row['low']} and {row['high']}"),
-            Text(row["before"]),
-            Text(row["after"]),
+            f"{row['low']} and {row['high']}",
+            row["before"],
+            row["after"],
             f"{row['times']}/{row['of']}",
         )
-    console.print(table)
+        for row in found.head(_MOST_FLIPS).iter_rows(named=True)
+    ]
+    print_rows(
+        console,
+        ("metric", "setting", "between", "better before", "after", "times"),
+        rows,
+        title="Orders of systems that turn",
+        whole=("metric", "setting"),
+    )
     if len(found) > _MOST_FLIPS:
         console.print(f"{len(found) - _MOST_FLIPS} more are in flips.parquet")
     console.print()
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

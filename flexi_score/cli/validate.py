@@ -2,11 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from flexi_score.cli.app import GATE_TRIPPED, OK, SOME_FAILED, SetOption, app, chosen_settings
+
+if TYPE_CHECKING:
+    from flexi_score.scoring.run import Run
+    from flexi_score.segment.tracks import Tracks
 
 
 @app.command
@@ -27,7 +31,8 @@ def validate(
         ),
     ] = None,
     level: Annotated[
-        str, Parameter(help="Compare ipu, or speech (before bridging; needs the archive).")
+        Literal["ipu", "speech"],
+        Parameter(help="Compare ipu, or speech (before bridging; needs the archive)."),
     ] = "ipu",
     collar_ms: Annotated[
         int, Parameter(help="Events are the same if start and end are this near.")
@@ -70,10 +75,7 @@ def validate(
     from flexi_score.validate import validate as compare
     from flexi_score.validate.report import print_validation, write_validation
 
-    if level not in ("ipu", "speech"):
-        raise SettingsError(f"--level {level!r}: expected ipu or speech")
     wanted = read_truth(truth)
-    run: Any
     if store.is_archive(source):
         run = pipeline.score(source, settings=chosen_settings(profile, set_))
         speech = run.tracks
@@ -116,7 +118,7 @@ def validate(
     return SOME_FAILED if result.info["unreadable_truth"] else OK
 
 
-def _speech(run: Any, archive: Path) -> Any:
+def _speech(run: "Run", archive: Path) -> "Tracks":
     """Speech of a stored run before it was made into IPUs, from its archive."""
     import polars as pl
 

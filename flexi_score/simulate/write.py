@@ -19,12 +19,8 @@ from flexi_score.simulate.scene import Facts, Mix, Scene, mix_scene
 
 MANIFEST: Final = "manifest.jsonl"
 TRUTH: Final = "truth.jsonl"
-
-Progress = Callable[[str, int, int], None]
-
-
-def _quiet(scene: str, done: int, of: int) -> None:
-    return None
+#: Called with how many recordings are done, and how many there are.
+Progress = Callable[[int, int], None]
 
 
 def write_scenes(
@@ -35,17 +31,15 @@ def write_scenes(
     *,
     seed: int = 0,
     noises: str | Path | None = None,
-    progress: Progress = _quiet,
+    progress: Progress = lambda done, total: None,
 ) -> Path:
     """Make the recordings of scenes under a condition: a folder that can be scored.
 
     ``out``: folder for the audio, ``manifest.jsonl`` and ``truth.jsonl``; made where it is missing.
     ``condition``: see :func:`flexi_score.simulate.channel.parse_condition`. A scene's own goes
     before it. ``seed``: the same seed gives the same bytes. ``noises``: folder of noise recordings,
-    for noise ``files``. ``progress``: called after each scene: its id, how many are done, how many
-    there are. Returns the folder. Raises InputError: for a scene that cannot be made. Manifest and
-    truth are written last, when all audio is. Raises OutputError where the folder cannot be
-    written.
+    for noise ``files``. ``progress``: called after each scene: how many are done, how many there
+    are. Manifest and truth are written last, when all audio is. Returns the folder.
     """
     folder = Path(out)
     given = make_condition(condition)
@@ -61,14 +55,12 @@ def write_scenes(
             files = _write_audio(folder, scene.id, capture, how)
             manifest.append(_manifest_row(mix, capture, files))
             made.append((scene, capture.facts, mix.said, capture.condition))
-            progress(scene.id, number, len(scenes))
+            progress(number, len(scenes))
         truth = truth_rows(made)
-        _write_rows(folder / MANIFEST, manifest)
-        _write_rows(folder / TRUTH, truth)
-    except OSError as error:
+        write_rows(folder / MANIFEST, manifest)
+        write_rows(folder / TRUTH, truth)
+    except (OSError, sf.LibsndfileError) as error:
         raise OutputError(f"{folder}: cannot be written ({error})") from error
-    except sf.LibsndfileError as error:
-        raise OutputError(f"{folder}: audio cannot be written ({error})") from error
     return folder
 
 
@@ -77,7 +69,7 @@ def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
 
     ``out``: the folder that holds them, where ``manifest.jsonl`` and ``truth.jsonl`` are written.
     ``folders``: of one condition each. An id gets the folder's name before it:
-    ``bleed_-20.scene_1``. Returns ``out``. Raises OutputError where ``out`` cannot be written.
+    ``bleed_-20.scene_1``. Returns ``out``.
     """
     root = Path(out)
     try:
@@ -90,7 +82,7 @@ def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
                     for key in row.keys() & {"audio", "user_audio", "model_audio"}:
                         row[key] = f"{folder.name}/{row[key]}"
                     rows.append(row)
-            _write_rows(root / name, rows)
+            write_rows(root / name, rows)
     except OSError as error:
         raise OutputError(f"{root}: cannot be written ({error})") from error
     return root
@@ -165,7 +157,8 @@ def annotations_of(facts: Facts, which: Sequence[str]) -> dict[str, Any]:
     return {key: known[key] for key in known if key in which and known[key] is not None}
 
 
-def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """JSON Lines."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
 
