@@ -17,7 +17,7 @@ from test_judge_client import KEY, fast, frame, many, row, tss, without_attempts
 from flexi_score.errors import PrerequisiteError
 from flexi_score.judge.ask import ask, estimate, replay
 from flexi_score.judge.batch import run as judge_batch
-from flexi_score.judge.batch.run import ask_in_batches, collect, forget
+from flexi_score.judge.batch.run import ask_in_batches, collect
 from flexi_score.judge.store import Store
 
 pytest.importorskip("openai")
@@ -238,9 +238,7 @@ def test_a_server_without_batches_is_named(server: JudgeServer, store: Path) -> 
     assert set(ask_in_batches(many(3), store, chosen)["status"]) == {"pending"}
 
 
-def test_a_batch_that_the_server_forgot_waits_until_it_is_given_up(
-    server: JudgeServer, store: Path
-) -> None:
+def test_a_batch_that_the_server_does_not_know_waits(server: JudgeServer, store: Path) -> None:
     chosen = fast(server, mode="openai-batch")
     ask_in_batches(many(3), store, chosen)
     batch = server.batches.pop("batch_0000")
@@ -251,10 +249,6 @@ def test_a_batch_that_the_server_forgot_waits_until_it_is_given_up(
     assert "batch batch_0000: in_progress: asking after a batch at" in told[0]
     server.batches["batch_0000"], server.batch_polls = batch, 0
     assert ask_in_batches(many(3), store, chosen)["status"].to_list() == ["rated"] * 3
-    ask_in_batches(many(5), store, chosen)
-    assert forget(store, "batch_0001") == 2
-    assert forget(store, "batch_0001") == 0
-    assert estimate(many(5), store, chosen).calls == 2
 
 
 def test_results_that_are_gone_are_unscored_and_those_out_of_reach_wait(

@@ -479,7 +479,7 @@ def test_what_no_question_would_survive_stops_the_run(
     assert KEY not in str(caught.value)
     assert len(server.calls) < 8
     # What had been paid for by then is kept.
-    assert estimate(many(30), store, fast(server)).kept == server.charged.total() >= 3
+    assert estimate(many(30), store, fast(server)).stored == server.charged.total() >= 3
 
 
 def test_nobody_there(store: Path) -> None:
@@ -499,7 +499,7 @@ def test_a_server_that_dies_is_given_up(
     server.faults = lambda question, attempt: (
         None if int(question["interrupt"].split()[1]) < 10 else "503"
     )
-    monkeypatch.setattr("flexi_score.judge.asking.GIVE_UP_AFTER", 5)
+    monkeypatch.setattr("flexi_score.judge.dispatch.GIVE_UP_AFTER", 5)
     chosen = fast(server, retries=1, concurrency=1)
     ratings = ask(many(100), store, chosen)
     assert ratings["status"].value_counts(sort=True)["count"].to_list() == [90, 10]
@@ -609,7 +609,7 @@ def test_no_more_than_so_many_at_once(server: JudgeServer, store: Path) -> None:
     assert server.most_at_once <= 3
     assert [step.done for step in seen] == list(range(1, 25))
     last = seen[-1]
-    assert (last.total, last.kept, last.unscored, last.calls) == (24, 0, 0, 24)
+    assert (last.total, last.stored, last.unscored, last.calls) == (24, 0, 0, 24)
     assert last.seconds_left == 0
     assert last.cost_usd is not None
     with Store(store, write=False) as kept:
@@ -642,7 +642,7 @@ def test_a_limit_of_cost_is_never_passed(
     if limit and faults is None:
         assert spent > limit - 0.02  # it is not stopped long before it, either
     estimated = estimate(many(200), store, chosen)
-    assert estimated.kept == len(rated)
+    assert estimated.stored == len(rated)
 
 
 def test_a_limit_of_cost_needs_a_price(server: JudgeServer, store: Path) -> None:
@@ -655,7 +655,7 @@ def test_a_limit_of_cost_needs_a_price(server: JudgeServer, store: Path) -> None
 
 def test_estimate_counts_calls_tokens_and_money(server: JudgeServer, store: Path) -> None:
     before = estimate(many(10), store, fast(server, repeats=2))
-    assert (before.calls, before.kept) == (20, 0)
+    assert (before.calls, before.stored) == (20, 0)
     assert not server.calls
     assert not store.exists()
     assert before.cost_usd == pytest.approx(
@@ -663,7 +663,7 @@ def test_estimate_counts_calls_tokens_and_money(server: JudgeServer, store: Path
     )
     ask(many(5), store, fast(server, repeats=2))
     after = estimate(many(10), store, fast(server, repeats=2))
-    assert (after.calls, after.kept) == (10, 10)
+    assert (after.calls, after.stored) == (10, 10)
     assert after.tokens_source == "scaled by 10 kept replies"
     spent = [call for call in server.calls if call.delivered]
     usage = [server.reply(call.body, None)["usage"]["prompt_tokens"] for call in spent]
@@ -738,7 +738,7 @@ def test_an_interrupt_keeps_what_was_paid(server: JudgeServer, store: Path) -> N
     process.communicate(timeout=30)
     assert process.returncode == 130
     # Replies under way were waited for: nothing that was paid for is lost.
-    assert estimate(many(400), store, fast(server)).kept == server.charged.total()
+    assert estimate(many(400), store, fast(server)).stored == server.charged.total()
     assert 8 <= server.charged.total() < 400
 
 
@@ -751,7 +751,7 @@ def test_a_kill_loses_and_repeats_no_more_than_what_was_under_way(
     wait_for(process, 10)
     process.kill()
     process.communicate()
-    kept = estimate(many(60), store, chosen).kept
+    kept = estimate(many(60), store, chosen).stored
     assert kept >= 10
     ratings = ask(many(60), store, chosen)
     assert ratings["status"].to_list() == ["rated"] * 60

@@ -353,7 +353,7 @@ def test_faults_cost_their_rating_alone(manifest: Path, tmp_path: Path) -> None:
 
 
 def test_any_faults_leave_every_row(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flexi_score.judge.asking.GIVE_UP_AFTER", 1000)
+    monkeypatch.setattr("flexi_score.judge.dispatch.GIVE_UP_AFTER", 1000)
     clean = score(manifest, "none")
     kinds = ("429", "500", "drop", "refusal", "invalid_json", "wrong_keys", "out_of_range", "html")
     with JudgeServer(faults=occasional(0.6, kinds)) as server:

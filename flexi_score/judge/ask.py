@@ -10,9 +10,9 @@ import polars as pl
 
 from flexi_score.config import JudgeSettings
 from flexi_score.errors import SettingsError
-from flexi_score.judge.asking import Asking, Progress
 from flexi_score.judge.client import open_client
 from flexi_score.judge.cost import Estimate, estimate_requests, price_needed
+from flexi_score.judge.dispatch import Dispatch, Progress
 from flexi_score.judge.ratings import (
     WAITING,
     Outcome,
@@ -26,16 +26,12 @@ from flexi_score.judge.request import OPENAI_URL, server_of
 from flexi_score.judge.store import Received, Store
 
 
-def _quiet(progress: Progress) -> None:
-    return None
-
-
 def ask(
     questions: pl.DataFrame,
     store: Path,
     settings: JudgeSettings,
     *,
-    progress: Callable[[Progress], None] = _quiet,
+    progress: Callable[[Progress], None] = lambda progress: None,
     client: Any = None,
 ) -> pl.DataFrame:
     """Ratings for questions: kept ones, and the rest from the server.
@@ -56,16 +52,23 @@ def ask(
         from flexi_score.judge.batch.run import ask_in_batches
 
         return ask_in_batches(questions, store, settings, client=client)
-    asked = make_requests(questions, settings)
-    known = survey(distinct(asked), Path(store), server_of(settings))
+    items = make_requests(questions, settings)
+    known = survey(distinct(items), Path(store), server_of(settings))
     outcomes = known.outcomes
     if known.to_ask:
         price = price_needed(settings)
-        mine = open_client(settings) if client is None else client
-        asking = Asking(Path(store), settings, price, mine, known.to_ask, len(outcomes), progress)
-        _run(lambda: asking.run(close=client is None))
-        outcomes |= asking.outcomes
-    return ratings_frame(asked, outcomes, settings)
+        dispatch = Dispatch(
+            Path(store),
+            settings,
+            price,
+            open_client(settings) if client is None else client,
+            known.to_ask,
+            len(outcomes),
+            progress,
+        )
+        _run(lambda: dispatch.run(close=client is None))
+        outcomes |= dispatch.outcomes
+    return ratings_frame(items, outcomes, settings)
 
 
 def replay(questions: pl.DataFrame, store: Path, settings: JudgeSettings) -> pl.DataFrame:
@@ -80,20 +83,20 @@ def replay(questions: pl.DataFrame, store: Path, settings: JudgeSettings) -> pl.
     several servers have answered these questions and none is named. Raises ArchiveError: the store
     cannot be used.
     """
-    asked = make_requests(questions, settings)
-    requests = distinct(asked)
-    with Store(Path(store), write=False) as kept:
-        received = kept.received(request.key for request in requests)
+    items = make_requests(questions, settings)
+    requests = distinct(items)
+    with Store(Path(store), write=False) as replies:
+        received = replies.received(request.key for request in requests)
         server = _replayed_server(received, settings)
-        waiting = kept.waiting(server)
+        waiting = replies.waiting(server)
     outcomes = {}
     for request in requests:
-        replies = [r for r in received.get(request.key, []) if r.server == server]
-        outcome = first_of_use(request, replies)
+        own = [r for r in received.get(request.key, []) if r.server == server]
+        outcome = first_of_use(request, own)
         if outcome.status != "rated" and request.key in waiting:
             outcome = Outcome("pending", problem=WAITING)
         outcomes[request.key] = outcome
-    return ratings_frame(asked, outcomes, settings)
+    return ratings_frame(items, outcomes, settings)
 
 
 def _replayed_server(received: Mapping[str, Sequence[Received]], settings: JudgeSettings) -> str:
@@ -101,8 +104,10 @@ def _replayed_server(received: Mapping[str, Sequence[Received]], settings: Judge
     if settings.base_url is not None:
         return settings.base_url
     servers = sorted({reply.server for replies in received.values() for reply in replies})
-    if len(servers) == 1 or OPENAI_URL in servers or not servers:
-        return OPENAI_URL if OPENAI_URL in servers or not servers else servers[0]
+    if OPENAI_URL in servers or not servers:
+        return OPENAI_URL
+    if len(servers) == 1:
+        return servers[0]
     raise SettingsError(
         f"replies of several servers are kept: {', '.join(servers)}; say whose to replay with "
         f"--set judge.base_url={servers[0]}"
@@ -117,7 +122,7 @@ def estimate(questions: pl.DataFrame, store: Path, settings: JudgeSettings) -> E
     known = survey(distinct(make_requests(questions, settings)), Path(store), server_of(settings))
     pending = sum(outcome.status == "pending" for outcome in known.outcomes.values())
     return estimate_requests(
-        known.to_ask, known.paid, settings, kept=len(known.outcomes) - pending, waiting=pending
+        known.to_ask, known.paid, settings, stored=len(known.outcomes) - pending, waiting=pending
     )
 
 

@@ -12,6 +12,9 @@ Faults are told apart by what they call for::
     200 that is no completion               again, as 5xx
     cut, refused, empty, not valid          paid: again, likewise
 
+Of whatever is tried again the same count of attempts holds, :attr:`JudgeSettings.retries`; the wait
+doubles with each, and a server that asks for a longer one gets it, up to the longest.
+
 Keys come from the environment alone. No message here holds one, whatever the server has said.
 """
 
@@ -19,6 +22,7 @@ import asyncio
 import email.utils
 import json
 import os
+import random
 import re
 import time
 from collections.abc import Mapping
@@ -34,6 +38,10 @@ from flexi_score.judge.request import OPENAI_URL, Request, server_of
 from flexi_score.judge.store import About, Received
 from flexi_score.version import install_command
 
+#: Stop asking once so many questions in a row found no server that works.
+GIVE_UP_AFTER: Final = 20
+#: The longest wait, in first waits: a minute where the first is half a second.
+_LONGEST: Final = 120
 #: Most characters of a server's own words that a message repeats.
 _QUOTED: Final = 200
 #: Shortest part of a key that is taken out of texts.
@@ -75,10 +83,7 @@ class RunStopped(FlexiScoreError):
 
 
 def find_key(settings: JudgeSettings) -> str:
-    """The API key, from the environment.
-
-    Raises PrerequisiteError where OpenAI's own server is to be asked and there is none.
-    """
+    """The API key, from the environment."""
     key = os.environ.get(settings.key_variable, "").strip()
     if key:
         return key
@@ -233,8 +238,8 @@ def _clean(text: object, settings: JudgeSettings) -> str | None:
 
 
 def _timeout(settings: JudgeSettings) -> Fault:
-    told = f"no reply within {settings.timeout_s:g} s"
-    return Fault("timeout", told, "again", unreachable=True, maybe_paid=True)
+    message = f"no reply within {settings.timeout_s:g} s"
+    return Fault("timeout", message, "again", unreachable=True, maybe_paid=True)
 
 
 def api_fault(error: Exception, settings: JudgeSettings, *, of_model: bool = True) -> Fault:
@@ -267,9 +272,9 @@ def _status_fault(error: Any, settings: JudgeSettings) -> Fault:
     """What an answer of status 4xx or 5xx calls for."""
     status = int(error.status_code)
     code = str(error.code or error.type or "")
-    told = f"{status} {_brief(_words(error), settings)}"
+    message = f"{status} {_brief(_words(error), settings)}"
     if code in ("insufficient_quota", "billing_hard_limit_reached"):
-        return Fault("quota", f"no quota is left ({told}); add credit, then run again", "stop")
+        return Fault("quota", f"no quota is left ({message}); add credit, then run again", "stop")
     if 300 <= status < 400:
         target = _brief(error.response.headers.get("location", "nowhere"), settings)
         raise RunStopped(
@@ -280,17 +285,17 @@ def _status_fault(error: Any, settings: JudgeSettings) -> Fault:
             )
         )
     if status in (401, 403, 404):
-        _stop(status, told, settings)
+        _stop(status, message, settings)
     if status in (400, 422) and (setting := _PARAMETERS.get(_parameter(error))):
-        told = f"{settings.model} at {server_of(settings)} refuses a parameter: {told}"
-        raise RunStopped(SettingsError(f"{told}; try --set {setting}"))
+        message = f"{settings.model} at {server_of(settings)} refuses a parameter: {message}"
+        raise RunStopped(SettingsError(f"{message}; try --set {setting}"))
     if status == 429:
         wait = _retry_after(error.response.headers)
-        return Fault("rate limit", told, "again", wait)
+        return Fault("rate limit", message, "again", wait)
     if status in (408, 409) or status >= 500:
         wait = _retry_after(error.response.headers)
-        return Fault("server error", told, "again", wait, unreachable=status >= 500)
-    return Fault("bad request", told, "unscored")
+        return Fault("server error", message, "again", wait, unreachable=status >= 500)
+    return Fault("bad request", message, "unscored")
 
 
 def _words(error: Any) -> object:
@@ -309,17 +314,17 @@ def _parameter(error: Any) -> str:
     return found[0] if unsupported and found else ""
 
 
-def _stop(status: int, told: str, settings: JudgeSettings) -> NoReturn:
+def _stop(status: int, message: str, settings: JudgeSettings) -> NoReturn:
     where = server_of(settings)
     if status == 404:
         text = (
-            f"{where} knows no model {settings.model!r} ({told}); name one that it has with --set "
-            "judge.model=..., or use kept replies with --judge replay"
+            f"{where} knows no model {settings.model!r} ({message}); name one that it has with "
+            "--set judge.model=..., or use kept replies with --judge replay"
         )
     else:
         text = (
             f"{where} refuses the API key of the environment variable {settings.key_variable} "
-            f"({told}); check the key and what it may do"
+            f"({message}); check the key and what it may do"
         )
     raise RunStopped(PrerequisiteError(text))
 
@@ -346,3 +351,24 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return found if 0 <= found < 1e9 else None
+
+
+def may_retry(settings: JudgeSettings, attempts: int) -> bool:
+    """Whether there may be another attempt after so many."""
+    return attempts <= settings.retries
+
+
+def longest_wait_s(settings: JudgeSettings) -> float:
+    """The longest wait between two attempts, without its jitter."""
+    return settings.backoff_s * _LONGEST
+
+
+def wait_s(settings: JudgeSettings, attempts: int, server_s: float | None = None) -> float:
+    """Seconds to wait after so many attempts, with jitter so that not all ask at once.
+
+    ``server_s`` is what the server asks for: not less than that, but for the longest wait.
+    """
+    draw, longest = random.random(), longest_wait_s(settings)
+    if server_s is not None:
+        return min(server_s, longest) * (1 + draw / 10) + draw / 20
+    return min(settings.backoff_s * 2.0 ** min(attempts - 1, 30), longest) * (0.5 + draw / 2)

@@ -48,18 +48,17 @@ def price_of(settings: JudgeSettings) -> Price | None:
     listed = PRICES[max(names, key=len)] if names else None
     if settings.prompt_usd is None and settings.completion_usd is None:
         return listed
-    prompt = settings.prompt_usd if settings.prompt_usd is not None else _of(listed, 0)
-    completion = settings.completion_usd if settings.completion_usd is not None else _of(listed, 2)
+    prompt, completion = settings.prompt_usd, settings.completion_usd
+    if listed is not None:
+        prompt = listed.prompt if prompt is None else prompt
+        completion = listed.completion if completion is None else completion
     if prompt is None or completion is None:
         return None
     return Price(prompt, prompt, completion, "judge.prompt_usd, judge.completion_usd")
 
 
 def price_needed(settings: JudgeSettings) -> Price | None:
-    """The price of the model, which a limit of cost cannot do without.
-
-    Raises SettingsError where there is a limit and no price.
-    """
+    """The price of the model, which a limit of cost cannot do without."""
     price = price_of(settings)
     if price is None and settings.max_cost_usd is not None:
         raise SettingsError(
@@ -67,10 +66,6 @@ def price_needed(settings: JudgeSettings) -> Price | None:
             "judge.prompt_usd and judge.completion_usd (USD a million tokens; 0 where it is free)"
         )
     return price
-
-
-def _of(price: Price | None, field: int) -> float | None:
-    return None if price is None else float(price[field])
 
 
 def cost_usd(
@@ -84,8 +79,8 @@ def cost_usd(
     """Cost of a reply; None where price or usage are not known."""
     if price is None or prompt is None or completion is None:
         return None
-    kept = min(cached or 0, prompt)
-    total = (prompt - kept) * price.prompt + kept * price.cached + completion * price.completion
+    known = min(cached or 0, prompt)
+    total = (prompt - known) * price.prompt + known * price.cached + completion * price.completion
     return total / 1e6 * (BATCH_SHARE if batch else 1.0)
 
 
@@ -129,9 +124,7 @@ def prompt_tokens(request: Request) -> int:
 def most_usd(request: Request, price: Price, settings: JudgeSettings, batch: bool = False) -> float:
     """What a request cannot cost more than: no token is less than a byte, no reply too long."""
     n_bytes = sum(len(text.encode()) for text in prompt_text(request)) + _AROUND
-    found = cost_usd(price, n_bytes, 0, settings.max_tokens, batch=batch)
-    assert found is not None
-    return found
+    return cost_usd(price, n_bytes, 0, settings.max_tokens, batch=batch) or 0.0
 
 
 @dataclass(frozen=True)
@@ -139,7 +132,7 @@ class Estimate:
     """What asking would take."""
 
     calls: int  # questions (repeats counted) that nothing is kept for
-    kept: int  # those that are, and cost nothing
+    stored: int  # those that are, and cost nothing
     waiting: int  # those that wait in a batch
     #: prompt_tokens, completion_tokens: of the calls, about
     prompt_tokens: int
@@ -154,7 +147,7 @@ def estimate_requests(
     answered: Sequence[tuple[Request, Received]],
     settings: JudgeSettings,
     *,
-    kept: int,
+    stored: int,
     waiting: int,
 ) -> Estimate:
     """Estimate the cost of requests, learning the lengths from those that have been answered."""
@@ -177,7 +170,9 @@ def estimate_requests(
     source = "unknown: set judge.prompt_usd and judge.completion_usd"
     if price is not None:
         source = price.source + (f", times {BATCH_SHARE} in a batch" if batch else "")
-    return Estimate(len(to_ask), kept, waiting, round(prompt), round(completion), cost, source, how)
+    return Estimate(
+        len(to_ask), stored, waiting, round(prompt), round(completion), cost, source, how
+    )
 
 
 def _reply_tokens(request: Request, replies: Mapping[str, Sequence[int]]) -> float:

@@ -215,11 +215,11 @@ class _Said:
                 for name in names
             )
         ).to_series()
-        heard = self.field(mask)
+        spoken = self.field(mask)
         unknown = pl.Series([None], dtype=pl.String).new_from_index(0, len(given))
         return _Field(
-            given.zip_with(given.is_not_null(), heard.text),
-            unknown.zip_with(given.is_not_null(), heard.unknown),
+            given.zip_with(given.is_not_null(), spoken.text),
+            unknown.zip_with(given.is_not_null(), spoken.unknown),
         )
 
     def marks(self) -> pl.DataFrame:
@@ -239,13 +239,13 @@ def _ask(
         **{f"text {name}": field.text for name, field in fields.items()},
         **{f"unknown {name}": field.unknown for name, field in fields.items()},
     )
-    needed = [name for name in fields if name not in _OPTIONAL]
+    required = [name for name in fields if name not in _OPTIONAL]
     blank = [
         pl.when(pl.col(f"text {name}") == "")
         .then(pl.coalesce(f"unknown {name}", pl.lit(f"there is no word of the {name}")))
         # A text that is there but not whole would be judged for what was not heard.
         .otherwise(f"unknown {name}")
-        for name in needed
+        for name in required
     ]
     table = table.with_columns(reason=pl.coalesce(blank), metric=pl.lit(metric)).filter(
         pl.Series(wanted)
@@ -257,13 +257,13 @@ def _ask(
 def _split(table: pl.DataFrame) -> Questions:
     rubric = pl.col("metric")
     versions = {name: load_rubric(name).version for name in table["metric"].unique()}
-    asked = table.filter(pl.col("reason").is_null()).with_columns(
+    complete = table.filter(pl.col("reason").is_null()).with_columns(
         rubric=rubric, rubric_version=rubric.replace_strict(versions, return_dtype=pl.String)
     )
-    unasked = table.filter(pl.col("reason").is_not_null())
+    incomplete = table.filter(pl.col("reason").is_not_null())
     return Questions(
-        asked.select(QUESTIONS.names()).cast(QUESTIONS),
-        unasked.select(NOT_JUDGED.names()).cast(NOT_JUDGED),
+        complete.select(QUESTIONS.names()).cast(QUESTIONS),
+        incomplete.select(NOT_JUDGED.names()).cast(NOT_JUDGED),
     )
 
 

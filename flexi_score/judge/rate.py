@@ -16,7 +16,7 @@ from flexi_score.schema import RATINGS
 REPLIES: Final = "judge.sqlite"
 
 if TYPE_CHECKING:  # asking takes longer to import than a small archive takes to score
-    from flexi_score.judge.asking import Progress
+    from flexi_score.judge.dispatch import Progress
 
 #: Called with the progress of the judge.
 Judging: TypeAlias = Callable[["Progress"], None]
@@ -48,26 +48,32 @@ def find_ratings(
     nowhere, so there is nothing to replay, and what is asked is asked again the next time.
     ``settings``: ``judge.mode`` says how. Returns one row a question and repeat.
     """
-    mode, asked = settings.judge.mode, questions.rows
+    mode, rows = settings.judge.mode, questions.rows
     if mode == "none":
         return no_verdicts()
-    if not len(asked):
+    if not len(rows):
         ratings = RATINGS.to_frame()
+    elif store is None and mode != "replay":
+        with tempfile.TemporaryDirectory(prefix="flexi_score-") as folder:
+            return find_ratings(questions, recordings, Path(folder) / REPLIES, settings, progress)
     elif store is None:
-        if mode != "replay":
-            with tempfile.TemporaryDirectory(prefix="flexi_score-") as folder:
-                return find_ratings(
-                    questions, recordings, Path(folder) / REPLIES, settings, progress
-                )
-        ratings = _unanswered(asked, settings)
+        ratings = complete_ratings(
+            rows.with_columns(
+                repeat=pl.lit(0),
+                model=pl.lit(settings.judge.model),
+                status=pl.lit("missing"),
+                problem=pl.lit("no archive, so no replies are kept"),
+                attempts=pl.lit(0),
+            )
+        )
     elif mode == "replay":
         from flexi_score.judge.ask import replay
 
-        ratings = replay(asked, store, settings.judge)
+        ratings = replay(rows, store, settings.judge)
     else:
         from flexi_score.judge.ask import ask
 
-        ratings = ask(asked, store, settings.judge, progress=progress or (lambda _: None))
+        ratings = ask(rows, store, settings.judge, progress=progress or (lambda _: None))
     if mode == "replay":
         ratings = _with_given(ratings, questions, recordings)
     rated = ratings.select("recording", "metric").unique()
@@ -75,18 +81,6 @@ def find_ratings(
         rated, on=["recording", "metric"], how="anti", maintain_order="left"
     )
     return Verdicts(ratings, not_judged)
-
-
-def _unanswered(asked: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """What replay finds where nothing is kept."""
-    rows = asked.with_columns(
-        repeat=pl.lit(0),
-        model=pl.lit(settings.judge.model),
-        status=pl.lit("missing"),
-        problem=pl.lit("no archive, so no replies are kept"),
-        attempts=pl.lit(0),
-    )
-    return complete_ratings(rows)
 
 
 def complete_ratings(rows: pl.DataFrame) -> pl.DataFrame:
@@ -105,10 +99,10 @@ def _with_given(
             questions.not_judged.select("recording", "metric", question=pl.lit(None, pl.String)),
         ]
     )
-    kept = ratings.filter(pl.col("value").is_not_null()).select("recording", "metric")
+    answered = ratings.filter(pl.col("value").is_not_null()).select("recording", "metric")
     given = (
         wanted.filter(pl.col("metric") != REFERENCE)
-        .join(kept, on=["recording", "metric"], how="anti", maintain_order="left")
+        .join(answered, on=["recording", "metric"], how="anti", maintain_order="left")
         .join(recordings, on="recording", how="inner", maintain_order="left")
         .filter(pl.col("rating").is_not_null())
         .with_columns(

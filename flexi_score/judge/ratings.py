@@ -21,7 +21,7 @@ QUESTIONS = ("recording", "system", "scenario", "metric", "rubric", "rubric_vers
 WAITING = "waits in a batch; collect it with --judge openai-batch"
 
 
-class Asked(NamedTuple):
+class Item(NamedTuple):
     """A row of the questions and a repeat, and the request for it."""
 
     row: Mapping[str, Any]
@@ -40,16 +40,15 @@ class Outcome:
     received: Received | None = None  # what the reply came with
 
 
-def make_requests(questions: pl.DataFrame, settings: JudgeSettings) -> list[Asked]:
+def make_requests(questions: pl.DataFrame, settings: JudgeSettings) -> list[Item]:
     """The requests for all questions and repeats, in order.
 
-    Raises InputError if a column is missing, or a question is not a JSON object. Raises
-    SettingsError: for an unknown rubric.
+    Raises SettingsError: for an unknown rubric.
     """
     absent = [name for name in QUESTIONS if name not in questions.columns]
     if absent:
         raise InputError(f"questions: have no column {absent[0]!r}; expected {list(QUESTIONS)}")
-    asked = []
+    items = []
     for row in questions.select(QUESTIONS).iter_rows(named=True):
         rubric = load_rubric(row["rubric"])
         if rubric.version != row["rubric_version"]:
@@ -59,20 +58,17 @@ def make_requests(questions: pl.DataFrame, settings: JudgeSettings) -> list[Aske
                 f"{rubric.version!r}; make the questions again"
             )
         for repeat in range(settings.repeats):
-            asked.append(Asked(row, make_request(rubric, row["question"], repeat, settings)))
-    return asked
+            items.append(Item(row, make_request(rubric, row["question"], repeat, settings)))
+    return items
 
 
-def distinct(asked: Sequence[Asked]) -> list[Request]:
+def distinct(items: Sequence[Item]) -> list[Request]:
     """Every request once, however many recordings ask the same."""
-    return list({item.request.key: item.request for item in asked}.values())
+    return list({item.request.key: item.request for item in items}.values())
 
 
 def read_received(request: Request, received: Received) -> Reading:
-    """Read a reply that has been paid for.
-
-    Raises ReplyError if it is of no use, saying why.
-    """
+    """Read a reply that has been paid for."""
     if received.refusal:
         raise ReplyError(f"refused: {received.refusal[:80]!a}")
     if received.finish_reason == "content_filter":
@@ -130,7 +126,7 @@ def survey(requests: Sequence[Request], path: Path, server: str) -> Survey:
 
 
 def ratings_frame(
-    asked: Sequence[Asked], outcomes: Mapping[str, Outcome], settings: JudgeSettings
+    items: Sequence[Item], outcomes: Mapping[str, Outcome], settings: JudgeSettings
 ) -> pl.DataFrame:
     """The ratings, in the order of the questions.
 
@@ -138,7 +134,7 @@ def ratings_frame(
     :data:`flexi_score.schema.RATINGS`.
     """
     rows = []
-    for row, request in asked:
+    for row, request in items:
         outcome = outcomes[request.key]
         reading, received = outcome.reading, outcome.received
         rows.append(

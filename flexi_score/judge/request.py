@@ -47,7 +47,6 @@ def make_request(rubric: Rubric, question: str, repeat: int, settings: JudgeSett
     every reply instead, and asking takes only replies of the server that would be asked.
 
     ``question``: a JSON object. ``repeat``: from 0; the seed sent is ``judge.seed`` plus this.
-    Raises InputError if the question is not a JSON object.
     """
     try:
         parsed = json.loads(question)

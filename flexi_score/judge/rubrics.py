@@ -55,10 +55,7 @@ def rubric_names() -> tuple[str, ...]:
 
 @cache
 def load_rubric(name: str) -> Rubric:
-    """A rubric by name.
-
-    Raises SettingsError if there is none of that name.
-    """
+    """A rubric by name."""
     if name not in rubric_names():
         raise SettingsError(f"unknown rubric {name!r}; known: {', '.join(rubric_names())}")
     file = resources.files("flexi_score.judge").joinpath("rubrics", f"{name}.toml")
@@ -79,8 +76,7 @@ def read_reply(rubric: Rubric, question: Mapping[str, Any], raw: str) -> Reading
     """Read a judge's reply; nothing in it is guessed or mended.
 
     ``question``: what was asked; ``words`` (each ``[word, end in s]``) says which positions there
-    are. ``raw``: the reply as it came. Raises ReplyError if it is not one JSON object of exactly
-    the rubric's keys, the score is no integer from 0 to 5, or a position is not the end of a word.
+    are. ``raw``: the reply as it came.
     """
     found = _parse(raw)
     wanted = list(rubric.schema["properties"])
@@ -102,8 +98,8 @@ def _parse(raw: str) -> dict[str, Any]:
     except ReplyError:
         raise
     except (ValueError, RecursionError) as error:
-        told = " ".join(str(error).split())[:_QUOTED]
-        raise ReplyError(f"not JSON ({told}): found {_brief(raw)}") from error
+        reason = " ".join(str(error).split())[:_QUOTED]
+        raise ReplyError(f"not JSON ({reason}): found {_brief(raw)}") from error
     if not isinstance(found, dict):
         raise ReplyError(f"found {_brief(found)}, expected a JSON object")
     return found

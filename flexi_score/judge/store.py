@@ -1,4 +1,4 @@
-"""What a judge has answered, kept in the archive for ever: ``judge.sqlite``.
+"""What a judge has answered, stored permanently in the archive: ``judge.sqlite``.
 
 Everything that was paid for is in one table, in the order in which it came: replies that can be
 read, and those that cannot (cut, refused, not valid). Whether a reply is of use is found out
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flexi_score.config import JudgeSettings
-from flexi_score.errors import ArchiveError
+from flexi_score.errors import ArchiveError, InputError
 from flexi_score.judge.request import Request, server_of
 
 FILE: Final = "judge.sqlite"
@@ -72,16 +72,9 @@ class About:
     def of(request: Request, settings: JudgeSettings, source: str) -> "About":
         """That of a request."""
         rubric, question = request.rubric, request.body["messages"][-1]["content"]
-        return About(
-            request.key,
-            server_of(settings),
-            source,
-            settings.model,
-            rubric.name,
-            rubric.version,
-            question,
-            request.repeat,
-        )
+        model, server = settings.model, server_of(settings)
+        about = (request.key, server, source, model, rubric.name, rubric.version, question)
+        return About(*about, request.repeat)
 
 
 @dataclass(frozen=True)
@@ -110,8 +103,7 @@ class Store:
     """An open ``judge.sqlite``, for one thread at a time; close it, or use it with ``with``.
 
     ``path``: the file. ``write``: whether to write; if not, a file that does not exist is like an
-    empty one, and nothing is made or changed. Raises ArchiveError if the file cannot be opened, is
-    none of ours, or of a later version.
+    empty one, and nothing is made or changed.
     """
 
     def __init__(self, path: Path, *, write: bool) -> None:
@@ -163,7 +155,8 @@ class Store:
     def received(self, keys: Iterable[str]) -> dict[str, list[Received]]:
         """What came back for these keys, oldest first."""
         found: dict[str, list[Received]] = {}
-        for part in _parts(sorted(set(keys))):
+        wanted = sorted(set(keys))
+        for part in (wanted[i : i + 500] for i in range(0, len(wanted), 500)):
             marks = ",".join("?" * len(part))
             query = f"SELECT {_COLUMNS} FROM received WHERE key IN ({marks}) ORDER BY id"
             for row in self.rows(query, part):
@@ -202,8 +195,8 @@ class Store:
 
     def is_void(self, host: str, pid: int, until: float) -> bool:
         """Whether a claim holds no more, or is our own."""
-        mine = (host, pid) == (self.host, os.getpid())
-        return mine or until < time.time() or self.is_gone(host, pid)
+        own = (host, pid) == (self.host, os.getpid())
+        return own or until < time.time() or self.is_gone(host, pid)
 
     def is_gone(self, host: str, pid: int) -> bool:
         """Whether a process of this machine has ended."""
@@ -261,14 +254,14 @@ class Store:
             raise self._explain(error) from error
 
     def _explain(self, error: Exception) -> ArchiveError:
-        told = str(error)
-        if "not a database" in told or "malformed" in told:
+        text = str(error)
+        if "not a database" in text or "malformed" in text:
             hint = "is damaged; move it away to start anew, and what it held is asked again"
-        elif "locked" in told or "busy" in told:
+        elif "locked" in text or "busy" in text:
             hint = f"another process has kept it locked for {_BUSY_S:.0f} s"
         else:
             hint = "cannot be used; what it holds is whole: make room, or allow access, and go on"
-        return ArchiveError(f"{self.path}: {hint} ({told})")
+        return ArchiveError(f"{self.path}: {hint} ({text})")
 
 
 def insert_received(db: sqlite3.Connection, replies: Sequence[Received]) -> None:
@@ -284,10 +277,10 @@ def received_from(store: Store, keys: Iterable[str], server: str) -> dict[str, l
 
 
 def _connect(path: Path, write: bool) -> sqlite3.Connection:
-    if not write and not path.exists():
-        return sqlite3.connect(":memory:", isolation_level=None)
     if write:
         return _open(path, "mode=rwc")
+    if not path.exists():
+        return sqlite3.connect(":memory:", isolation_level=None)
     # Opened to write even where it is only read: who closes last folds the log of writes in, so
     # that one file is left. On a medium that cannot be written neither is possible, nor needed.
     for options in ("mode=rw", "mode=ro", "immutable=1"):
@@ -314,6 +307,35 @@ def _open(path: Path, options: str) -> sqlite3.Connection:
     )
 
 
-def _parts(keys: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
-    for start in range(0, len(keys), size):
-        yield keys[start : start + size]
+def gather_replies(paths: Iterable[Path]) -> list[Received]:
+    """All that these files (``judge.sqlite``; those that exist) ever received, oldest first.
+
+    Raises ArchiveError if a file cannot be read.
+    """
+    replies: list[Received] = []
+    for path in paths:
+        with Store(path, write=False) as store:
+            waiting = store.rows("SELECT count(*) FROM waiting", [])
+            if waiting and waiting[0][0]:
+                raise InputError(
+                    f"{path}: {waiting[0][0]} questions wait in a batch; collect them first: "
+                    f"flexi-score score {path.parent} --judge openai-batch"
+                )
+            rows = store.rows(f"SELECT {_COLUMNS} FROM received ORDER BY id", [])
+            replies += [Received(*row) for row in rows]
+    return sorted(replies, key=lambda reply: reply.created)
+
+
+def keep_replies(replies: Sequence[Received], into: Path) -> int:
+    """Add replies to a file, made where it does not exist; how many it had not.
+
+    Those that it has stay the older ones: merging changes no score of the archive merged into.
+    """
+    if not replies:
+        return 0
+    with Store(into, write=True) as store:
+        known = store.received(reply.key for reply in replies)
+        held = {reply for received in known.values() for reply in received}
+        new = [reply for reply in dict.fromkeys(replies) if reply not in held]
+        store.add(new)
+    return len(new)

@@ -40,7 +40,7 @@ from flexi_score.segment.structure import build_structure
 from flexi_score.segment.tracks import Tracks
 
 if TYPE_CHECKING:
-    from flexi_score.judge.asking import Progress
+    from flexi_score.judge.dispatch import Progress
 
 #: Recordings of a batch; a process takes about 1 GB for as many of 20 s.
 BATCH: Final = 25_000
@@ -67,7 +67,7 @@ class Work:
     progress : callable, optional
         Called with the number of recordings done, and of all.
     judging : callable, optional
-        Called with the progress of the judge (:class:`flexi_score.judge.asking.Progress`).
+        Called with the progress of the judge (:class:`flexi_score.judge.dispatch.Progress`).
     """
 
     batch: int = BATCH

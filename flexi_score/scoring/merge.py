@@ -13,8 +13,7 @@ from pathlib import Path
 from flexi_score.archive import store, tables
 from flexi_score.archive.parts import explain_damage
 from flexi_score.errors import ArchiveError, InputError
-from flexi_score.judge.gather import gather_replies, keep_replies
-from flexi_score.judge.store import FILE
+from flexi_score.judge.store import FILE, gather_replies, keep_replies
 
 
 def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:

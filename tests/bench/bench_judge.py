@@ -105,7 +105,7 @@ def run(options: Any) -> int:
             seconds_of.append(time.monotonic() - started)
             if point is not None:
                 time.sleep(0.3)  # until the server has noticed
-                held = estimate(asked, store, chosen).kept
+                held = estimate(asked, store, chosen).stored
                 paid = len({identity(call) for call in server.calls if good(call)})
                 lost_by_kill += paid - held
                 held_before = max(held_before, held)

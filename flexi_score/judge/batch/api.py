@@ -6,9 +6,8 @@ from typing import Any, Final
 
 from flexi_score.config import JudgeSettings
 from flexi_score.errors import FlexiScoreError
-from flexi_score.judge.client import RunStopped, api_fault
+from flexi_score.judge.client import RunStopped, api_fault, may_retry, wait_s
 from flexi_score.judge.request import server_of
-from flexi_score.judge.retry import may_retry, wait_s
 
 ENDPOINT: Final = "/v1/chat/completions"
 #: Where the metadata of a batch has our label.
@@ -60,8 +59,8 @@ def find(client: Any, label: str, file: str | None, settings: JudgeSettings) -> 
 
     def search() -> Any:
         for batch in client.batches.list(limit=100):
-            mine = (batch.metadata or {}).get(METADATA) == label
-            if mine or (file is not None and batch.input_file_id == file):
+            ours = (batch.metadata or {}).get(METADATA) == label
+            if ours or (file is not None and batch.input_file_id == file):
                 return batch
         return None
 
@@ -81,8 +80,7 @@ def read_file(client: Any, name: str, settings: JudgeSettings) -> bytes:
 def call(what: str, work: Callable[[], Any], settings: JudgeSettings) -> Any:
     """Do it, again where that may help.
 
-    Raises NotDone: it is not done, or not for all that is known. Raises FlexiScoreError: the key is
-    refused, or a setting is wrong: what stops the run.
+    Raises FlexiScoreError: the key is refused, or a setting is wrong: what stops the run.
     """
     import openai
 
@@ -94,10 +92,10 @@ def call(what: str, work: Callable[[], Any], settings: JudgeSettings) -> Any:
                 fault = api_fault(error, settings, of_model=False)
             except RunStopped as stopped:
                 raise stopped.error from None
-            told = f"{what} at {server_of(settings)}: {fault.message}"
+            message = f"{what} at {server_of(settings)}: {fault.message}"
             if fault.next != "again":
-                raise NotDone(told, certain=True) from None
+                raise NotDone(message, certain=True) from None
             if not may_retry(settings, attempts):
-                raise NotDone(told, certain=False) from None
+                raise NotDone(message, certain=False) from None
             time.sleep(wait_s(settings, attempts, fault.wait_s))
     raise AssertionError("not reached")

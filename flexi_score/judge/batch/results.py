@@ -27,7 +27,7 @@ class Results:
 
 def read_lines(
     content: bytes,
-    asked: Mapping[str, About],
+    submitted: Mapping[str, About],
     settings: JudgeSettings,
     price: Price | None,
     results: Results,
@@ -36,7 +36,7 @@ def read_lines(
     for line in content.splitlines():
         try:
             item = json.loads(line)
-            about = asked.get(item["custom_id"])
+            about = submitted.get(item["custom_id"])
             response, error = item.get("response") or {}, item.get("error") or {}
             status, body = response.get("status_code"), response.get("body")
             code = str(error.get("code") or "")
@@ -53,23 +53,23 @@ def read_lines(
         elif code == "batch_expired":
             results.expired.add(about.key)
         else:
-            told = error or (body if isinstance(body, dict) else {}).get("error") or {}
-            text = hide_keys(ascii(told.get("message", told)), settings)[:200]
+            detail = error or (body if isinstance(body, dict) else {}).get("error") or {}
+            text = hide_keys(ascii(detail.get("message", detail)), settings)[:200]
             results.problems[about.key] = f"{status or code}: {text}; {AGAIN}"
 
 
-def settle(results: Results, asked: Mapping[str, About], batch: Any, why: str) -> None:
+def settle(results: Results, submitted: Mapping[str, About], batch: Any, why: str) -> None:
     """Give every key of the batch that has no reply a reason, or a second chance."""
     if batch.status == "expired":
-        results.expired |= set(asked) - set(results.problems)
+        results.expired |= set(submitted) - set(results.problems)
     results.expired -= set(results.replies)
     for key in results.replies:
         results.problems.pop(key, None)
-    for key in set(asked) - set(results.replies) - set(results.problems) - results.expired:
+    for key in set(submitted) - set(results.replies) - set(results.problems) - results.expired:
         results.problems[key] = f"batch {batch.id} {why}; {AGAIN}"
     # Paid replies that are of no use are not submitted again at once, either.
     for key, reply in results.replies.items():
-        about = asked[key]
+        about = submitted[key]
         question = json.loads(about.question)
         request = Request(key, load_rubric(about.rubric), question, about.repeat, {})
         outcome = first_of_use(request, [reply])
@@ -80,5 +80,5 @@ def settle(results: Results, asked: Mapping[str, About], batch: Any, why: str) -
 def how_it_ended(batch: Any, settings: JudgeSettings) -> str:
     """In words."""
     errors = (batch.errors and batch.errors.data) or []
-    told = "; ".join(hide_keys(ascii(error.message), settings) for error in errors[:3])
-    return f"ended as {batch.status}" + (f" ({told[:300]})" if told else "")
+    detail = "; ".join(hide_keys(ascii(error.message), settings) for error in errors[:3])
+    return f"ended as {batch.status}" + (f" ({detail[:300]})" if detail else "")

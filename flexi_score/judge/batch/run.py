@@ -80,8 +80,8 @@ def ask_in_batches(
     settings. Returns :data:`flexi_score.schema.RATINGS`; ``pending`` what waits in a batch. Raises
     PrerequisiteError, SettingsError, ArchiveError: as :func:`flexi_score.judge.ask.ask`.
     """
-    asked = make_requests(questions, settings)
-    requests, server, path = distinct(asked), server_of(settings), Path(store)
+    items = make_requests(questions, settings)
+    requests, server, path = distinct(items), server_of(settings), Path(store)
     known = survey(requests, path, server)
     if known.to_ask or any(outcome.status == "pending" for outcome in known.outcomes.values()):
         client = open_batch_client(settings) if client is None else client
@@ -105,12 +105,12 @@ def ask_in_batches(
         states = _states(path, settings)
         for where in states.values():
             tell(f"{where}; run the same command again to collect it")
-        with Store(path, write=False) as kept:
-            for key, label in kept.waiting(server).items():
+        with Store(path, write=False) as replies:
+            for key, label in replies.waiting(server).items():
                 if key in known.outcomes and label in states:
-                    told = f"waits in {states[label]}; run the same command again"
-                    known.outcomes[key] = Outcome("pending", problem=told)
-    return ratings_frame(asked, known.outcomes, settings)
+                    problem = f"waits in {states[label]}; run the same command again"
+                    known.outcomes[key] = Outcome("pending", problem=problem)
+    return ratings_frame(items, known.outcomes, settings)
 
 
 def collect(store: Path, settings: JudgeSettings, *, client: Any = None) -> Collected:
@@ -118,14 +118,14 @@ def collect(store: Path, settings: JudgeSettings, *, client: Any = None) -> Coll
     found = Collected([], [], {})
     if not Path(store).exists():
         return found
-    with Store(Path(store), write=True) as kept:
-        waiting = batches.open_batches(kept, server_of(settings))
+    with Store(Path(store), write=True) as replies:
+        waiting = batches.open_batches(replies, server_of(settings))
         if waiting and client is None:
             client = open_batch_client(settings)
-        _recover(kept, client, waiting, settings)
-        for batch in batches.open_batches(kept, server_of(settings)):
+        _recover(replies, client, waiting, settings)
+        for batch in batches.open_batches(replies, server_of(settings)):
             if batch.remote is not None:
-                _collect_one(kept, client, batch, settings, found)
+                _collect_one(replies, client, batch, settings, found)
     return found
 
 
@@ -142,10 +142,10 @@ def submit(
     if not chosen:
         return refused
     client = open_batch_client(settings) if client is None else client
-    with Store(Path(store), write=True) as kept:
+    with Store(Path(store), write=True) as replies:
         for part in _chunks(chosen):
             try:
-                _submit_one(kept, client, part, settings)
+                _submit_one(replies, client, part, settings)
             except NotDone as error:
                 refused |= {request.key: f"not asked: {error}" for request, _ in part}
     return refused
@@ -185,111 +185,95 @@ def _chunks(lines: Sequence[tuple[Request, bytes]]) -> Iterator[list[tuple[Reque
 
 
 def _submit_one(
-    kept: Store, client: Any, part: Sequence[tuple[Request, bytes]], settings: JudgeSettings
+    replies: Store, client: Any, part: Sequence[tuple[Request, bytes]], settings: JudgeSettings
 ) -> None:
     label = uuid.uuid4().hex
     about = [About.of(request, settings, "openai-batch") for request, _ in part]
-    mine = batches.prepare(kept, label, server_of(settings), about)
-    if not mine:
+    claimed = batches.prepare(replies, label, server_of(settings), about)
+    if not claimed:
         return
-    data = b"".join(line for request, line in part if request.key in mine)
+    data = b"".join(line for request, line in part if request.key in claimed)
     try:
         file = upload(client, label, data, settings)
-        batches.note(kept, label, file=file)
+        batches.note(replies, label, file=file)
         made = create(client, label, file, settings)
     except NotDone as error:
         # Of what is not certain, the next run finds out whether it was done.
         if error.certain:
-            batches.close(kept, label, str(error))
+            batches.close(replies, label, str(error))
         raise
-    batches.note(kept, label, remote=made.id, state=made.status)
+    batches.note(replies, label, remote=made.id, state=made.status)
 
 
 def _recover(
-    kept: Store, client: Any, waiting: Sequence[batches.Batch], settings: JudgeSettings
+    replies: Store, client: Any, waiting: Sequence[batches.Batch], settings: JudgeSettings
 ) -> None:
     """Find the batches that a process was submitting when it ended; or set their keys free."""
     for batch in waiting:
-        own = (batch.host, batch.pid) == (kept.host, os.getpid())
+        own = (batch.host, batch.pid) == (replies.host, os.getpid())
         old = time.time() - batch.created > _PREPARING_S
-        if batch.remote is not None or not (own or old or kept.is_gone(batch.host, batch.pid)):
+        if batch.remote is not None or not (own or old or replies.is_gone(batch.host, batch.pid)):
             continue
         try:
             found = find(client, batch.label, batch.file, settings)
         except NotDone:
             continue  # its questions go on waiting
         if found is not None:
-            batches.note(kept, batch.label, remote=found.id, state=found.status)
+            batches.note(replies, batch.label, remote=found.id, state=found.status)
         else:
-            batches.close(kept, batch.label, "was never submitted")
+            batches.close(replies, batch.label, "was never submitted")
 
 
 def _collect_one(
-    kept: Store, client: Any, batch: batches.Batch, settings: JudgeSettings, found: Collected
+    replies: Store, client: Any, batch: batches.Batch, settings: JudgeSettings, found: Collected
 ) -> None:
     """Ask after a batch; where it has ended, keep its replies."""
-    asked = batches.waiting_in(kept, batch.label)
+    submitted = batches.waiting_in(replies, batch.label)
     remote = str(batch.remote)
     try:
         now = retrieve(client, remote, settings)
         done = now.request_counts.completed if now.request_counts is not None else 0
         if now.status not in _ENDED:
-            batches.note(kept, batch.label, state=now.status, detail=str(done))
-            found.waiting.append(BatchState(remote, now.status, len(asked), done))
+            batches.note(replies, batch.label, state=now.status, detail=str(done))
+            found.waiting.append(BatchState(remote, now.status, len(submitted), done))
             return
-        results = _read_results(client, now, asked, settings)
+        results = _read_results(client, now, submitted, settings)
     except NotDone as error:
-        found.waiting.append(BatchState(remote, batch.state, len(asked), 0, f": {error}"))
+        found.waiting.append(BatchState(remote, batch.state, len(submitted), 0, f": {error}"))
         return
     why = how_it_ended(now, settings)
-    settle(results, asked, now, why)
-    if batches.close(kept, batch.label, why, list(results.replies.values())):
+    settle(results, submitted, now, why)
+    if batches.close(replies, batch.label, why, list(results.replies.values())):
         late = len(results.expired)
         note = f"; {late} were not reached in time" if late else ""
-        found.ended.append(BatchState(remote, why, len(asked), len(results.replies), note))
+        found.ended.append(BatchState(remote, why, len(submitted), len(results.replies), note))
     found.problems.update(results.problems)
 
 
 def _read_results(
-    client: Any, batch: Any, asked: Mapping[str, About], settings: JudgeSettings
+    client: Any, batch: Any, submitted: Mapping[str, About], settings: JudgeSettings
 ) -> Results:
     results, price = Results(), price_of(settings)
     for name in (batch.output_file_id, batch.error_file_id):
         if name is None:
             continue
         try:
-            read_lines(read_file(client, name, settings), asked, settings, price, results)
+            read_lines(read_file(client, name, settings), submitted, settings, price, results)
         except NotDone as error:
             if not error.certain:  # it may be had tomorrow
                 raise
-            told = f"the results of batch {batch.id} are gone: {error}; {AGAIN}"
-            results.problems.update({key: told for key in asked if key not in results.replies})
-    return results
-
-
-def forget(store: Path, batch: str) -> int:
-    """Give a batch up that the server does not know any more; its questions can be asked again.
-
-    ``batch``: its name at the server. Returns how many questions waited in it.
-    """
-    with Store(Path(store), write=True) as kept:
-        labels = [
-            label
-            for (label,) in kept.rows(
-                "SELECT label FROM batches WHERE remote = ? AND state != ?", [batch, batches.CLOSED]
+            problem = f"the results of batch {batch.id} are gone: {error}; {AGAIN}"
+            results.problems.update(
+                {key: problem for key in submitted if key not in results.replies}
             )
-        ]
-        waiting = sum(len(batches.waiting_in(kept, label)) for label in labels)
-        for label in labels:
-            batches.close(kept, label, "given up")
-    return waiting
+    return results
 
 
 def _states(path: Path, settings: JudgeSettings) -> dict[str, str]:
     """The batches that wait, as last seen, in words; by label."""
-    with Store(path, write=False) as kept:
+    with Store(path, write=False) as replies:
         return {
             batch.label: f"batch {batch.remote or '(being submitted)'} ({batch.state}, "
-            f"{batch.detail or 0} of {len(batches.waiting_in(kept, batch.label))} answered)"
-            for batch in batches.open_batches(kept, server_of(settings))
+            f"{batch.detail or 0} of {len(batches.waiting_in(replies, batch.label))} answered)"
+            for batch in batches.open_batches(replies, server_of(settings))
         }

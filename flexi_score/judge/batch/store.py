@@ -6,7 +6,6 @@ which the server is told, too. A key waits in one batch at most.
 """
 
 import os
-import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
@@ -49,13 +48,13 @@ def prepare(store: Store, label: str, server: str, rows: Sequence[About]) -> set
             f"INSERT OR IGNORE INTO waiting ({_COLUMNS}, label) VALUES ({marks})",
             [(*astuple(row), label) for row in rows if row.key not in taken],
         )
-        mine = {key for (key,) in db.execute("SELECT key FROM waiting WHERE label = ?", [label])}
-        if mine:
+        claimed = {key for (key,) in db.execute("SELECT key FROM waiting WHERE label = ?", [label])}
+        if claimed:
             db.execute(
                 "INSERT INTO batches VALUES (?, ?, ?, ?, NULL, NULL, ?, NULL, ?)",
                 (label, server, store.host, os.getpid(), PREPARING, time.time()),
             )
-    return mine
+    return claimed
 
 
 def note(store: Store, label: str, **values: str | None) -> None:
@@ -82,7 +81,8 @@ def waiting_in(store: Store, label: str) -> dict[str, About]:
 def close(store: Store, label: str, detail: str, replies: Sequence[Received] = ()) -> bool:
     """Keep a batch's replies and set its keys free; whether no other process had done so."""
     with store.changing(lasting=True) as db:
-        if not _is_open(db, label):
+        row = db.execute("SELECT state FROM batches WHERE label = ?", [label]).fetchone()
+        if row is None or row[0] == CLOSED:
             return False
         insert_received(db, replies)
         db.execute("DELETE FROM waiting WHERE label = ?", [label])
@@ -90,8 +90,3 @@ def close(store: Store, label: str, detail: str, replies: Sequence[Received] = (
             "UPDATE batches SET state = ?, detail = ? WHERE label = ?", [CLOSED, detail, label]
         )
     return True
-
-
-def _is_open(db: sqlite3.Connection, label: str) -> bool:
-    row = db.execute("SELECT state FROM batches WHERE label = ?", [label]).fetchone()
-    return row is not None and row[0] != CLOSED

@@ -1,4 +1,4 @@
-"""Asking many questions at once: claims, attempts, pauses, and the limit of cost."""
+"""Many questions sent at once: claims, attempts, pauses, and the limit of cost."""
 
 import asyncio
 import time
@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from flexi_score.config import JudgeSettings
-from flexi_score.judge.client import Fault, RunStopped, ask_once
+from flexi_score.judge.client import (
+    GIVE_UP_AFTER,
+    Fault,
+    RunStopped,
+    ask_once,
+    longest_wait_s,
+    may_retry,
+    wait_s,
+)
 from flexi_score.judge.cost import Price, most_usd
 from flexi_score.judge.ratings import WAITING, Outcome, first_of_use
 from flexi_score.judge.request import Request, server_of
-from flexi_score.judge.retry import GIVE_UP_AFTER, longest_wait_s, may_retry, wait_s
 from flexi_score.judge.store import Received, Store, received_from
 from flexi_score.judge.writer import Writer
 
@@ -25,20 +32,20 @@ _LOOK_S: Final = 0.5
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the asking is."""
+    """How far the judge is."""
 
     #: done, total: questions, repeats counted, the same question of two recordings once
     done: int
     total: int
-    kept: int  # of those done, how many had been kept
+    stored: int  # of those done, how many had an answer in the archive
     unscored: int  # of those done, how many got no rating
     calls: int  # requests sent, repeated ones included
     cost_usd: float | None  # spent by now; None where the price is not known
     seconds_left: float | None
 
 
-class Asking:
-    """The questions that are being asked, and the money spent on them."""
+class Dispatch:
+    """Sends questions to the server, and keeps count of what they cost."""
 
     def __init__(
         self,
@@ -47,13 +54,13 @@ class Asking:
         price: Price | None,
         client: Any,
         requests: Sequence[Request],
-        n_kept: int,
+        n_stored: int,
         progress: Callable[[Progress], None],
     ) -> None:
         self.outcomes: dict[str, Outcome] = {}
         self._path, self._settings, self._price, self._client = path, settings, price, client
         self._server = server_of(settings)
-        self._requests, self._n_kept, self._progress = requests, n_kept, progress
+        self._requests, self._n_stored, self._progress = requests, n_stored, progress
         self._queue = deque(requests)
         self._elsewhere: deque[Request] = deque()  # claimed by other processes
         self._calls = self._in_a_row = self._unscored = 0
@@ -93,10 +100,8 @@ class Asking:
             if close:
                 await self._client.close()
         for request in self._requests:
-            if request.key not in self.outcomes:
-                self.outcomes[request.key] = Outcome(
-                    "failed", problem=f"not asked: {self._stopped}"
-                )
+            unasked = Outcome("failed", problem=f"not asked: {self._stopped}")
+            self.outcomes.setdefault(request.key, unasked)
 
     async def _drain(self, tasks: Any, why: str) -> None:
         """Start nothing more, and wait for the replies under way: they are paid for."""
@@ -125,7 +130,7 @@ class Asking:
                 await self._writer.release(request.key, self._server)
             self.outcomes[request.key] = outcome
             self._unscored += outcome.status != "rated"
-            self._tell()
+            self._report()
 
     def _look_up(self, request: Request) -> Outcome | None:
         received = received_from(self._reader, [request.key], self._server)
@@ -144,9 +149,8 @@ class Asking:
             await self._sleep(self._not_before - time.monotonic())
             most = 0.0 if self._price is None else most_usd(request, self._price, settings)
             if self._stopped or not await self._hold(most):
-                told = f"{problem}; " if problem else ""
-                verb = "not asked again" if attempts else "not asked"
-                text = f"{told}{verb}: {self._stopped}"
+                text = f"not asked{' again' if attempts else ''}: {self._stopped}"
+                text = f"{problem}; {text}" if problem else text
                 return Outcome("failed", reply, None, text, attempts, received)
             attempts += 1
             self._calls += 1
@@ -229,14 +233,14 @@ class Asking:
         except TimeoutError:
             pass
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         done, todo = len(self.outcomes), len(self._requests)
         seconds = (time.monotonic() - self._began) / done * (todo - done)
         self._progress(
             Progress(
-                done=self._n_kept + done,
-                total=self._n_kept + todo,
-                kept=self._n_kept,
+                done=self._n_stored + done,
+                total=self._n_stored + todo,
+                stored=self._n_stored,
                 unscored=self._unscored,
                 calls=self._calls,
                 cost_usd=None if self._price is None else self._spent,
