@@ -23,7 +23,7 @@ import flexi_score
 from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError, InputError, OutputError
 from flexi_score.exports.folder import EXPORTS
-from flexi_score.exports.names import safe_names
+from flexi_score.exports.source import safe_names
 from flexi_score.exports.writers import WRITERS, json_line
 from flexi_score.formats import FORMATS, read_segments, read_words
 from flexi_score.formats.audacity import audacity_text

@@ -48,7 +48,7 @@ from flexi_score.simulate.channel import make_condition
 from flexi_score.simulate.clips import MS, active_level, cut_clip, read_mono
 from flexi_score.simulate.codec import CODECS, pass_codec
 from flexi_score.simulate.noise import KINDS, room_response
-from flexi_score.simulate.queries import Silences, write_queries
+from flexi_score.simulate.queries import write_queries
 from flexi_score.simulate.scenarios import floor_offset_s
 from flexi_score.simulate.texts import read_texts
 from flexi_score.simulate.write import annotations_of
@@ -760,8 +760,7 @@ def test_queries_of_all_scenarios(tts: str, tmp_path: Path) -> None:
     dialogs = read_texts(six(tmp_path / "texts"))
     assert [dialog.scenario for dialog in dialogs] == list(SCENARIOS[:6])
     out = tmp_path / "out"
-    silences = Silences(pause_s=1.2, interrupt_after_s=4, backchannel_after_s=3, response_s=5)
-    write_queries(dialogs, out, tts=tts, silences=silences)
+    write_queries(dialogs, out, tts=tts)
     rows = {row["scenario"]: row for row in read_jsonl(out / "manifest.jsonl")}
     truth = {row["id"]: row for row in read_jsonl(out / "truth.jsonl")}
     for row in rows.values():
@@ -769,11 +768,11 @@ def test_queries_of_all_scenarios(tts: str, tmp_path: Path) -> None:
         found = measure_speech(audio)
         assert edges(found) == pytest.approx(edges(truth[row["id"]]["user_speech"]), abs=EXACT_MS)
         assert found[0][0] == pytest.approx(500, abs=EXACT_MS)
-        assert len(audio) / RATE - found[-1][1] / 1000 == pytest.approx(5, abs=0.03)
+        assert len(audio) / RATE - found[-1][1] / 1000 == pytest.approx(12, abs=0.03)
         given = row["annotations"]
         if "user_turn_end" in given:
             assert given["user_turn_end"] * 1000 == pytest.approx(found[-1][1], abs=EXACT_MS)
-        for span, gap_s in (("pause", 1.2), ("interrupt", None), ("backchannels", None)):
+        for span, gap_s in (("pause", 0.85), ("interrupt", None), ("backchannels", None)):
             if span not in given:
                 continue
             a, b = given[span][0] if span == "backchannels" else given[span]
@@ -791,7 +790,7 @@ def test_queries_of_all_scenarios(tts: str, tmp_path: Path) -> None:
     manifest = read_input(out)
     assert len(manifest.rows) == 6
     # The clips, named as they are, serve another run instead of the command.
-    write_queries(dialogs, tmp_path / "again", clips=out / "clips", silences=silences)
+    write_queries(dialogs, tmp_path / "again", clips=out / "clips")
     for name in ("truth.jsonl", "manifest.jsonl"):
         assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
 

@@ -1,6 +1,5 @@
 """Runs in the formats of other tools, and back: see :func:`export`."""
 
-from flexi_score.exports.folder import Exported, export
-from flexi_score.exports.pyannote import to_pyannote
+from flexi_score.exports.folder import Exported, export, to_pyannote
 
 __all__ = ["Exported", "export", "to_pyannote"]

@@ -1,26 +1,30 @@
 """``flexi_score.export``: a run's events, words and annotations as files of other tools."""
 
+import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from flexi_score.errors import InputError, OutputError
-from flexi_score.exports.lhotse import compressed, lhotse_lines
-from flexi_score.exports.rows import manifest_row
-from flexi_score.exports.source import Source, load_source
-from flexi_score.exports.writers import WRITERS, json_line
+from flexi_score.errors import InputError, OutputError, PrerequisiteError
+from flexi_score.exports.lhotse import lhotse_lines
+from flexi_score.exports.source import Recording, Source, load_source
+from flexi_score.exports.writers import WRITERS, as_speech, as_words, json_line
 from flexi_score.formats import FORMATS
-from flexi_score.formats.files import brief
-from flexi_score.formats.spelling import nearest
+from flexi_score.formats.files import EMBEDDED_SCHEME, brief
+from flexi_score.formats.keys import KNOWN_KEYS, TEXTS
+from flexi_score.formats.roles import ASSUMED
+from flexi_score.formats.spelling import hint, nearest
 from flexi_score.output import write_whole
+from flexi_score.schema import SPEAKERS
 from flexi_score.scoring.run import Run
 
 #: Names of all formats that can be written.
 EXPORTS: Final = tuple(known.export for known in FORMATS.values() if known.export)
 INDEX: Final = "index.json"
 MANIFEST: Final = "manifest.jsonl"
+_AUDIO: Final = ("audio", "user_audio", "model_audio")
 _LHOTSE: Final = ("recordings.jsonl.gz", "supervisions.jsonl.gz")
 
 
@@ -136,7 +140,7 @@ def export(
         )
     if "lhotse" in names:
         for file, column in zip(_LHOTSE, zip(*lhotse, strict=True), strict=False):
-            written.append(_write(folder / file, compressed("".join(column))))
+            written.append(_write(folder / file, gzip.compress("".join(column).encode(), mtime=0)))
     written.append(_write(folder / MANIFEST, "".join(manifest)))
     label = {"run": source.label, "formats": list(names), "notes": notes, "recordings": index}
     text = json.dumps(label, indent=1, ensure_ascii=False) + "\n"
@@ -151,9 +155,7 @@ def _known(formats: str | Sequence[str]) -> tuple[str, ...]:
         raise InputError(f"no format given; known: {', '.join(EXPORTS)}")
     for name in names:
         if name not in EXPORTS:
-            near = nearest(name, EXPORTS)
-            hint = f"did you mean {near!r}?" if near else f"known: {', '.join(EXPORTS)}"
-            raise InputError(f"unknown format {name!r}; {hint}")
+            raise InputError(f"unknown format {name!r}; {hint(name, EXPORTS)}")
     return tuple(dict.fromkeys(names))
 
 
@@ -192,3 +194,109 @@ _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
 def _write(path: Path, content: str | bytes) -> Path:
     data = content.encode() if isinstance(content, str) else content
     return write_whole(path, lambda temporary: temporary.write_bytes(data))
+
+
+def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, Any]:
+    """A row that scores the recording with its exported files.
+
+    ``files``: name of each of its files in the manifest's folder, by suffix. Returns keys of the
+    manifest contract. Metadata whose key the contract would take for one of its own is left out,
+    and so is audio inside a Parquet file, and that of a recording whose roles are estimates.
+    Channels that were only assumed are not stated.
+    """
+    given = recording.row
+    row = {"id": recording.id, "system": given["system"], "scenario": given["scenario"]}
+    if given.get("estimated_by") is None:
+        row |= _audio(given)
+    for speaker in SPEAKERS:
+        speech = as_speech(files, recording, speaker)
+        words = as_words(files, recording, speaker)
+        row[f"{speaker}_speech"] = files[speech] if speech else given[f"{speaker}_speech"]
+        row[f"{speaker}_words"] = files[words] if words else given[f"{speaker}_words"]
+    row["annotations"] = _annotations(given)
+    if given.get("tools") is not None:
+        row["tools"] = [[span["start_ms"] / 1000, span["end_ms"] / 1000] for span in given["tools"]]
+    row["raw_audio"] = given.get("raw_audio")
+    row["text"] = {name: given[f"text_{name}"] for name in TEXTS}
+    row |= {name: given[name] for name in ("rating", "reference_distribution")}
+    if not any(key in row for key in ("audio", "user_audio")):
+        row["duration"] = recording.duration_ms / 1000
+    extra = json.loads(given["metadata"] or "{}")
+    for key, value in extra.items():
+        if key not in KNOWN_KEYS and "." not in key and nearest(key, KNOWN_KEYS) is None:
+            row[key] = value
+    for name in ("annotations", "text"):
+        row[name] = {k: v for k, v in row[name].items() if v is not None} or None
+    return {key: value for key, value in row.items() if value is not None and value != {}}
+
+
+def _audio(given: Mapping[str, Any]) -> dict[str, Any]:
+    if any((given[key] or "").startswith(EMBEDDED_SCHEME) for key in _AUDIO):
+        return {}
+    if given["audio"] and given.get("roles") == ASSUMED:
+        return {"audio": given["audio"]}
+    if given["audio"]:
+        channels = {s: given[f"{s}_channel"] for s in SPEAKERS}
+        return {"audio": given["audio"], "channels": channels}
+    if not given["user_audio"] or not given["model_audio"]:
+        return {}
+    row: dict[str, Any] = {}
+    for speaker in SPEAKERS:
+        row[f"{speaker}_audio"] = given[f"{speaker}_audio"]
+        if offset := given[f"{speaker}_offset_ms"]:
+            row[f"{speaker}_offset"] = offset / 1000
+    return row
+
+
+def _annotations(given: Mapping[str, Any]) -> dict[str, Any]:
+    def seconds(ms: int | None) -> float | None:
+        return None if ms is None else ms / 1000
+
+    found: dict[str, Any] = {"user_turn_end": seconds(given["user_turn_end_ms"])}
+    for name in ("pause", "interrupt"):
+        start, end = given[f"{name}_start_ms"], given[f"{name}_end_ms"]
+        found[name] = None if start is None else [seconds(start), seconds(end)]
+    spans, times = given["backchannels"], given["reference_backchannels_ms"]
+    if spans is not None:
+        found["backchannels"] = [[seconds(s["start_ms"]), seconds(s["end_ms"])] for s in spans]
+    if times is not None:
+        found["reference_backchannels"] = [seconds(t) for t in times]
+    return found
+
+
+def to_pyannote(run: str | Path | Run, recordings: Sequence[str] | None = None) -> dict[str, Any]:
+    """IPUs as pyannote annotations.
+
+    Parameters
+    ----------
+    run : path or Run
+        A run folder, or what :func:`flexi_score.score` returned.
+    recordings : sequence of str, optional
+        Ids of those wanted; all if not given.
+
+    Returns
+    -------
+    dict of str to pyannote.core.Annotation
+        By recording; labels are ``user`` and ``model``, times are in seconds, the URI is the name
+        of the recording's exported files.
+
+    Raises
+    ------
+    PrerequisiteError
+        If pyannote.core is not installed.
+    """
+    try:
+        from pyannote.core import Annotation, Segment
+    except ImportError as error:
+        raise PrerequisiteError(
+            "pyannote.core is not installed: pip install pyannote.core (export in the format "
+            "pyannote needs nothing: it writes RTTM and UEM)"
+        ) from error
+    found = {}
+    for recording in load_source(run, recordings):
+        annotation = Annotation(uri=recording.name)
+        for speaker in SPEAKERS:
+            for i, (start, end, *_) in enumerate(recording.spans("ipu", speaker)):
+                annotation[Segment(start / 1000, end / 1000), f"{speaker}{i}"] = speaker
+        found[recording.id] = annotation
+    return found

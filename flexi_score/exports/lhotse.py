@@ -3,10 +3,10 @@
 Written after the manifests that lhotse 1.33 writes itself; lhotse is not needed.
 """
 
-import gzip
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from flexi_score.audio.decode import AudioInfo, probe
 from flexi_score.errors import AudioError
 from flexi_score.exports.source import Recording
 from flexi_score.exports.writers import json_line
@@ -14,16 +14,7 @@ from flexi_score.formats.files import brief
 from flexi_score.schema import SPEAKERS, Speaker
 
 
-class _Audio(NamedTuple):
-    """A file: path, channels, sample rate, number of samples."""
-
-    path: str
-    n_channels: int
-    rate_hz: int
-    n_samples: int
-
-
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where a speaker's speech is: a recording of lhotse's, its channel, where it starts."""
 
     recording: str
@@ -41,81 +32,84 @@ def lhotse_lines(recording: Recording) -> tuple[str, str, str | None]:
     those of the nearest IPU; of a speaker without any IPU there are no supervisions, nor words.
     """
     try:
-        recordings, places = _recordings(recording)
+        recordings, locations = _recordings(recording)
         problem = None
     except (AudioError, OSError) as error:
         recordings, problem = [], str(error)
-        places = {s: Place(recording.name, i, 0) for i, s in enumerate(SPEAKERS)}
+        locations = {s: Location(recording.name, i, 0) for i, s in enumerate(SPEAKERS)}
     return (
         "".join(json_line(row) for row in recordings),
-        "".join(json_line(row) for s in SPEAKERS for row in _supervisions(recording, s, places[s])),
+        "".join(
+            json_line(row) for s in SPEAKERS for row in _supervisions(recording, s, locations[s])
+        ),
         problem,
     )
 
 
-def compressed(text: str) -> bytes:
-    """Text as gzip, the same bytes every time."""
-    return gzip.compress(text.encode(), mtime=0)
-
-
-def _recordings(recording: Recording) -> tuple[list[dict[str, Any]], dict[Speaker, Place]]:
+def _recordings(recording: Recording) -> tuple[list[dict[str, Any]], dict[Speaker, Location]]:
     row, name = recording.row, recording.name
     if row["audio"]:
         audio = _probe(row["audio"])
         sources = [_source(audio, list(range(audio.n_channels)))]
-        places = {s: Place(name, int(row[f"{s}_channel"] or 0), 0) for s in SPEAKERS}
-        return [_recording(name, sources, audio)], places
+        locations = {s: Location(name, int(row[f"{s}_channel"] or 0), 0) for s in SPEAKERS}
+        return [_recording(name, sources, audio)], locations
     if not row["user_audio"] or not row["model_audio"]:
         raise AudioError(f"recording {brief(recording.id)} (it has no audio)")
     pair = {s: _probe(row[f"{s}_audio"]) for s in SPEAKERS}
     offsets = {s: int(row[f"{s}_offset_ms"] or 0) for s in SPEAKERS}
     user, model = (pair[s] for s in SPEAKERS)
-    if not any(offsets.values()) and user[1:] == model[1:] and user.n_channels == 1:
+    alike = _format(user) == _format(model)
+    if not any(offsets.values()) and alike and user.n_channels == 1:
         sources = [_source(pair[s], [i]) for i, s in enumerate(SPEAKERS)]
-        places = {s: Place(name, i, 0) for i, s in enumerate(SPEAKERS)}
-        return [_recording(name, sources, user)], places
+        locations = {s: Location(name, i, 0) for i, s in enumerate(SPEAKERS)}
+        return [_recording(name, sources, user)], locations
     rows = [
         _recording(f"{name}-{s}", [_source(pair[s], list(range(pair[s].n_channels)))], pair[s])
         for s in SPEAKERS
     ]
-    return rows, {s: Place(f"{name}-{s}", 0, offsets[s]) for s in SPEAKERS}
+    return rows, {s: Location(f"{name}-{s}", 0, offsets[s]) for s in SPEAKERS}
 
 
-def _probe(path: str) -> _Audio:
-    from flexi_score.audio.decode import probe
-
+def _probe(path: str) -> AudioInfo:
     info = probe(path)
     if info.n_frames is None:
         raise AudioError(f"{path}: does not say how long it is; write it to a file again")
-    return _Audio(path, info.n_channels, info.sample_rate_hz, info.n_frames)
+    return info
 
 
-def _source(audio: _Audio, channels: list[int]) -> dict[str, Any]:
+def _format(info: AudioInfo) -> tuple[int, int, int | None]:
+    return info.n_channels, info.sample_rate_hz, info.n_frames
+
+
+def _source(audio: AudioInfo, channels: list[int]) -> dict[str, Any]:
     return {"type": "file", "channels": channels, "source": audio.path}
 
 
-def _recording(name: str, sources: list[dict[str, Any]], audio: _Audio) -> dict[str, Any]:
+def _recording(name: str, sources: list[dict[str, Any]], audio: AudioInfo) -> dict[str, Any]:
+    n_samples = audio.n_frames or 0
     return {
         "id": name,
         "sources": sources,
-        "sampling_rate": audio.rate_hz,
-        "num_samples": audio.n_samples,
-        "duration": audio.n_samples / audio.rate_hz,
+        "sampling_rate": audio.sample_rate_hz,
+        "num_samples": n_samples,
+        "duration": n_samples / audio.sample_rate_hz,
         "channel_ids": sorted(channel for source in sources for channel in source["channels"]),
     }
 
 
-def _supervisions(recording: Recording, speaker: Speaker, place: Place) -> Iterator[dict[str, Any]]:
+def _supervisions(
+    recording: Recording, speaker: Speaker, location: Location
+) -> Iterator[dict[str, Any]]:
     words = recording.words[speaker]
     at = 0
     ipus = recording.spans("ipu", speaker)
     for i, (start, end, text, *_) in enumerate(ipus):
         row = {
             "id": f"{recording.name}-{speaker}-{i}",
-            "recording_id": place.recording,
-            "start": (start - place.offset_ms) / 1000,
+            "recording_id": location.recording,
+            "start": (start - location.offset_ms) / 1000,
             "duration": (end - start) / 1000,
-            "channel": place.channel,
+            "channel": location.channel,
             "speaker": speaker,
             "custom": {
                 "recording": recording.id,
@@ -134,7 +128,7 @@ def _supervisions(recording: Recording, speaker: Speaker, place: Place) -> Itera
                 inside.append(
                     [
                         word.text or "",
-                        (word.start_ms - place.offset_ms) / 1000,
+                        (word.start_ms - location.offset_ms) / 1000,
                         (word.end_ms - word.start_ms) / 1000,
                         None,
                     ]

@@ -1,8 +1,11 @@
 """What there is to export of a run: its recordings with their events, scores and words."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,8 +14,7 @@ import polars as pl
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings
 from flexi_score.errors import ArchiveError, InputError
-from flexi_score.exports.names import safe_names
-from flexi_score.formats.files import name_some
+from flexi_score.formats.spelling import hint
 from flexi_score.formats.timed import Timed
 from flexi_score.report.tables import counted
 from flexi_score.schema import EVENTS, RECORDINGS, SCORES, SPEAKERS, WORDS, Speaker, make_schema
@@ -25,6 +27,10 @@ _BATCH: Final = 1000
 _KEY: Final = "recording"
 #: What export needs of the table of recordings.
 _RECORDINGS: Final = make_schema({**RECORDINGS, "duration_ms": pl.Int64})
+#: Kept short enough that every file system takes the name with a suffix (255 bytes).
+_MOST_BYTES: Final = 120
+#: Names that Windows keeps for devices.
+_DEVICES: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?$", re.IGNORECASE)
 #: Names of files that are not a recording's.
 _OWN_FILES: Final = ("index", "manifest")
 
@@ -121,8 +127,7 @@ def load_source(
 
     ``run``: a run folder, or what :func:`flexi_score.score` returned. ``recordings``: ids of those
     wanted; all if not given. ``archive``: where the words of a run folder are; its own ``archive``
-    if not given. Raises InputError where it is no run, or has no recording of a wanted id. Raises
-    ArchiveError where the archive that was named is none, or is damaged.
+    if not given. Raises ArchiveError where the archive that was named is none, or is damaged.
     """
     source = run if isinstance(run, Run) else Run.open(run)
     label = source.name
@@ -177,9 +182,7 @@ def _not_there(name: str, table: pl.DataFrame, failures: pl.DataFrame) -> str:
     failed = failures.filter(pl.col("recording") == name)
     if len(failed):
         return f"recording {name!r}: failed, so there is nothing to export: {failed['reason'][0]}"
-    near = get_close_matches(name, table["recording"].to_list(), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it has {name_some(table['recording'])}"
-    return f"recording {name!r}: not in this run; {hint}"
+    return f"recording {name!r}: not in this run; {hint(name, table['recording'], 'it has')}"
 
 
 _Worded = dict[Speaker, dict[str, bool]]
@@ -234,3 +237,47 @@ def _grouped(table: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
     for row in table.iter_rows(named=True):
         found.setdefault(row["recording"], []).append(row)
     return found
+
+
+def safe_names(ids: Sequence[str], taken: Collection[str] = ()) -> list[str]:
+    """A file name, without extension, for each id.
+
+    Letters, digits, ``-``, ``_`` and ``.`` stay, all else becomes ``_``. Names have no white
+    space, do not begin with a dot or a dash, are at most 120 bytes long, and differ even where a
+    file system does not tell upper from lower case: those that would not end in a part of their
+    id's SHA-256.
+
+    ``ids``: unique. ``taken``: names that are not to be given, in lower case.
+    """
+    plain = [_plain(name) for name in ids]
+    count = Counter(_folded(name) for name in plain)
+    names = [
+        _marked(name, key, 8) if count[_folded(name)] > 1 or _folded(name) in taken else name
+        for name, key in zip(plain, ids, strict=True)
+    ]
+    # A name may look like one with a mark; the whole hash settles that.
+    count = Counter(_folded(name) for name in names)
+    return [
+        _marked(name, key, 64) if count[_folded(name)] > 1 else name
+        for name, key in zip(names, ids, strict=True)
+    ]
+
+
+def _plain(text: str) -> str:
+    name = re.sub(r"[^\w.-]", "_", unicodedata.normalize("NFC", text))
+    name = re.sub(r"\.\.+", "_", name).lstrip(".-").rstrip(".")
+    name = _cut(name, _MOST_BYTES) or "_"
+    return f"_{name}" if _DEVICES.match(name) else name
+
+
+def _cut(name: str, size: int) -> str:
+    return name.encode()[:size].decode(errors="ignore").rstrip(".")
+
+
+def _marked(name: str, key: str, size: int) -> str:
+    mark = hashlib.sha256(key.encode()).hexdigest()[:size]
+    return f"{_cut(name, _MOST_BYTES - size - 1)}-{mark}"
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()

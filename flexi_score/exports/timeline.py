@@ -38,17 +38,8 @@ COLUMNS: Final = (
     "value",
     "status",
 )
-_OF_EVENT: Final = (
-    "speaker",
-    "kind",
-    "start_ms",
-    "end_ms",
-    "text",
-    "n_words",
-    "n_ipus",
-    "success",
-    "latency_ms",
-    "estimated",
+_OF_EVENT: Final = tuple(
+    name for name in COLUMNS if name not in ("recording", "name", "value", "status")
 )
 
 

@@ -8,7 +8,7 @@ Only clock and lag move the truth: it is always what is right in the time of the
 import dataclasses
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import soxr
@@ -18,12 +18,12 @@ from scipy import signal as dsp
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ as RATE
 from flexi_score.errors import InputError
-from flexi_score.formats.spelling import nearest
+from flexi_score.formats.spelling import hint
 from flexi_score.schema import SPEAKERS
-from flexi_score.simulate.clips import MS, Clips, Signal, Span, seeded
+from flexi_score.simulate.clips import MS, Clips, Signal, Span, read_mono, seeded
 from flexi_score.simulate.codec import CODECS, TELEPHONE, TELEPHONE_RATE_HZ, check_codec, pass_codec
 from flexi_score.simulate.noise import KINDS, make_noise, room_response
-from flexi_score.simulate.parse import parse_object
+from flexi_score.simulate.plan import parse_object
 from flexi_score.simulate.scene import Facts, Mix
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -70,20 +70,21 @@ class Condition:
 
     def as_dict(self) -> dict[str, Any]:
         """For the truth: what differs from a clean recording."""
-        told: dict[str, Any] = {"name": self.name, "files": self.files}
-        told |= {"codec": self.codec} if self.codec else {}
+        changes: dict[str, Any] = {"name": self.name, "files": self.files}
+        changes |= {"codec": self.codec} if self.codec else {}
         for who in SPEAKERS:
-            plain, mine = asdict(Channel()), asdict(getattr(self, who))
-            changed = {key: value for key, value in mine.items() if value != plain[key]}
-            if mine["noise"]:
-                changed["snr_db"] = mine["snr_db"]
-            if mine["bleed_db"] is not None:
-                changed["bleed_lag_ms"] = mine["bleed_lag_ms"]
-            told |= {who: changed} if changed else {}
-        return told
+            plain, own = asdict(Channel()), asdict(getattr(self, who))
+            changed = {key: value for key, value in own.items() if value != plain[key]}
+            if own["noise"]:
+                changed["snr_db"] = own["snr_db"]
+            if own["bleed_db"] is not None:
+                changed["bleed_lag_ms"] = own["bleed_lag_ms"]
+            changes |= {who: changed} if changed else {}
+        return changes
 
 
 CLEAN: Final = Condition()
+_NOISES: Final = (*KINDS, "babble", "files")
 
 #: Terms of a condition: default value, unit, meaning.
 TERMS: Final[dict[str, tuple[float | None, str, str]]] = {
@@ -111,8 +112,6 @@ def parse_condition(text: str) -> Condition:
 
     A term is a name of :data:`TERMS` with an optional number; ``user.`` or ``model.`` before it
     means that channel alone (of a bleed: the one that receives it).
-
-    Raises InputError: for an unknown term (naming the nearest) or a value that it cannot take.
     """
     changes: dict[str, dict[str, Any]] = {"user": {}, "model": {}}
     whole: dict[str, Any] = {"name": text.strip() or "clean"}
@@ -120,9 +119,7 @@ def parse_condition(text: str) -> Condition:
         head, colon, number = term.strip().partition(":")
         side, dot, name = head.rpartition(".")
         if name not in TERMS:
-            near = nearest(name, TERMS)
-            hint = f"did you mean {near!r}?" if near else f"known: {', '.join(TERMS)}"
-            raise InputError(f"condition {text!r}: unknown term {name!r}; {hint}")
+            raise InputError(f"condition {text!r}: unknown term {name!r}; {hint(name, TERMS)}")
         if dot and side not in SPEAKERS:
             raise InputError(
                 f"condition {text!r}: {side!r} before {name!r}; expected user or model"
@@ -142,38 +139,33 @@ def parse_condition(text: str) -> Condition:
         elif name != "clean":
             both = ("model",) if name in ("drift", "offset") else SPEAKERS
             for who in (side,) if side else both:
-                changes[who] |= _channel_change(name, cast(float, value))
+                changes[who] |= _channel_change(name, value or 0.0)
         if name in ("drift", "offset"):
             whole["files"] = "pair"
     return make_condition(whole | {w: c for w, c in changes.items() if c})
 
 
 def _channel_change(name: str, value: float) -> dict[str, Any]:
-    if name in KINDS or name in ("babble", "files"):
+    if name in _NOISES:
         return {"noise": name, "snr_db": value}
     if name == "echo":
         return {"bleed_db": value, "bleed_room_s": 0.3}
-    if name == "loss":
-        return {"loss": value / 100}
-    if name == "offset":
-        return {"offset_ms": round(value)}
-    key = {
-        "floor": "floor_db",
-        "bleed": "bleed_db",
-        "lag": "bleed_lag_ms",
-        "room": "bleed_room_s",
-        "level": "level_db",
-        "clip": "clip_db",
-        "drift": "drift_ppm",
+    key, change = {
+        "floor": ("floor_db", value),
+        "bleed": ("bleed_db", value),
+        "lag": ("bleed_lag_ms", value),
+        "room": ("bleed_room_s", value),
+        "level": ("level_db", value),
+        "clip": ("clip_db", value),
+        "loss": ("loss", value / 100),
+        "drift": ("drift_ppm", value),
+        "offset": ("offset_ms", round(value)),
     }[name]
-    return {key: value}
+    return {key: change}
 
 
 def make_condition(value: "str | dict[str, Any] | Condition") -> Condition:
-    """A condition from terms, from an object of a plan, or as it is.
-
-    Raises InputError: naming the key, what was found and what is expected.
-    """
+    """A condition from terms, from an object of a plan, or as it is."""
     if isinstance(value, Condition):
         return value
     if isinstance(value, str):
@@ -181,14 +173,10 @@ def make_condition(value: "str | dict[str, Any] | Condition") -> Condition:
     condition = parse_object(Condition, value, "condition")
     if condition.codec is not None:
         check_codec(condition.codec)
-    for who in SPEAKERS:
-        kind = getattr(condition, who).noise
-        if kind is not None:
-            known = [*KINDS, "babble", "files"]
-            if kind not in known:
-                near = nearest(kind, known)
-                hint = f"did you mean {near!r}?" if near else f"known: {', '.join(known)}"
-                raise InputError(f"condition {condition.name!r}: unknown noise {kind!r}; {hint}")
+    for kind in filter(None, (condition.user.noise, condition.model.noise)):
+        if kind not in _NOISES:
+            advice = f"unknown noise {kind!r}; {hint(kind, _NOISES)}"
+            raise InputError(f"condition {condition.name!r}: {advice}")
     return condition
 
 
@@ -216,7 +204,7 @@ def apply_condition(
     ``noises``: folder of noise recordings. Raises InputError where the condition cannot be met:
     babble without clips, an offset longer than the silence at the recording's edge.
     """
-    told = condition.as_dict()
+    described = condition.as_dict()
     scene = mix.scene
     avoid = frozenset(say.clip for say in scene.says)
     made = []
@@ -242,7 +230,7 @@ def apply_condition(
             audio *= 10 ** ((channel.level_db - scene.levels_db[k]) / 20)
         audio, down_db = _limit(audio, channel.clip_db)
         if down_db:
-            told[who] = {**told.get(who, {}), "turned_down_db": round(down_db, 2)}
+            described[who] = {**described.get(who, {}), "turned_down_db": round(down_db, 2)}
         made.append(audio)
     pair, rate = np.stack(made), RATE
     if condition.codec is not None:
@@ -258,14 +246,12 @@ def apply_condition(
         finished = [audio[:n] for audio in finished]
     duration_ms = max(len(audio) for audio in finished) * 1000 // rate
     facts = _moved(mix.facts, condition, duration_ms)
-    return Capture((finished[0], finished[1]), rate, facts, told)
+    return Capture((finished[0], finished[1]), rate, facts, described)
 
 
 def _bleed(source: Signal, channel: Channel, rng: np.random.Generator) -> Signal:
     """What leaks in, at exactly the level asked for over the whole recording."""
     if channel.bleed_response is not None:
-        from flexi_score.simulate.clips import read_mono
-
         given = read_mono(channel.bleed_response)
         response = np.concatenate([np.zeros(round(channel.bleed_lag_ms * MS)), given])
     else:

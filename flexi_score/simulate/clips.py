@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ, probe, read_blocks
 from flexi_score.errors import AudioError, InputError
-from flexi_score.formats.files import AUDIO_EXTENSIONS, name_some
-from flexi_score.formats.spelling import nearest
+from flexi_score.formats.files import AUDIO_EXTENSIONS
+from flexi_score.formats.spelling import hint
 
 Signal = NDArray[np.float64]
 Span = tuple[int, int]
@@ -72,40 +73,26 @@ class Clips:
         return len(self.by_name)
 
     def _repr_html_(self) -> str:
-        from flexi_score.report.notebook import notebook_html
-        from flexi_score.report.tables import Column, Table
+        from flexi_score.report.notebook import frame_table, notebook_html
 
-        columns = (
-            Column("Clip", numeric=False),
-            Column("Voice", numeric=False),
-            Column("ms"),
-            Column("Text", numeric=False),
-        )
-        body = tuple(
-            (clip.name, clip.voice, str(clip.duration_ms), clip.text)
-            for clip in self.by_name.values()
-        )
-        bad = (Column("File", numeric=False), Column("Why", numeric=False))
+        rows = [(c.name, c.voice, c.duration_ms, c.text) for c in self.by_name.values()]
+        clips = pl.DataFrame(rows, ["Clip", "Voice", "ms", "Text"], orient="row")
+        bad = pl.DataFrame(list(self.rejected.items()), ["File", "Why"], orient="row")
         return notebook_html(
             f"flexi_score: {len(self)} clips",
             [f"from {self.root}"],
-            [Table("Clips", columns, body)],
-            [Table("Not usable", bad, tuple(self.rejected.items()))],
+            [frame_table("Clips", clips)],
+            [frame_table("Not usable", bad)],
         )
 
     def __getitem__(self, name: str) -> Clip:
-        """A clip by name.
-
-        Raises InputError: for a name that is not there (naming the nearest), or a clip that cannot
-        be used.
-        """
+        """A clip by name."""
         if name in self.by_name:
             return self.by_name[name]
         if name in self.rejected:
             raise InputError(self.rejected[name])
-        near = nearest(name, self.by_name)
-        hint = f"did you mean {near!r}?" if near else f"there are {name_some(sorted(self.by_name))}"
-        raise InputError(f"{self.root}: no clip {name!r}; {hint}")
+        advice = hint(name, sorted(self.by_name), "there are")
+        raise InputError(f"{self.root}: no clip {name!r}; {advice}")
 
 
 def measure_speech(audio: Signal, level: float | None = None) -> list[Span]:
@@ -151,8 +138,6 @@ def make_clip(audio: Signal, name: str = "clip", *, voice: str = "", text: str =
     """A clip from a recording of one voice: trimmed to its speech, levelled to 1.
 
     Silences inside are kept as they are, and recorded.
-
-    Raises InputError where there is no speech in it.
     """
     audio = np.asarray(audio, np.float64)
     level = active_level(audio)
@@ -180,8 +165,6 @@ def cut_clip(clip: Clip, after_ms: int) -> Clip:
 
     A voice that stops is heard to its last moment only if it was speaking then, so the cut lies
     where the speech is within 12 dB of its level. What is heard of its text is not known.
-
-    Raises InputError where no such speech follows within 400 ms.
     """
     if after_ms >= clip.duration_ms:
         raise InputError(
@@ -216,8 +199,6 @@ def read_clips(folder: str | Path) -> Clips:
     A clip's name is its path without extension, its voice the subfolder, its text the content of
     a ``.txt`` file of the same name, where there is one. Channels of a file are averaged. Clips
     should be clean: noise less than 35 dB below the voice counts as speech.
-
-    Raises InputError where the folder is missing, or holds no clip that can be used.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -231,13 +212,15 @@ def read_clips(folder: str | Path) -> Clips:
     clips: dict[str, Clip] = {}
     rejected: dict[str, str] = {}
     for path in paths:
-        place = path.relative_to(root)
-        name = place.with_suffix("").as_posix()
+        relative = path.relative_to(root)
+        name = relative.with_suffix("").as_posix()
         if name in clips or name in rejected:
-            rejected[place.as_posix()] = f"{path}: another clip has the name {name!r}; rename one"
+            rejected[relative.as_posix()] = (
+                f"{path}: another clip has the name {name!r}; rename one"
+            )
             continue
         try:
-            voice = "" if place.parent == Path() else place.parent.as_posix()
+            voice = "" if relative.parent == Path() else relative.parent.as_posix()
             audio = _one_voice(path)
             clips[name] = make_clip(audio, str(path), voice=voice, text=_text_of(path))
         except (AudioError, InputError) as error:
@@ -252,21 +235,14 @@ def read_clips(folder: str | Path) -> Clips:
 
 
 def read_mono(path: str | Path) -> Signal:
-    """Samples of a file at 16 kHz, its channels averaged.
-
-    Raises AudioError.
-    """
+    """Samples of a file at 16 kHz, its channels averaged. Raises AudioError."""
     channels = range(probe(path).n_channels)
     blocks = [block.mean(axis=1, dtype=np.float64) for block in read_blocks(path, channels)]
     return np.concatenate(blocks) if blocks else np.zeros(0)
 
 
 def _one_voice(path: Path) -> Signal:
-    """Samples of a clip, its channels averaged.
-
-    Raises AudioError. Raises InputError where two of its channels hold different sound, as in a
-    recording of a conversation.
-    """
+    """Samples of a clip, its channels averaged. Raises AudioError."""
     blocks = [
         block.astype(np.float64) for block in read_blocks(path, range(probe(path).n_channels))
     ]

@@ -10,7 +10,7 @@ from scipy import signal
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ as RATE
 from flexi_score.errors import InputError, PrerequisiteError
-from flexi_score.formats.spelling import nearest
+from flexi_score.formats.spelling import hint
 from flexi_score.simulate.clips import Signal
 
 TELEPHONE_RATE_HZ: Final = 8_000
@@ -28,14 +28,9 @@ CODECS: Final = (*TELEPHONE, *_LOSSY)
 
 
 def check_codec(name: str) -> str:
-    """The name, if there is such a codec.
-
-    Raises InputError: naming the nearest.
-    """
+    """The name, if there is such a codec."""
     if name not in CODECS:
-        near = nearest(name, CODECS)
-        hint = f"did you mean {near!r}?" if near else f"known: {', '.join(CODECS)}"
-        raise InputError(f"unknown codec {name!r}; {hint}")
+        raise InputError(f"unknown codec {name!r}; {hint(name, CODECS)}")
     return name
 
 

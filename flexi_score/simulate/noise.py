@@ -13,7 +13,7 @@ import numpy as np
 from flexi_score.audio.decode import SAMPLE_RATE_HZ as RATE
 from flexi_score.errors import InputError
 from flexi_score.formats.files import AUDIO_EXTENSIONS
-from flexi_score.formats.spelling import nearest
+from flexi_score.formats.spelling import hint
 from flexi_score.simulate.clips import MS, Clips, Signal, active_level, read_mono
 
 Rng = np.random.Generator
@@ -36,8 +36,7 @@ def make_noise(
     ``kind``: one of :data:`KINDS`, ``babble``, or ``files``. ``n``: samples. ``clips``: the voices
     of babble. ``avoid``: clips that babble leaves out where it can: those of the scene. ``folder``:
     where ``files`` takes its recordings from: one is drawn, and repeated to length. Returns ndarray
-    of float64, shape (n,): Active level 1. Raises InputError: for an unknown kind (naming the
-    nearest), babble without clips, files without a folder or without sound.
+    of float64, shape (n,): Active level 1.
     """
     if kind == "babble":
         made = _babble(n, rng, clips, avoid)
@@ -46,10 +45,7 @@ def make_noise(
     elif kind in KINDS:
         made = KINDS[kind](n, rng)
     else:
-        known = [*KINDS, "babble", "files"]
-        near = nearest(kind, known)
-        hint = f"did you mean {near!r}?" if near else f"known: {', '.join(known)}"
-        raise InputError(f"unknown noise {kind!r}; {hint}")
+        raise InputError(f"unknown noise {kind!r}; {hint(kind, [*KINDS, 'babble', 'files'])}")
     level = active_level(made)
     return made / level if level > 0 else made
 
@@ -218,5 +214,3 @@ KINDS: Final[dict[str, Callable[[int, Rng], Signal]]] = {
     "barks": barks,
     "ringing": ringing,
 }
-
-__all__ = ["KINDS", "make_noise", "room_response"]

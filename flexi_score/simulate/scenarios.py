@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 
 from flexi_score.errors import InputError
-from flexi_score.formats.spelling import nearest
+from flexi_score.formats.spelling import hint
 from flexi_score.schema import SCENARIOS
-from flexi_score.simulate.clips import Clip, Clips, seeded
+from flexi_score.simulate.clips import Clip, Clips, cut_clip, seeded
 from flexi_score.simulate.scene import Annotation, Moment, Say, Scene
 
 #: Clips of turns are at least this long, so that a takeover is no backchannel by 0.3 s.
@@ -41,15 +41,12 @@ def random_scenes(
     ``scenario``: one scenario or some; the six of the benchmark in turn if not given.
     ``conversation`` chains turns of both. ``annotate``: whether the manifest gives the scenario's
     moments away. ``levels_db``: lowest and highest level of speech, dBFS, drawn for each channel.
-    Returns for :func:`flexi_score.simulate.write.write_scenes`. Raises InputError: for an unknown
-    scenario, or clips that are all too short.
+    The scenes are for :func:`flexi_score.simulate.write.write_scenes`.
     """
     wanted = [scenario] if isinstance(scenario, str) else list(scenario or SCENARIOS[:6])
     for name in wanted:
         if name not in SCENARIOS:
-            near = nearest(name, SCENARIOS)
-            hint = f"did you mean {near!r}?" if near else f"known: {', '.join(SCENARIOS)}"
-            raise InputError(f"unknown scenario {name!r}; {hint}")
+            raise InputError(f"unknown scenario {name!r}; {hint(name, SCENARIOS)}")
     if n < 1:
         raise InputError(f"found {n} scenes to make, expected 1 or more")
     _check_clips(clips)
@@ -161,8 +158,6 @@ class _Draft:
                     self.ends[name] = end
 
     def _cut_end(self, say: Say, at: float) -> float | None:
-        from flexi_score.simulate.clips import cut_clip
-
         clip = next(c for c in self.turns[say.who] if c.name == say.clip)
         try:
             cut = cut_clip(clip, round((at - self.starts[say.name]) * 1000))
@@ -285,8 +280,8 @@ def _conversation(d: _Draft) -> None:
             who = other
         else:
             offset = max(floor_offset_s(d.rng), 0.5 - d.length(last))
-            mine = [d.ends[say.name] for say in d.says if say.who == other]
-            d.turn(other, name, max(d.ends[last] + offset, max(mine, default=0.0) + 0.1))
+            spoken = [d.ends[say.name] for say in d.says if say.who == other]
+            d.turn(other, name, max(d.ends[last] + offset, max(spoken, default=0.0) + 0.1))
             who = other
         last = name
 

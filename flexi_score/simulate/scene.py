@@ -7,16 +7,18 @@ inside it. All moments fall on whole milliseconds.
 
 import dataclasses
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import field
 from typing import Any, Final, Literal
 
 import numpy as np
+import polars as pl
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from flexi_score.errors import InputError
-from flexi_score.formats.files import name_some
-from flexi_score.formats.spelling import nearest
+from flexi_score.formats.spelling import hint
 from flexi_score.schema import SPEAKERS, Speaker
 from flexi_score.simulate.clips import BRIDGE_MS, MS, Clip, Clips, Signal, Span, bridge, cut_clip
 
@@ -104,22 +106,16 @@ class Mix:
     voices: dict[Speaker, str]
 
     def _repr_html_(self) -> str:
-        from flexi_score.report.notebook import notebook_html
-        from flexi_score.report.tables import Column, Table
+        from flexi_score.report.notebook import frame_table, notebook_html
 
-        spans = [(side, *span) for side in ("user", "model") for span in getattr(self.facts, side)]
-        columns = (Column("Speaker", numeric=False), Column("start (s)"), Column("end (s)"))
-        body = tuple(
-            (side, f"{start / 1000:.3f}", f"{end / 1000:.3f}")
-            for side, start, end in sorted(spans, key=lambda span: span[1:])
-        )
+        spans = [(side, a, b) for side in SPEAKERS for a, b in getattr(self.facts, side)]
+        speech = pl.DataFrame(spans, ["Speaker", "start (ms)", "end (ms)"], orient="row")
         facts = [
             f"{self.scene.scenario}, {self.scene.system}, {self.facts.duration_ms / 1000:.2f} s",
             *(f"{side}: {text}" for side, text in self.said.items() if text),
         ]
-        return notebook_html(
-            f"flexi_score: scene {self.scene.id}", facts, [Table("True speech", columns, body)]
-        )
+        tables = [frame_table("True speech", speech.sort("start (ms)"))]
+        return notebook_html(f"flexi_score: scene {self.scene.id}", facts, tables)
 
 
 _MOMENT = re.compile(
@@ -129,11 +125,7 @@ _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 
 def mix_scene(scene: Scene, clips: Clips) -> Mix:
-    """The clean channels of a scene, and the truth about them.
-
-    Raises InputError: naming the scene: an unknown clip or name, a moment that cannot be read or
-    refers to itself, one before the start, a cut without speech.
-    """
+    """The clean channels of a scene, and the truth about them."""
     try:
         return _mix(scene, clips)
     except InputError as error:
@@ -177,9 +169,9 @@ def _mix(scene: Scene, clips: Clips) -> Mix:
     said: dict[Speaker, str] = {}
     voices: dict[Speaker, str] = {}
     for who in SPEAKERS:
-        mine = [line.clip(say.name) for say in order if say.who == who]
-        said[who] = " ".join(clip.text for clip in mine if clip.text)
-        voices[who] = "+".join(sorted({clip.voice for clip in mine if clip.voice}))
+        spoken = [line.clip(say.name) for say in order if say.who == who]
+        said[who] = " ".join(clip.text for clip in spoken if clip.text)
+        voices[who] = "+".join(sorted({clip.voice for clip in spoken if clip.voice}))
     return Mix(scene, audio, facts, said, voices)
 
 
@@ -195,12 +187,11 @@ def _check_names(scene: Scene) -> None:
         if not re.fullmatch(r"\w+", name, re.ASCII):
             raise InputError(f"clip name {name!r}: letters, digits and _ only")
     users = [say.name for say in scene.says if say.who == "user"]
-    asked = [*(scene.pause or ()), *scene.backchannels, *filter(None, [scene.interrupt])]
-    for name in asked:
+    named = [*(scene.pause or ()), *scene.backchannels, *filter(None, [scene.interrupt])]
+    for name in named:
         if name not in users:
-            near = nearest(name, users)
-            hint = f"did you mean {near!r}?" if near else f"the user says {name_some(users)}"
-            raise InputError(f"the user says no {name!r}; {hint}")
+            advice = hint(name, users, "the user says")
+            raise InputError(f"the user says no {name!r}; {advice}")
 
 
 class _Timeline:
@@ -211,7 +202,7 @@ class _Timeline:
         self.whole = {say.name: clips[say.clip] for say in scene.says}
         self.known: dict[str, int] = {}
         self.cuts: dict[str, Clip] = {}
-        self.asking: list[str] = []
+        self.pending: list[str] = []  # moments that are being looked up
 
     def moment(self, when: Moment) -> int:
         if isinstance(when, int | float):
@@ -229,9 +220,8 @@ class _Timeline:
         if digits and not sign:
             raise InputError(f"moment {when!r}: + or - is missing before {digits}")
         if name not in self.says:
-            near = nearest(name, self.says)
-            hint = f"did you mean {near!r}?" if near else f"there are {name_some(self.says)}"
-            raise InputError(f"moment {when!r}: no clip is called {name!r}; {hint}")
+            advice = hint(name, self.says, "there are")
+            raise InputError(f"moment {when!r}: no clip is called {name!r}; {advice}")
         if point == "start":
             return self.start(name) + ms
         if point == "end":
@@ -244,7 +234,7 @@ class _Timeline:
 
     def start(self, name: str) -> int:
         if name not in self.known:
-            with _Asking(self, f"{name} starts"):
+            with self._looking_up(f"{name} starts"):
                 self.known[name] = self.moment(self.says[name].at)
         return self.known[name]
 
@@ -254,24 +244,18 @@ class _Timeline:
         if cut is None:
             return self.whole[name]
         if name not in self.cuts:
-            with _Asking(self, f"{name} is cut"):
+            with self._looking_up(f"{name} is cut"):
                 self.cuts[name] = cut_clip(self.whole[name], self.moment(cut) - self.start(name))
         return self.cuts[name]
 
     def span(self, name: str) -> Span:
         return self.start(name), self.start(name) + self.clip(name).duration_ms
 
-
-class _Asking:
-    """Notices moments that refer to themselves."""
-
-    def __init__(self, line: _Timeline, what: str) -> None:
-        self.line, self.what = line, what
-
-    def __enter__(self) -> None:
-        if self.what in self.line.asking:
-            raise InputError(f"moments go in a circle: when {', when '.join(self.line.asking)}")
-        self.line.asking.append(self.what)
-
-    def __exit__(self, *_: object) -> None:
-        self.line.asking.pop()
+    @contextmanager
+    def _looking_up(self, what: str) -> Iterator[None]:
+        """Notices moments that refer to themselves."""
+        if what in self.pending:
+            raise InputError(f"moments go in a circle: when {', when '.join(self.pending)}")
+        self.pending.append(what)
+        yield
+        self.pending.pop()

@@ -26,9 +26,7 @@ class TextToSpeech:
     """Speaks texts into clips of a folder; what it has spoken already it does not speak again.
 
     ``template``: command with ``{txt}`` (a UTF-8 file that holds the text) and ``{wav}`` (the file
-    to write). ``folder``: where the clips are kept, each with its text beside it. Raises InputError
-    where the template is not a command, or lacks ``{txt}`` or ``{wav}``. Raises PrerequisiteError
-    where there is no such program.
+    to write). ``folder``: where the clips are kept, each with its text beside it.
     """
 
     def __init__(self, template: str, folder: Path) -> None:
@@ -101,10 +99,7 @@ class TextToSpeech:
 
 
 def clip_of(folder: Path, name: str, text: str) -> Clip:
-    """A clip that somebody recorded, by the name that it must have.
-
-    Raises InputError where it is missing or cannot be used.
-    """
+    """A clip that somebody recorded, by the name that it must have."""
     for suffix in (".wav", ".flac", ".ogg", ".mp3"):
         path = folder / f"{name}{suffix}"
         if path.exists():

@@ -45,10 +45,7 @@ class Dialog:
 
 
 def read_texts(source: str | Path) -> list[Dialog]:
-    """Dialogs of a file, or of all files of a folder.
-
-    Raises InputError: naming the file and the dialog: what was found, what is expected.
-    """
+    """Dialogs of a file, or of all files of a folder."""
     source = Path(source)
     if source.is_dir():
         paths = sorted(p for p in source.glob("*.json") if _scenario_of(p))
