@@ -37,8 +37,8 @@ EVENT_KINDS: Final = (
 
 
 def make_schema(columns: Mapping[str, Any]) -> pl.Schema:
-    """A table schema; polars' own constructor does not admit data types of several kinds."""
-    return pl.Schema(columns)
+    """A table schema; columns of one type may share an entry: ``{"start_ms end_ms": pl.Int64}``."""
+    return pl.Schema({name: kind for names, kind in columns.items() for name in names.split()})
 
 
 INTERVAL: Final = pl.Struct({"start_ms": pl.Int64, "end_ms": pl.Int64})

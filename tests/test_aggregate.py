@@ -25,8 +25,8 @@ from flexi_score.aggregate import (
     wilson,
     with_failures,
 )
+from flexi_score.aggregate.difference import permutation_p, sign_flip_p
 from flexi_score.aggregate.intervals import bootstrap_ratio, effective_size, generator
-from flexi_score.aggregate.permutation import permutation_p, sign_flip_p
 from flexi_score.config import SummarySettings
 from flexi_score.errors import SettingsError
 from flexi_score.metrics.registry import Metric

@@ -12,21 +12,20 @@ counting the same: their values here are means over recordings, not the totals o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from flexi_score.aggregate.difference import paired_difference, unpaired_difference
+from flexi_score.aggregate.difference import PERMUTATIONS, paired_difference, unpaired_difference
 from flexi_score.aggregate.intervals import holm
-from flexi_score.aggregate.permutation import PERMUTATIONS
 from flexi_score.aggregate.plan import surely
 from flexi_score.aggregate.summary import cluster_key, metadata_labels
 from flexi_score.config import SummarySettings
 from flexi_score.errors import SettingsError
 from flexi_score.metrics.registry import Metric
+from flexi_score.schema import make_schema
 
 #: One row a pair of sides, scenario and metric.
 #:
@@ -35,35 +34,26 @@ from flexi_score.metrics.registry import Metric
 #: ``effect`` and ``p`` of a paired test. ``value_*``: means over all of a side's recordings.
 #: ``p_holm``: corrected over the metrics of one pair of sides. ``verdict``, of the candidate:
 #: better | worse | undecided; differs, for a metric without a better direction.
-COMPARISON: Final = pl.Schema(
+COMPARISON: Final = make_schema(
     {
-        "baseline": pl.String,
-        "candidate": pl.String,
-        "scenario": pl.String,
-        "metric": pl.String,
-        "direction": pl.String,
-        "test": pl.String,
-        "paired_by": pl.String,
-        "n_baseline": pl.Int64,
-        "n_candidate": pl.Int64,
-        "n_pairs": pl.Int64,
-        "value_baseline": pl.Float64,
-        "value_candidate": pl.Float64,
-        "effect": pl.Float64,
+        "baseline candidate scenario metric direction test paired_by": pl.String,
+        "n_baseline n_candidate n_pairs": pl.Int64,
+        "value_baseline value_candidate effect": pl.Float64,
         "se": pl.Float64,  # standard error of the effect, by clusters where there are
-        "ci_low": pl.Float64,
-        "ci_high": pl.Float64,
-        "p": pl.Float64,
-        "p_holm": pl.Float64,
+        "ci_low ci_high p p_holm": pl.Float64,
         "verdict": pl.String,
     }
 )
 
 
-@dataclass(frozen=True)
-class _Side:
+class _Side(NamedTuple):
     name: str
     rows: pl.DataFrame  # recording, system, scenario, metric, value, key, stripped, cluster
+
+
+def _side(rows: pl.DataFrame, system: str, run: str | None = None) -> _Side:
+    name = system if run is None else f"{run}/{system}"
+    return _Side(name, rows.filter(pl.col("system") == system))
 
 
 def compare_systems(
@@ -84,9 +74,7 @@ def compare_systems(
     confidence. ``systems``: every pair of systems, the earlier one as baseline, where it is not
     given. ``recordings``: needed for ``pair_by`` and for ``settings.cluster``. ``pair_by``:
     metadata key that is equal for recordings of one item. ``permutations``: random sign flips or
-    permutations; where all 2**n flips are fewer, all are done. Returns :data:`COMPARISON`. Raises
-    SettingsError: for a system that is not there, fewer than two systems, or an unknown metadata
-    key.
+    permutations; where all 2**n flips are fewer, all are done. Returns :data:`COMPARISON`.
     """
     rows = _rows(scores, recordings, pair_by, settings)
     known = rows["system"].unique(maintain_order=True).drop_nulls().to_list()
@@ -100,15 +88,7 @@ def compare_systems(
     for name in {name for pair in systems for name in pair} - set(known):
         raise SettingsError(f"no system {name!r} in the run; it holds {', '.join(known)}")
     tables = [
-        _compare(
-            _Side(a, rows.filter(pl.col("system") == a)),
-            _Side(b, rows.filter(pl.col("system") == b)),
-            metrics,
-            settings,
-            pair_by,
-            permutations,
-            look,
-        )
+        _compare(_side(rows, a), _side(rows, b), metrics, settings, pair_by, permutations, look)
         for a, b in systems
     ]
     return pl.concat([COMPARISON.to_frame(), *tables])
@@ -134,25 +114,22 @@ def compare_runs(
     ``pair_by`` and ``permutations``: as :func:`compare_systems`. Returns :data:`COMPARISON`. Raises
     SettingsError where the runs share no system and one of them holds several.
     """
-    tables = recordings or (None, None)
-    a = _rows(baseline, tables[0], pair_by, settings)
-    b = _rows(candidate, tables[1], pair_by, settings)
-    systems = match_systems(a, b, names)
-    return pl.concat(
-        [COMPARISON.to_frame()]
-        + [
-            _compare(
-                _Side(f"{names[0]}/{x}", a.filter(pl.col("system") == x)),
-                _Side(f"{names[1]}/{y}", b.filter(pl.col("system") == y)),
-                metrics,
-                settings,
-                pair_by,
-                permutations,
-                look,
-            )
-            for x, y in systems
-        ]
-    )
+    of_a, of_b = recordings or (None, None)
+    a = _rows(baseline, of_a, pair_by, settings)
+    b = _rows(candidate, of_b, pair_by, settings)
+    tables = [
+        _compare(
+            _side(a, x, names[0]),
+            _side(b, y, names[1]),
+            metrics,
+            settings,
+            pair_by,
+            permutations,
+            look,
+        )
+        for x, y in match_systems(a, b, names)
+    ]
+    return pl.concat([COMPARISON.to_frame(), *tables])
 
 
 def match_systems(
@@ -160,10 +137,7 @@ def match_systems(
     candidate: pl.DataFrame,
     names: tuple[str, str] = ("the baseline", "the candidate"),
 ) -> list[tuple[str, str]]:
-    """Systems of two runs that are compared: those with one name, or the only one of each.
-
-    Raises SettingsError where neither is possible.
-    """
+    """Systems of two runs that are compared: those with one name, or the only one of each."""
     a = baseline["system"].unique(maintain_order=True).drop_nulls().to_list()
     b = candidate["system"].unique(maintain_order=True).drop_nulls().to_list()
     shared = [(name, name) for name in b if name in a]
@@ -208,9 +182,9 @@ def _pairing(a: pl.DataFrame, b: pl.DataFrame, pair_by: bool) -> str | None:
     """Column by which at least half of the smaller side's recordings have a partner."""
     small, large = sorted((a, b), key=lambda side: side["recording"].n_unique())
     for column in ("key",) if pair_by else ("recording", "stripped"):
-        mine = small.unique("recording")[column]
-        partnered = mine.is_in(large[column].drop_nulls().unique().implode())
-        if 2 * (partnered.sum() or 0) >= len(mine):
+        keys = small.unique("recording")[column]
+        partnered = keys.is_in(large[column].drop_nulls().unique().implode())
+        if 2 * (partnered.sum() or 0) >= len(keys):
             return column
     return None
 

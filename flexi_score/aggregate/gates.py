@@ -18,6 +18,7 @@ import polars as pl
 
 from flexi_score.aggregate.compare import match_systems
 from flexi_score.errors import SettingsError
+from flexi_score.formats.spelling import hint
 from flexi_score.metrics.registry import Metric
 
 STATISTICS: Final = ("value", "mean", "rate", "sum", "median", "min", "max", "n")
@@ -63,8 +64,7 @@ def parse_gate(text: str, metrics: Sequence[Metric]) -> Gate:
     """A gate from its text.
 
     ``text``: such as ``latency.p90 > +0.1`` or ``turn_taking.tor < 0.9``. ``metrics``: the
-    registry's metrics of one profile. Raises SettingsError: for text that is no gate, or an unknown
-    metric or statistic, naming the nearest.
+    registry's metrics of one profile.
     """
     form = _FORM.fullmatch(text)
     if form is None:
@@ -78,13 +78,11 @@ def parse_gate(text: str, metrics: Sequence[Metric]) -> Gate:
     known = {m.name for m in metrics if scenario in (None, m.scenario)}
     metric, statistic = parts[0], ".".join(parts[1:]) or "value"
     if metric not in known:
-        raise SettingsError(_nearest(text, "metric", form["name"], metric, metrics))
+        raise SettingsError(f"gate {text!r}: {_unknown(form['name'], metric, metrics)}")
     if statistic not in STATISTICS and not re.fullmatch(r"p[1-9][0-9]?", statistic):
-        near = difflib.get_close_matches(statistic, STATISTICS, n=1, cutoff=0.4)
         raise SettingsError(
             f"gate {text!r}: unknown statistic {statistic!r}; "
-            + (f"did you mean {near[0]!r}? " if near else "")
-            + f"known: {', '.join(STATISTICS)}, p1 to p99"
+            f"{hint(statistic, [*STATISTICS, 'p1 to p99'])}"
         )
     number = float(form["number"])
     return Gate(
@@ -110,8 +108,7 @@ def check_gates(
     recording with the metric at all. A relative gate without a value in either run does not.
 
     ``scores``: :data:`flexi_score.schema.SCORES` of the run. ``baseline``: scores of the run that
-    relative gates compare with. Raises SettingsError: for a relative gate without a baseline, or
-    one whose baseline shares no system.
+    relative gates compare with.
     """
     tripped: list[Tripped] = []
     kinds = {(m.scenario, m.name): m.aggregate for m in metrics}
@@ -126,50 +123,27 @@ def check_gates(
             )
         rows = _of(scores, gate)
         if rows.is_empty():
-            tripped.append(
-                Tripped(
-                    gate,
-                    "",
-                    gate.scenario or "",
-                    None,
-                    None,
-                    f"{gate.text}: no recording has {gate.metric}",
-                )
-            )
+            message = f"{gate.text}: no recording has {gate.metric}"
+            tripped.append(Tripped(gate, "", gate.scenario or "", None, None, message))
         for (system, scenario), part in rows.group_by("system", "scenario", maintain_order=True):
             if gate.relative and system not in partner:
                 continue  # a system that the baseline does not know has not changed
-            kind = kinds.get((str(scenario), gate.metric)) or kinds.get(
-                ("conversation", gate.metric), "mean"
-            )
+            general = kinds.get(("conversation", gate.metric), "mean")
+            kind = kinds.get((str(scenario), gate.metric), general)
             found = _statistic(part, gate.statistic, kind)
             before = None
             if gate.relative and baseline is not None:
-                before = _statistic(
-                    _of(baseline, gate).filter(
-                        pl.col("system") == partner[str(system)], pl.col("scenario") == scenario
-                    ),
-                    gate.statistic,
-                    kind,
-                )
+                earlier = _of(baseline, gate).filter(system=partner[str(system)], scenario=scenario)
+                before = _statistic(earlier, gate.statistic, kind)
                 if found is None and before is None:
                     continue
-            message = _judge(gate, found, before)
-            if message is not None:
-                tripped.append(
-                    Tripped(
-                        gate,
-                        str(system),
-                        str(scenario),
-                        found,
-                        before,
-                        f"{gate.text}: {system}, {scenario}: {message}",
-                    )
-                )
+            if reason := _message(gate, found, before):
+                message = f"{gate.text}: {system}, {scenario}: {reason}"
+                tripped.append(Tripped(gate, str(system), str(scenario), found, before, message))
     return tripped
 
 
-def _judge(gate: Gate, found: float | None, before: float | None) -> str | None:
+def _message(gate: Gate, found: float | None, before: float | None) -> str | None:
     """What tripped, or None."""
     name = f"{gate.metric}.{gate.statistic}"
     if found is None:
@@ -204,9 +178,9 @@ def _statistic(rows: pl.DataFrame, statistic: str, kind: str) -> float | None:
     if statistic == "sum" or (statistic == "value" and kind == "sum"):
         return float(values.sum())
     if statistic == "value" and kind == "ratio" and "weight" in rows.columns:
-        kept = rows.select("value", pl.col("weight").fill_null(1.0)).drop_nulls()
-        weight = float(kept["weight"].sum())
-        return float((kept["value"] * kept["weight"]).sum()) / weight if weight else None
+        weighted = rows.select("value", pl.col("weight").fill_null(1.0)).drop_nulls()
+        weight = float(weighted["weight"].sum())
+        return float((weighted["value"] * weighted["weight"]).sum()) / weight if weight else None
     if statistic in ("value", "mean", "rate"):
         found = values.mean()
     elif statistic in ("min", "max"):
@@ -217,11 +191,8 @@ def _statistic(rows: pl.DataFrame, statistic: str, kind: str) -> float | None:
     return float(found) if isinstance(found, (int, float)) else None
 
 
-def _nearest(text: str, what: str, name: str, metric: str, metrics: Sequence[Metric]) -> str:
+def _unknown(name: str, metric: str, metrics: Sequence[Metric]) -> str:
     full = [f"{m.scenario}.{m.name}" for m in metrics]
-    known = sorted({m.name for m in metrics})
-    near = difflib.get_close_matches(name, full, n=1, cutoff=0.75) or difflib.get_close_matches(
-        metric, known, n=1, cutoff=0.4
-    )
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    return f"gate {text!r}: unknown {what} {name!r}; {hint}"
+    for near in difflib.get_close_matches(name, full, n=1, cutoff=0.75):
+        return f"unknown metric {name!r}; did you mean {near!r}?"
+    return f"unknown metric {name!r}; {hint(metric, sorted({m.name for m in metrics}))}"

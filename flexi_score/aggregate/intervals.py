@@ -262,15 +262,15 @@ def _computed(total: Floats, count: Floats, confidence: float) -> tuple[float, f
 def _order_statistics(x: Floats, q: float, resamples: int, rng: np.random.Generator) -> Floats:
     """Quantile q of resamples of the sorted x, drawn through uniform order statistics."""
     n = len(x)
-    place = q * (n - 1)
-    k = int(np.floor(place))  # counted from 0
+    position = q * (n - 1)
+    k = int(np.floor(position))  # counted from 0
     lower = rng.beta(k + 1, n - k, resamples)
     at = x[np.minimum((lower * n).astype(np.int64), n - 1)]
-    if k + 1 >= n or place == k:
+    if k + 1 >= n or position == k:
         return np.asarray(at)
     upper = lower + (1 - lower) * rng.beta(1, n - k - 1, resamples)
     above = x[np.minimum((upper * n).astype(np.int64), n - 1)]
-    return np.asarray(at + (place - k) * (above - at))
+    return np.asarray(at + (position - k) * (above - at))
 
 
 def _clustered_quantiles(
@@ -286,12 +286,12 @@ def _clustered_quantiles(
         pick += np.arange(rows)[:, None] * clusters
         times = np.bincount(pick.ravel(), minlength=rows * clusters).reshape(rows, clusters)
         upto = np.cumsum(times[:, codes], axis=1)  # values drawn at or below each x
-        place = q * (upto[:, -1] - 1)
-        k = np.floor(place)
+        position = q * (upto[:, -1] - 1)
+        k = np.floor(position)
         at = x[(upto <= k[:, None]).sum(axis=1)]
         after = np.minimum(k + 1, upto[:, -1] - 1)
         above = x[(upto <= after[:, None]).sum(axis=1)]
-        out[begin : begin + rows] = at + (place - k) * (above - at)
+        out[begin : begin + rows] = at + (position - k) * (above - at)
     return out
 
 

@@ -13,10 +13,7 @@ TOP: Final = 5
 
 
 def read_ratings(run: str | Path) -> pl.DataFrame:
-    """Ratings of a run folder (:data:`flexi_score.schema.RATINGS`).
-
-    Raises InputError where there are none, or they cannot be read.
-    """
+    """Ratings of a run folder (:data:`flexi_score.schema.RATINGS`)."""
     file = Path(run) / "ratings.parquet"
     try:
         found = pl.read_parquet(file, glob=False)
@@ -33,10 +30,7 @@ def read_ratings(run: str | Path) -> pl.DataFrame:
 
 
 def read_labels(path: str | Path) -> pl.DataFrame:
-    """Human labels from a CSV file: ``recording, metric, rater, value``.
-
-    Raises InputError if it cannot be read, lacks a column, or a row is no label; naming the line.
-    """
+    """Human labels from a CSV file: ``recording, metric, rater, value``."""
     file, names = Path(path), ["recording", "metric", "rater", "value"]
     try:
         table = pl.read_csv(file, infer_schema=False)

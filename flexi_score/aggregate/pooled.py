@@ -134,12 +134,12 @@ def clustered_quantiles(
         else:
             upto = np.rint(times.astype(np.float64) @ below_each).astype(np.int32)
         for i in range(rows):
-            place = q * (upto[i, -1] - 1)
-            below = np.floor(place).astype(np.int64)
+            position = q * (upto[i, -1] - 1)
+            below = np.floor(position).astype(np.int64)
             above = np.minimum(below + 1, upto[i, -1] - 1)
             at = x[np.searchsorted(upto[i], below, "right")]
             after = x[np.searchsorted(upto[i], above, "right")]
-            drawn[:, begin + i] = at + (place - below) * (after - at)
+            drawn[:, begin + i] = at + (position - below) * (after - at)
     tail = (1 - settings.confidence) / 2
     return value, *np.quantile(drawn, [tail, 1 - tail], axis=1)
 

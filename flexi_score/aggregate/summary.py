@@ -6,7 +6,6 @@ minute; bootstrap interval), as the registry says. Null is unscored: it enters n
 but that of its status.
 """
 
-import difflib
 import json
 from collections.abc import Sequence
 from typing import Final
@@ -25,8 +24,9 @@ from flexi_score.aggregate.intervals import (
 from flexi_score.aggregate.values import add_up, describe
 from flexi_score.config import SummarySettings
 from flexi_score.errors import SettingsError
+from flexi_score.formats.spelling import hint
 from flexi_score.metrics.registry import Metric
-from flexi_score.schema import SCORES, SUMMARY
+from flexi_score.schema import SCORES, SUMMARY, make_schema
 
 _KEY: Final = ("system", "scenario", "metric")
 
@@ -37,16 +37,12 @@ CLUSTER_KEYS: Final = ("conversation", "conversation_id", "session", "session_id
 UNSCORABLE: Final = "recording"
 
 #: Quantiles of the metrics that are means, as :func:`quantiles` returns them.
-QUANTILES: Final = pl.Schema(
+QUANTILES: Final = make_schema(
     {
-        "system": pl.String,
-        "scenario": pl.String,
-        "metric": pl.String,
-        "q": pl.Float64,
-        "value": pl.Float64,
+        "system scenario metric": pl.String,
+        "q value": pl.Float64,
         "n": pl.Int64,
-        "ci_low": pl.Float64,
-        "ci_high": pl.Float64,
+        "ci_low ci_high": pl.Float64,
     }
 )
 
@@ -217,8 +213,7 @@ def metadata_labels(recordings: pl.DataFrame, key: str) -> pl.DataFrame:
     """Value of a metadata key for every recording, as text.
 
     ``recordings``: :data:`flexi_score.schema.RECORDINGS`. Returns ``recording, label``; label is
-    null where a recording lacks the key. Raises SettingsError where no recording has the key,
-    naming the nearest one that exists.
+    null where a recording lacks the key.
     """
     path = f"$[{json.dumps(key, ensure_ascii=False)}]"
     labels = recordings.select(
@@ -226,9 +221,9 @@ def metadata_labels(recordings: pl.DataFrame, key: str) -> pl.DataFrame:
     )
     if len(labels) and labels["label"].null_count() == len(labels):
         found = {k for text in recordings["metadata"].drop_nulls() for k in json.loads(text)}
-        near = difflib.get_close_matches(key, sorted(found), n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(found)) or '-'}"
-        raise SettingsError(f"no recording has the metadata key {key!r}; {hint}")
+        raise SettingsError(
+            f"no recording has the metadata key {key!r}; {hint(key, sorted(found))}"
+        )
     return labels
 
 
@@ -300,8 +295,10 @@ def _intervals(
 ) -> tuple[Floats, Floats]:
     """Limits of every row of the table; NaN where there are none."""
     keys = _keys(rows)
-    rate = (table["aggregate"] == "rate").to_numpy()
-    mean = (table["aggregate"] == "mean").to_numpy()
+    draws = settings.model_dump(include={"resamples", "seed", "confidence"})
+    rate, mean, ratio = (
+        (table["aggregate"] == kind).to_numpy() for kind in ("rate", "mean", "ratio")
+    )
     size = table["denominator"].to_numpy()
     share = table["value"].fill_null(np.nan).to_numpy()
     if clustered:
@@ -315,11 +312,8 @@ def _intervals(
         rows["value"].filter(resampled),
         keys.filter(resampled),
         rows["cluster"].filter(resampled) if clustered else None,
-        resamples=settings.resamples,
-        seed=settings.seed,
-        confidence=settings.confidence,
+        **draws,
     )
-    ratio = (table["aggregate"] == "ratio").to_numpy()
     pooled = keys.is_in(_keys(table.filter(pl.Series(ratio))).implode())
     parts = rows.filter(pooled)
     low[ratio], high[ratio] = bootstrap_ratio(
@@ -327,8 +321,6 @@ def _intervals(
         parts["weight"],
         keys.filter(pooled),
         parts["cluster"] if clustered else None,
-        resamples=settings.resamples,
-        seed=settings.seed,
-        confidence=settings.confidence,
+        **draws,
     )
     return low, high

@@ -53,16 +53,10 @@ def describe(rows: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
 
     A metric of the scenario ``conversation`` describes the same name in any other scenario.
     """
-    names = {
-        "scenario": pl.String,
-        "metric": pl.String,
-        "aggregate": pl.String,
-        "empty": pl.Float64,
-        "order": pl.Int64,
-    }
+    text, number = pl.String, pl.Float64
     listed = pl.DataFrame(
         [(m.scenario, m.name, m.aggregate, m.empty, i) for i, m in enumerate(metrics)],
-        schema=names,
+        {"scenario": text, "metric": text, "aggregate": text, "empty": number, "order": pl.Int64},
         orient="row",
     )
     twice = listed.filter(pl.struct("scenario", "metric").is_duplicated())

@@ -21,8 +21,7 @@ class ArchiveReader:
     """Reads the tables of an archive (:mod:`flexi_score.archive.store`).
 
     ``folder``: an archive. ``cached``: whether :meth:`read` answers repeated requests from memory.
-    For work that goes over the same recordings many times while nothing is added. Raises
-    ArchiveError: not an archive, not readable, or of another version.
+    For work that goes over the same recordings many times while nothing is added.
 
     A reader can be pickled and passed to another process. Every method raises ArchiveError, naming
     the part, where one is damaged.
@@ -183,10 +182,7 @@ def _collect(
     *,
     check: bool = True,
 ) -> pl.DataFrame:
-    """The answer to a query over parts of one table, each checked by its hash before it is read.
-
-    Raises ArchiveError if a part is damaged, naming it.
-    """
+    """The answer to a query over parts of one table, each checked by its hash before it is read."""
     if check:
         check_whole(parts)
     # A part that was written before a column was thought of has nulls there.

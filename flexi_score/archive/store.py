@@ -47,10 +47,7 @@ def is_archive(path: str | Path) -> bool:
 
 
 def open_archive(path: str | Path, *, create: bool = False) -> Path:
-    """Check that a folder is an archive that this version reads, or make it one.
-
-    Raises ArchiveError: not an archive, not readable, or of another version.
-    """
+    """Check that a folder is an archive that this version reads, or make it one."""
     folder = Path(path)
     label = folder / "archive.json"
     if not label.is_file():
@@ -96,10 +93,7 @@ def content_key(*parts: str | int | float | Mapping[str, Any]) -> str:
 
 
 def append(archive: Path, table: str, rows: Sequence[Mapping[str, Any]] | pl.DataFrame) -> None:
-    """Add rows to a table of the archive, as one new part.
-
-    Raises ArchiveError if the part cannot be written; nothing is then added.
-    """
+    """Add rows to a table of the archive, as one new part."""
     if not len(rows):
         return
     schema = TABLES[table]

@@ -82,20 +82,10 @@ HEALTH: Final = make_schema(
     {
         "key": pl.String,
         "user_dropouts": pl.Int64,
-        "user_dropout_ms": pl.Float64,
-        "user_flat_share": pl.Float64,
-        "user_band_hz": pl.Float64,
+        "user_dropout_ms user_flat_share user_band_hz": pl.Float64,
         "model_dropouts": pl.Int64,
-        "model_dropout_ms": pl.Float64,
-        "model_flat_share": pl.Float64,
-        "model_band_hz": pl.Float64,
-        "copy_r": pl.Float64,
-        "copy_lag_ms": pl.Float64,
-        "copy_gain_db": pl.Float64,
-        "mixed_db": pl.Float64,
-        "lag_into_model_ms": pl.Float64,
-        "lag_into_user_ms": pl.Float64,
-        "drift_ppm": pl.Float64,
+        "model_dropout_ms model_flat_share model_band_hz copy_r copy_lag_ms": pl.Float64,
+        "copy_gain_db mixed_db lag_into_model_ms lag_into_user_ms drift_ppm": pl.Float64,
         "drift_lags": pl.Int64,
     }
 )
@@ -120,13 +110,7 @@ ARCHIVED: Final = pl.Schema({**RECORDINGS, **LINKS})
 ATTEMPTS: Final = make_schema({**FAILURES, "source_hash": pl.String})
 #: Hash of a file that has not been touched since; of use where all but the hash still hold.
 FILES: Final = make_schema(
-    {
-        "path": pl.String,
-        "n_bytes": pl.Int64,
-        "mtime_ns": pl.Int64,
-        "ctime_ns": pl.Int64,
-        "sha256": pl.String,
-    }
+    {"path": pl.String, "n_bytes mtime_ns ctime_ns": pl.Int64, "sha256": pl.String}
 )
 
 TABLES: Final[Mapping[str, pl.Schema]] = {

@@ -63,9 +63,7 @@ class AudioInfo:
 def probe(path: str | Path, raw_audio: str | None = None) -> AudioInfo:
     """Header of an audio file, checked without decoding it.
 
-    ``raw_audio``: what the bytes mean where the file has no header, as ``mulaw:8000:2``. Raises
-    AudioError if the file is missing, a folder, empty, not audio, truncated, without samples,
-    shorter than 0.1 s, or has a sample rate outside 4 to 384 kHz.
+    ``raw_audio``: what the bytes mean where the file has no header, as ``mulaw:8000:2``.
     """
     path = str(path)
     _check_file(path)
@@ -116,10 +114,10 @@ def _probe_libsndfile(path: str, reading: Reading) -> AudioInfo | None:
             return None
     first = found[0]
     if len({(info.n_channels, info.sample_rate_hz) for info in found}) > 1:
-        told = " and ".join(f"{i.n_channels} channels at {i.sample_rate_hz} Hz" for i in found)
+        formats = " and ".join(f"{i.n_channels} channels at {i.sample_rate_hz} Hz" for i in found)
         raise AudioError(
-            f"{path}: several streams run together, with {told}; expected one format. Write them "
-            "again as one file, or as a file each"
+            f"{path}: several streams run together, with {formats}; expected one format. Write "
+            "them again as one file, or as a file each"
         )
     if len(found) > 1:
         lengths = [info.n_frames or 0 for info in found]
@@ -160,9 +158,7 @@ def decode_blocks(
     """Samples of some channels at the file's own rate, in blocks.
 
     ``info``: from :func:`probe`. ``channels``: the k channels to keep, counted from 0, in this
-    order. ``block_s``: longest block. Yields ndarray of float32, shape (n, k). Raises AudioError if
-    a channel does not exist, decoding stops before the length that the header declares, or samples
-    are NaN or infinite (counted over the whole file).
+    order. ``block_s``: longest block. Yields ndarray of float32, shape (n, k).
     """
     missing = [c for c in channels if not 0 <= c < info.n_channels]
     if missing:

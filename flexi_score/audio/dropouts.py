@@ -31,20 +31,20 @@ class ZeroRuns:
         self._least = round(MIN_RUN_MS * rate_hz / 1000)
         self._most = round(MAX_RUN_MS * rate_hz / 1000)
         # The end of what was seen: a run of a length that counts, and the edges around it.
-        self._kept = np.empty(0, np.float32)
+        self._tail = np.empty(0, np.float32)
         self._lengths: list[NDArray[np.int64]] = []
         self._edges: list[NDArray[np.float32]] = []
 
     def add(self, block: NDArray[np.float32]) -> None:
         """Look at the next samples, shape (n,)."""
-        kept, data = len(self._kept), np.concatenate([self._kept, block])
+        n_before, data = len(self._tail), np.concatenate([self._tail, block])
         zero = np.concatenate([[False], data == 0, [False]])
         turn = np.flatnonzero(zero[1:] != zero[:-1])
         start, end = turn[::2], turn[1::2]
         length = end - start
         found = (length >= self._least) & (length <= self._most) & (start >= self._edge)
         # A run is judged in the block in which its right edge is complete.
-        found &= (end + self._edge <= len(data)) & (end + self._edge > kept)
+        found &= (end + self._edge <= len(data)) & (end + self._edge > n_before)
         if found.any():
             start, end = start[found], end[found]
             around = np.arange(self._edge)
@@ -52,7 +52,7 @@ class ZeroRuns:
             after = np.abs(data[end[:, None] + around]).max(axis=1)
             self._lengths.append(end - start)
             self._edges.append(np.minimum(before, after))
-        self._kept = data[-(self._most + 2 * self._edge) :]
+        self._tail = data[-(self._most + 2 * self._edge) :]
 
     def dropouts(self, active_dbfs: float) -> tuple[int, float]:
         """Number of runs inside speech, and their length in all (ms).

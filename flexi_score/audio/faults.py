@@ -13,9 +13,8 @@ from typing import Any, Final
 from flexi_score.audio.containers import Contents, read_contents
 from flexi_score.audio.streams import (
     MP3_SLACK_FRAMES,
+    begins_with,
     flac_without_count,
-    is_flac,
-    is_ogg,
     mp3_frames,
     ogg_links,
 )
@@ -49,9 +48,9 @@ def examine(path: str) -> Reading:
     contents = read_contents(path)
     if contents is not None:
         return _examine_contents(path, contents)
-    if is_ogg(path):
+    if begins_with(path, b"OggS"):
         return _examine_ogg(path)
-    if is_flac(path):
+    if begins_with(path, b"fLaC"):
         # Decoded to the end whatever the header declares, and compared with that afterwards.
         return Reading(patches=flac_without_count(path))
     return Reading()
@@ -60,8 +59,7 @@ def examine(path: str) -> Reading:
 def check_mp3(path: str, n_frames: int) -> str | None:
     """Refuse an MP3 that holds more than libsndfile will deliver.
 
-    Returns what is wrong with it although it is used. Raises AudioError if its frames hold more
-    samples than its header, or an estimate, accounts for.
+    Returns what is wrong with it although it is used.
     """
     found = mp3_frames(path)
     if found is None:

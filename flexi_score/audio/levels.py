@@ -105,8 +105,8 @@ def gain_db(levels: ChannelLevels, settings: ExtractSettings) -> float:
 
 def noise_dbfs(levels: ChannelLevels) -> float:
     """Noise floor: the tenth percentile of the frames that are not digital silence, dBFS."""
-    heard = levels.envelope_cdb[levels.envelope_cdb > FLOOR_DB * 100]
-    return float(np.percentile(heard, 10)) / 100 if len(heard) else FLOOR_DB
+    sounding = levels.envelope_cdb[levels.envelope_cdb > FLOOR_DB * 100]
+    return float(np.percentile(sounding, 10)) / 100 if len(sounding) else FLOOR_DB
 
 
 def _db(power: float) -> float:

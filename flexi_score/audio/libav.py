@@ -17,23 +17,8 @@ from flexi_score.errors import AudioError
 
 #: Demuxers that may open a file. None of them reads other files or addresses, as playlists do.
 _DEMUXERS: Final = (
-    "mov,mp4,m4a,3gp,3g2,mj2",
-    "matroska,webm",
-    "ogg",
-    "wav",
-    "aac",
-    "amr",
-    "mp3",
-    "flac",
-    "caf",
-    "asf",
-    "wv",
-    "ape",
-    "avi",
-    "flv",
-    "mpegts",
-    "ac3",
-    "eac3",
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,ogg,wav,aac,amr,mp3,flac,caf,asf,wv,ape,avi,flv,mpegts,"
+    "ac3,eac3"
 )
 #: Containers whose header states the length of a stream; elsewhere it is an estimate.
 _STATE_LENGTH: Final = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf")
@@ -64,11 +49,7 @@ class Stream:
 
 
 def probe_stream(path: str) -> Stream:
-    """The audio stream of a container, its packets looked at and not decoded.
-
-    Raises AudioError if the file cannot be read, has no audio stream or several, breaks off, or its
-    time stamps go back, or PyAV is not installed.
-    """
+    """The audio stream of a container, its packets looked at and not decoded."""
     av = _library(path)
     with open(path, "rb") as file, _opened(av, path, file) as container:
         stream = container.streams.audio[0]
@@ -120,8 +101,7 @@ def stated_seconds(path: str) -> float:
 def decode_stream(path: str, n_channels: int, rate_hz: int) -> Iterator[NDArray[np.float32]]:
     """All samples, frame by frame, gaps filled with zeros.
 
-    Yields ndarray of float32, shape (n, n_channels). Raises AudioError if a frame cannot be
-    decoded, or rate or channels change on the way.
+    Yields ndarray of float32, shape (n, n_channels).
     """
     n_done = 0
     for at_s, samples, rate in _frames(path):
@@ -210,7 +190,7 @@ def _zero(container: Any, stream: Any) -> float:
 def _opened(av: Any, path: str, file: Any) -> Any:
     """The container; a file object, so that no name is taken for an address."""
     try:
-        container = av.open(file, options={"format_whitelist": ",".join(_DEMUXERS)})
+        container = av.open(file, options={"format_whitelist": _DEMUXERS})
     except (av.error.FFmpegError, ValueError) as error:
         raise AudioError(
             f"{path}: holds no audio that can be decoded ({error}); expected WAV, FLAC, Ogg "

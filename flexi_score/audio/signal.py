@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
@@ -35,26 +34,15 @@ _FULL_SCALE: Final = {"ULAW": 32124 / 32768, "ALAW": 32256 / 32768}
 
 
 class SampleCounts:
-    """Running counts over one channel's samples as the file holds them, before resampling.
-
-    Attributes
-    ----------
-    n : int
-        Samples seen.
-    n_zero, n_clipped : int
-        Samples that are exactly 0, and at or beyond 99.9 % of the encoding's full scale.
-    n_zero_tail : int
-        Zeros after the last sample that is not 0.
-    low, high : float
-        Extremes; equal in a dead channel.
-    zeros : ZeroRuns
-        Runs of zeros that may be lost packets.
-    """
+    """Running counts over one channel's samples as the file holds them, before resampling."""
 
     def __init__(self, encoding: str = "FLOAT", rate_hz: int = SAMPLE_RATE_HZ) -> None:
-        self.n, self.n_zero, self.n_clipped, self.n_zero_tail = 0, 0, 0, 0
-        self.low, self.high = np.inf, -np.inf
-        self.zeros = ZeroRuns(rate_hz)
+        self.n = 0
+        self.n_zero = 0  # samples that are exactly 0
+        self.n_clipped = 0  # at or beyond 99.9 % of the encoding's full scale
+        self.n_zero_tail = 0  # zeros after the last sample that is not 0
+        self.low, self.high = np.inf, -np.inf  # equal in a dead channel
+        self.zeros = ZeroRuns(rate_hz)  # that may be lost packets
         self._n_low, self._n_high = 0, 0
         self._limit = 0.999 * _FULL_SCALE.get(encoding, 1.0)
 
@@ -93,13 +81,8 @@ class SampleCounts:
 class Signal:
     """16 kHz float32 samples of one role; close it, or use it in a ``with`` statement.
 
-    Attributes
-    ----------
-    name : str
-        The file and channel it came from, for messages.
-    n_samples : int
-    counts : SampleCounts
-        Of the samples before they were resampled.
+    ``name`` is the file and channel, for messages; ``counts`` are those of the samples before they
+    were resampled.
     """
 
     def __init__(
@@ -116,10 +99,7 @@ class Signal:
         return round(self.n_samples * 1000 / SAMPLE_RATE_HZ)
 
     def append(self, block: Samples) -> None:
-        """Add samples, shape (n,), at the end.
-
-        Raises OutputError if the temporary folder is full.
-        """
+        """Add samples, shape (n,), at the end."""
         try:
             self._spool.seek(self.n_samples * _BYTES)
             self._spool.write(np.ascontiguousarray(block, np.float32).tobytes())
@@ -150,12 +130,7 @@ class Signal:
     def __enter__(self) -> "Signal":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -180,8 +155,7 @@ def open_signals(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
 
     ``row``: with the audio keys of :data:`flexi_score.schema.RECORDINGS`: ``audio``,
     ``user_channel``, ``model_channel``, or ``user_audio`` and ``model_audio`` (mono files). Returns
-    to be closed by the caller. Raises AudioError if audio is missing or faulty, a channel does not
-    exist, both roles are on one channel, or a file of a pair is not mono.
+    to be closed by the caller.
     """
     if row.get("audio") is not None:
         return _open_one_file(row)
@@ -212,10 +186,7 @@ def open_signals(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
 
 
 def open_mono(path: str, raw_audio: str | None = None) -> Signal:
-    """Decode a one-channel file, to be closed by the caller.
-
-    Raises AudioError if it is missing or faulty, or has several channels.
-    """
+    """Decode a one-channel file, to be closed by the caller."""
     info = probe(path, raw_audio)
     if info.n_channels != 1:
         raise AudioError(f"{info.path}: has {info.n_channels} channels, expected one")

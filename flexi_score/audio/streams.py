@@ -5,7 +5,6 @@ samples that a FLAC header gives, and at what an MP3's first frame says or lets 
 """
 
 import mmap
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -235,18 +234,7 @@ def _mapped(path: str) -> Iterator[mmap.mmap]:
         yield data
 
 
-def is_ogg(path: str) -> bool:
-    """Whether a file begins with an Ogg page."""
-    return _starts(path, b"OggS")
-
-
-def is_flac(path: str) -> bool:
-    """Whether a file begins as FLAC does."""
-    return _starts(path, b"fLaC")
-
-
-def _starts(path: str, magic: bytes) -> bool:
-    if os.path.getsize(path) < len(magic):
-        return False
+def begins_with(path: str, magic: bytes) -> bool:
+    """Whether these are the first bytes of a file."""
     with open(path, "rb") as file:
         return file.read(len(magic)) == magic

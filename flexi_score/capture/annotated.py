@@ -52,7 +52,7 @@ def annotation_evidence(tracks: Tracks) -> tuple[Floats, pl.Series]:
         }
     )
     worst = table.sort("rec", "away", descending=[False, True]).unique("rec", keep="first")
-    told = (
+    evidence = (
         pl.when("never")
         .then(pl.format("annotations.{} starts at {} s, and the user never speaks", "key", "at"))
         .otherwise(
@@ -65,10 +65,10 @@ def annotation_evidence(tracks: Tracks) -> tuple[Floats, pl.Series]:
         )
     )
     every = pl.DataFrame({"rec": np.arange(size)}).join(
-        worst.select("rec", "away", told=told), on="rec", how="left", maintain_order="left"
+        worst.select("rec", "away", evidence=evidence), on="rec", how="left", maintain_order="left"
     )
     value = np.asarray(every["away"].cast(pl.Float64).fill_null(np.nan).to_numpy(), np.float64)
-    return value, every["told"]
+    return value, every["evidence"]
 
 
 def _annotated_starts(tracks: Tracks) -> pl.DataFrame:

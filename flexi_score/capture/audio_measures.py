@@ -166,8 +166,8 @@ def leak_lags(
     lines = []
     for side, sign in ((0, 1.0), (1, -1.0)):
         # The louder channel is the source; with equal ones nobody can tell.
-        mine = (loud[:, side] > 2 * loud[:, 1 - side]) & ~np.isnan(lag)
-        lines.append(_line(when[mine], sign * lag[mine]))
+        louder = (loud[:, side] > 2 * loud[:, 1 - side]) & ~np.isnan(lag)
+        lines.append(_line(when[louder], sign * lag[louder]))
     middle = float(when.mean()) if len(when) else 0.0
     at = [None if line is None else line[0] + line[1] * middle for line in lines]
     best = max(

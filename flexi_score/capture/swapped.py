@@ -39,15 +39,15 @@ def swap_evidence(tracks: Tracks) -> tuple[Floats, pl.Series]:
     found = [_moments(tracks, origin, sides), _words(tracks, origin, sides), _texts(tracks)]
     table = pl.concat(found).drop_nulls(["own", "other"])
     own, other = ((pl.col(c) * 100).round().cast(pl.Int64) for c in ("own", "other"))
-    told = pl.format("{}: {} % on the channel named, {} % on the other", "kind", own, other)
+    evidence = pl.format("{}: {} % on the channel named, {} % on the other", "kind", own, other)
     by_recording = (
         table.group_by("rec", maintain_order=True)
-        .agg(value=(pl.col("other") - pl.col("own")).mean(), told=told.str.join("; "))
+        .agg(value=(pl.col("other") - pl.col("own")).mean(), evidence=evidence.str.join("; "))
         .sort("rec")
     )
     every = pl.DataFrame({"rec": np.arange(len(tracks))}, schema={"rec": pl.Int64})
     joined = every.join(by_recording, on="rec", how="left", maintain_order="left")
-    return joined["value"].fill_null(np.nan).to_numpy(), joined["told"]
+    return joined["value"].fill_null(np.nan).to_numpy(), joined["evidence"]
 
 
 def _row(rec: Ints, kind: str, own: Floats, other: Floats) -> pl.DataFrame:
@@ -107,11 +107,11 @@ def _words(tracks: Tracks, origin: Ints, sides: list[Spans]) -> pl.DataFrame:
 def _texts(tracks: Tracks) -> pl.DataFrame:
     """What the user is known to say: the share of its words that were recognised."""
     rows = tracks.recordings.with_columns(rec=pl.Series(np.arange(len(tracks)), dtype=pl.Int64))
-    heard = rows.select(
-        (pl.col("user_words").is_null() & pl.col("model_words").is_null()).alias("heard")
-    )["heard"].to_numpy()
-    heard = heard & tracks.user_words.known & tracks.model_words.known
-    texts = rows.filter(pl.Series(heard)).select(
+    recognised = rows.select(
+        (pl.col("user_words").is_null() & pl.col("model_words").is_null()).alias("recognised")
+    )["recognised"].to_numpy()
+    recognised = recognised & tracks.user_words.known & tracks.model_words.known
+    texts = rows.filter(pl.Series(recognised)).select(
         "rec", text=pl.concat_list(pl.col(_TEXTS).fill_null("")).list.join(" ")
     )
     known = _tokens(texts)

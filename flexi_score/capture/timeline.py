@@ -154,7 +154,7 @@ def timeline_evidence(
     for found, strength, _, _ in cases:
         value = np.where(found & known, np.fmax(value, strength), value)
     # The first of the cases that holds is told: the certain ones come first.
-    told = numbers.select(
+    evidence = numbers.select(
         pl.when(pl.lit(pl.Series(known))).then(
             pl.coalesce(
                 *(
@@ -165,7 +165,7 @@ def timeline_evidence(
             )
         )
     ).to_series()
-    return value, told
+    return value, evidence
 
 
 def _outline(speech: Spans, origin: Ints, n: int) -> dict[str, Ints]:

@@ -12,10 +12,7 @@ from flexi_score.errors import InputError, SettingsError
 
 
 def parse_grid(texts: Sequence[str]) -> dict[str, list[str]]:
-    """``["ipu.min_silence_ms=100,150", ...]`` as names with their values.
-
-    Raises SettingsError: for a text without ``=`` or values, or a name that is given twice.
-    """
+    """``["ipu.min_silence_ms=100,150", ...]`` as names with their values."""
     grid: dict[str, list[str]] = {}
     for text in texts:
         name, equals, values = text.partition("=")
@@ -35,8 +32,6 @@ def read_list(path: str | Path) -> list[dict[str, Any]]:
 
     A row ``{"ipu.min_silence_ms": 150, "speech.threshold": 0.6}`` is one combination; what it does
     not name, or leaves empty, keeps its value.
-
-    Raises InputError if the file cannot be read, holds no rows, or a row is no object.
     """
     path = Path(path)
     rows: list[Any] = []
@@ -67,10 +62,7 @@ def read_list(path: str | Path) -> list[dict[str, Any]]:
 def combinations(
     grid: Mapping[str, Sequence[Any]], rows: Sequence[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """Every combination of the grid, under every row of the list (if there is one).
-
-    Raises SettingsError if a setting is in both, or nothing is varied.
-    """
+    """Every combination of the grid, under every row of the list (if there is one)."""
     named = {name for row in rows for name in row}
     both = sorted(named & set(grid))
     if both:
@@ -86,11 +78,7 @@ def combinations(
 def resolve(
     changes: Sequence[Mapping[str, Any]], profile: str, base: Mapping[str, Any]
 ) -> list[Settings]:
-    """Settings of every combination.
-
-    Raises SettingsError: for an unknown setting or a value that it cannot take, or one that needs
-    the audio.
-    """
+    """Settings of every combination."""
     for name in sorted({name for row in changes for name in row}):
         if name.startswith("extract.") and name != "extract.asr":
             raise SettingsError(

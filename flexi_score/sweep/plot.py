@@ -78,8 +78,10 @@ def _draw(
         for j, name in enumerate(names):
             part = effects[name].get(key)
             if part is not None:
-                place = (LEFT + j * _PANEL_WIDTH, top + i * _PANEL_HEIGHT)
-                _panel(figure, place, part, name, f"{key[0]}.{key[1]}{units.get(key, '')}", systems)
+                corner = (LEFT + j * _PANEL_WIDTH, top + i * _PANEL_HEIGHT)
+                _panel(
+                    figure, corner, part, name, f"{key[0]}.{key[1]}{units.get(key, '')}", systems
+                )
     if notes:
         text = "; ".join(notes)
         write(figure, LEFT, top + len(rows) * _PANEL_HEIGHT + 10, text, fontsize=SMALL, color=SOFT)
@@ -88,19 +90,19 @@ def _draw(
 
 def _panel(
     figure: Figure,
-    place: tuple[float, float],
+    corner: tuple[float, float],
     part: pl.DataFrame,
     name: str,
     title: str,
     systems: Sequence[str],
 ) -> None:
-    left, top = place[0] + _INNER_LEFT, place[1] + _INNER_TOP
+    left, top = corner[0] + _INNER_LEFT, corner[1] + _INNER_TOP
     width = _PANEL_WIDTH - _INNER_LEFT - _INNER_RIGHT
     height = _PANEL_HEIGHT - _INNER_TOP - _INNER_BOTTOM
     values = part[name].unique().sort().to_list()
     at = _places(values)
     low, high = _range(part["low"].to_list() + part["high"].to_list())
-    write(figure, left, place[1] + 16, title, fontweight="bold", fontsize=SMALL + 0.5)
+    write(figure, left, corner[1] + 16, title, fontweight="bold", fontsize=SMALL + 0.5)
     axes = panel(figure, left, top, width, height)
     room = 0.03 * ((at[values[-1]] - at[values[0]]) or 1.0)
     axes.set_xlim(at[values[0]] - room, at[values[-1]] + room)
@@ -116,17 +118,17 @@ def _panel(
     ticks = _ticks(values, [_shown(value) for value in values], width)
     x_axis(figure, axes, [at[value] for value in ticks], name, [_shown(value) for value in ticks])
     for number, system in enumerate(systems):
-        mine = part.filter(pl.col("system") == system)
-        if not len(mine):
+        line = part.filter(pl.col("system") == system)
+        if not len(line):
             continue
-        seen, x = look(number), [at[value] for value in mine[name]]
-        if (mine["low"] != mine["high"]).any():
+        seen, x = look(number), [at[value] for value in line[name]]
+        if (line["low"] != line["high"]).any():
             axes.fill_between(
-                x, mine["low"], mine["high"], color=seen.colour, alpha=0.12, linewidth=0
+                x, line["low"], line["high"], color=seen.colour, alpha=0.12, linewidth=0
             )
         axes.plot(
             x,
-            mine["value"],
+            line["value"],
             color=seen.colour,
             linestyle=seen.dashes,
             clip_on=False,

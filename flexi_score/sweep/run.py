@@ -7,7 +7,6 @@ in such an order that the expensive stages change least, and what did not change
 """
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +29,6 @@ from flexi_score.sweep.shares import DETECTION, STRUCTURE, Share, score_share
 #: Recordings times combinations of other speech or structure from which on further processes save
 #: more than they cost: each starts, reads the archive and does what combinations share for itself.
 _ENOUGH: Final = 1_000_000
-#: Seconds between two calls of ``progress`` where one process does all.
-_TELL_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,20 +62,17 @@ class Sweep:
         ]
         moved = sensitivity(self.table, self.names).filter(pl.col("range") > 0)
         turned = flips(self.table, self.names, self.metrics)
-        tables = [frame_table("How far each metric moves", moved)]
-        more = [
-            frame_table(
-                "Orders of systems that turn", turned.drop("from_combination", "to_combination")
-            )
-        ]
+        shown = turned.drop("from_combination", "to_combination")
         stirred = self.table.join(
-            moved.select("scenario", "metric"),
-            on=["scenario", "metric"],
-            how="semi",
-            maintain_order="left",
+            moved, on=["scenario", "metric"], how="semi", maintain_order="left"
         )
-        pictures = [plot_svg(stirred, self.names, self.metrics, page=True)] * bool(len(moved))
-        return notebook_html("flexi_score: sweep", facts, tables, more, pictures)
+        return notebook_html(
+            "flexi_score: sweep",
+            facts,
+            [frame_table("How far each metric moves", moved)],
+            [frame_table("Orders of systems that turn", shown)],
+            [plot_svg(stirred, self.names, self.metrics, page=True)] * bool(len(moved)),
+        )
 
 
 def sweep(
@@ -130,13 +124,7 @@ def sweep(
         workers = 1
     shares = _shares(order, workers)
     jobs = [Share(str(folder), share, [settings[i] for i in share]) for share in shares]
-    parts: list[pl.DataFrame] = []
-    done = 0
-    for part, share in zip(_run(jobs, workers, progress), shares, strict=True):
-        parts.append(part)
-        done += len(share)
-        if progress is not None:
-            progress(done, len(order))
+    parts = list(_run(jobs, workers, progress or (lambda done, total: None)))
     varied = in_force(changes, settings)
     columns = pl.DataFrame({"combination": range(len(settings)), **varied})
     table = pl.concat(parts).join(
@@ -191,31 +179,25 @@ def _shares(order: list[int], workers: int) -> list[list[int]]:
 
 
 def _run(
-    jobs: Sequence[Share], workers: int, progress: Callable[[int, int], None] | None
+    jobs: Sequence[Share], workers: int, progress: Callable[[int, int], None]
 ) -> Iterator[pl.DataFrame]:
+    total = sum(len(job.numbers) for job in jobs)
     if len(jobs) == 1:
-        told = time.monotonic()
-
-        def tell(done: int) -> None:
-            nonlocal told
-            if progress is not None and time.monotonic() - told > _TELL_S:
-                told = time.monotonic()
-                progress(done, len(jobs[0].numbers))
-
-        yield score_share(jobs[0], tell)
+        yield score_share(jobs[0], lambda done: progress(done, total))
         return
+    done = 0
     with table_workers(workers) as pool:
-        yield from pool.map(score_share, jobs)
+        for job, part in zip(jobs, pool.map(score_share, jobs), strict=True):
+            done += len(job.numbers)
+            progress(done, total)
+            yield part
 
 
 def _ordered(table: pl.DataFrame, metrics: Sequence[Metric], names: list[str]) -> pl.DataFrame:
     """By combination, system, and place of the metric in the registry."""
-    place = {(m.scenario, m.name): i for i, m in enumerate(metrics)}
     listed = pl.DataFrame(
-        [(*key, i) for key, i in place.items()],
-        schema={"scenario": pl.String, "metric": pl.String, "place": pl.Int64},
-        orient="row",
-    )
+        {"scenario": [m.scenario for m in metrics], "metric": [m.name for m in metrics]}
+    ).with_row_index("place")
     return (
         table.join(listed, on=["scenario", "metric"], how="left", maintain_order="left")
         .sort("combination", "system", "place", "scenario", "metric", nulls_last=True)

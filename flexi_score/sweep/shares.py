@@ -191,7 +191,9 @@ class Stages:
         return self._parts[key].number
 
 
-def score_share(share: Share, progress: Callable[[int], None] | None = None) -> pl.DataFrame:
+def score_share(
+    share: Share, progress: Callable[[int], object] = lambda done: None
+) -> pl.DataFrame:
     """Values of some combinations: ``combination, system, scenario, metric, value, n``.
 
     ``progress`` is called with the number of combinations done, after each. No judge is
@@ -205,28 +207,25 @@ def score_share(share: Share, progress: Callable[[int], None] | None = None) -> 
     parts: list[tuple[int, int]] = []
     for count, (number, settings) in enumerate(zip(share.numbers, share.settings, strict=True), 1):
         parts.extend((number, part) for part in stages.score(settings))
-        if progress is not None:
-            progress(count)
+        progress(count)
     wanted = pl.DataFrame(parts, {"combination": pl.Int64, "part": pl.Int64}, orient="row")
     return wanted.join(values.table(), on="part", maintain_order="left").drop("part")
 
 
 def _same(a: Prepared, b: Prepared) -> bool:
     """Whether two detections found the same."""
-    if not all(getattr(a, name).equals(getattr(b, name)) for name in ("failures", "refused")):
-        return False
-    return _equal(a.tracks, b.tracks)
+    return all(
+        _equal(getattr(a, name), getattr(b, name)) for name in ("failures", "refused", "tracks")
+    )
 
 
 def _equal(a: object, b: object) -> bool:
     if type(a) is not type(b):
         return False
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return np.array_equal(a, b)
-    if isinstance(a, pl.DataFrame) and isinstance(b, pl.DataFrame):
-        return a.equals(b)
-    if isinstance(a, pl.Series) and isinstance(b, pl.Series):
-        return a.equals(b)
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)  # type: ignore[arg-type]  # of one type
+    if isinstance(a, pl.DataFrame | pl.Series):
+        return a.equals(b)  # type: ignore[arg-type]
     if is_dataclass(a):
         return all(_equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
     return bool(a == b)

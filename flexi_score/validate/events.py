@@ -11,18 +11,9 @@ from flexi_score.segment.events import events_frame
 from flexi_score.segment.structure import build_structure
 from flexi_score.segment.tracks import Ints, select_tracks
 from flexi_score.validate.match import match
-from flexi_score.validate.paired import Paired
+from flexi_score.validate.paired import Paired, numbered
 
-EVENT_COUNTS = make_schema(
-    {
-        "recording": pl.String,
-        "speaker": pl.String,
-        "kind": pl.String,
-        "truth": pl.Int64,
-        "found": pl.Int64,
-        "matched": pl.Int64,
-    }
-)
+EVENT_COUNTS = make_schema({"recording speaker kind": pl.String, "truth found matched": pl.Int64})
 
 #: Who can have events of each kind.
 _SPEAKERS = {"gap": ("none",), "silence": ("none",), "overlap": ("both",)}
@@ -42,20 +33,20 @@ def event_counts(
     tracks = select_tracks(paired.truth, paired.both)
     names = tracks.recordings["recording"]
     origin = axis.origins(tracks.duration_ms)
-    truth = _numbered(events_frame(build_structure(tracks, settings), with_text=False), names)
-    found = _numbered(events, names)
+    truth = numbered(events_frame(build_structure(tracks, settings), with_text=False), names)
+    found = numbered(events, names)
     n = len(tracks)
     frames = []
     for kind in EVENT_KINDS:
         for speaker in _SPEAKERS.get(kind, ("user", "model")):
             sides = [_spans(side, kind, speaker, origin) for side in (truth, found)]
-            mine, _ = match(sides[0], sides[1], collar_ms)
+            matched, _ = match(sides[0], sides[1], collar_ms)
             frame = pl.DataFrame(
                 {
                     "recording": names,
                     "truth": np.bincount(sides[0].rec, minlength=n),
                     "found": np.bincount(sides[1].rec, minlength=n),
-                    "matched": np.bincount(sides[0].rec[mine], minlength=n),
+                    "matched": np.bincount(sides[0].rec[matched], minlength=n),
                 }
             )
             frames.append(
@@ -64,13 +55,6 @@ def event_counts(
                 )
             )
     return pl.concat(frames)
-
-
-def _numbered(events: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
-    numbers = pl.DataFrame({"recording": names}).with_row_index("rec")
-    return events.select("recording", "kind", "speaker", "start_ms", "end_ms").join(
-        numbers.with_columns(pl.col("rec").cast(pl.Int64)), on="recording"
-    )
 
 
 def _spans(events: pl.DataFrame, kind: str, speaker: str, origin: Ints) -> Spans:

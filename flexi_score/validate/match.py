@@ -3,7 +3,7 @@
 import numpy as np
 
 from flexi_score.segment.axis import Spans
-from flexi_score.segment.tracks import Ints
+from flexi_score.segment.tracks import Ints, spread
 
 
 def match(truth: Spans, found: Spans, collar_ms: int) -> tuple[Ints, Ints]:
@@ -17,10 +17,7 @@ def match(truth: Spans, found: Spans, collar_ms: int) -> tuple[Ints, Ints]:
     shape (p,): Positions of the pairs, by the position in ``truth``.
     """
     first = np.searchsorted(found.start, truth.start - collar_ms, "left")
-    count = np.searchsorted(found.start, truth.start + collar_ms, "right") - first
-    left = np.repeat(np.arange(len(truth)), count)
-    ahead = np.cumsum(count) - count
-    right = np.arange(len(left)) - np.repeat(ahead - first, count)
+    right, left = spread(first, np.searchsorted(found.start, truth.start + collar_ms, "right"))
     near = np.abs(found.end[right] - truth.end[left]) <= collar_ms
     left, right = left[near], right[near]
     late = found.start[right] - truth.start[left]

@@ -31,14 +31,9 @@ OUTCOMES = make_schema(
 
 AGGREGATES = make_schema(
     {
-        "system": pl.String,
-        "scenario": pl.String,
-        "metric": pl.String,
-        "unit": pl.String,
-        "truth": pl.Float64,
-        "found": pl.Float64,
-        "n_truth": pl.Int64,
-        "n_found": pl.Int64,
+        "system scenario metric unit": pl.String,
+        "truth found": pl.Float64,
+        "n_truth n_found": pl.Int64,
     }
 )
 
@@ -72,12 +67,17 @@ def truth_scores(paired: Paired, truth: Truth, settings: Settings) -> pl.DataFra
     return pl.concat([rest, stated.select(rest.columns)])
 
 
-def _stated(paired: Paired, truth: Truth, metrics: Sequence[Metric]) -> pl.DataFrame:
-    known = pl.DataFrame(
-        [(m.scenario, m.name) for m in metrics if not m.judged],
-        schema={"scenario": pl.String, "metric": pl.String},
+def _listed(metrics: Sequence[Metric]) -> pl.DataFrame:
+    """``scenario, metric, binary, unit, judged`` of metrics."""
+    return pl.DataFrame(
+        [(m.scenario, m.name, m.aggregate == "rate", m.unit, m.judged) for m in metrics],
+        schema=["scenario", "metric", "binary", "unit", "judged"],
         orient="row",
     )
+
+
+def _stated(paired: Paired, truth: Truth, metrics: Sequence[Metric]) -> pl.DataFrame:
+    known = _listed(metrics).filter(~pl.col("judged")).select("scenario", "metric")
     rows = paired.truth.recordings.select("recording", "system", "scenario")
     stated = truth.outcomes.join(rows, on="recording").join(known, on=["scenario", "metric"])
     columns = {name: pl.lit(None, kind) for name, kind in SCORES.items() if name not in stated}
@@ -96,19 +96,7 @@ def outcome_frame(scores: pl.DataFrame, wanted: pl.DataFrame, settings: Settings
 
     ``scores``: of the run. ``wanted``: from :func:`truth_scores`.
     """
-    metrics = pl.DataFrame(
-        [
-            (m.scenario, m.name, m.aggregate == "rate", m.unit)
-            for m in profile_metrics(settings.profile)
-        ],
-        schema={
-            "scenario": pl.String,
-            "metric": pl.String,
-            "binary": pl.Boolean,
-            "unit": pl.String,
-        },
-        orient="row",
-    )
+    metrics = _listed(profile_metrics(settings.profile))
     found = scores.select("recording", "metric", "margin_s", found="value")
     return (
         wanted.select("recording", "system", "scenario", "metric", "truth_source", truth="value")
@@ -125,25 +113,18 @@ def aggregate_frame(scores: pl.DataFrame, wanted: pl.DataFrame, settings: Settin
     same = scores.join(wanted.select(keys), on=keys, how="semi", maintain_order="left")
     # Intervals are not looked at: as few resamples as there may be.
     quick = settings.summary.model_copy(update={"resamples": 100})
-    sides = {
-        "truth": summarize(wanted.select(SCORES.names()), metrics, quick),
-        "found": summarize(same.select(SCORES.names()), metrics, quick),
-    }
-    key = ["system", "scenario", "metric"]
-    units = pl.DataFrame(
-        [(m.scenario, m.name, m.unit) for m in metrics],
-        schema={"scenario": pl.String, "metric": pl.String, "unit": pl.String},
-        orient="row",
+    truth, found = (
+        summarize(scored.select(SCORES.names()), metrics, quick) for scored in (wanted, same)
     )
+    key = ["system", "scenario", "metric"]
     return (
-        sides["truth"]
-        .select(*key, truth="value", n_truth="n")
+        truth.select(*key, truth="value", n_truth="n")
         .join(
-            sides["found"].select(*key, found="value", n_found="n"),
+            found.select(*key, found="value", n_found="n"),
             on=key,
             how="left",
             maintain_order="left",
         )
-        .join(units, on=["scenario", "metric"], how="left", maintain_order="left")
+        .join(_listed(metrics), on=["scenario", "metric"], how="left", maintain_order="left")
         .select(pl.col(name).cast(kind) for name, kind in AGGREGATES.items())
     )

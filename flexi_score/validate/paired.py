@@ -80,16 +80,12 @@ class Paired:
 def pair(run: Run, truth: Truth, speech: Tracks | None = None) -> Paired:
     """Find the recordings that both have.
 
-    ``speech``: the run's speech before it was made into IPUs, to be compared in their place. Raises
-    InputError where they share none.
+    ``speech``: the run's speech before it was made into IPUs, to be compared in their place.
     """
-    failed = set(run.failures["recording"].to_list())
-    in_run = run.recordings.filter(
-        ~pl.col("recording").is_in(pl.Series(sorted(failed)).implode()) if failed else pl.lit(True)
-    )
+    in_run = run.recordings.join(run.failures, on="recording", how="anti", maintain_order="left")
     stated = truth.recordings
     rows = in_run.join(
-        stated.with_columns(stated_ms=pl.col("duration_ms")).drop("duration_ms"),
+        stated.rename({"duration_ms": "stated_ms"}),
         on="recording",
         how="inner",
         maintain_order="left",
@@ -106,40 +102,34 @@ def pair(run: Run, truth: Truth, speech: Tracks | None = None) -> Paired:
     differs = (pl.col("stated_ms") - pl.col("duration_ms")).abs() > 100
     tracks = _tracks(rows, length.to_series().to_numpy(), truth, names)
     known = {
-        s: (rows[f"{s}_known"] & rows.select(_heard(s)).to_series()).to_numpy() for s in SPEAKERS
+        s: rows.select(pl.col(f"{s}_known") & _captured(s)).to_series().to_numpy() for s in SPEAKERS
     }
-    has_truth = set(stated["recording"].to_list())
-    refused = run.scores.filter(pl.col("status") == "excluded")["recording"].unique()
-    of_run = set(run.recordings["recording"].to_list()) | set(run.failures["recording"].to_list())
-    out = set(refused.to_list()) - of_run
+    has_truth, failed = set(stated["recording"]), run.failures["recording"]
+    of_run = {*run.recordings["recording"], *failed}
+    out = set(run.scores.filter(pl.col("status") == "excluded")["recording"]) - of_run
     return Paired(
         truth=tracks,
         found={s: _found(run, speech, s, names) for s in SPEAKERS},
         known=known,
         bridged=speech is None,
-        missing=[n for n in stated["recording"].to_list() if n not in of_run | out],
-        extra=[n for n in in_run["recording"].to_list() if n not in has_truth],
-        failed=[n for n in run.failures["recording"].to_list() if n in has_truth],
+        missing=[n for n in stated["recording"] if n not in of_run | out],
+        extra=[n for n in in_run["recording"] if n not in has_truth],
+        failed=[n for n in failed if n in has_truth],
         excluded=sorted(out & has_truth),
         lengths_differ=int(rows.select(differs.fill_null(False).sum()).item()),
     )
 
 
-def _heard(speaker: Speaker) -> pl.Expr:
+def _captured(speaker: Speaker) -> pl.Expr:
     """Whether the run could know anything of a speaker."""
     sources = ("audio", *(f"{speaker}_{kind}" for kind in ("audio", "speech", "words")))
     return pl.any_horizontal(pl.col(name).is_not_null() for name in sources)
 
 
-def _numbered(table: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
+def numbered(table: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
     """Rows of these recordings with their number in ``rec``."""
-    numbers = pl.DataFrame({"recording": names}).with_row_index("rec")
-    return table.join(
-        numbers.with_columns(pl.col("rec").cast(pl.Int64)),
-        on="recording",
-        how="inner",
-        maintain_order="left",
-    )
+    numbers = pl.DataFrame({"recording": names, "rec": np.arange(len(names))})
+    return table.join(numbers, on="recording", how="inner", maintain_order="left")
 
 
 def _intervals(table: pl.DataFrame) -> Intervals:
@@ -149,7 +139,7 @@ def _intervals(table: pl.DataFrame) -> Intervals:
 def _found(run: Run, speech: Tracks | None, speaker: Speaker, names: pl.Series) -> Intervals:
     if speech is None:
         ipus = run.events.filter((pl.col("kind") == "ipu") & (pl.col("speaker") == speaker))
-        return _intervals(_numbered(ipus.select("recording", "start_ms", "end_ms"), names))
+        return _intervals(numbered(ipus.select("recording", "start_ms", "end_ms"), names))
     theirs = speech.recordings["recording"]
     absent = set(names.to_list()) - set(theirs.to_list())
     if absent:
@@ -161,12 +151,12 @@ def _found(run: Run, speech: Tracks | None, speaker: Speaker, names: pl.Series) 
     table = pl.DataFrame(
         {"recording": theirs.gather(side.rec), "start_ms": side.start_ms, "end_ms": side.end_ms}
     )
-    return _intervals(_numbered(table, names))
+    return _intervals(numbered(table, names))
 
 
 def _tracks(rows: pl.DataFrame, length: Ints, truth: Truth, names: pl.Series) -> Tracks:
-    speech = _numbered(truth.speech, names)
-    words = _numbered(truth.words, names)
+    speech = numbered(truth.speech, names)
+    words = numbered(truth.words, names)
 
     def words_of(speaker: Speaker) -> Words:
         own = words.filter(pl.col("speaker") == speaker)
@@ -195,8 +185,7 @@ def groups_of(paired: Paired, truth: Truth, by: list[str] | None) -> tuple[pl.Da
     ``by``: keys of the truth's ``condition``, of its other fields, ``system``, ``scenario`` or keys
     of the run's metadata; ``a,b`` crosses two. If not given, the ``name`` of the condition where it
     has one, else all its keys. Returns ``recording, by, level``; every recording is in ``all,
-    all``; conditions that have too many levels to be shown without being asked for. Raises
-    SettingsError: for a key that no recording has.
+    all``; conditions that have too many levels to be shown without being asked for.
     """
     names = paired.names
     labels = _labels(paired, truth)
@@ -238,7 +227,7 @@ def _declared(truth: Truth) -> tuple[list[str], list[str]]:
 def _labels(paired: Paired, truth: Truth) -> pl.DataFrame:
     """``recording, key, level`` of all that recordings can be told apart by; truth comes first."""
     rows = paired.truth.recordings
-    kept = truth.labels.select("recording", "key", "level").filter(
+    stated = truth.labels.select("recording", "key", "level").filter(
         pl.col("recording").is_in(paired.names.implode())
     )
     own = [
@@ -249,7 +238,7 @@ def _labels(paired: Paired, truth: Truth) -> pl.DataFrame:
     for name, metadata in rows.select("recording", "metadata").iter_rows():
         if metadata:
             flat += [(name, key, level) for key, level in flat_labels(json.loads(metadata))]
-    further = pl.DataFrame(flat, schema=kept.schema, orient="row")
-    return pl.concat([kept, *own, further]).unique(
+    further = pl.DataFrame(flat, schema=stated.schema, orient="row")
+    return pl.concat([stated, *own, further]).unique(
         ["recording", "key"], keep="first", maintain_order=True
     )

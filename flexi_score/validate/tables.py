@@ -16,10 +16,7 @@ _Values = dict[tuple[str, ...], dict[str, Any]]
 
 
 def validation_tables(validation: Validation, *, full: bool = True) -> list[Table]:
-    """The tables of a validation.
-
-    ``full``: also metrics by condition, which are many.
-    """
+    """The tables of a validation. ``full``: also metrics by condition, which are many."""
     rows = validation.table.iter_rows(named=True)
     key = ("part", "by", "level", "speaker", "item", "measure")
     values: _Values = {tuple(row[name] for name in key): row for row in rows}
@@ -61,6 +58,16 @@ def group_title(by: str, level: str) -> str:
     return "all" if by == "all" else f"{plain(by)} = {plain(level)}"
 
 
+def _short_title(by: str, level: str, groups: list[tuple[str, str]]) -> str:
+    """The level alone where there is one key to group by."""
+    return group_title(by, level) if len({key for key, _ in groups}) > 2 else plain(level)
+
+
+def _columns(*labels: str, texts: int = 1) -> tuple[Column, ...]:
+    """Columns of text, then of numbers."""
+    return tuple(Column(label, numeric=i >= texts) for i, label in enumerate(labels))
+
+
 def _cell(values: _Values, *key: str, digits: int = 1) -> str:
     row = values.get(key)
     return DASH if row is None else _number(row["value"], digits)
@@ -83,9 +90,8 @@ def _n(values: _Values, *key: str) -> str:
 def _sided(groups: list[tuple[str, str]]) -> list[tuple[str, str, str, str]]:
     """Title, by, level and speaker of the rows of a table: all, its speakers, then conditions."""
     rows = []
-    several = len({by for by, _ in groups}) > 2
     for by, level in groups:
-        rows.append((group_title(by, level) if several else plain(level), by, level, "all"))
+        rows.append((_short_title(by, level, groups), by, level, "all"))
         if by == "all":
             rows += [(f"  {speaker}", by, level, speaker) for speaker in ("user", "model")]
     return rows
@@ -102,9 +108,7 @@ def _detection(values: _Values, groups: list[tuple[str, str]]) -> Table:
         counts = [_n(values, *key, "miss"), _cell(values, *key, "truth_speech")]
         body.append((title, *counts, *cells))
     columns = (
-        Column("Detection", numeric=False),
-        Column("n"),
-        Column("speech (s)"),
+        *_columns("Detection", "n", "speech (s)"),
         *(Column(label, "of speech") for label in ("false alarm", "miss", "sum")),
         *(Column(label, "of time") for label in ("false alarm", "miss")),
     )
@@ -168,8 +172,7 @@ def _events(values: _Values) -> Table:
                     *(_cell(values, *key, name) for name in ("precision", "recall", "f1")),
                 )
             )
-    labels = ("in truth", "in run", "precision (%)", "recall (%)", "F1 (%)")
-    columns = (Column("Events", numeric=False), *(Column(label) for label in labels))
+    columns = _columns("Events", "in truth", "in run", "precision (%)", "recall (%)", "F1 (%)")
     return Table("Events", columns, tuple(body))
 
 
@@ -177,13 +180,13 @@ def _events_by_group(values: _Values, groups: list[tuple[str, str]]) -> Table:
     body = []
     for by, level in groups[1:]:
         cells = []
-        title = group_title(by, level) if len({b for b, _ in groups}) > 2 else plain(level)
+        title = _short_title(by, level, groups)
         for kind in EVENT_KINDS:
             speaker = {"gap": "none", "silence": "none", "overlap": "both"}.get(kind, "all")
             key = ("event", by, level, speaker, kind)
             cells.append(f"{_cell(values, *key, 'f1')} ({_n(values, *key, 'recall')})")
         body.append((title, *cells))
-    columns = (Column("F1 in % (n in truth)", numeric=False), *map(Column, EVENT_KINDS))
+    columns = _columns("F1 in % (n in truth)", *EVENT_KINDS)
     return Table("Events by condition", columns, tuple(body))
 
 
@@ -214,13 +217,8 @@ def _outcomes(values: _Values, groups: list[tuple[str, str]]) -> Table:
         ]
         agreement = _cell(values, *key, "agreement")
         body.append((plain(title), _n(values, *key, "agreement"), agreement, *counts))
-    columns = (
-        Column("Binary outcomes", numeric=False),
-        Column("n"),
-        Column("agree (%)"),
-        *(Column(cell.replace("_found_", " → ")) for cell in _CELLS),
-        *map(Column, _HALVES),
-    )
+    cells = (cell.replace("_found_", " → ") for cell in _CELLS)
+    columns = _columns("Binary outcomes", "n", "agree (%)", *cells, *_HALVES)
     notes = ("Truth → run; only truth, only run: recordings where the other has no value.",)
     return Table("Confusion of outcomes", columns, tuple(body), notes)
 
@@ -244,11 +242,7 @@ def _metrics(validation: Validation, by: str, level: str) -> Table:
         for item, row in found.items()
     )
     labels = ("n", "bias", "MAE", "p90", "only truth", "only run")
-    columns = (
-        Column("Metric", numeric=False),
-        Column("unit", numeric=False),
-        *(Column(label) for label in labels),
-    )
+    columns = _columns("Metric", "unit", *labels, texts=2)
     where = "" if by == "all" else f", {group_title(by, level)}"
     notes = ("MAE and p90: mean and 90th percentile of |run - truth|, where both have a value.",)
     return Table(f"Errors of metrics (run minus truth){where}", columns, body, notes)
@@ -267,10 +261,8 @@ def _aggregates(validation: Validation) -> Table:
         )
         for row in validation.aggregates.iter_rows(named=True)
     )
-    columns = (
-        *(Column(label, numeric=False) for label in ("System", "Metric", "unit")),
-        *(Column(label) for label in ("truth", "run", "error", "n truth, run")),
-    )
+    labels = ("System", "Metric", "unit", "truth", "run", "error", "n truth, run")
+    columns = _columns(*labels, texts=3)
     return Table("Values of the summary", columns, body)
 
 
@@ -290,8 +282,7 @@ def _wrong(validation: Validation) -> Table:
         for row in wrong.head(LISTED).iter_rows(named=True)
     )
     columns = (
-        *(Column(label, numeric=False) for label in ("Recording", "Metric")),
-        *(Column(label) for label in ("truth", "run", "margin (s)")),
+        *_columns("Recording", "Metric", "truth", "run", "margin (s)", texts=2),
         Column("truth from", numeric=False),
     )
     more = len(wrong) - LISTED

@@ -27,7 +27,7 @@ from flexi_score.formats.files import MAX_SECONDS, brief, find_fault
 from flexi_score.formats.rttm import read_rttm_files
 from flexi_score.formats.tables import READERS, read_table
 from flexi_score.formats.timed import Timed, segments_frame
-from flexi_score.schema import SPEAKERS, Speaker
+from flexi_score.schema import SPEAKERS, WORDS, Speaker, make_schema
 
 #: Extensions that are taken for truth in a folder.
 _FILES: Final = frozenset({".textgrid", ".eaf", ".rttm", ".csv", ".tsv"})
@@ -35,36 +35,19 @@ _FILES: Final = frozenset({".textgrid", ".eaf", ".rttm", ".csv", ".tsv"})
 _CHANNEL_FILES: Final = _FILES | {".txt", ".json", ".ctm"}
 _LATEST_MS: Final = MAX_SECONDS * 1000
 
-_FRAMES: Final[Mapping[str, Mapping[str, Any]]] = {
-    "recordings": {
-        "recording": pl.String,
-        "duration_ms": pl.Int64,
-        "user_known": pl.Boolean,
-        "model_known": pl.Boolean,
-        "user_worded": pl.Boolean,
-        "model_worded": pl.Boolean,
-    },
-    "speech": {
-        "recording": pl.String,
-        "speaker": pl.String,
-        "start_ms": pl.Int64,
-        "end_ms": pl.Int64,
-    },
-    "words": {
-        "recording": pl.String,
-        "speaker": pl.String,
-        "start_ms": pl.Int64,
-        "end_ms": pl.Int64,
-        "text": pl.String,
-    },
-    "outcomes": {"recording": pl.String, "metric": pl.String, "value": pl.Float64},
-    "labels": {
-        "recording": pl.String,
-        "key": pl.String,
-        "level": pl.String,
-        "declared": pl.Boolean,
-    },
-    "failures": {"recording": pl.String, "reason": pl.String},
+_FRAMES: Final = {
+    "recordings": make_schema(
+        {
+            "recording": pl.String,
+            "duration_ms": pl.Int64,
+            "user_known model_known user_worded model_worded": pl.Boolean,
+        }
+    ),
+    "speech": make_schema({"recording speaker": pl.String, "start_ms end_ms": pl.Int64}),
+    "words": WORDS,
+    "outcomes": make_schema({"recording metric": pl.String, "value": pl.Float64}),
+    "labels": make_schema({"recording key level": pl.String, "declared": pl.Boolean}),
+    "failures": make_schema({"recording reason": pl.String}),
 }
 
 
@@ -198,7 +181,7 @@ class _Rows:
             )
         return Truth(
             **{
-                name: pl.DataFrame(rows, schema=dict(_FRAMES[name]), orient="row")
+                name: pl.DataFrame(rows, schema=_FRAMES[name], orient="row")
                 for name, rows in self.tables.items()
             }
         )
@@ -343,7 +326,7 @@ def _read_files(root: Path, files: Sequence[Path], rows: _Rows) -> None:
         sides[side] = file
     for stem, sides in by_name.items():
         whole = sides.get(None)
-        place = whole or next(iter(sides.values()))
+        named = whole or next(iter(sides.values()))
         try:
             if whole is not None and whole.suffix.lower() == ".rttm":
                 _read_rttm(whole, stem, rows)
@@ -358,7 +341,7 @@ def _read_files(root: Path, files: Sequence[Path], rows: _Rows) -> None:
                     },
                 )
         except RecordingError as error:
-            rows.fail(stem, str(error) if str(place) in str(error) else f"{place}: {error}")
+            rows.fail(stem, str(error) if str(named) in str(error) else f"{named}: {error}")
 
 
 def _read_rttm(path: Path, stem: str, rows: _Rows) -> None:

@@ -62,14 +62,9 @@ class Validation:
         self, part: str, measure: str, item: str, speaker: str = "all", level: str = "all"
     ) -> float | None:
         """One value of the table; None where it was not measured."""
-        wanted = {
-            "part": part,
-            "measure": measure,
-            "item": item,
-            "speaker": speaker,
-            "level": level,
-        }
-        found = self.table.filter(pl.col(name) == text for name, text in wanted.items())
+        found = self.table.filter(
+            part=part, measure=measure, item=item, speaker=speaker, level=level
+        )
         return None if found.is_empty() else found["value"][0]
 
 
