@@ -17,8 +17,8 @@ from typing import Final
 import polars as pl
 
 from flexi_score.aggregate.compare import match_systems
+from flexi_score.config import hint
 from flexi_score.errors import SettingsError
-from flexi_score.formats.spelling import hint
 from flexi_score.metrics.registry import Metric
 
 STATISTICS: Final = ("value", "mean", "rate", "sum", "median", "min", "max", "n")

@@ -22,9 +22,8 @@ from flexi_score.aggregate.intervals import (
     wilson,
 )
 from flexi_score.aggregate.values import add_up, describe
-from flexi_score.config import SummarySettings
+from flexi_score.config import SummarySettings, hint
 from flexi_score.errors import SettingsError
-from flexi_score.formats.spelling import hint
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import SCORES, SUMMARY, make_schema
 

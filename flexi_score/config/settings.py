@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final, Literal
 
@@ -17,6 +17,9 @@ from flexi_score.config.health import HealthSettings, limit_fields
 from flexi_score.config.judge import ANSWER_SETTINGS, OPTIONAL_SETTINGS, JudgeSettings
 from flexi_score.config.summary import SummarySettings
 from flexi_score.errors import SettingsError
+
+#: Names that a message lists.
+_LISTED: Final = 30
 
 PROFILES: Final = ("paper", "release", "fdb-v1", "tau", "voice-agent", "eva")
 
@@ -195,11 +198,18 @@ def _none_if_said(value: Any) -> Any:
     return None if isinstance(value, str) and value.lower() in {"", "null"} else value
 
 
-def unknown_name(what: str, name: str, known: Sequence[str]) -> str:
-    """Message on a name that there is not: the nearest one, else those that there are."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known[:30])}"
-    return f"unknown {what} {name!r}; {hint}"
+def hint(name: str, known: Iterable[str], otherwise: str = "known:") -> str:
+    """The nearest name, else those that there are, for a message on a name that there is not."""
+    names = list(known)
+    if near := difflib.get_close_matches(name, names, n=1, cutoff=0.5):
+        return f"did you mean {near[0]!r}?"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{otherwise} {', '.join(names[:_LISTED]) or '-'}{more}"
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
+    """Message on a name that there is not."""
+    return f"unknown {what} {name!r}; {hint(name, known)}"
 
 
 def _explain(error: ValidationError) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from flexi_score.config import unknown_name
 from flexi_score.errors import InputError, OutputError, PrerequisiteError
 from flexi_score.exports.lhotse import lhotse_lines
 from flexi_score.exports.source import Recording, Source, load_source
@@ -15,7 +16,7 @@ from flexi_score.formats import FORMATS
 from flexi_score.formats.files import EMBEDDED_SCHEME, brief
 from flexi_score.formats.keys import KNOWN_KEYS, TEXTS
 from flexi_score.formats.roles import ASSUMED
-from flexi_score.formats.spelling import hint, nearest
+from flexi_score.formats.spelling import nearest
 from flexi_score.output import write_whole
 from flexi_score.schema import SPEAKERS
 from flexi_score.scoring.run import Run
@@ -155,7 +156,7 @@ def _known(formats: str | Sequence[str]) -> tuple[str, ...]:
         raise InputError(f"no format given; known: {', '.join(EXPORTS)}")
     for name in names:
         if name not in EXPORTS:
-            raise InputError(f"unknown format {name!r}; {hint(name, EXPORTS)}")
+            raise InputError(unknown_name("format", name, EXPORTS))
     return tuple(dict.fromkeys(names))
 
 

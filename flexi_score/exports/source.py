@@ -12,9 +12,8 @@ from typing import Any, Final
 import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
-from flexi_score.config import Settings
+from flexi_score.config import Settings, hint
 from flexi_score.errors import ArchiveError, InputError
-from flexi_score.formats.spelling import hint
 from flexi_score.formats.timed import Timed
 from flexi_score.report.tables import counted
 from flexi_score.schema import EVENTS, RECORDINGS, SCORES, SPEAKERS, WORDS, Speaker, make_schema

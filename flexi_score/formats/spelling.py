@@ -5,9 +5,6 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-#: Names that a hint lists.
-_LISTED = 60
-
 
 def nearest(name: object, known: Iterable[str]) -> str | None:
     """The known name that this one is a misspelling of, or None for a name of its own.
@@ -15,16 +12,6 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
     Strict on purpose: ``annotator`` or ``system_id`` are metadata, ``anotations`` is not.
     """
     return _nearest(str(name), tuple(known))
-
-
-def hint(name: object, known: Iterable[str], otherwise: str = "known:") -> str:
-    """``did you mean 'codec'?``, or else all there are, after ``otherwise``."""
-    names = list(known)
-    near = nearest(name, names) or next(iter(difflib.get_close_matches(str(name), names, 1)), None)
-    if near:
-        return f"did you mean {near!r}?"
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{otherwise} {', '.join(names[:_LISTED]) or '-'}{more}"
 
 
 @lru_cache(maxsize=4096)  # the rows of a manifest share their keys

@@ -17,8 +17,8 @@ from pydantic.dataclasses import dataclass
 from scipy import signal as dsp
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ as RATE
+from flexi_score.config import unknown_name
 from flexi_score.errors import InputError
-from flexi_score.formats.spelling import hint
 from flexi_score.schema import SPEAKERS
 from flexi_score.simulate.clips import MS, Clips, Signal, Span, read_mono, seeded
 from flexi_score.simulate.codec import CODECS, TELEPHONE, TELEPHONE_RATE_HZ, check_codec, pass_codec
@@ -119,7 +119,7 @@ def parse_condition(text: str) -> Condition:
         head, colon, number = term.strip().partition(":")
         side, dot, name = head.rpartition(".")
         if name not in TERMS:
-            raise InputError(f"condition {text!r}: unknown term {name!r}; {hint(name, TERMS)}")
+            raise InputError(f"condition {text!r}: {unknown_name('term', name, TERMS)}")
         if dot and side not in SPEAKERS:
             raise InputError(
                 f"condition {text!r}: {side!r} before {name!r}; expected user or model"
@@ -175,7 +175,7 @@ def make_condition(value: "str | dict[str, Any] | Condition") -> Condition:
         check_codec(condition.codec)
     for kind in filter(None, (condition.user.noise, condition.model.noise)):
         if kind not in _NOISES:
-            advice = f"unknown noise {kind!r}; {hint(kind, _NOISES)}"
+            advice = unknown_name("noise", kind, _NOISES)
             raise InputError(f"condition {condition.name!r}: {advice}")
     return condition
 

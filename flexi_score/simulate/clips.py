@@ -20,9 +20,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ, probe, read_blocks
+from flexi_score.config import hint
 from flexi_score.errors import AudioError, InputError
 from flexi_score.formats.files import AUDIO_EXTENSIONS
-from flexi_score.formats.spelling import hint
 
 Signal = NDArray[np.float64]
 Span = tuple[int, int]

@@ -9,8 +9,8 @@ import soxr
 from scipy import signal
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ as RATE
+from flexi_score.config import unknown_name
 from flexi_score.errors import InputError, PrerequisiteError
-from flexi_score.formats.spelling import hint
 from flexi_score.simulate.clips import Signal
 
 TELEPHONE_RATE_HZ: Final = 8_000
@@ -30,7 +30,7 @@ CODECS: Final = (*TELEPHONE, *_LOSSY)
 def check_codec(name: str) -> str:
     """The name, if there is such a codec."""
     if name not in CODECS:
-        raise InputError(f"unknown codec {name!r}; {hint(name, CODECS)}")
+        raise InputError(unknown_name("codec", name, CODECS))
     return name
 
 

@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ as RATE
+from flexi_score.config import unknown_name
 from flexi_score.errors import InputError
 from flexi_score.formats.files import AUDIO_EXTENSIONS
-from flexi_score.formats.spelling import hint
 from flexi_score.simulate.clips import MS, Clips, Signal, active_level, read_mono
 
 Rng = np.random.Generator
@@ -45,7 +45,7 @@ def make_noise(
     elif kind in KINDS:
         made = KINDS[kind](n, rng)
     else:
-        raise InputError(f"unknown noise {kind!r}; {hint(kind, [*KINDS, 'babble', 'files'])}")
+        raise InputError(unknown_name("noise", kind, [*KINDS, "babble", "files"]))
     level = active_level(made)
     return made / level if level > 0 else made
 

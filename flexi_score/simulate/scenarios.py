@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from flexi_score.config import unknown_name
 from flexi_score.errors import InputError
-from flexi_score.formats.spelling import hint
 from flexi_score.schema import SCENARIOS
 from flexi_score.simulate.clips import Clip, Clips, cut_clip, seeded
 from flexi_score.simulate.scene import Annotation, Moment, Say, Scene
@@ -46,7 +46,7 @@ def random_scenes(
     wanted = [scenario] if isinstance(scenario, str) else list(scenario or SCENARIOS[:6])
     for name in wanted:
         if name not in SCENARIOS:
-            raise InputError(f"unknown scenario {name!r}; {hint(name, SCENARIOS)}")
+            raise InputError(unknown_name("scenario", name, SCENARIOS))
     if n < 1:
         raise InputError(f"found {n} scenes to make, expected 1 or more")
     _check_clips(clips)

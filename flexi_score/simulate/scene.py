@@ -17,8 +17,8 @@ import polars as pl
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from flexi_score.config import hint
 from flexi_score.errors import InputError
-from flexi_score.formats.spelling import hint
 from flexi_score.schema import SPEAKERS, Speaker
 from flexi_score.simulate.clips import BRIDGE_MS, MS, Clip, Clips, Signal, Span, bridge, cut_clip
 
