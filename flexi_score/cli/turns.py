@@ -5,7 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flexi_score.cli.app import OK, app
+from flexi_score.cli.app import OK, TableOut, app
+from flexi_score.cli.show import print_rows, write_table
 
 
 @app.command
@@ -14,7 +15,7 @@ def turns(
     labels: Annotated[Path, Parameter(name="LABELS")],
     /,
     *,
-    out: Annotated[Path | None, Parameter(help="Also write the table (.csv or .parquet).")] = None,
+    out: TableOut = None,
     items: Annotated[
         Path | None, Parameter(help="Also write every event and span (.csv or .parquet).")
     ] = None,
@@ -32,10 +33,8 @@ def turns(
         flexi-score turns predictions.json turnbench-dev --items items.csv
     """
     from rich.console import Console
-    from rich.table import Table
 
     from flexi_score.config import SummarySettings
-    from flexi_score.output import write_whole
     from flexi_score.report.tables import counted
     from flexi_score.validate.turn_measures import turn_measures
     from flexi_score.validate.turns import read_labels, read_predictions, turn_items
@@ -44,24 +43,20 @@ def turns(
     single, agreement = turn_items(labelled, read_predictions(predictions))
     settings = SummarySettings()
     table = turn_measures(single, agreement, settings)
-    shown = Table(box=None, pad_edge=False)
-    for name in ("Task", "Measure"):
-        shown.add_column(name)
-    for name in ("Value", f"{settings.confidence:.0%} interval", "Of"):
-        shown.add_column(name, justify="right")
+    numbers = ("Value", f"{settings.confidence:.0%} interval", "Of")
+    rows = []
     for row in table.iter_rows(named=True):
         limits = (row["ci_low"], row["ci_high"])
         value = "–" if row["value"] is None else f"{row['value']:.3f} {row['unit']}".strip()
         span = "–" if None in limits else f"[{limits[0]:.3f}, {limits[1]:.3f}]"
         names = (row["task"].replace("_", " "), row["measure"].replace("_", " "))
-        shown.add_row(*names, value, span, f"{row['denominator']:g}")
+        rows.append((*names, value, span, f"{row['denominator']:g}"))
     console = Console(highlight=False)
-    console.print(shown)
+    print_rows(console, ("Task", "Measure", *numbers), rows, right=numbers)
     number = counted(labelled["recording"].n_unique(), "conversation")
     console.print(
         f"{number}. Agreed: labels that a majority of the annotators backs; f1: of pairs."
     )
-    for path, frame in ((out, table), (items, single)):
-        if path is not None:
-            write_whole(path, frame.write_parquet if path.suffix == ".parquet" else frame.write_csv)
+    write_table(table, out)
+    write_table(single, items)
     return OK
