@@ -62,7 +62,8 @@ def plain(segments, levels, duration):
             loud = [k for k, q in enumerate(quiet) if not q]
             begin = (low + (runs[-1] + 6 if runs else loud[0] if loud else 0)) * 10
         else:
-            begin = max(start - b.START_LAG_MS, min(before, start)) if start > 0 else 0
+            lag = b.START_LAG_MS if end - start > b.END_LAG_MS else 0
+            begin = max(start - lag, min(before, start)) if start > 0 else 0
 
         inner = max(stop - 6, first + 1)
         speech = loudest(levels[max(first, stop - 40) : inner])
@@ -131,7 +132,7 @@ def test_clear_speech_begins_and_ends_where_the_envelope_does():
 def test_in_noise_boundaries_are_the_detectors_less_its_lag():
     levels = np.full(200, -50.0)
     levels[50:120] = LOUD
-    assert placed([(528, 1280)], levels) == [(508, 1220)]
+    assert placed([(528, 1280)], levels) == [(488, 1220)]
 
 
 def test_what_is_loud_further_off_than_the_detector_errs_does_not_count():

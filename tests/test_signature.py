@@ -9,7 +9,7 @@ from flexi_score.errors import SettingsError
 FACTS = {
     "version": "0.2.0",
     "vad": "silero-6.2.3",
-    "boundaries": "boundaries-2",
+    "boundaries": "boundaries-3",
     "asr": "tiny.en@8adbcaad8f9e,en,beam1,int8,faster-whisper-1.2.1,packing-3",
 }
 
@@ -20,7 +20,7 @@ def test_it_names_what_stands_behind_a_number_in_one_short_line() -> None:
     assert parts[:-1] == [
         "flexi_score 0.2.0",
         "paper",
-        "silero-6.2.3 boundaries-2",
+        "silero-6.2.3 boundaries-3",
         "tiny.en",
         "ipu.min_silence_ms=180",
     ]

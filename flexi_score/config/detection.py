@@ -57,7 +57,7 @@ class SpeechSettings(Group):
     boundaries: bool = choice(
         True,
         "take the detector's lag off, and place clear boundaries by the 10 ms envelope",
-        "flexi_score: model boundaries-2",
+        "flexi_score: model boundaries-3",
     )
     crosstalk: bool = choice(
         True, "detect without the other party's sound in this channel", "flexi_score"

@@ -14,7 +14,7 @@ from flexi_score.speech.hysteresis import speech_segments
 
 #: Version of the way from frames to intervals. Raise it with every change that moves an interval:
 #: archived intervals of another version are not used.
-BOUNDARIES_VERSION: Final = 2  # boundaries-2
+BOUNDARIES_VERSION: Final = 3  # boundaries-3
 
 
 def detect_speech(channels: pl.DataFrame, settings: SpeechSettings) -> Intervals:
