@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import soundfile
 import yaml
-from conftest import ROOT
+from conftest import ROOT, SAMPLES, read_jsonl
 
 from flexi_score.cli import app, main
 from flexi_score.formats.contract import parse_row
 from flexi_score.handbook import build_site, handbook_pages
-from flexi_score.handbook.examples import write_examples
 
 BOOK = ROOT / "flexi_score" / "handbook"
 PAGES = sorted(p.relative_to(BOOK).as_posix() for p in BOOK.rglob("*.md"))
@@ -36,15 +36,37 @@ def blocks_of(text: str) -> list[Block]:
     return [Block(*found) for found in BLOCK.findall(text)]
 
 
+#: The demo runs once: what it makes, the pages start from.
+DEMO = "flexi-score demo"
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the pages start from: finished runs, calls, and what else they name."""
+    """What the pages start from: finished runs, calls, clips, a benchmark's folder."""
     folder = tmp_path_factory.mktemp("handbook")
-    with contextlib.chdir(folder):
-        assert run("demo --no-open -q")[0] == 0
+    opened: list[str] = []
+    with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patched:
+        patched.setattr("webbrowser.open", opened.append)
+        patched.setenv("COLUMNS", "80")
+        code, printed = run(DEMO)
+    assert (code, opened) == (0, [(folder / "flexi_demo.run" / "report.html").as_uri()])
+    (folder / "demo.txt").write_text(printed)
     for name in ("my", "baseline", "candidate"):
         shutil.copytree(folder / "flexi_demo.run", folder / f"{name}.run")
-    write_examples(folder / "labels")
+    (folder / "my_calls").mkdir()
+    shutil.copy(SAMPLES / "calm_turn_taking_2.flac", folder / "my_calls" / "call-17.flac")
+    truth = read_jsonl(SAMPLES / "truth.jsonl")[0]
+    samples, rate = soundfile.read(SAMPLES / f"{truth['id']}.flac")
+    for channel, who in enumerate(("user", "model")):
+        (folder / "clips" / who).mkdir(parents=True)
+        start, end = (truth[f"{who}_speech"][k][k] * rate // 1000 for k in (0, -1))
+        soundfile.write(folder / "clips" / who / "said.wav", samples[start:end, channel], rate)
+    sample = folder / "flexi" / "turn_taking" / "1"
+    sample.mkdir(parents=True)
+    for file, who in (("input", "user"), ("output", "model")):
+        words = folder / "flexi_demo" / f"prompt_turn_taking_{who}.json"
+        shutil.copy(words, sample / f"{file}.json")
+    (sample / "turn_taking.json").write_text(json.dumps([{"timestamp": [3.4, 3.5]}]))
     return folder
 
 
@@ -85,7 +107,6 @@ def test_a_page_does_what_it_says(
     shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("webbrowser.open", lambda url: Path(url.removeprefix("file://")).stat())
     names: dict[str, Any] = {}
     printed = ""
     for block in blocks_of((BOOK / page).read_text("utf-8")):
@@ -93,7 +114,7 @@ def test_a_page_does_what_it_says(
             check_parsed(block.text)
         elif block.language == "sh":
             for line in commands(block.text):
-                code, printed = run(line)
+                code, printed = (0, Path("demo.txt").read_text()) if line == DEMO else run(line)
                 wanted = re.search(r"# exit code (\d+)", line)
                 assert code == (int(wanted[1]) if wanted else 0), line
         elif block.language == "text" and not block.not_run:
@@ -142,6 +163,11 @@ def test_the_reference_names_everything_there_is() -> None:
         assert re.sub(r"\W", "", metric.null_means) in re.sub(r"\W", "", text)
     for name in public:
         assert name.startswith("_") or f"## {name}\n" in pages["reference/python.md"]
+    columns = pages["reference/columns.md"]
+    for file, meanings in tomllib.loads((BOOK / "columns.toml").read_text("utf-8")).items():
+        table = columns if file == "anywhere" else columns.partition(f"### {file}\n")[2]
+        for column in meanings.keys() - {"about"}:
+            assert f"| `{column}` |" in table.partition("\n### ")[0] or file == "anywhere"
     for verb in app:
         assert verb.startswith("-") or f"## flexi-score {verb}\n" in pages["reference/verbs.md"]
 

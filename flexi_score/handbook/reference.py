@@ -7,6 +7,7 @@ behind what it describes.
 import importlib
 import inspect
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import resources
@@ -21,17 +22,10 @@ from flexi_score.metrics.registry import Metric
 Pictures = Mapping[tuple[str, str, str], str]
 
 _BETTER: Final = {"up": "higher is better", "down": "lower is better", "none": "neither way better"}
-#: What columns hold wherever they are.
-_ANYWHERE: Final = {
-    "recording": "id of the manifest row",
-    "system": "system under test",
-    "scenario": "of the manifest row",
-    "metric": "name of the metric",
-    "speaker": "user | model",
-    "start_ms": "start",
-    "end_ms": "end, exclusive",
-    "key": "hash of what it was made from, and how",
-}
+#: References of docstrings, as Sphinx reads them.
+_ROLE: Final = re.compile(r":\w+:`~?(?:[\w.]+\s)?\.?([^`<]+)`")
+#: Files that hold what another holds.
+_SAME: Final = {"archive/recordings": "recordings.parquet"}
 #: Module and name of the schema of every table, by where its Parquet file is.
 _TABLES: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
     "A run folder": (
@@ -57,7 +51,7 @@ _TABLES: Final[Mapping[str, Sequence[tuple[str, str, str]]]] = {
         ("validation_outcomes.parquet", "validate.outcomes", "OUTCOMES"),
     ),
     "An archive (folders of Parquet parts)": tuple(
-        (table, "archive.tables", name)
+        (f"archive/{table}", "archive.tables", name)
         for table, name in (
             ("recordings", "ARCHIVED"),
             ("channels", "CHANNELS"),
@@ -168,7 +162,10 @@ def rubrics() -> str:
 
 
 def columns() -> str:
-    """Columns of every Parquet file, with what the schemas' own comments say of them."""
+    """Columns of every Parquet file, with what ``columns.toml`` says of them."""
+    meanings = tomllib.loads(
+        resources.files("flexi_score.handbook").joinpath("columns.toml").read_text("utf-8")
+    )
     parts = [
         "# Columns",
         "Times are integer milliseconds from the start of the recording, intervals half-open. "
@@ -177,31 +174,15 @@ def columns() -> str:
     for title, tables in _TABLES.items():
         parts.append(f"## {title}")
         for file, module, name in tables:
-            home = importlib.import_module(f"flexi_score.{module}")
-            said = _ANYWHERE | _comments(module).get(name, {})
-            schema: pl.Schema = getattr(home, name)
-            rows = [(f"`{c}`", str(kind), said.get(c, "")) for c, kind in schema.items()]
-            parts += [f"### {file}", _table(("column", "type", "meaning"), rows)]
+            said = meanings["anywhere"] | meanings[_SAME.get(file, file)]
+            schema: pl.Schema = getattr(importlib.import_module(f"flexi_score.{module}"), name)
+            rows = [
+                (f"`{c}`", str(kind), said.get(c) or said[c.replace("model_", "user_")])
+                for c, kind in schema.items()
+            ]
+            table = _table(("column", "type", "meaning"), rows)
+            parts += [f"### {file}", *filter(None, [said.get("about")]), table]
     return "\n\n".join(parts)
-
-
-def _comments(module: str) -> dict[str, dict[str, str]]:
-    """What a module's source says beside the columns of its schemas, by schema and column."""
-    found: dict[str, dict[str, str]] = {}
-    schema, above = "", ""
-    for line in inspect.getsource(importlib.import_module(f"flexi_score.{module}")).splitlines():
-        if named := re.match(r"([A-Z_]+)\b.*= ", line):
-            schema = named[1]
-        for base in re.findall(r"\*\*([A-Z_]+)", line):
-            # Columns of another schema, of this module or of the package's own.
-            taken = found.get(base) or (_comments("schema") if module != "schema" else {}).get(base)
-            found.setdefault(schema, {}).update(taken or {})
-        column = re.match(r'\s+"(\w+)": .*?,(?:  # (.*))?$', line)
-        if column and (said := column[2] or above):
-            found.setdefault(schema, {})[column[1]] = said
-        comment = re.match(r"\s+# (.*)", line)
-        above = f"{above} {comment[1]}".strip() if comment else ""
-    return found
 
 
 def formats() -> str:
@@ -286,9 +267,6 @@ def _signature(name: str, thing: Any) -> str:
         parameters.append(one.replace(annotation=one.empty, default=default))
     shown = full.replace(parameters=parameters, return_annotation=full.empty)
     return f"`fs.{name}{shown}`".replace("Ellipsis", "...")
-
-
-_ROLE: Final = re.compile(r":\w+:`~?(?:[\w.]+\s)?\.?([^`<]+)`")
 
 
 def _docstring(thing: Any) -> str:
