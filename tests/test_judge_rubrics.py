@@ -12,17 +12,19 @@ from flexi_score.errors import ReplyError, SettingsError
 from flexi_score.judge.rubrics import load_rubric, read_reply, rubric_names
 
 METRICS = ("tss", "eds", "coherence", "rating", "reference_backchannels")
+NAMES = (*METRICS, "release_tss", "release_eds", "release_coherence")
 WORDS = {"words": [["So", 0.42], ["I", 0.5], ["left", 1.0], ["him", 12.345]]}
 
 SURROGATE = '{"reason": "half: \\ud83d", "score": 3}'
 
 
-@pytest.mark.parametrize("metric", METRICS)
-def test_every_judged_metric_has_a_rubric(metric: str) -> None:
-    rubric = load_rubric(metric)
-    assert rubric.metric == metric
+@pytest.mark.parametrize("name", NAMES)
+def test_every_judged_metric_has_a_rubric(name: str) -> None:
+    rubric = load_rubric(name)
+    metric = rubric.metric
+    assert metric == name.removeprefix("release_")
     assert rubric.version.isdigit()
-    assert set(rubric_names()) == set(METRICS)
+    assert set(rubric_names()) == set(NAMES)
     # Structured output wants every key required and none beyond them.
     assert rubric.schema["required"] == list(rubric.schema["properties"])
     assert rubric.schema["additionalProperties"] is False
@@ -38,6 +40,9 @@ TEXTS = {
     "eds": ("1", "aede44fa3ba3"),
     "rating": ("1", "2cf6d0301dcd"),
     "reference_backchannels": ("1", "56397e3af0ab"),
+    "release_coherence": ("1", "282bf74839d1"),
+    "release_eds": ("1", "b64fcf4e38f6"),
+    "release_tss": ("1", "9ce660cf23f3"),
     "tss": ("1", "ebb88e9c8ef4"),
 }
 

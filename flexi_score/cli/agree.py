@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -17,33 +17,85 @@ if TYPE_CHECKING:
 @app.command
 def agree(
     run: Annotated[Path, Parameter(name="RUN")],
-    labels: Annotated[Path, Parameter(name="LABELS.csv")],
+    labels: Annotated[Path | None, Parameter(name="LABELS.csv")] = None,
     /,
     *,
+    second: Annotated[
+        str | None, Parameter(help="Have this model rate the same, and hold the judge against it.")
+    ] = None,
+    probe: Annotated[
+        bool,
+        Parameter(negative="", help="Ask the judge again with padded answers and swapped fields."),
+    ] = False,
+    judge: Annotated[
+        Literal["openai", "replay"],
+        Parameter(help="For --second and --probe: ask, or only replay kept replies."),
+    ] = "openai",
     as_json: Annotated[
         bool, Parameter(name="--json", negative="", help="Print the table as JSON.")
     ] = False,
     out: TableOut = None,
 ) -> int:
-    """Hold the judge's ratings of RUN against human labels of the same recordings.
+    """Hold the judge's ratings of RUN against people's, another model's, or its own once more.
 
     LABELS.csv has the columns recording, metric (tss, eds, coherence, rating), rater and value (0
     to 5). By metric and system: quadratically weighted kappa, Krippendorff's alpha (ordinal, the
     judge as one more rater; and of the raters alone) and the mean absolute error, with bootstrap
-    intervals over recordings.
+    intervals over recordings. --second counts a model as one more rater. --probe: how far ratings
+    shift where words of no content follow the answer, and where the fields come in reverse order.
 
     Try:
 
         flexi-score agree run labels.csv
-        flexi-score agree run labels.csv --json
+        flexi-score agree run --second gpt-4.1-2025-04-14
+        flexi-score agree run --probe
     """
-    from flexi_score.aggregate.agreement import agreement_table
+    import polars as pl
+
+    from flexi_score.aggregate.agreement import MARKED, agreement_table
     from flexi_score.aggregate.labels import read_labels, read_ratings
+    from flexi_score.errors import SettingsError
     from flexi_score.scoring.run import Run
 
+    if labels is None and second is None and not probe:
+        raise SettingsError("nothing to agree with: give LABELS.csv, --second MODEL or --probe")
     stored = Run.open(run)
-    ratings, human = read_ratings(run), read_labels(labels)
-    table = agreement_table(ratings, human, stored.settings.summary)
+    ratings = read_ratings(run)
+    sources = [] if labels is None else [read_labels(labels)]
+    settings = stored.settings.judge.model_copy(update={"mode": judge})
+    chosen = stored.settings.model_copy(update={"judge": settings})
+    probes = None
+    if second is not None or probe:
+        from flexi_score.judge.probe import probe_table, rate_again
+        from flexi_score.judge.rate import REPLIES
+
+        if stored.archive is None:
+            raise SettingsError(f"{run}: its archive, which keeps replies, is not there")
+        store = stored.archive / REPLIES
+        if second is not None:
+            other = rate_again(ratings, store, chosen, second).filter(pl.col("metric") != MARKED)
+            means = other.group_by("recording", "metric", maintain_order=True).agg(
+                rater=pl.lit(second), value=pl.col("value").mean()
+            )
+            sources.append(means.drop_nulls("value"))
+        if probe:
+            probes = probe_table(ratings, store, chosen)
+    table = agreement_table(ratings, pl.concat(sources), chosen.summary) if sources else None
+    if labels is not None:
+        _tell_lost(ratings, sources[0], labels, run)
+    tables = [t for t in (table, probes) if t is not None]
+    if as_json:
+        print(json.dumps([row for t in tables for row in t.to_dicts()], indent=1))
+    else:
+        if table is not None:
+            _show(table, chosen.summary.confidence)
+        if probes is not None:
+            _show_probes(probes)
+    write_table(pl.concat(tables, how="diagonal_relaxed"), out)
+    return OK
+
+
+def _tell_lost(ratings: "pl.DataFrame", human: "pl.DataFrame", labels: Path, run: Path) -> None:
     rated = ratings.filter(ratings["value"].is_not_null())
     lost = human.join(rated, on=["recording", "metric"], how="anti")
     if len(lost):
@@ -52,12 +104,21 @@ def agree(
         print(
             f"{labels}: {len(lost)} labels have no rating in {run}: {named}{more}", file=sys.stderr
         )
-    if as_json:
-        print(json.dumps(table.to_dicts(), indent=1))
-    else:
-        _show(table, stored.settings.summary.confidence)
-    write_table(table, out)
-    return OK
+
+
+def _show_probes(table: "pl.DataFrame") -> None:
+    numbers = ("Recordings", "As asked", "Probed", "Shift", "Interval")
+    rows = [
+        (
+            row["metric"],
+            row["probe"],
+            str(row["recordings"]),
+            *(f"{row[name]:.2f}" for name in ("plain", "probed", "shift")),
+            "–" if row["ci_low"] is None else f"[{row['ci_low']:.2f}, {row['ci_high']:.2f}]",
+        )
+        for row in table.to_dicts()
+    ]
+    print_rows(plain_console(), ("Metric", "Probe", *numbers), rows, right=numbers)
 
 
 def _show(table: "pl.DataFrame", confidence: float) -> None:

@@ -46,6 +46,10 @@ def score(
     base_url: Annotated[
         str | None, Parameter(help="Server of the judge, if not OpenAI's: any that speaks its API.")
     ] = None,
+    rubric: Annotated[
+        Literal["flexi_score", "release"] | None,
+        Parameter(help="What the judge is told: our rubrics, or those of the FLEXI release."),
+    ] = None,
     judge_repeats: Annotated[int | None, Parameter(help="Ask everything so often [1].")] = None,
     max_cost: Annotated[
         float | None, Parameter(help="Stop asking before this many US dollars are spent.")
@@ -99,6 +103,7 @@ def score(
     changes = {
         "judge.mode": judge or ("openai" if dry_run else None),
         "judge.base_url": base_url,
+        "judge.rubric": rubric,
         "judge.repeats": judge_repeats,
         "judge.max_cost_usd": max_cost,
         "conversation.reference": None if reference is None else str(reference),

@@ -11,6 +11,7 @@ from flexi_score.config.fields import Group, choice, number
 #: it comes at all, which shows as an unscored recording.
 ANSWER_SETTINGS: Final = (
     "model",
+    "rubric",
     "base_url",
     "structured",
     "temperature",
@@ -40,6 +41,12 @@ class JudgeSettings(Group):
         "gpt-4o-2024-08-06",
         "model to ask; OpenAI shuts the dated GPT-4o snapshots down on 2027-01-14",
         "FLEXI paper (GPT-4o); the snapshot that gpt-4o names, and the first with strict schemas",
+    )
+    rubric: Literal["flexi_score", "release"] = choice(
+        "flexi_score",
+        "what the judge is told: flexi_score's own rubrics, or those of the FLEXI release, its "
+        "scales in other words (tss, eds, coherence)",
+        "flexi_score; FLEXI release, evaluate/",
     )
     base_url: str | None = choice(
         None, "any OpenAI-compatible server, as http://localhost:8000/v1; unset: OpenAI's", "OpenAI"

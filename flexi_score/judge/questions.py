@@ -11,14 +11,14 @@ a field, whatever it holds. Times here are own milliseconds of the recordings, N
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from flexi_score.aggregate.agreement import MARKED
 from flexi_score.config import Settings
-from flexi_score.judge.rubrics import load_rubric
+from flexi_score.judge.rubrics import load_rubric, rubric_names
 from flexi_score.metrics import profile_metrics
 from flexi_score.metrics.registry import FOLLOWER, PENDING
 from flexi_score.schema import Speaker, make_schema
@@ -69,7 +69,7 @@ def build_questions(structure: Structure, scores: pl.DataFrame, settings: Settin
     for metric in wanted["metric"].unique(maintain_order=True):
         moments = _moments(structure, wanted.filter(pl.col("metric") == metric))
         fields = _fields(structure, settings, metric, moments)
-        parts.append(_ask(structure, metric, moments.wanted, fields))
+        parts.append(_ask(structure, metric, settings, moments.wanted, fields))
     return Questions(
         pl.concat([QUESTIONS.to_frame(), *(part.rows for part in parts)]),
         pl.concat([NOT_JUDGED.to_frame(), *(part.not_judged for part in parts)]),
@@ -102,6 +102,9 @@ class _Field(NamedTuple):
 
     text: pl.Series
     unknown: pl.Series
+
+
+_Fields: TypeAlias = Mapping[str, _Field]
 
 
 def _fields(
@@ -232,9 +235,12 @@ class _Said:
 
 
 def _ask(
-    structure: Structure, metric: str, wanted: Bools, fields: Mapping[str, _Field]
+    structure: Structure, metric: str, settings: Settings, wanted: Bools, fields: _Fields
 ) -> Questions:
     """One question a recording, or why there is none."""
+    rubric = metric
+    if settings.judge.rubric == "release" and f"release_{metric}" in rubric_names():
+        rubric = f"release_{metric}"
     table = structure.tracks.recordings.select("recording", "system", "scenario").with_columns(
         **{f"text {name}": field.text for name, field in fields.items()},
         **{f"unknown {name}": field.unknown for name, field in fields.items()},
@@ -251,14 +257,12 @@ def _ask(
         pl.Series(wanted)
     )
     content = pl.struct(pl.col(f"text {name}").alias(name) for name in sorted(fields))
-    return _split(table.with_columns(question=content.struct.json_encode()))
+    return _split(table.with_columns(question=content.struct.json_encode()), rubric)
 
 
-def _split(table: pl.DataFrame) -> Questions:
-    rubric = pl.col("metric")
-    versions = {name: load_rubric(name).version for name in table["metric"].unique()}
+def _split(table: pl.DataFrame, rubric: str) -> Questions:
     complete = table.filter(pl.col("reason").is_null()).with_columns(
-        rubric=rubric, rubric_version=rubric.replace_strict(versions, return_dtype=pl.String)
+        rubric=pl.lit(rubric), rubric_version=pl.lit(load_rubric(rubric).version)
     )
     incomplete = table.filter(pl.col("reason").is_not_null())
     return Questions(
@@ -304,7 +308,7 @@ def _references(structure: Structure, settings: Settings) -> Questions:
         .join(joined.cast({"rec": pl.Int64}), on="rec", how="left", maintain_order="left")
     )
     silent = pl.when(pl.col("question").is_null()).then(pl.lit("the user says no word"))
-    return _split(table.with_columns(reason=pl.coalesce("unknown", silent)))
+    return _split(table.with_columns(reason=pl.coalesce("unknown", silent)), REFERENCE)
 
 
 def _interruption(structure: Structure, at: _Moments, paper: bool) -> tuple[Floats, Floats]:

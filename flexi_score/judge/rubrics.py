@@ -8,7 +8,7 @@ Change the text of a rubric, and its version must change with it.
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -21,6 +21,7 @@ TOP: Final = 5
 
 _REPLIES: Final[dict[str, dict[str, Any]]] = {
     "score": {"score": {"type": "integer", "enum": list(range(TOP + 1))}},
+    "half": {"score": {"type": "number", "enum": [i / 2 for i in range(2 * TOP + 1)]}},
     "positions": {"positions_s": {"type": "array", "items": {"type": "number"}}},
 }
 
@@ -87,7 +88,8 @@ def read_reply(rubric: Rubric, question: Mapping[str, Any], raw: str) -> Reading
     # Escapes can spell halves of characters, which no table can hold.
     reason = found["reason"].encode("utf-8", "replace").decode()
     if "score" in found:
-        return Reading(float(_score(found["score"])), None, reason)
+        levels = rubric.schema["properties"]["score"]["enum"]
+        return Reading(_score(found["score"], levels), None, reason)
     return Reading(None, _positions(found["positions_s"], question), reason)
 
 
@@ -117,11 +119,12 @@ def _no_number(name: str) -> Any:
     raise ReplyError(f"found {name}, which is not a number of JSON")
 
 
-def _score(value: Any) -> int:
+def _score(value: Any, levels: Sequence[float]) -> float:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value <= TOP or value != int(value):
-        raise ReplyError(f"score: found {_brief(value)}, expected an integer from 0 to {TOP}")
-    return int(value)
+    if not number or value not in levels:
+        steps = "an integer" if len(levels) == TOP + 1 else "a multiple of 0.5"
+        raise ReplyError(f"score: found {_brief(value)}, expected {steps} from 0 to {TOP}")
+    return float(value)
 
 
 def _positions(value: Any, question: Mapping[str, Any]) -> list[float]:
