@@ -255,7 +255,23 @@ def test_absurd_sample_rate(tmp_path):
     raw = bytearray(write_tones(path))
     raw[24:28] = struct.pack("<I", 2_000_000_000)
     path.write_bytes(raw)
-    refuse(path, "sample rate 2000000000 Hz", "4000 to 384000")
+    refuse(path, "2000000000 Hz", "expected numbers that agree")
+    raw[24:32] = struct.pack("<II", 1_000_000, 1_000_000 * 4)
+    path.write_bytes(raw)
+    refuse(path, "sample rate 1000000 Hz", "4000 to 384000")
+
+
+def test_an_unusual_sample_rate_is_said(tmp_path):
+    path = tmp_path / "odd.au"
+    sf.write(path, np.zeros((16_002, 2)), 16_002, "PCM_16", format="AU")
+    assert "16002 Hz is unusual" in probe(path).note
+
+
+def test_a_name_alone_makes_no_audio(tmp_path):
+    """libsndfile takes any bytes in a file of this name for 8 kHz mu-law."""
+    path = tmp_path / "noise.au"
+    path.write_bytes(bytes(range(256)) * 100)
+    refuse(path, "holds no audio")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -12,12 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
+from flexi_score.errors import AudioError
+
 #: Sizes that writers leave in the header when they cannot go back to correct it (pipes).
 _PLACEHOLDER_SIZES: Final = (0, 0x7FFF_F000, 0x7FFF_FFFF, 0xFFFF_FFFF)
 _UNKNOWN_AU_SIZE: Final = 0xFFFF_FFFF
 #: What other files, and tags that are no samples, begin with.
 _FILE_MAGIC: Final = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"NIST_1A", b"OggS", b"fLaC")
 _TAG_MAGIC: Final = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS", b"<?xml", b"<")
+_PCM_TAGS: Final = (1, 3)  # integers, floats
+_EXTENSIBLE_TAG: Final = 0xFFFE  # the tag proper is in the extension
 _RIFF: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _W64_GUID_BYTES: Final = 16
 #: How the name of every chunk of Wave64 ends.
@@ -49,7 +53,13 @@ class Contents:
 
 
 def read_contents(path: str) -> Contents | None:
-    """Header and size of an uncompressed container; None for any other file, or a broken header."""
+    """Header and size of an uncompressed container; None for any other file, or a broken header.
+
+    Raises
+    ------
+    AudioError
+        If the header contradicts itself.
+    """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         head = file.read(16)
@@ -66,7 +76,7 @@ def read_contents(path: str) -> Contents | None:
                 return _read_au(file, size, ">" if head[:4] == b".snd" else "<")
             if head[:7] == b"NIST_1A":
                 return _read_sphere(file, size)
-        except struct.error:  # the header itself breaks off
+        except (struct.error, OverflowError, OSError):  # it breaks off, or points past all files
             return None
     return None
 
@@ -105,8 +115,24 @@ def _read_riff(file: BinaryIO, head: bytes, size: int) -> Contents | None:
             outer = struct.unpack("<Q", body[:8])[0] + 8
             size64 = struct.unpack("<Q", body[8:16])[0]
         if name == b"fmt ":
-            bytes_per_s = struct.unpack(f"{order}I", body[8:12])[0]
+            bytes_per_s = _check_format(file.name, body, order)
     return None
+
+
+def _check_format(path: str, body: bytes, order: str) -> int:
+    """Bytes per second of a ``fmt `` chunk, whose numbers say the same twice where it is PCM."""
+    tag, n_channels, rate, bytes_per_s, frame, bits = struct.unpack(f"{order}HHIIHH", body[:16])
+    if tag == _EXTENSIBLE_TAG and len(body) >= 26:
+        tag = struct.unpack(f"{order}H", body[24:26])[0]
+    agree = frame == n_channels * -(-bits // 8) and bytes_per_s in (0, rate * frame)
+    if tag in _PCM_TAGS and not agree:
+        raise AudioError(
+            f"{path}: its header states {n_channels} channels of {bits} bits at {rate} Hz, but "
+            f"{frame} bytes per frame and {bytes_per_s} per second; expected numbers that agree. "
+            "Copy the file again from its source, or write its header again "
+            "(sox INPUT OUTPUT.wav)"
+        )
+    return int(bytes_per_s)
 
 
 def _read_aiff(file: BinaryIO, size: int) -> Contents | None:
@@ -132,7 +158,7 @@ def _read_w64(file: BinaryIO, size: int) -> Contents | None:
     while at + 24 <= size:
         name, length = struct.unpack("<4s12xQ", _body(file, at, 24))
         if name == b"fmt ":
-            bytes_per_s = struct.unpack("<I", _body(file, at + 32, 4))[0]
+            bytes_per_s = _check_format(file.name, _body(file, at + 24, 28), "<")
         if name == b"data":
             end = at + length + -length % 8
             tail = 0 if _body(file, end + 4, 12) == _W64_NAME_END else _unexplained(file, end, size)
@@ -243,6 +269,8 @@ def _is_file(file: BinaryIO, at: int) -> bool:
 
 
 def _body(file: BinaryIO, at: int, n: int) -> bytes:
+    if at >= 2**62:  # a damaged length points past all files
+        return b""
     file.seek(at)
     return file.read(n)
 

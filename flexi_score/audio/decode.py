@@ -33,6 +33,12 @@ SAMPLE_RATE_HZ: Final = 16_000
 MIN_DURATION_S: Final = 0.1
 MIN_RATE_HZ: Final = 4_000
 MAX_RATE_HZ: Final = 384_000
+#: Rates that recorders and codecs use; another may be a damaged header, and every time with it.
+USUAL_RATES_HZ: Final = frozenset(
+    base * factor // 2
+    for base in (8_000, 11_025, 12_000)
+    for factor in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+)
 
 #: libsndfile's frame count for a stream whose header does not say how long it is.
 _UNKNOWN_FRAMES: Final = 2**63 - 1
@@ -74,8 +80,11 @@ def probe(path: str | Path, raw_audio: str | None = None) -> AudioInfo:
             f"{path}: sample rate {info.sample_rate_hz} Hz; expected {MIN_RATE_HZ} to "
             f"{MAX_RATE_HZ} Hz. The header is damaged, or the file must be resampled first"
         )
-    if info.container == "MP3" and info.n_frames is not None:
+    if info.container.upper() == "MP3" and info.n_frames is not None:  # either library's name
         info = replace(info, note=check_mp3(path, info.n_frames))
+    if info.sample_rate_hz not in USUAL_RATES_HZ and info.note is None:
+        unusual = f"sample rate {info.sample_rate_hz} Hz is unusual: is its header damaged?"
+        info = replace(info, note=unusual)
     if info.n_frames is not None:
         _check_length(info, info.n_frames)
     return info
@@ -97,6 +106,8 @@ def _probe_libsndfile(path: str, reading: Reading) -> AudioInfo | None:
     for span in reading.spans or (None,):
         try:
             with _open(path, reading, span) as handle:
+                if handle.format == "RAW" and reading.headerless is None:
+                    return None  # a guess by the file's name (.au, .snd, .vox), not by a header
                 frames = None if handle.frames >= _UNKNOWN_FRAMES else int(handle.frames)
                 found.append(
                     AudioInfo(

@@ -87,6 +87,8 @@ def _examine_contents(path: str, found: Contents) -> Reading:
             "it first (sph2pipe -f rif INPUT.sph OUTPUT.wav)"
         )
     to_the_end = {} if found.size_at is None else {found.size_at: b"\xff" * 4}
+    if found.declared_bytes is None and found.container == "SPHERE":
+        return Reading(note="its header does not say how many samples it holds; all were used")
     if found.declared_bytes is None:
         return Reading(patches=to_the_end if found.container == "WAV" else {})
     missing = found.declared_bytes - found.available_bytes

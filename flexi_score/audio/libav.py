@@ -57,7 +57,7 @@ def probe_stream(path: str) -> Stream:
         zero = _zero(container, stream)
         try:
             end, n_packets, n_gaps, gaps_s, corrupt = _scan(container, stream, zero, path)
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             raise AudioError(_damaged(path, name, str(error))) from error
         stated = None
         if name in _STATE_LENGTH:
@@ -160,7 +160,7 @@ def _frames(path: str) -> Iterator[tuple[float | None, NDArray[np.float32], int]
                 time = None if frame.pts is None else float(frame.pts * frame.time_base) - zero
                 at = at if time is None else time
                 yield time, _samples(frame, path), int(frame.sample_rate)
-        except av.error.FFmpegError as error:
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             raise AudioError(
                 _damaged(path, container.format.name, f"decoding stops after {at:.2f} s: {error}")
             ) from error
@@ -191,7 +191,7 @@ def _opened(av: Any, path: str, file: Any) -> Any:
     """The container; a file object, so that no name is taken for an address."""
     try:
         container = av.open(file, options={"format_whitelist": _DEMUXERS})
-    except (av.error.FFmpegError, ValueError) as error:
+    except (av.error.FFmpegError, OSError, ValueError) as error:
         raise AudioError(
             f"{path}: holds no audio that can be decoded ({error}); expected WAV, FLAC, Ogg "
             "Vorbis, Opus, MP3, AIFF, SPHERE, M4A, MP4, WebM, Matroska or AAC, whatever the name "

@@ -306,6 +306,8 @@ def read_given(
         As :func:`read_words`, and where the times are not those of speech.
     """
     name, known = _format_of(path)
+    if name in _OF_LINES:
+        _refuse_odd_blanks(path)
     readers = _readers(path, known)
     entries = readers[1 if kind == "words" else 0](path, whose)
     labelled = name not in _OF_WORDS
@@ -328,6 +330,18 @@ def read_given(
         notes += [*([note] if note else []), *check_spacing(entries)]
     table = words_frame(path, entries) if kind == "words" else segments_frame(entries)
     return Reading(table, [f"{path.name}: {note}" for note in notes])
+
+
+def _refuse_odd_blanks(path: Path) -> None:
+    """Refuse control characters that would pass for a blank between, or inside, two numbers."""
+    text = read_text(path, TranscriptError)
+    odd = re.search(r"[\x0b\x0c\x1c-\x1f]", text)
+    if odd:
+        line = text.count("\n", 0, odd.start()) + 1
+        raise TranscriptError(
+            f"{path}, line {line}: found the control character {odd[0]!r}, expected text; the file "
+            "is damaged, or was not saved as text"
+        )
 
 
 def _readers(path: Path, found: Format) -> tuple[_Reader, _Reader]:

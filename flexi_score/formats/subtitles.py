@@ -20,13 +20,14 @@ from flexi_score.formats.timed import Timed, timed
 from flexi_score.formats.whose import ANYONE, Whose, choose_label, require_labels, split_prefixes
 
 _STAMP: Final = r"(?:([0-9]+):)?([0-9]{1,2}):([0-9]{1,2})[.,]([0-9]{3})"
-_TIMING: Final = re.compile(rf"\s*{_STAMP}\s+-->\s+{_STAMP}(?:\s.*)?")
+#: Settings may follow the times (``align:start``), nothing else.
+_TIMING: Final = re.compile(rf"\s*{_STAMP}\s+-->\s+{_STAMP}(?:\s+\w+:\S+)*\s*")
 _INSIDE: Final = re.compile(rf"<{_STAMP}>")
 _VOICE: Final = re.compile(r"<v(?:\.[^\s>]*)?(?:\s+([^>]*))?>")
 _TAG: Final = re.compile(r"</?[a-z]*(?:\.[^\s>]*)?(?:\s[^>]*)?>")
 _SRT_TAG: Final = re.compile(r"</?(?:b|i|u|s|font)(?:\s[^>]*)?>|\{\\[^}]*\}", re.IGNORECASE)
 #: What looks like the time line of a cue but is none: damaged, or cut short.
-_LIKE_TIMING: Final = re.compile(r"\s*[0-9]+:[0-9]{2}(:[0-9]{2}[.,]|\.[0-9]{3}).*|.*-->.*")
+_LIKE_TIMING: Final = re.compile(r"\s*[0-9]+:[0-9]{2}(:[0-9]{2}[.,]|\.[0-9]{3}).*")
 _COMMENT: Final = re.compile(r"(NOTE|STYLE|REGION)(\s|$)")
 
 
@@ -132,12 +133,17 @@ def _cues(path: Path, text: str) -> list[_Cue]:
             comment = True
         elif not line:
             comment = False
-        elif not comment and _LIKE_TIMING.fullmatch(line):
+        elif "-->" in line or (not comment and _LIKE_TIMING.fullmatch(line)):
             raise _no_times(path, at, line)
         elif not comment and cues and not _number_alone(lines, at, is_vtt):
             cues[-1].lines.append(line)
         elif not comment and line.strip() and not _is_number(lines, at, is_vtt):
             raise _no_times(path, at, line)
+    if cues and _TIMING.fullmatch(text.rstrip().rpartition("\n")[2]):
+        raise TranscriptError(
+            f"{path}, {cues[-1].place}: the file ends after the times of a cue, expected its text; "
+            "is it cut short?"
+        )
     return cues
 
 

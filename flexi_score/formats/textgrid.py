@@ -203,6 +203,7 @@ def read_tiers(path: Path) -> list[Tier]:
                 f"{path}, line {values.line}: found tier class {tier_class!r}, expected "
                 "'IntervalTier' or 'TextTier'"
             )
+    values.expect_end()
     return tiers
 
 
@@ -251,6 +252,16 @@ class _Values:
                 f"{self._path}, line {self.line}: found {number}, expected a count"
             )
         return int(number)
+
+    def expect_end(self) -> None:
+        """Raise where values follow the last tier: a size above them is wrong."""
+        match = next((m for m in self._found if m.lastgroup), None)
+        if match is not None:
+            line = self._source.count("\n", 0, match.start()) + 1
+            raise TranscriptError(
+                f"{self._path}, line {line}: found {match[0][:60]} after the last tier, expected "
+                "the end of the file; a size above it is too small, or lines were changed"
+            )
 
     def _next(self, kind: str, expected: str) -> str:
         match = next((m for m in self._found if m.lastgroup), None)
