@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "sample_recordings"
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+# Machines are shared: no test asserts a time.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
