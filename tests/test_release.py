@@ -9,7 +9,7 @@ import pytest
 from reference_release import Pair, Sample, build_tracks
 
 from flexi_score.config import Settings, load_settings
-from flexi_score.metrics.release import METRICS, SCORERS, mean_latency_by_system, printed
+from flexi_score.metrics.release import METRICS, SCORERS, mean_latency_by_system
 from flexi_score.schema import SCORES, STATUSES
 from flexi_score.scoring.fill import fill_given
 from flexi_score.segment.tracks import Tracks
@@ -20,6 +20,33 @@ ONE_SECOND = load_settings("release", {"pause_handling.mean_latency_s": 1.0})
 needs_parity = pytest.mark.skipif(
     not (PARITY / "expected.json").exists(), reason=f"no parity data at {PARITY}"
 )
+
+
+#: Decimals that the scripts keep where they print a folder's figure; the others print all.
+PRINTED_DIGITS = {
+    ("pause_handling", "tor"): 6,
+    ("model_interrupt", "eds"): 2,
+    ("model_backchannel", "tor"): 4,
+    ("model_backchannel", "bcr"): 4,
+    ("model_backchannel", "jsd"): 4,
+}
+
+
+def printed(scores):
+    """What the scripts print for a folder: means (or sums) of the rows with a value, rounded."""
+    kinds = {(m.scenario, m.name): m.aggregate for m in METRICS}
+    rows = []
+    for (system, *key), part in scores.group_by(
+        "system", "scenario", "metric", maintain_order=True
+    ):
+        values = part["value"].drop_nulls()
+        value = values.sum() if kinds[tuple(key)] == "sum" else values.mean()
+        if value is None and key == ["turn_taking", "latency"]:
+            value = 0.0  # the others raise
+        digits = PRINTED_DIGITS.get(tuple(key))
+        rows.append((system, *key, value if digits is None else round(value, digits)))
+    names = ["system", "scenario", "metric", "value"]
+    return pl.DataFrame(rows, schema=names, orient="row")
 
 
 def _ms(pair: list[float]) -> Pair:

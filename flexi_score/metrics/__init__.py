@@ -10,7 +10,7 @@ import polars as pl
 
 from flexi_score.config import PROFILES, Settings
 from flexi_score.metrics import conversation, eva, fdb_v1, paper, people, release, tau, voice_agent
-from flexi_score.metrics.registry import Metric
+from flexi_score.metrics.registry import Latencies, Metric
 from flexi_score.schema import SCENARIOS, SCORES
 from flexi_score.segment.estimated import mark_estimated
 from flexi_score.segment.narrow import narrow
@@ -30,7 +30,7 @@ METRICS: tuple[Metric, ...] = (
 
 #: ``score(structure, rec, settings, latency_s)``: rows of :data:`flexi_score.schema.SCORES` of the
 #: recordings ``rec``.
-Scorer = Callable[[Structure, Ints, Settings, Mapping[str, float]], pl.DataFrame]
+Scorer = Callable[[Structure, Ints, Settings, Latencies], pl.DataFrame]
 
 #: Profiles whose metrics are the same in every scenario.
 _PANELS: dict[str, Scorer] = {"tau": tau.score, "voice-agent": voice_agent.score, "eva": eva.score}
@@ -69,7 +69,7 @@ def profile_metrics(profile: str) -> tuple[Metric, ...]:
 def score_structure(
     structure: Structure,
     settings: Settings,
-    latency_s: Mapping[str, float] | None = None,
+    latency_s: Latencies | None = None,
     *,
     explain: bool = True,
 ) -> pl.DataFrame:

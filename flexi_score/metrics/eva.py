@@ -26,7 +26,6 @@ Divergences from EVA
    answer to be late is left out.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,8 +35,8 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.exchanges import Exchanges, answer_starts, exchanges
 from flexi_score.metrics.panel import STATUS, Events, every_scenario, panel_rows, speaks, total
-from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import metric_table, score_rows
+from flexi_score.metrics.reasons import Facts, Rule, decide
+from flexi_score.metrics.registry import Latencies, metric_table, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints
@@ -191,23 +190,21 @@ def score_turns(structure: Structure, settings: Settings) -> Turns:
 
 
 def score(
-    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Latencies
 ) -> pl.DataFrame:
     """Score and panel for the recordings ``rec``, of any scenario (rows of ``schema.SCORES``)."""
     turns = score_turns(structure, settings)
     n, scored = len(structure), turns.scored
     number = total(turns.rec[scored], n)[rec]
     summed = total(turns.rec[scored], n, turns.score[scored])[rec]
-    totals = (
-        "{} exchanges, total score {}",
-        pl.Series(number.astype(np.int64)),
-        pl.Series(summed).round(3),
-    )
+    facts: Facts = {"n": number.astype(np.int64), "total": pl.Series(summed).round(3)}
+    sentence = "{n} exchanges, total score {total}"
     decision = decide(
         len(rec),
-        rule(number == 0, "no_events", "the user has no turn that could be answered"),
-        rule(~speaks(structure)[rec], "silent", *totals),
-        rule(None, "counted", *totals),
+        facts,
+        Rule(number == 0, "no_events", "the user has no turn that could be answered"),
+        Rule(~speaks(structure)[rec], "silent", sentence),
+        Rule(None, "counted", sentence),
     )
     head = score_rows(
         structure.tracks.recordings,
@@ -233,16 +230,16 @@ def _panel(turns: Turns, n: int, settings: Settings) -> dict[str, Events]:
     agent_cuts = turns.rec[scored & turns.agent_interrupts]
     answers, every = total(rec, n), total(turns.rec[scored], n)
     net, yields = turns.without_tools[plain], turns.yield_ms[scored & turns.user_interrupts]
-    spoken_over = "the {} speaks over the {} in {{}} of {{}} exchanges"
+    spoken_over = "the {} speaks over the {} in {{a}} of {{b}} exchanges"
     table = {
-        "latency": (total(rec, n, latency) / 1000, answers, "{} s over {} answers"),
-        "latency_without_tools": (total(rec, n, net) / 1000, answers, "{} s over {} answers"),
-        "on_time": (total(rec[~early & ~late], n), answers, "{} of {} answers on time"),
-        "early": (total(rec[early], n), answers, "{} of {} answers early"),
-        "late": (total(rec[late], n), answers, "{} of {} answers late"),
+        "latency": (total(rec, n, latency) / 1000, answers, "{a} s over {b} answers"),
+        "latency_without_tools": (total(rec, n, net) / 1000, answers, "{a} s over {b} answers"),
+        "on_time": (total(rec[~early & ~late], n), answers, "{a} of {b} answers on time"),
+        "early": (total(rec[early], n), answers, "{a} of {b} answers early"),
+        "late": (total(rec[late], n), answers, "{a} of {b} answers late"),
         "agent_interruptions": (total(agent_cuts, n), every, spoken_over.format("model", "user")),
         "user_interruptions": (total(cuts, n), every, spoken_over.format("user", "model")),
-        "missed_turns": (total(turns.rec[turns.missed], n), every, "{} of {} turns unanswered"),
+        "missed_turns": (total(turns.rec[turns.missed], n), every, "{a} of {b} turns unanswered"),
     }
     panel = {
         name: Events(number, of, sentence, "answers" if of is answers else "exchanges")
@@ -251,7 +248,7 @@ def _panel(turns: Turns, n: int, settings: Settings) -> dict[str, Events]:
     panel["yield_time"] = Events(
         total(cuts, n, yields) / 1000,
         total(cuts, n),
-        "{} s over {} interruptions",
+        "{a} s over {b} interruptions",
         "interruptions by the user",
     )
     return panel

@@ -19,7 +19,7 @@ cannot know what is said: a model that stops and then takes up its old sentence 
 responding.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -28,8 +28,8 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import Metric, metric_table, score_rows
+from flexi_score.metrics.reasons import Rule, decide
+from flexi_score.metrics.registry import Latencies, Metric, metric_table, score_rows
 from flexi_score.metrics.release import common as c
 from flexi_score.metrics.release import model_backchannel as release_backchannel
 from flexi_score.metrics.release import turn_taking as release_turn_taking
@@ -37,7 +37,7 @@ from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
 from flexi_score.segment.tracks import Floats, Intervals, Ints, Tracks
 
-Scorer = Callable[[Tracks, Ints, Settings, Mapping[str, float]], pl.DataFrame]
+Scorer = Callable[[Tracks, Ints, Settings, Latencies], pl.DataFrame]
 
 _WORDS_TOR: Final = """
       0 without model words, or where there are at most 3 and less than 1 s from the first start
@@ -129,7 +129,7 @@ METRICS: Final[tuple[Metric, ...]] = (
 
 
 def score_turn_taking(
-    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies
 ) -> pl.DataFrame:
     """Scores of the turn_taking recordings ``rec``: ``tor latency``."""
     end = c.annotation_s(tracks, rec, "user_turn_end_ms")
@@ -138,7 +138,7 @@ def score_turn_taking(
 
 
 def score_pause_handling(
-    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies
 ) -> pl.DataFrame:
     """Scores of the pause_handling recordings ``rec``: ``tor``, as of all words of turn_taking."""
     rows = release_turn_taking.score(tracks, rec, settings, {})
@@ -146,7 +146,7 @@ def score_pause_handling(
 
 
 def score_user_interrupt(
-    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies
 ) -> pl.DataFrame:
     """Scores of the user_interrupt recordings ``rec``.
 
@@ -172,7 +172,7 @@ def score_user_interrupt(
 
 
 def score_user_backchannel(
-    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies
 ) -> pl.DataFrame:
     """Scores of the user_backchannel recordings ``rec``: v1.5's behaviours and latencies."""
     start, end = (c.first_backchannel(tracks, rec, side) for side in ("start_ms", "end_ms"))
@@ -336,8 +336,9 @@ def _timing(
         pl.Series(["not_applicable", "scored"])[some.astype(np.uint32)],
         decide(
             len(rec),
-            rule(some, "counted", f"{{}} {what}, {{}} s in all", pl.Series(number), total_ms),
-            rule(None, "no_events", f"no {what}"),
+            {"n": number, "s": total_ms / 1000},
+            Rule(some, "counted", f"{{n}} {what}, {{s}} s in all"),
+            Rule(None, "no_events", f"no {what}"),
         ),
         weight=weight,
         source="detected",

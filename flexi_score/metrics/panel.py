@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from flexi_score.metrics.reasons import decide, rule
+from flexi_score.metrics.reasons import Rule, decide
 from flexi_score.metrics.registry import Metric, score_rows
 from flexi_score.schema import SCENARIOS
 from flexi_score.segment.tracks import Bools, Floats, Ints
@@ -21,7 +21,7 @@ class Events:
     #: numerator, denominator: shape (n,)
     numerator: Floats
     denominator: Floats
-    sentence: str  # how a value is explained; two ``{}`` stand for numerator and denominator
+    sentence: str  # how a value is explained; ``{a}`` and ``{b}`` are its two sides
     noun: str  # what the denominator counts
     #: shape (n,), optional: recordings whose annotations of these events cannot be read
     unreadable: Bools | None = None
@@ -73,22 +73,20 @@ def panel_rows(
             .to_series()
         )
         some, few = b > 0, (pooled < (0 if events.always_shown else min_events)).to_numpy()
-        ratio = (events.sentence, shown(a), shown(b))
+        facts = {"a": shown(a), "b": shown(b), "pooled": shown(pooled), **rows.to_dict()}
         decision = decide(
             len(rec),
-            rule(unreadable, "unreadable", events.problem),
-            rule(~some, "no_events", f"no {events.noun}"),
-            rule(
+            facts,
+            Rule(unreadable, "unreadable", events.problem),
+            Rule(~some, "no_events", f"no {events.noun}"),
+            Rule(
                 few,
                 "too_few",
-                f"hidden: {{}} has {{}} {events.noun} in scenario {{}}, "
+                f"hidden: {{system}} has {{pooled}} {events.noun} in scenario {{scenario}}, "
                 f"and {setting} is {min_events}",
-                rows["system"],
-                shown(pooled),
-                rows["scenario"],
             ),
-            rule(silent, "silent", *ratio),
-            rule(None, "counted", *ratio),
+            Rule(silent, "silent", events.sentence),
+            Rule(None, "counted", events.sentence),
         )
         frames.append(
             score_rows(

@@ -5,24 +5,31 @@ decides: its code goes into the column ``rule``, and its sentence, rendered last
 sentences are wanted, into ``reason``.
 """
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 
-from flexi_score.segment.tracks import Bools
+from flexi_score.segment.tracks import Bools, Ints
+
+#: What sentences may quote, by recording, shape (k,): floats are seconds, written to the
+#: millisecond, with ``-`` for NaN; integers and series are written as they are.
+Facts: TypeAlias = Mapping[str, NDArray[np.number] | pl.Series]
+
+_NAME: Final = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
 class Rule:
     """One way in which a metric comes about."""
 
-    applies: Bools | None  # shape (k,), or None: to which recordings; None: to all that are left
+    applies: Bools | None  # shape (k,): to which recordings; None: to all that are left
     code: str  # what ``rule`` says: stable, lower case, ``takes_over``
-    sentence: str  # what ``reason`` says; each ``{}`` stands for a value
-    #: milliseconds of shape (k,), written in seconds; or a polars Series, written as it is
-    values: tuple[ArrayLike | pl.Series, ...] = ()
+    sentence: str  # what ``reason`` says; it may name facts in braces
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,7 @@ class Decision:
     reason: pl.Series
 
 
-def rule(applies: Bools | None, code: str, sentence: str, *values: ArrayLike | pl.Series) -> Rule:
-    """A :class:`Rule`, its values as further arguments."""
-    return Rule(applies, code, sentence, values)
-
-
-def decide(size: int, *rules: Rule, explain: bool = True) -> Decision:
+def decide(size: int, facts: Facts, *rules: Rule, explain: bool = True) -> Decision:
     """The first rule that applies to each recording.
 
     ``size``: number of recordings, k. ``*rules``: in order of precedence; the last one applies to
@@ -47,44 +49,36 @@ def decide(size: int, *rules: Rule, explain: bool = True) -> Decision:
     Examples
     --------
     >>> import numpy as np
-    >>> late = np.array([True, False])
-    >>> decide(2, rule(late, "late", "answers {} s late", np.array([1500.0, 0.0])),
-    ...        rule(None, "on_time", "answers on time")).reason.to_list()
+    >>> late = Rule(np.array([True, False]), "late", "answers {delay} s late")
+    >>> on_time = Rule(None, "on_time", "answers on time")
+    >>> decide(2, {"delay": np.array([1.5, 0.0])}, late, on_time).reason.to_list()
     ['answers 1.5 s late', 'answers on time']
     """
     chosen = np.full(size, len(rules) - 1)
     left = np.ones(size, bool)
-    for number, one in enumerate(rules):
-        hit = left if one.applies is None else left & one.applies
+    for number, rule in enumerate(rules):
+        hit = left if rule.applies is None else left & rule.applies
         chosen[hit] = number
         left &= ~hit
-    codes = pl.Series([one.code for one in rules], dtype=pl.String)[chosen.astype(np.uint32)]
+    codes = pl.Series([rule.code for rule in rules], dtype=pl.String)[chosen.astype(np.uint32)]
     if not explain:
         return Decision(codes, pl.Series([None], dtype=pl.String).new_from_index(0, size))
-    parts, rows = [], []
-    for number, one in enumerate(rules):
-        at = np.flatnonzero(chosen == number)
-        if len(at):
-            parts.append(_sentences(one, at))
-            rows.append(at)
-    if not parts:
-        return Decision(codes, pl.Series([], dtype=pl.String))
-    order = np.argsort(np.concatenate(rows), kind="stable")
-    return Decision(codes, pl.concat(parts)[order.astype(np.uint32)])
+    places = [np.flatnonzero(chosen == number) for number in range(len(rules))]
+    order = np.argsort(np.concatenate(places), kind="stable").astype(np.uint32)
+    parts = [_render(rule.sentence, facts, at) for rule, at in zip(rules, places, strict=True)]
+    return Decision(codes, pl.concat(parts)[order])
 
 
-def _sentences(one: Rule, at: np.ndarray) -> pl.Series:
-    """The sentence of a rule for the recordings at these positions."""
-    if not one.values:
-        return pl.Series([one.sentence], dtype=pl.String).new_from_index(0, len(at))
-    columns, shown = {}, []
-    for i, value in enumerate(one.values):
-        name = str(i)
-        if isinstance(value, pl.Series):
-            columns[name] = value[at.astype(np.uint32)].cast(pl.String)
-            shown.append(pl.col(name).fill_null("-"))
-        else:
-            columns[name] = pl.Series(np.asarray(value, np.float64)[at])
-            seconds = (pl.col(name) / 1000).round(3).fill_nan(None)
-            shown.append(seconds.cast(pl.String).fill_null("-"))
-    return pl.DataFrame(columns).select(pl.format(one.sentence, *shown)).to_series()
+def _render(sentence: str, facts: Facts, at: Ints) -> pl.Series:
+    """The sentence for the recordings at these positions."""
+    names = _NAME.findall(sentence)
+    if not names or not len(at):
+        return pl.Series([sentence], dtype=pl.String).new_from_index(0, len(at))
+    columns = {}
+    for name in names:
+        fact = facts[name]
+        values = pl.Series(fact[at.astype(np.uint32)])
+        if values.dtype.is_float() and not isinstance(fact, pl.Series):
+            values = values.round(3).fill_nan(None)
+        columns[name] = values.cast(pl.String).fill_null("-")
+    return pl.DataFrame(columns).select(pl.format(_NAME.sub("{}", sentence), *names)).to_series()

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,10 @@ PENDING: Final = "pending"
 #: The metric that follows from the rating of another (coherence): nobody is asked for it.
 FOLLOWER: Final = "acceptable"
 
+#: Values of an optional column of scores: one each, or one for all.
+Column: TypeAlias = ArrayLike | pl.Series | str | None
+#: Mean turn_taking latency of each system (s).
+Latencies: TypeAlias = Mapping[str, float]
 Direction = Literal["up", "down", "none"]
 #: rate: mean of 0/1 with a Wilson interval; mean: of values, bootstrap; sum: a count; ratio: sum of
 #: value times weight over sum of weight, bootstrap.
@@ -84,9 +88,7 @@ def metric_table(profile: str, scenario: str, text: str, source: str = "") -> tu
     return tuple(metrics)
 
 
-def mean_latency_of(
-    systems: pl.Series, settings: Settings, latency_s: Mapping[str, float]
-) -> Floats:
+def mean_latency_of(systems: pl.Series, settings: Settings, latency_s: Latencies) -> Floats:
     """L of pause_handling (s) by recording: the setting, else its system's; NaN without either."""
     given = settings.pause_handling.mean_latency_s
     if given is not None:

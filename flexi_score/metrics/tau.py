@@ -24,7 +24,6 @@ Divergences from tau-voice
    where all are there. The three kinds are shown as well.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -32,7 +31,7 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.panel import Events, every_scenario, panel_rows, total
-from flexi_score.metrics.registry import metric_table
+from flexi_score.metrics.registry import Latencies, metric_table
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints
@@ -110,7 +109,7 @@ _PAIRS: Final = rf"^\s*\[\s*(?:{_PAIR}(?:\s*,\s*{_PAIR})*)?\s*\]\s*$"
 
 
 def score(
-    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Latencies
 ) -> pl.DataFrame:
     """The panel for the recordings ``rec``, of any scenario.
 
@@ -140,27 +139,27 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
     cuts = structure.interruptions
     agent = total(cuts.spans.rec[cuts.speaker == MODEL], n)
     panel = {
-        "response_rate": Events(answers, turns, "{} of {} user turns answered", "user turns"),
+        "response_rate": Events(answers, turns, "{a} of {b} user turns answered", "user turns"),
         "response_latency": Events(
             total(turn_rec[answered], n, latency[answered]) / 1000,
             answers,
-            "{} s over {} answers",
+            "{a} s over {b} answers",
             "answered user turns",
         ),
         "yield_rate": Events(
             total(cut_rec[yields], n),
             total(cut_rec, n),
-            "yields to {} of {} interruptions",
+            "yields to {a} of {b} interruptions",
             "user interruptions",
         ),
         "yield_latency": Events(
             total(cut_rec[yields], n, stop_ms[yields]) / 1000,
             total(cut_rec[yields], n),
-            "{} s over {} yields",
+            "{a} s over {b} yields",
             "yields",
         ),
         "agent_interruptions": Events(
-            agent, turns, "{} interruptions by the model, {} user turns", "user turns"
+            agent, turns, "{a} interruptions by the model, {b} user turns", "user turns"
         ),
     }
     right, every = np.zeros(n), np.zeros(n)
@@ -170,7 +169,7 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
         panel[name] = Events(
             total(rec[correct], n),
             total(rec, n),
-            f"{{}} of {{}} {what} ignored",
+            f"{{a}} of {{b}} {what} ignored",
             what,
             unreadable.get(kind),
             f"metadata {kind}: expected [[start, end], ...] in seconds, each end after its start",
@@ -180,7 +179,7 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
     panel["selectivity"] = Events(
         right,
         every,
-        "{} of {} events ignored",
+        "{a} of {b} events ignored",
         "backchannels, vocal tics and other such speech",
         np.logical_or.reduce(list(unreadable.values())),
         "metadata vocal_tics, non_directed: expected [[start, end], ...] in seconds",

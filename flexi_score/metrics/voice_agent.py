@@ -12,7 +12,6 @@ total over total. Rates on fewer than ``voice_agent.min_events`` events per syst
 is per minute, or a share of time, is always shown.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -21,7 +20,7 @@ import polars as pl
 from flexi_score.config import Settings
 from flexi_score.metrics.exchanges import Exchanges, exchanges, silent_at_end
 from flexi_score.metrics.panel import Events, every_scenario, panel_rows, total
-from flexi_score.metrics.registry import metric_table
+from flexi_score.metrics.registry import Latencies, metric_table
 from flexi_score.metrics.words import PANEL, word_panel
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
@@ -100,7 +99,7 @@ METRICS: Final = every_scenario((*_PANEL, *PANEL))
 
 
 def score(
-    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Latencies
 ) -> pl.DataFrame:
     """The panel for the recordings ``rec``, of any scenario.
 
@@ -129,39 +128,39 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
         "unanswered_turns": Events(
             total(found.user.rec[counts & unanswered], n),
             turns,
-            "{} of {} user turns unanswered",
+            "{a} of {b} user turns unanswered",
             "user turns",
         ),
         "awkward_silences": Events(
             total(found.user.rec[counts & awkward], n),
             turns,
-            "{} awkward silences after {} user turns",
+            "{a} awkward silences after {b} user turns",
             "user turns",
         ),
         "false_interruptions": Events(
-            false_starts, turns, "{} false interruptions, {} user turns", "user turns"
+            false_starts, turns, "{a} false interruptions, {b} user turns", "user turns"
         ),
         "false_stops": Events(
             stops,
             total(sound_rec, n),
-            "stops at {} of {} backchannels and wordless sounds",
+            "stops at {a} of {b} backchannels and wordless sounds",
             "backchannels and wordless sounds during the model's speech",
         ),
         "resumptions": Events(
             total(sound_rec[stopped & resumed], n),
             stops,
-            "speaks again after {} of {} false stops",
+            "speaks again after {a} of {b} false stops",
             "false stops",
         ),
         "longest_monologue": Events(
             _longest_turn(structure) / 1000.0,
             np.minimum(total(structure.turns.spans.rec[structure.turns.speaker == MODEL], n), 1.0),
-            "longest turn {} s, {} recording",
+            "longest turn {a} s, {b} recording",
             "turn of the model",
             always_shown=True,
         ),
         "dead_air": Events(
-            stretches / 1000, edges / 1000, "{} s of {} s", "speech", always_shown=True
+            stretches / 1000, edges / 1000, "{a} s of {b} s", "speech", always_shown=True
         ),
     }
     for name in ("awkward_silences", "false_interruptions", "false_stops"):
@@ -169,7 +168,7 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
         panel[f"{name}_per_min"] = Events(
             panel[name].numerator,
             minutes,
-            f"{{}} {noun} in {{}} min",
+            f"{{a}} {noun} in {{b}} min",
             "duration",
             always_shown=True,
         )
@@ -180,7 +179,7 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
         panel[f"{name}_talk_over_s_per_min"] = Events(
             _talk_over(own, other, n) / 1000,
             minutes,
-            "{} s in {} min",
+            "{a} s in {b} min",
             "duration",
             always_shown=True,
         )
@@ -298,7 +297,7 @@ def _words_per_min(side: Speaker, n: int) -> Events:
     return Events(
         words.astype(np.float64),
         minutes.astype(np.float64),
-        "{} words in {} min of speech",
+        "{a} words in {b} min of speech",
         "speech with known words",
         always_shown=True,
     )

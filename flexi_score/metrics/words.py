@@ -53,7 +53,7 @@ def word_panel(structure: Structure) -> dict[str, Events]:
     errors, words = word_errors(_wanted(structure), _said(structure))
     panel = {
         "user_word_errors": Events(
-            errors, words, "{} errors in {} words of text", "text with known words"
+            errors, words, "{a} errors in {b} words of text", "text with known words"
         )
     }
     turns = structure.turns.spans.take(structure.turns.speaker == MODEL)
@@ -67,12 +67,12 @@ def word_panel(structure: Structure) -> dict[str, Events]:
     panel["words_before_cut"] = Events(
         total(at.rec[known], n, (so_far[end] - so_far[begin])[known]),
         total(at.rec[known], n),
-        "{} words said before {} interruptions",
+        "{a} words said before {b} interruptions",
         "interruptions by the user with known words",
     )
     panel["unspoken_words"] = Events(
         *_unspoken(structure, at, stop),
-        "{} words never spoken after {} interruptions",
+        "{a} words never spoken after {b} interruptions",
         "interruptions by the user with a transcript beside audio",
     )
     return panel

@@ -11,7 +11,6 @@ depends on when somebody started and stopped the recorder. The longest of all, e
 :func:`statistics_frame`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -28,8 +27,8 @@ from flexi_score.metrics.conversation.statistics import (
     statistics_frame,
 )
 from flexi_score.metrics.panel import shown
-from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import Metric, metric_table, score_rows
+from flexi_score.metrics.reasons import Rule, decide
+from flexi_score.metrics.registry import Latencies, Metric, metric_table, score_rows
 from flexi_score.schema import SPEAKERS
 from flexi_score.segment.tracks import Bools, Ints
 from flexi_score.segment.types import Structure
@@ -197,43 +196,43 @@ def _ratios() -> dict[str, tuple[pl.Expr, pl.Expr, str]]:
     for kind, (label, _) in _KINDS.items():
         number = col("user_ipus") + col("model_ipus") if kind == "ipu" else col(f"{kind}s")
         time = ipu_ms if kind == "ipu" else col(f"{kind}_ms")
-        ratios[f"{kind}_per_min"] = number, _MINUTES, f"{{}} {label} in {{}} min"
-        ratios[f"{kind}_s_per_min"] = time / 1000, _MINUTES, f"{{}} s of {label} in {{}} min"
+        ratios[f"{kind}_per_min"] = number, _MINUTES, f"{{a}} {label} in {{b}} min"
+        ratios[f"{kind}_s_per_min"] = time / 1000, _MINUTES, f"{{a}} s of {label} in {{b}} min"
     for level in (1, 2, 3):
         name = f"model_level_{level}"
-        says = f"{{}} of {{}} responses at level {level}"
+        says = f"{{a}} of {{b}} responses at level {level}"
         ratios[name] = col(name), col("model_responses"), says
     for side in SPEAKERS:
         changes, cuts = col(f"{side}_floor_changes"), col(f"{side}_interruptions")
         responses, stops = col(f"{side}_responses"), col(f"{side}_stops")
         of_side = {
-            "talk_share": (col(f"{side}_ipu_ms") / 1000, ipu_ms / 1000, "{} s of {} s spoken"),
+            "talk_share": (col(f"{side}_ipu_ms") / 1000, ipu_ms / 1000, "{a} s of {b} s spoken"),
             "floor_offset": (
                 col(f"{side}_floor_offset_ms") / 1000,
                 changes,
-                "{} s over {} floor changes",
+                "{a} s over {b} floor changes",
             ),
             "response_latency": (
                 col(f"{side}_response_ms") / 1000,
                 responses,
-                "{} s over {} responses",
+                "{a} s over {b} responses",
             ),
             "overlapped_starts": (
                 col(f"{side}_overlapped_starts"),
                 changes,
-                "{} of {} floor changes in overlap",
+                "{a} of {b} floor changes in overlap",
             ),
-            "interruptions_per_min": (cuts, _MINUTES, "{} interruptions in {} min"),
+            "interruptions_per_min": (cuts, _MINUTES, "{a} interruptions in {b} min"),
             "interruption_success": (
                 col(f"{side}_interruptions_successful"),
                 cuts,
-                "{} of {} interruptions won",
+                "{a} of {b} interruptions won",
             ),
-            "stop_latency": (col(f"{side}_stop_ms") / 1000, stops, "{} s over {} stops"),
+            "stop_latency": (col(f"{side}_stop_ms") / 1000, stops, "{a} s over {b} stops"),
             "backchannels_per_min": (
                 col(f"{side}_backchannels"),
                 _MINUTES,
-                "{} backchannels in {} min",
+                "{a} backchannels in {b} min",
             ),
         }
         ratios |= {f"{side}_{name}": ratio for name, ratio in of_side.items()}
@@ -244,7 +243,7 @@ _RATIOS: Final = _ratios()
 
 
 def score(
-    structure: Structure, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Latencies
 ) -> pl.DataFrame:
     """Scores of the conversation recordings ``rec`` (any recording will do).
 
@@ -253,7 +252,6 @@ def score(
     """
     table = statistics_frame(structure, settings)[rec]
     silent = (table["model_ipus"] == 0).to_numpy()
-    choose_rule = partial(decide, len(rec))
     row = partial(score_rows, structure.tracks.recordings, rec, source="detected")
 
     def status(known: Bools) -> pl.Series:
@@ -268,16 +266,21 @@ def score(
         a, b = (table.select(side.cast(pl.Float64)).to_series().to_numpy() for side in sides)
         known = b > 0
         none = "the recording has no duration" if sides[1] is _MINUTES else metric.null_means
-        decision = choose_rule(
-            rule(known, "counted", says, shown(a), shown(b)), rule(None, "no_events", none)
+        decision = decide(
+            len(rec),
+            {"a": shown(a), "b": shown(b)},
+            Rule(known, "counted", says),
+            Rule(None, "no_events", none),
         )
         weight = np.where(known, b, np.nan)
         frames.append(row(metric.name, a / weight, status(known), decision, weight=weight))
     longest = (table["longest_silence_ms"] / 1000).fill_null(np.nan).to_numpy()
-    decision = choose_rule(
-        rule(np.isnan(longest), "no_events", "nobody speaks"),
-        rule(longest > 0, "counted", "longest pause or gap {} s", shown(longest)),
-        rule(None, "counted", "no pause and no gap"),
+    decision = decide(
+        len(rec),
+        {"longest": shown(longest)},
+        Rule(np.isnan(longest), "no_events", "nobody speaks"),
+        Rule(longest > 0, "counted", "longest pause or gap {longest} s"),
+        Rule(None, "counted", "no pause and no gap"),
     )
     frames.append(row("longest_silence", longest, status(~np.isnan(longest)), decision))
     return pl.concat(frames)

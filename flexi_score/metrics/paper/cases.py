@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
+from flexi_score.metrics.reasons import Decision, Facts, Rule, decide
+from flexi_score.metrics.registry import Column, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints, spread
@@ -29,6 +31,7 @@ class Cases:
     origin: Ints
     end: Ints
     silent: Bools  # shape (k,): the model never speaks
+    explain: bool  # whether scores have reasons
 
     def column(self, name: str) -> pl.Series:
         """A column of these recordings' manifest rows."""
@@ -43,12 +46,27 @@ class Cases:
         """Moments on the axis as milliseconds of their own recording."""
         return at - self.origin
 
+    def seconds(self, at: Floats) -> Floats:
+        """Moments on the axis as seconds of their own recording."""
+        return (at - self.origin) / 1000
 
-def make_cases(structure: Structure, rec: Ints) -> Cases:
+    def decide(self, facts: Facts, *rules: Rule) -> Decision:
+        """As :func:`flexi_score.metrics.reasons.decide`."""
+        return decide(len(self.rec), facts, *rules, explain=self.explain)
+
+    def row(
+        self, metric: str, value: Floats, status: pl.Series, decision: Decision, **columns: Column
+    ) -> pl.DataFrame:
+        """As :func:`flexi_score.metrics.registry.score_rows`."""
+        recordings = self.structure.tracks.recordings
+        return score_rows(recordings, self.rec, metric, value, status, decision, **columns)
+
+
+def make_cases(structure: Structure, rec: Ints, explain: bool = True) -> Cases:
     """Cases of the recordings with these numbers."""
     spoke = np.bincount(structure.model.ipus.rec, minlength=len(structure)) > 0
     origin = structure.origin[rec]
-    return Cases(structure, rec, origin, origin + structure.duration_ms[rec], ~spoke[rec])
+    return Cases(structure, rec, origin, origin + structure.duration_ms[rec], ~spoke[rec], explain)
 
 
 def moments(found: Ints) -> Floats:
@@ -104,9 +122,10 @@ def choose(*choices: tuple[Bools, str], otherwise: str | pl.Series) -> pl.Series
     return chosen.zip_with(pl.Series(which > 0), otherwise)
 
 
-def statuses(scored: Bools, silent: Bools) -> pl.Series:
+def statuses(scored: Bools, silent: Bools | None = None) -> pl.Series:
     """``silent`` where the model never spoke, else ``scored`` or ``not_applicable``."""
-    return choose((silent, "silent"), (scored, "scored"), otherwise="not_applicable")
+    never = np.zeros(len(scored), bool) if silent is None else silent
+    return choose((never, "silent"), (scored, "scored"), otherwise="not_applicable")
 
 
 def mid_turn(structure: Structure, at: Ints) -> Bools:
@@ -190,10 +209,18 @@ def window_margin(cases: Cases, low: Floats, high: Floats, settings: Settings) -
     return np.where(np.isfinite(margin), margin, np.nan)
 
 
-SILENT = "the model never speaks"
 ASK_A_JUDGE = "needs a judge, and --judge is none"
-#: Code and sentence where the end of the user's turn is not known.
-NO_TURN_END = (
-    "no_turn_end",
-    "no turn of the user is known and the manifest has no annotations.user_turn_end",
-)
+
+
+def silent_rule(silent: Bools) -> Rule:
+    """The model never speaks."""
+    return Rule(silent, "silent", "the model never speaks")
+
+
+def no_turn_end(known: Bools) -> Rule:
+    """Where the end of the user's turn is not known."""
+    return Rule(
+        ~known,
+        "no_turn_end",
+        "no turn of the user is known and the manifest has no annotations.user_turn_end",
+    )

@@ -1,7 +1,5 @@
 """Scenario model_backchannel: does the model listen actively without taking the floor?"""
 
-from collections.abc import Mapping
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -9,8 +7,8 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
-from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import metric_table, score_rows
+from flexi_score.metrics.reasons import Rule
+from flexi_score.metrics.registry import Latencies, metric_table
 from flexi_score.segment.tracks import Floats, Ints
 from flexi_score.segment.types import MODEL, Structure
 
@@ -47,89 +45,72 @@ METRICS: Final = metric_table(
 
 
 def score(
-    structure: Structure,
-    rec: Ints,
-    settings: Settings,
-    latency_s: Mapping[str, float],
-    *,
-    explain: bool = True,
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Latencies, explain: bool = True
 ) -> pl.DataFrame:
     """Scores of the model_backchannel recordings ``rec`` (:data:`flexi_score.schema.SCORES`)."""
-    cases = c.make_cases(structure, rec)
-    choose_rule = partial(decide, len(rec), explain=explain)
+    cases = c.make_cases(structure, rec, explain)
     silent = cases.silent
     end, source = c.user_turn_end(cases)
     start, _ = c.first_takeover(cases)
     took, known = start < end, ~np.isnan(end)
-    found = structure.backchannels
-    mine = found.spans.take(found.speaker == MODEL)
-    count = np.bincount(mine.rec, minlength=len(structure))[rec].astype(np.float64)
-    row = partial(score_rows, structure.tracks.recordings, rec)
-
-    size = len(rec)
-    tor = row(
+    detected = structure.backchannels
+    own = detected.spans.take(detected.speaker == MODEL)
+    count = np.bincount(own.rec, minlength=len(structure))[rec]
+    seconds = structure.duration_ms[rec] / 1000
+    # Whether a short utterance is a backchannel hangs on what the user does meanwhile.
+    user_known = structure.tracks.user_known
+    counted = silent | (True if user_known is None else user_known[rec])
+    facts = {
+        "start": cases.seconds(start),
+        "lead": (end - start) / 1000,
+        "count": count,
+        "seconds": seconds,
+    }
+    said_nothing = c.silent_rule(silent)
+    before = "takes over at {start} s, {lead} s before the user's turn ends"
+    tor = cases.row(
         "tor",
         np.where(known, took.astype(float), np.nan),
         c.statuses(known, silent & known),
-        choose_rule(
-            rule(~known, *c.NO_TURN_END),
-            rule(silent, "silent", c.SILENT),
-            rule(
-                took,
-                "before_turn_end",
-                "takes over at {} s, {} s before the user's turn ends",
-                cases.own_ms(start),
-                end - start,
-            ),
-            rule(None, "waits", "no takeover before the user's turn ends"),
+        cases.decide(
+            facts,
+            c.no_turn_end(known),
+            said_nothing,
+            Rule(took, "before_turn_end", before),
+            Rule(None, "waits", "no takeover before the user's turn ends"),
         ),
         reference_ms=cases.own_ms(end),
         decided_ms=np.where(took, cases.own_ms(start), np.nan),
-        margin_s=c.window_margin(cases, np.full(size, -np.inf), end - c.AT_MOST, settings) / 1000,
+        margin_s=c.window_margin(cases, np.full(len(rec), -np.inf), end - c.AT_MOST, settings)
+        / 1000,
         source=source,
     )
-    duration_ms = structure.duration_ms[rec].astype(np.float64)
-    seconds = duration_ms / 1000
-    # Whether a short utterance is a backchannel hangs on what the user does meanwhile.
-    user_known = structure.tracks.user_known
-    counted = silent | (np.ones(size, bool) if user_known is None else user_known[rec])
     counts = (
-        rule(silent, "silent", c.SILENT),
-        rule(~counted, "unknown_user", UNKNOWN_USER),
-        rule(
-            None,
-            "counted",
-            "{} backchannels in {} s",
-            pl.Series(count.astype(np.int64)),
-            duration_ms,
-        ),
+        Rule(~counted, "unknown_user", UNKNOWN_USER),
+        Rule(None, "counted", "{count} backchannels in {seconds} s"),
     )
-    numbered = choose_rule(*counts)
+    numbered = cases.decide(facts, said_nothing, *counts)
     status = c.choose((silent, "silent"), (counted, "scored"), otherwise="excluded")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rate = np.where(counted & (seconds > 0), count / seconds, np.nan)
-    bcr = row("bcr", rate, status, numbered, source="detected")
-    number = row(
-        "backchannels", np.where(counted, count, np.nan), status, numbered, source="detected"
-    )
-    value, referenced, annotated = _divergence(cases, mine.rec, mine.start, settings)
-    jsd = row(
+    rate = np.divide(count, seconds, out=np.full(len(rec), np.nan), where=counted & (seconds > 0))
+    number = np.where(counted, count, np.nan)
+    value, referenced, annotated = _divergence(cases, own.rec, own.start, settings)
+    nothing = "no reference positions: annotations.reference_backchannels, or a judge"
+    jsd = cases.row(
         "jsd",
         np.where(referenced & counted, value, np.nan),
         c.choose((~referenced, "excluded"), otherwise=status),
-        choose_rule(
-            rule(
-                ~referenced,
-                "no_reference",
-                "no reference positions: annotations.reference_backchannels, or a judge",
-            ),
-            counts[0],
-            rule(counted & (count == 0), "no_backchannel", "the model has no backchannel"),
-            *counts[1:],
+        cases.decide(
+            facts,
+            Rule(~referenced, "no_reference", nothing),
+            said_nothing,
+            Rule(counted & (count == 0), "no_backchannel", "the model has no backchannel"),
+            *counts,
         ),
         source=c.choose((annotated, "annotation"), otherwise="detected"),
     )
-    return pl.concat([tor, bcr, number, jsd])
+    bcr = cases.row("bcr", rate, status, numbered, source="detected")
+    backchannels = cases.row("backchannels", number, status, numbered, source="detected")
+    return pl.concat([tor, bcr, backchannels, jsd])
 
 
 def _divergence(

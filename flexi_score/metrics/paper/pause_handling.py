@@ -1,7 +1,5 @@
 """Scenario pause_handling: does the model stay silent while the user thinks?"""
 
-from collections.abc import Mapping
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -9,8 +7,8 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
-from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import mean_latency_of, metric_table, score_rows
+from flexi_score.metrics.reasons import Facts, Rule
+from flexi_score.metrics.registry import Latencies, mean_latency_of, metric_table
 from flexi_score.segment import axis
 from flexi_score.segment.tracks import Floats, Ints
 from flexi_score.segment.types import Structure
@@ -31,16 +29,10 @@ METRICS: Final = metric_table(
 
 
 def score(
-    structure: Structure,
-    rec: Ints,
-    settings: Settings,
-    latency_s: Mapping[str, float],
-    *,
-    explain: bool = True,
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Latencies, explain: bool = True
 ) -> pl.DataFrame:
     """Scores of the pause_handling recordings ``rec`` (:data:`flexi_score.schema.SCORES`)."""
-    cases = c.make_cases(structure, rec)
-    choose_rule = partial(decide, len(rec), explain=explain)
+    cases = c.make_cases(structure, rec, explain)
     detected_start, detected_end = longest_user_pause(cases)
     start, source = c.prefer(cases.annotated("pause_start_ms"), detected_start)
     end, _ = c.prefer(cases.annotated("pause_end_ms"), detected_end)
@@ -71,64 +63,41 @@ def score(
     waits = ~within & same
     margin = np.where(waits, np.fmin(margin, drawn_out), margin)
     margin = np.where(under_way, through, margin)
-    window = (cases.own_ms(start), cases.own_ms(latest))
     without_latency = (
         "; L = 0, because system "
         + cases.column("system")
         + " has no turn_taking latency in this run and pause_handling.mean_latency_s is not set"
     )
     how = pl.Series([""]).new_from_index(0, len(rec)).zip_with(pl.Series(timed), without_latency)
-    outcome = choose_rule(
-        rule(
-            ~paused,
-            "no_pause",
-            "no pause of the user is known and the manifest has no annotations.pause",
-        ),
-        rule(cases.silent, "silent", c.SILENT),
-        rule(
-            under_way,
-            "under_way",
-            "took over at {} s, before the pause starts at {} s, and talks on to {} s",
-            cases.own_ms(began),
-            cases.own_ms(start),
-            cases.own_ms(ends),
-        ),
-        rule(
-            within,
-            "takes_pause",
-            "takes over at {} s, inside [{}, {}] s{}",
-            cases.own_ms(took),
-            *window,
-            how,
-        ),
-        rule(
-            np.isnan(took) & ~np.isnan(earlier),
-            "took_over_before",
-            "no takeover starts after {} s, inside [{}, {}] s{}",
-            cases.own_ms(start),
-            *window,
-            how,
-        ),
-        rule(np.isnan(took), "waits", "no takeover inside [{}, {}] s{}", *window, how),
-        rule(
-            None,
-            "takes_over_after",
-            "takes over at {} s, after [{}, {}] s{}",
-            cases.own_ms(took),
-            *window,
-            how,
-        ),
+    facts: Facts = {
+        "start": cases.seconds(start),
+        "latest": cases.seconds(latest),
+        "took": cases.seconds(took),
+        "began": cases.seconds(began),
+        "ends": cases.seconds(ends),
+        "how": how,
+    }
+    window = "[{start}, {latest}] s{how}"
+    unknown = "no pause of the user is known and the manifest has no annotations.pause"
+    under = "took over at {began} s, before the pause starts at {start} s, and talks on to {ends} s"
+    no_later = f"no takeover starts after {{start}} s, inside {window}"
+    outcome = cases.decide(
+        facts,
+        Rule(~paused, "no_pause", unknown),
+        c.silent_rule(cases.silent),
+        Rule(under_way, "under_way", under),
+        Rule(within, "takes_pause", f"takes over at {{took}} s, inside {window}"),
+        Rule(np.isnan(took) & ~np.isnan(earlier), "took_over_before", no_later),
+        Rule(np.isnan(took), "waits", f"no takeover inside {window}"),
+        Rule(None, "takes_over_after", f"takes over at {{took}} s, after {window}"),
     )
-    decided = np.where(under_way, began, took)
-    return score_rows(
-        structure.tracks.recordings,
-        rec,
+    return cases.row(
         "tor",
         np.where(paused, (within | under_way).astype(float), np.nan),
         c.choose((~paused, "not_applicable"), (cases.silent, "silent"), otherwise="scored"),
         outcome,
         reference_ms=cases.own_ms(start),
-        decided_ms=cases.own_ms(decided),
+        decided_ms=cases.own_ms(np.where(under_way, began, took)),
         margin_s=margin / 1000,
         source=source,
     )

@@ -1,6 +1,5 @@
 """Scenario turn_taking: does the model answer, when, and does it wait for the user to finish?"""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -9,8 +8,8 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
-from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import metric_table, score_rows
+from flexi_score.metrics.reasons import Rule
+from flexi_score.metrics.registry import Latencies, metric_table
 from flexi_score.segment.tracks import Ints
 from flexi_score.segment.types import Structure
 
@@ -44,67 +43,51 @@ METRICS: Final = metric_table(
 
 
 def score(
-    structure: Structure,
-    rec: Ints,
-    settings: Settings,
-    latency_s: Mapping[str, float],
-    *,
-    explain: bool = True,
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Latencies, explain: bool = True
 ) -> pl.DataFrame:
     """Scores of the turn_taking recordings ``rec`` (:data:`flexi_score.schema.SCORES`)."""
-    cases = c.make_cases(structure, rec)
-    choose_rule = partial(decide, len(rec), explain=explain)
+    cases = c.make_cases(structure, rec, explain)
     end, source = c.user_turn_end(cases)
     start, length = c.first_takeover(cases)
-    longest = c.longest_group_ms(cases)
-    took, known = ~np.isnan(start), ~np.isnan(end)
+    took, known, silent = ~np.isnan(start), ~np.isnan(end), cases.silent
     offset = start - end
-    early = offset < 0
-    end_ms, start_ms = cases.own_ms(end), cases.own_ms(start)
-    row = partial(
-        score_rows,
-        structure.tracks.recordings,
-        rec,
-        reference_ms=end_ms,
-        decided_ms=start_ms,
-        source=source,
+    early, both = offset < 0, took & known
+    always = np.full(len(rec), np.inf)
+    facts = {
+        "start": cases.seconds(start),
+        "length": length / 1000,
+        "longest": c.longest_group_ms(cases) / 1000,
+        "early": -offset / 1000,
+        "late": offset / 1000,
+    }
+    said_nothing = c.silent_rule(silent)
+    too_short = Rule(
+        None, "backchannels_only", "the model says no more than a backchannel (longest {longest} s)"
     )
-    silent, size = cases.silent, len(rec)
-    always = np.full(size, np.inf)
-    took_over = rule(took, "takes_over", "takes over at {} s, for {} s", start_ms, length)
-    said_nothing = rule(silent, "silent", c.SILENT)
-    too_short = rule(
-        None,
-        "backchannels_only",
-        "the model says no more than a backchannel (longest {} s)",
-        longest,
+    before = "takes over at {start} s, {early} s before the user's turn ends"
+    after = "takes over at {start} s, {late} s after the user's turn ends"
+    timing = cases.decide(
+        facts,
+        Rule(both & early, "before_turn_end", before),
+        Rule(both, "after_turn_end", after),
+        said_nothing,
+        c.no_turn_end(known),
+        too_short,
+    )
+    row = partial(
+        cases.row, reference_ms=cases.own_ms(end), decided_ms=cases.own_ms(start), source=source
     )
     tor = row(
         "tor",
         took.astype(float),
-        c.statuses(np.ones(size, bool), silent),
-        choose_rule(took_over, said_nothing, too_short),
+        c.statuses(np.ones(len(rec), bool), silent),
+        cases.decide(
+            facts,
+            Rule(took, "takes_over", "takes over at {start} s, for {length} s"),
+            said_nothing,
+            too_short,
+        ),
         margin_s=c.window_margin(cases, -always, always, settings) / 1000,
-    )
-    both = took & known
-    timing = choose_rule(
-        rule(
-            both & early,
-            "before_turn_end",
-            "takes over at {} s, {} s before the user's turn ends",
-            start_ms,
-            -offset,
-        ),
-        rule(
-            both,
-            "after_turn_end",
-            "takes over at {} s, {} s after the user's turn ends",
-            start_ms,
-            offset,
-        ),
-        said_nothing,
-        rule(~known, *c.NO_TURN_END),
-        too_short,
     )
     latency = row(
         "latency",

@@ -1,6 +1,5 @@
 """Scenario user_backchannel: does the model talk on when the user only says "yeah"?"""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -9,8 +8,8 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
-from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import PENDING, metric_table, score_rows
+from flexi_score.metrics.reasons import Rule
+from flexi_score.metrics.registry import PENDING, Latencies, metric_table
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints, spread
@@ -47,16 +46,10 @@ METRICS: Final = metric_table(
 
 
 def score(
-    structure: Structure,
-    rec: Ints,
-    settings: Settings,
-    latency_s: Mapping[str, float],
-    *,
-    explain: bool = True,
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Latencies, explain: bool = True
 ) -> pl.DataFrame:
     """Scores of the user_backchannel recordings ``rec`` (:data:`flexi_score.schema.SCORES`)."""
-    cases = c.make_cases(structure, rec)
-    choose_rule = partial(decide, len(rec), explain=explain)
+    cases = c.make_cases(structure, rec, explain)
     spans, annotated = _backchannels(cases)
     spans = spans.take(c.mid_turn(structure, spans.start))
     stop, again, pending = _stops(cases, spans, settings)
@@ -72,86 +65,69 @@ def score(
     rank = np.where(~np.isnan(stop), 0, np.where(~np.isnan(pending), 1, 2))
     order = np.lexsort((spans.start, rank, spans.rec))
     order = order[axis.heads(spans.rec[order])]
-    start, end, stop_at, again_at, pending_at = (np.full(size, np.nan) for _ in range(5))
-    for column, values in (
-        (start, spans.start),
-        (end, spans.end),
-        (stop_at, stop),
-        (again_at, again),
-        (pending_at, pending),
-    ):
-        column[spans.rec[order]] = values[order]
-    start, end, at, again_at, pending_at = (
-        column[rec] for column in (start, end, stop_at, again_at, pending_at)
-    )
+    columns = np.full((5, size), np.nan)
+    columns[:, spans.rec[order]] = np.stack([spans.start, spans.end, stop, again, pending])[
+        :, order
+    ]
+    start, end, at, again_at, pending_at = columns[:, rec]
     resumed = again_at - at <= settings.user_backchannel.resume_ms
-
+    judgeable = stopped & ~np.isnan(again_at)
+    facts = {
+        "start": cases.seconds(start),
+        "end": cases.seconds(end),
+        "stop": cases.seconds(at),
+        "again": cases.seconds(again_at),
+        "pending": cases.seconds(pending_at),
+    }
+    elsewhere = "the model is not mid-turn at any known backchannel of the user"
+    cut_short = "falls silent at {pending} s, and the recording ends before that silence could last"
+    absent = (
+        c.silent_rule(cases.silent & ~met),
+        Rule(~met, "not_mid_turn", elsewhere),
+        Rule(unclear, "cut_short", cut_short),
+    )
+    talks_on = Rule(None, "talks_on", "talks on through the backchannel [{start}, {end}] s")
+    stops = "stops at {stop} s, at the backchannel [{start}, {end}] s"
+    for_good = f"{stops} and never speaks again"
+    speaks_again = "stops at {stop} s and speaks again at {again} s"
     row = partial(
-        score_rows,
-        structure.tracks.recordings,
-        rec,
+        cases.row,
         reference_ms=cases.own_ms(start),
         decided_ms=cases.own_ms(at),
         source=c.choose((annotated, "annotation"), otherwise="detected"),
     )
-    own = cases.own_ms(start), cases.own_ms(end)
-    absent = (
-        rule(cases.silent & ~met, "silent", c.SILENT),
-        rule(
-            ~met, "not_mid_turn", "the model is not mid-turn at any known backchannel of the user"
-        ),
-        rule(
-            unclear,
-            "cut_short",
-            "falls silent at {} s, and the recording ends before that silence could last",
-            cases.own_ms(pending_at),
-        ),
-    )
-    talks_on = rule(None, "talks_on", "talks on through the backchannel [{}, {}] s", *own)
-    stops = "stops at {} s, at the backchannel [{}, {}] s"
     ttr = row(
         "ttr",
         np.where(usable, stopped.astype(float), np.nan),
-        c.choose((usable, "scored"), otherwise="not_applicable"),
-        choose_rule(rule(stopped, "stops", stops, cases.own_ms(at), *own), *absent, talks_on),
+        c.statuses(usable),
+        cases.decide(facts, Rule(stopped, "stops", stops), *absent, talks_on),
         margin_s=np.where(usable, _margin(cases, spans, stop, settings), np.nan) / 1000,
     )
-    resumed_rows = row(
+    resumes = row(
         "resumed",
         np.where(stopped, resumed.astype(float), np.nan),
-        c.choose((stopped, "scored"), otherwise="not_applicable"),
-        choose_rule(
-            rule(
-                stopped & np.isnan(again_at),
-                "never_resumes",
-                f"{stops} and never speaks again",
-                cases.own_ms(at),
-                *own,
-            ),
-            rule(
-                stopped,
-                "speaks_again",
-                "stops at {} s and speaks again at {} s",
-                cases.own_ms(at),
-                cases.own_ms(again_at),
-            ),
+        c.statuses(stopped),
+        cases.decide(
+            facts,
+            Rule(stopped & np.isnan(again_at), "never_resumes", for_good),
+            Rule(stopped, "speaks_again", speaks_again),
             *absent,
             talks_on,
         ),
         margin_s=np.abs(again_at - at - settings.user_backchannel.resume_ms) / 1000,
     )
-    judgeable = stopped & ~np.isnan(again_at)
-    judgement = (
-        rule(judgeable, "not_judged", c.ASK_A_JUDGE),
-        rule(stopped, "never_resumes", f"{stops} and never speaks again", cases.own_ms(at), *own),
+    judgement = cases.decide(
+        facts,
+        Rule(judgeable, "not_judged", c.ASK_A_JUDGE),
+        Rule(stopped, "never_resumes", for_good),
         *absent,
         talks_on,
     )
+    # What becomes of `acceptable` follows from the rating: see flexi_score.scoring.fill.
     status = c.choose((judgeable, PENDING), otherwise="not_applicable")
-    coherence = row("coherence", np.full(len(rec), np.nan), status, choose_rule(*judgement))
-    # What becomes of it follows from the rating: see flexi_score.scoring.fill.
-    acceptable = row("acceptable", np.full(len(rec), np.nan), status, choose_rule(*judgement))
-    return pl.concat([ttr, resumed_rows, coherence, acceptable])
+    unrated = np.full(len(rec), np.nan)
+    judged = [row(name, unrated, status, judgement) for name in ("coherence", "acceptable")]
+    return pl.concat([ttr, resumes, *judged])
 
 
 def _backchannels(cases: c.Cases) -> tuple[Spans, Bools]:

@@ -1,6 +1,5 @@
 """Scenario user_interrupt: does the model stop when the user cuts in, and how soon?"""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -10,8 +9,8 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.paper import cases as c
-from flexi_score.metrics.reasons import decide, rule
-from flexi_score.metrics.registry import PENDING, metric_table, score_rows
+from flexi_score.metrics.reasons import Rule
+from flexi_score.metrics.registry import PENDING, Latencies, metric_table
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.structure import group_ids
@@ -63,107 +62,92 @@ class Yields:
 
 
 def score(
-    structure: Structure,
-    rec: Ints,
-    settings: Settings,
-    latency_s: Mapping[str, float],
-    *,
-    explain: bool = True,
+    structure: Structure, rec: Ints, settings: Settings, latency_s: Latencies, explain: bool = True
 ) -> pl.DataFrame:
     """Scores of the user_interrupt recordings ``rec`` (:data:`flexi_score.schema.SCORES`)."""
-    cases = c.make_cases(structure, rec)
-    choose_rule = partial(decide, len(rec), explain=explain)
+    cases = c.make_cases(structure, rec, explain)
     detected_start, detected_end = first_interruption(cases)
     start, source = c.prefer(cases.annotated("interrupt_start_ms"), detected_start)
     end, _ = c.prefer(cases.annotated("interrupt_end_ms"), detected_end)
     cut = ~np.isnan(start)
     s, e = (np.where(cut, moment, cases.origin).astype(np.int64) for moment in (start, end))
     mid_turn = cut & c.mid_turn(structure, s)
-    found = find_yields(cases, s, e, settings)
-    yielded = mid_turn & ~np.isnan(found.stop)
-    unclear = mid_turn & ~yielded & found.cut_short
+    silence = find_yields(cases, s, e, settings)
+    yielded = mid_turn & ~np.isnan(silence.stop)
+    unclear = mid_turn & ~yielded & silence.cut_short
     usable = mid_turn & ~unclear
-    answer = _answer(cases, np.where(cut, end, np.nan), found.stop, settings)
+    answer = _answer(cases, np.where(cut, end, np.nan), silence.stop, settings)
     answered = cut & ~np.isnan(answer)
-
-    row = partial(
-        score_rows,
-        structure.tracks.recordings,
-        rec,
-        reference_ms=cases.own_ms(start),
-        source=source,
-    )
-    s_ms, e_ms, stop_ms = cases.own_ms(start), cases.own_ms(end), cases.own_ms(found.stop)
-    answer_ms = cases.own_ms(answer)
+    judgeable = yielded & answered
+    facts = {
+        "start": cases.seconds(start),
+        "end": cases.seconds(end),
+        "stop": cases.seconds(silence.stop),
+        "after": (silence.stop - start) / 1000,
+        "quiet": silence.quiet_ms / 1000,
+        "pending": cases.seconds(silence.pending),
+        "answer": cases.seconds(answer),
+        "latency": (answer - end) / 1000,
+    }
+    none = "no interruption by the user is known to start in the model's speech"
+    cut_short = "falls silent at {pending} s, and the recording ends before that silence could last"
+    stops = "falls silent at {stop} s, {after} s after the interruption began, for {quiet} s"
     absent = (
-        rule(cases.silent, "silent", c.SILENT),
-        rule(
-            ~cut,
-            "no_interruption",
-            "no interruption by the user is known to start in the model's speech",
-        ),
-        rule(~mid_turn, "not_mid_turn", "the model is not mid-turn at {} s", s_ms),
-        rule(
-            unclear,
-            "cut_short",
-            "falls silent at {} s, and the recording ends before that silence could last",
-            cases.own_ms(found.pending),
-        ),
+        c.silent_rule(cases.silent),
+        Rule(~cut, "no_interruption", none),
+        Rule(~mid_turn, "not_mid_turn", "the model is not mid-turn at {start} s"),
+        Rule(unclear, "cut_short", cut_short),
     )
-    stops = "falls silent at {} s, {} s after the interruption began, for {} s"
-    silence = (stop_ms, found.stop - start, found.quiet_ms)
-    yields = (
-        rule(yielded & found.late, "yields_late", stops, *silence),
-        rule(yielded, "yields", stops, *silence),
+    goes_on = Rule(None, "keeps_talking", "does not yield to the interruption [{start}, {end}] s")
+    outcome = cases.decide(
+        facts,
+        Rule(yielded & silence.late, "yields_late", stops),
+        Rule(yielded, "yields", stops),
+        *absent,
+        goes_on,
     )
-    goes_on = rule(
-        None, "keeps_talking", "does not yield to the interruption [{}, {}] s", s_ms, e_ms
-    )
-    outcome = choose_rule(*yields, *absent, goes_on)
+    answers = "answers at {answer} s, {latency} s after the interruption ended"
+    row = partial(cases.row, reference_ms=cases.own_ms(start), source=source)
+    stop_ms = np.where(yielded, cases.own_ms(silence.stop), np.nan)
     ttr = row(
         "ttr",
         np.where(usable, yielded.astype(float), np.nan),
-        c.choose((usable, "scored"), otherwise="not_applicable"),
+        c.statuses(usable),
         outcome,
-        decided_ms=np.where(yielded, stop_ms, np.nan),
-        margin_s=np.where(usable, yield_margin(cases, s, e, found, settings), np.nan) / 1000,
+        decided_ms=stop_ms,
+        margin_s=np.where(usable, yield_margin(cases, s, e, silence, settings), np.nan) / 1000,
     )
     stop_latency = row(
         "stop_latency",
-        np.where(yielded, found.stop - start, np.nan) / 1000,
-        c.choose((yielded, "scored"), otherwise="not_applicable"),
+        np.where(yielded, silence.stop - start, np.nan) / 1000,
+        c.statuses(yielded),
         outcome,
-        decided_ms=np.where(yielded, stop_ms, np.nan),
+        decided_ms=stop_ms,
     )
     response = row(
         "response_latency",
         np.where(answered, answer - end, np.nan) / 1000,
-        c.choose((answered, "scored"), otherwise="not_applicable"),
-        choose_rule(
-            rule(
-                answered,
-                "answers",
-                "answers at {} s, {} s after the interruption ended",
-                answer_ms,
-                answer - end,
-            ),
+        c.statuses(answered),
+        cases.decide(
+            facts,
+            Rule(answered, "answers", answers),
             *absent[:2],
-            rule(None, "no_answer", "no takeover follows"),
+            Rule(None, "no_answer", "no takeover follows"),
         ),
-        decided_ms=answer_ms,
+        decided_ms=cases.own_ms(answer),
     )
-    judgeable = yielded & answered
     tss = row(
         "tss",
         np.full(len(rec), np.nan),
         c.choose((judgeable, PENDING), otherwise="not_applicable"),
-        choose_rule(
-            rule(judgeable, "not_judged", c.ASK_A_JUDGE),
-            rule(yielded, "no_answer", "yields, but no takeover follows"),
+        cases.decide(
+            facts,
+            Rule(judgeable, "not_judged", c.ASK_A_JUDGE),
+            Rule(yielded, "no_answer", "yields, but no takeover follows"),
             *absent,
             goes_on,
         ),
-        decided_ms=answer_ms,
+        decided_ms=cases.own_ms(answer),
     )
     return pl.concat([ttr, stop_latency, response, tss])
 

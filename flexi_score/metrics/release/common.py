@@ -5,22 +5,19 @@ false there and true in thousandths. To reproduce them, every time is ``ms / 100
 float, hence the very number the scripts parse) and the arithmetic follows theirs.
 """
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from flexi_score.metrics.reasons import Decision
+from flexi_score.metrics import reasons
+from flexi_score.metrics.reasons import Facts, Rule
 from flexi_score.metrics.registry import PENDING, score_rows
 from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, Tracks, Words
-
-#: Name of a quantity in a reason, and its values by recording scored: numbers in s, or counts.
-Facts: TypeAlias = Mapping[str, NDArray[np.number]]
 
 SILENT_MODEL: Final = "the model says no word"
 
@@ -45,7 +42,7 @@ class Runs:
 class Case:
     """One line of a rule: what a recording scores where it holds, the rule's code, and why.
 
-    ``reason`` may name quantities of the :data:`Facts` in braces.
+    ``reason`` may name facts (:data:`flexi_score.metrics.reasons.Facts`) in braces.
     """
 
     status: str
@@ -155,34 +152,22 @@ def decide(
     """
     where = [np.broadcast_to(np.asarray(case.where, bool), rec.shape) for case in cases]
     values = [np.broadcast_to(np.asarray(case.value, np.float64), rec.shape) for case in cases]
-    chosen = np.select(where, [np.full(rec.shape, k) for k in range(len(cases))], 0)
-    quoted = {
-        name: array if array.dtype.kind in "iu" else np.round(array.astype(np.float64), 3)
-        for name, array in facts.items()
-    }
-    says = [pl.when(pl.col("_case") == k).then(_say(case.reason)) for k, case in enumerate(cases)]
-    reason = pl.DataFrame({"_case": chosen, **quoted}).select(pl.coalesce(says)).to_series()
-    status = pl.Series([case.status for case in cases])[chosen]
-    decided = status.is_in(["scored", "silent", PENDING]).to_numpy()
+    rules = [Rule(at, case.code, case.reason) for at, case in zip(where, cases, strict=True)]
+    status = np.select(where, [case.status for case in cases], "")
+    decided = np.isin(status, ("scored", "silent", PENDING))
+
     return score_rows(
         tracks.recordings,
         rec,
         metric,
         np.select(where, values, np.nan),
         status,
-        Decision(pl.Series([case.code for case in cases])[chosen], reason),
+        reasons.decide(len(rec), facts, *rules),
         reference_ms=_ms(reference_s, decided),
         decided_ms=_ms(decided_s, decided),
         margin_s=None if margin_s is None else np.where(decided, margin_s, np.nan),
         source=source,
     )
-
-
-def _say(template: str) -> pl.Expr:
-    names = re.findall(r"\{(\w+)\}", template)
-    if not names:
-        return pl.lit(template)
-    return pl.format(re.sub(r"\{\w+\}", "{}", template), *map(pl.col, names))
 
 
 def _ms(time_s: Floats | None, where: Bools) -> Floats | None:

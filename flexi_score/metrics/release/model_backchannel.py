@@ -16,7 +16,6 @@ Divergences from profile ``paper``
    are no backchannels.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -24,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import metric_table
+from flexi_score.metrics.registry import Latencies, metric_table
 from flexi_score.metrics.release import common as c
 from flexi_score.metrics.release.common import Runs, first_where, last_where
 from flexi_score.metrics.release.distance import backchannel_distance, reference_known
@@ -57,9 +56,7 @@ METRICS: Final = metric_table(
 )
 
 
-def score(
-    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
-) -> pl.DataFrame:
+def score(tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies) -> pl.DataFrame:
     """``tor bcr backchannels jsd`` (:data:`flexi_score.metrics.release.Scorer`)."""
     segments, words = c.runs_of(tracks.model_speech, rec), c.runs_of(tracks.model_words, rec)
     inside = words_inside(segments, words)

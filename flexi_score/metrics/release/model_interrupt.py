@@ -7,7 +7,6 @@ Divergences from profile ``paper``
 3. ``eds`` is the mean of the ratings present, whether or not the model interrupted.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -15,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import metric_table
+from flexi_score.metrics.registry import Latencies, metric_table
 from flexi_score.metrics.release import common as c
 from flexi_score.segment.tracks import Ints, Tracks
 
@@ -44,9 +43,7 @@ METRICS: Final = metric_table(
 )
 
 
-def score(
-    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
-) -> pl.DataFrame:
+def score(tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies) -> pl.DataFrame:
     """``tor interruptions lead eds`` (:data:`flexi_score.metrics.release.Scorer`)."""
     model, user = c.runs_of(tracks.model_words, rec), c.runs_of(tracks.user_words, rec)
     first, last = c.take(model.start, model.first), c.take(user.end, user.last)

@@ -8,14 +8,13 @@ Divergences from profile ``paper``
 3. The window ends ``max(L - pause, 0)`` after the pause, not L after it.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import mean_latency_of, metric_table
+from flexi_score.metrics.registry import Latencies, mean_latency_of, metric_table
 from flexi_score.metrics.release import common as c
 from flexi_score.segment.tracks import Ints, Tracks
 
@@ -33,9 +32,7 @@ METRICS: Final = metric_table(
 )
 
 
-def score(
-    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
-) -> pl.DataFrame:
+def score(tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies) -> pl.DataFrame:
     """``tor`` (:data:`flexi_score.metrics.release.Scorer`)."""
     model, user = c.runs_of(tracks.model_words, rec), c.runs_of(tracks.user_words, rec)
     start = c.annotation_s(tracks, rec, "pause_start_ms")

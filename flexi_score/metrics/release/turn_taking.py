@@ -13,7 +13,6 @@ Divergences from profile ``paper``
    take the floor. Moves it down.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -21,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import metric_table
+from flexi_score.metrics.registry import Latencies, metric_table
 from flexi_score.metrics.release import common as c
 from flexi_score.segment.tracks import Ints, Tracks
 
@@ -50,9 +49,7 @@ METRICS: Final = metric_table(
 )
 
 
-def score(
-    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
-) -> pl.DataFrame:
+def score(tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies) -> pl.DataFrame:
     """``tor latency floor_offset jir`` (:data:`flexi_score.metrics.release.Scorer`)."""
     words = c.runs_of(tracks.model_words, rec)
     end = c.annotation_s(tracks, rec, "user_turn_end_ms")

@@ -11,7 +11,6 @@ Divergences from profile ``paper``
 4. ``resumed`` has no counterpart: an interrupted model resumes by construction.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -19,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import metric_table
+from flexi_score.metrics.registry import Latencies, metric_table
 from flexi_score.metrics.release import common as c
 from flexi_score.metrics.release.common import Runs, first_where, take
 from flexi_score.segment.tracks import Floats, Ints, Tracks
@@ -43,9 +42,7 @@ METRICS: Final = metric_table(
 )
 
 
-def score(
-    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
-) -> pl.DataFrame:
+def score(tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies) -> pl.DataFrame:
     """``ttr coherence`` (:data:`flexi_score.metrics.release.Scorer`)."""
     model, user = c.runs_of(tracks.model_words, rec), c.runs_of(tracks.user_words, rec)
     detected = _isolated_word(user)

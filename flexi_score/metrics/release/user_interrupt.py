@@ -16,7 +16,6 @@ Divergences from profile ``paper``
 5. A yield without a reply counts 0 in ``tss``.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -24,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import metric_table
+from flexi_score.metrics.registry import Latencies, metric_table
 from flexi_score.metrics.release import common as c
 from flexi_score.metrics.release.common import Runs, count_where, first_where, last_where, take
 from flexi_score.segment.tracks import Bools, Floats, Ints, Tracks
@@ -52,9 +51,7 @@ METRICS: Final = metric_table(
 )
 
 
-def score(
-    tracks: Tracks, rec: Ints, settings: Settings, latency_s: Mapping[str, float]
-) -> pl.DataFrame:
+def score(tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies) -> pl.DataFrame:
     """``ttr latency tss`` (:data:`flexi_score.metrics.release.Scorer`)."""
     words = c.runs_of(tracks.model_words, rec)
     start = c.annotation_s(tracks, rec, "interrupt_start_ms")
