@@ -14,12 +14,18 @@ from typing import Any
 
 import polars as pl
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Cli
+from hypothesis import given
+from hypothesis import strategies as st
 from made_archives import make_archive
 from polars.testing import assert_frame_equal
 
 import flexi_score
+from flexi_score.archive import store
+from flexi_score.archive.corrections import FILE, add_correction, read_corrections, read_lines
 from flexi_score.config import load_settings
+from flexi_score.errors import ArchiveError, InputError
+from flexi_score.explore.correct import move_edge, save_correction
 from flexi_score.explore.session import Session, open_session
 
 testclient = pytest.importorskip("starlette.testclient", reason="needs the extra explore")
@@ -54,6 +60,7 @@ def client(session: Session) -> Any:
     )
 
 
+KEY = ["system", "scenario", "metric"]
 CHANGES = [{}, {"yield.hold_ms": 900}, {"speech.threshold": 0.7, "ipu.min_silence_ms": 350}, {}]
 
 
@@ -63,8 +70,7 @@ def test_values_are_those_of_scoring_again(run: Path, session: Session) -> None:
     for changes in CHANGES:
         scores, summary = session.scores(changes)
         again = flexi_score.score(archive, settings=load_settings("paper", changes))
-        key = ["system", "scenario", "metric"]
-        assert_frame_equal(summary.sort(key), again.summary.sort(key), rel_tol=1e-12)
+        assert_frame_equal(summary.sort(KEY), again.summary.sort(KEY), rel_tol=1e-12)
         drop, order = pl.exclude("reason"), ["recording", "scenario", "metric"]
         assert_frame_equal(
             scores.select(drop).sort(order), again.scores.select(drop).sort(order), rel_tol=1e-12
@@ -178,6 +184,173 @@ def test_no_text_of_a_request_is_a_path(client: Any) -> None:
         assert post(client, "/api/recording", {"r": r}).status_code == 422
 
 
+@pytest.fixture
+def own(run: Path, tmp_path: Path) -> Session:
+    """A session whose archive may be changed."""
+    shutil.copytree(run.parent / "archive", tmp_path / "archive")
+    return open_session(run, tmp_path / "archive")
+
+
+def scored(archive: Path) -> Any:
+    return flexi_score.score(archive)
+
+
+def same_scores(a: Any, b: Any) -> bool:
+    return bool(a.scores.equals(b.scores)) and bool(a.summary.equals(b.summary))
+
+
+def first_ipu(found: Any, name: str, speaker: str) -> tuple[int, int]:
+    ipus = found.events.filter(recording=name, speaker=speaker, kind="ipu").sort("start_ms")
+    return ipus["start_ms"][0], ipus["end_ms"][0]
+
+
+def test_a_corrected_boundary_counts_as_if_it_had_been_detected(own: Session) -> None:
+    """As in an archive of which detection had found the corrected speech; undone, as before."""
+    from flexi_score.archive.reader import ArchiveReader
+    from flexi_score.speech.archived import speech_version
+
+    before = scored(own.archive)
+    name = "r2"  # user_interrupt
+    start, end = first_ipu(before, name, "user")
+    body = {"what": "user", "edge": "end", "from_ms": end, "to_ms": end + 137}
+    save_correction(own, own.names.index(name), body, {})
+    after = scored(own.archive)
+    assert first_ipu(after, name, "user")[0] == start
+    assert end + 137 in after.events.filter(recording=name, speaker="user")["end_ms"]
+    assert not after.events.equals(before.events)
+    changed = after.scores.join(
+        before.scores, on=after.scores.columns, how="anti", nulls_equal=True
+    )
+    assert set(changed["recording"]) <= {name}
+    # Named wherever the numbers are: signature, notes, health.
+    assert " | corrected 1 | " in after.info["signature"]
+    assert any(name in note for note in after.info["notes"] if "Corrected by hand" in note)
+    assert after.health.filter(recording=name, check="corrected")["detail"].to_list() == [
+        "speech of the user corrected by hand"
+    ]
+    line = read_lines(own.archive)[0]
+    other = own.archive.parent / "detected"
+    shutil.copytree(own.archive, other, ignore=shutil.ignore_patterns("corrections.jsonl"))
+    spans = [{"start_ms": a, "end_ms": b} for a, b in line["speech_ms"]]
+    key = f"{line['key']}#{speech_version(before.settings.speech)}"
+    store.append(other, "speech", [{"key": key, "speech": spans}])
+    reference = scored(other)
+    # What failed names the folder that it failed in.
+    assert reference.scores.drop("reason").equals(after.scores.drop("reason"))
+    assert reference.events.equals(after.events)
+    # The page's own values are those of the corrected archive.
+    assert_frame_equal(own.scores({})[1].sort(KEY), after.summary.sort(KEY), rel_tol=1e-12)
+    assert ArchiveReader(other).recordings().equals(ArchiveReader(own.archive).recordings())
+    assert own.undo(own.names.index(name))
+    assert not own.undo(own.names.index(name))
+    undone = scored(own.archive)
+    assert same_scores(undone, before)
+    assert undone.info["signature"] == before.info["signature"]
+
+
+def test_a_corrected_annotation_is_that_of_the_manifest(own: Session) -> None:
+    before = scored(own.archive)
+    r = own.names.index("r0")  # turn_taking, annotated at 6 s
+    body = {"what": "user turn ends", "edge": "start", "from_ms": 6000, "to_ms": 5600}
+    save_correction(own, r, body, {})
+    after = scored(own.archive)
+    assert after.recordings.filter(recording="r0")["user_turn_end_ms"].to_list() == [5600]
+    moments = after.scores.filter(recording="r0").drop_nulls("reference_ms")["reference_ms"]
+    assert set(moments) == {5600}
+    assert after.info["signature"] != before.info["signature"]
+    with pytest.raises(InputError, match="6000"):
+        save_correction(own, r, body, {})  # it is no longer there
+    own.undo(r)
+    assert same_scores(scored(own.archive), before)
+
+
+def test_a_correction_of_other_audio_is_not_used_and_that_is_told(own: Session) -> None:
+    before = scored(own.archive)
+    line = {"recording": "r1", "speaker": "model", "key": "other", "speech_ms": [[0, 500]]}
+    add_correction(own.archive, line)
+    after = scored(own.archive)
+    assert same_scores(after, before)
+    assert after.info["signature"] == before.info["signature"]
+    told = after.health.filter(recording="r1", check="corrected").row(0, named=True)
+    assert told["verdict"] == "warn"
+    assert "other audio" in told["detail"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[]",
+        '{"recording": "r1"}',
+        '{"recording": "r1", "speaker": "user", "key": "k", "speech_ms": [[5, 2]]}',
+        '{"recording": "r1", "speaker": "user", "key": "k", "speech_ms": [[-5, 2]]}',
+        '{"recording": "r1", "speaker": "user", "key": "k", "speech_ms": [[1, 2.5]]}',
+        '{"recording": "r1", "annotations": {"user_turn_end_ms": "late"}}',
+        '{"recording": "r1", "annotations": {"metadata": 1}}',
+    ],
+)
+def test_a_line_that_is_no_correction_stops_scoring(own: Session, line: str) -> None:
+    """Left out in silence, it would change numbers."""
+    good = '{"recording": "r1", "annotations": {"user_turn_end_ms": 5}}\n'
+    (own.archive / FILE).write_text(good + line + "\n")
+    with pytest.raises(ArchiveError, match=r"corrections\.jsonl, line 2"):
+        read_corrections(own.archive)
+
+
+def test_merged_archives_keep_their_corrections(own: Session, tmp_path: Path) -> None:
+    from flexi_score.scoring.merge import merge_archives
+
+    lines = [{"recording": "r1", "annotations": {"user_turn_end_ms": at}} for at in (700, 800, 700)]
+    for line in lines:
+        add_correction(own.archive, line)
+    merge_archives([own.archive], tmp_path / "merged")
+    assert read_lines(tmp_path / "merged") == lines
+    merge_archives([own.archive], tmp_path / "merged")
+    assert read_lines(tmp_path / "merged") == lines
+
+
+@given(
+    st.sets(st.integers(0, 40), min_size=2, max_size=8),
+    st.sampled_from(["start", "end"]),
+    st.integers(0, 7),
+    st.integers(0, 40),
+)
+def test_a_moved_edge_adds_or_takes_what_lies_between(
+    cuts: set[int], edge: str, which: int, end: int
+) -> None:
+    """Against a set of milliseconds."""
+    at = sorted(cuts)[: len(cuts) // 2 * 2]
+    speech = list(zip(at[::2], at[1::2], strict=True))
+    start = speech[which % len(speech)][edge == "end"]
+    held = {ms for a, b in speech for ms in range(a, b)}
+    between = set(range(min(start, end), max(start, end)))
+    grows = (end > start) if edge == "end" else (end < start)
+    expected = held | between if grows else held - between
+    found = move_edge(speech, edge, start, end)
+    assert {ms for a, b in found for ms in range(a, b)} == expected
+    ends = [ms for span in found for ms in span]
+    assert ends == sorted(ends)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"what": "user", "edge": "end", "from_ms": 1, "to_ms": 50},
+        {"what": "user", "edge": "middle", "from_ms": 1, "to_ms": 50},
+        {"what": "nobody", "edge": "end", "from_ms": 1, "to_ms": 50},
+        {"what": "pause", "edge": "end", "from_ms": 1, "to_ms": 50},
+        {"what": "user", "edge": "end", "from_ms": 1.5, "to_ms": 50},
+        {"what": "user", "edge": "end", "from_ms": 1, "to_ms": 50_000_000},
+        {"what": ["user"], "edge": "end", "from_ms": 1, "to_ms": 50},
+    ],
+)
+def test_what_cannot_be_corrected_is_refused(client: Any, session: Session, more: Any) -> None:
+    answer = post(client, "/api/correct", {"r": 0, **more})
+    assert answer.status_code == 422
+    assert "correction" in answer.json()["problem"]
+    assert read_lines(session.archive) == []
+
+
 def test_without_the_extra_it_says_what_to_install(run: Path) -> None:
     code = (
         "import sys; sys.modules['uvicorn'] = None\n"
@@ -226,8 +399,8 @@ def address(run: Path, browser: Any) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
+@contextlib.contextmanager
+def opened_page(browser: Any, address: str) -> Iterator[Any]:
     """The page, open; it must ask nothing of anybody else, and raise nothing."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     opened = context.new_page()
@@ -244,6 +417,23 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     assert faults == []
     assert [url for url in asked if not url.startswith((own, "data:"))] == []
 
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    with opened_page(browser, address) as opened:
+        yield opened
+
+
+def shown_number(page: Any, row: dict[str, Any]) -> float | None:
+    """The value that the page shows of a row of the summary."""
+    shown = page.locator(
+        f'tbody[data-metric="{row["scenario"]}.{row["metric"]}"] tr[data-system="{row["system"]}"]'
+    ).get_attribute("data-number")
+    return None if shown == "" else float(shown)
+
+
+#: Middle of the user's lane from the top of the timeline, below marks and words.
+LANE_PX = 17 + 19 + 30
 
 #: The values, when nothing is under way.
 SHOWN = "body:not([data-busy]) #blocks[aria-busy=false] table"
@@ -269,14 +459,52 @@ def test_a_moved_threshold_shows_what_scoring_with_it_finds(page: Any, session: 
         session.archive, settings=load_settings("paper", {"yield.hold_ms": 900})
     )
     for row in again.summary.iter_rows(named=True):
-        shown = page.locator(
-            f'tbody[data-metric="{row["scenario"]}.{row["metric"]}"] '
-            f'tr[data-system="{row["system"]}"]'
-        ).get_attribute("data-number")
-        assert (None if shown == "" else float(shown)) == row["value"]
+        assert shown_number(page, row) == row["value"]
     page.locator("#changed .link").first.click()
     page.wait_for_selector("#detail[open] .stage")
     page.keyboard.press("Escape")
     page.locator("#reset").click()
     page.wait_for_selector(SHOWN)
     assert page.locator(".live .moved").count() == 0
+
+
+def test_a_dragged_boundary_is_saved_scored_and_undone(
+    browser: Any, run: Path, tmp_path: Path, cli: Cli
+) -> None:
+    """In its own copy, by mouse; every later score of the archive uses it until it is undone."""
+    shutil.copytree(run.parent, tmp_path / "copy")
+    mine = tmp_path / "copy" / run.name
+    archive = tmp_path / "copy" / "archive"
+    before = scored(archive)
+    _, end = first_ipu(before, "r2", "user")
+    with served(mine) as url, opened_page(browser, url) as page:
+        page.locator("#f-q").fill("r2")
+        page.locator('.list .open:text-is("r2")').click()
+        stage = page.locator("#detail[open] .stage")
+        stage.wait_for()
+        page.locator('.transport button:text-is("Correct")').click()
+        box = stage.bounding_box()
+        duration = 12_000
+        x = box["x"] + box["width"] * end / duration
+        y = box["y"] + LANE_PX
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 30, y, steps=4)
+        page.mouse.up()
+        moved = page.locator('input[aria-label="Moved to, in ms"]')
+        moved.fill(str(end + 150))
+        page.locator('button:text-is("Save correction")').click()
+        undo = page.locator(".transport .undo")
+        undo.wait_for()
+        found = cli("score", archive, "--out", tmp_path / "again.run", "--quiet")
+        assert found.returncode in (0, 1), found.stderr  # one recording is lost on purpose
+        again = flexi_score.read_run(tmp_path / "again.run")
+        assert end + 150 in again.events.filter(recording="r2", speaker="user")["end_ms"]
+        assert "corrected 1" in again.info["signature"]
+        page.wait_for_selector(SHOWN)
+        for row in again.summary.iter_rows(named=True):
+            assert shown_number(page, row) == row["value"]
+        undo.click()
+        undo.wait_for(state="detached")
+    assert read_lines(archive) == []
+    assert same_scores(scored(archive), before)

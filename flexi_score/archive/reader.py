@@ -7,6 +7,7 @@ from typing import Final
 import polars as pl
 
 from flexi_score.archive.checks import find_fault
+from flexi_score.archive.corrections import Corrections, read_corrections
 from flexi_score.archive.parts import check_whole, explain_remedy, explain_unreadable, list_parts
 from flexi_score.archive.store import open_archive
 from flexi_score.archive.tables import ARCHIVED, ATTEMPTS, TABLES, artefact_keys
@@ -32,6 +33,7 @@ class ArchiveReader:
         self._parts: dict[str, list[Path]] | None = None
         self._cache: dict[Hashable, pl.DataFrame] | None = {} if cached else None
         self._index: pl.DataFrame | None = None
+        self._corrections: Corrections | None = None
 
     def __getstate__(self) -> dict[str, object]:
         """Everything but what can be read again."""
@@ -89,7 +91,15 @@ class ArchiveReader:
         parts = self.parts("files")
         return _collect(parts, lambda rows: rows) if parts else TABLES["files"].to_frame()
 
-    def recordings(self) -> pl.DataFrame:
+    def corrections(self) -> Corrections:
+        """What was corrected by hand (:mod:`flexi_score.archive.corrections`)."""
+        if self._cache is None:
+            return read_corrections(self.folder)
+        if self._corrections is None:
+            self._corrections = read_corrections(self.folder)
+        return self._corrections
+
+    def recordings(self, *, corrected: bool = True) -> pl.DataFrame:
         """Every recording of the archive (:data:`~flexi_score.archive.tables.ARCHIVED`).
 
         In the order of the manifest, not of the work, so that it does not depend on how the work
@@ -103,7 +113,8 @@ class ArchiveReader:
         placed = rows["manifest_position"].is_not_null().any()
         order = ["manifest_position", "recording"] if placed else []
         rows = rows.sort(order, nulls_last=True, maintain_order=True) if order else rows
-        return rows.select(ARCHIVED.names())
+        rows = rows.select(ARCHIVED.names())
+        return rows.update(self.corrections().annotations, on="recording") if corrected else rows
 
     def failures(self) -> pl.DataFrame:
         """Recordings whose last attempt failed (:data:`flexi_score.schema.FAILURES`)."""

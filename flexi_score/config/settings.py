@@ -164,6 +164,8 @@ def signature(settings: Settings, facts: Mapping[str, str], without: Sequence[st
         settings.profile,
         *filter(None, [detector, _short_recognizer(facts.get("asr", ""))]),
     ]
+    if "corrected" in facts:
+        parts.append(f"corrected {facts['corrected'].partition('@')[0]}")
     if settings.judge.mode != "none":
         parts.append(f"{settings.judge.model} {facts.get('rubrics', '')}".rstrip())
     text = json.dumps([flat, dict(facts)], sort_keys=True, ensure_ascii=False)

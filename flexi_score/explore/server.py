@@ -27,6 +27,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flexi_score.errors import FlexiScoreError, InputError
+from flexi_score.explore.correct import save_correction
 from flexi_score.explore.page import render_page
 from flexi_score.explore.session import Session
 
@@ -142,6 +143,8 @@ def build_app(session: Session, port: int, token: str) -> Starlette:
     routes = [Route("/", page), Route("/audio/{r:int}/{k:int}", sound)]
     answers: dict[str, Answer] = {
         "values": lambda body: session.values(_changes(body)),
+        "correct": lambda body: save_correction(session, _number(body), body, _changes(body)),
+        "undo": lambda body: session.undo(_number(body)),
         "recording": lambda body: session.detail(_number(body), _changes(body)),
     }
     routes += [

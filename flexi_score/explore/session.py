@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from flexi_score.archive.corrections import read_lines, undo_correction
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings, flatten, load_settings, setting_names
 from flexi_score.errors import InputError, SettingsError
@@ -241,12 +242,13 @@ class Session:
             ratings=run.ratings,
         )
         if name not in texts:
-            return {"d": 0}
+            return {"d": 0, "corrected": 0}
         links = {
             name: [{"src": f"audio/{r}/{k}", "t": t} for k, (_, t) in enumerate(self._files(name))]
         }
         found: dict[str, Any] = json.loads(with_sound(name, texts[name], kept, links, None))
-        return found
+        lines = read_lines(self.archive)
+        return found | {"corrected": sum(line["recording"] == name for line in lines)}
 
     def sound(self, r: int, k: int) -> Path | None:
         """File ``k`` of a recording's audio; None where it is not there."""
@@ -264,6 +266,24 @@ class Session:
         if not 0 <= r < len(self.names):
             raise InputError(f"r: found {r}, expected the number of a recording, from 0")
         return self.names[r]
+
+    def row(self, name: str) -> dict[str, Any]:
+        """A recording in the archive (:data:`flexi_score.archive.tables.ARCHIVED`).
+
+        Raises
+        ------
+        InputError
+            Where the archive does not hold it.
+        """
+        for row in self.stages.rows.filter(pl.col("recording") == name).iter_rows(named=True):
+            return row
+        raise InputError(f"{self.archive}: does not hold {name!r}")
+
+    def undo(self, r: int) -> bool:
+        """Take back the last correction of a recording; False where it has none."""
+        undone = undo_correction(self.archive, self.name(r))
+        self.begin()
+        return undone
 
     def _files(self, name: str) -> list[tuple[Path, int]]:
         """Audio files of a recording that are there, and where each starts (ms)."""

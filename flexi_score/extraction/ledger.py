@@ -195,7 +195,7 @@ class Writer:
         self._since = time.monotonic()
         reader = ArchiveReader(archive)
         self._keys = {name: reader.keys(name) for name in ARTEFACTS}
-        rows = reader.recordings().iter_rows(named=True)
+        rows = reader.recordings(corrected=False).iter_rows(named=True)
         self._archived = {row["recording"]: _digest(row) for row in rows}
         _clear_leftovers(archive)
 

@@ -34,7 +34,8 @@ REFERENCES: Final = {
     "user_backchannel": "backchannel starts",
     "model_backchannel": "user turn ends",
 }
-_ANNOTATIONS: Final = (
+#: Labels of annotations that are one moment or span, and their columns.
+ANNOTATIONS: Final = (
     ("user turn ends", "user_turn_end_ms", None),
     ("pause", "pause_start_ms", "pause_end_ms"),
     ("interruption", "interrupt_start_ms", "interrupt_end_ms"),
@@ -205,7 +206,7 @@ def _encoded(table: pl.DataFrame) -> dict[str, str]:
 def _annotations(row: Mapping[str, Any]) -> list[list[Any]]:
     """Label, start and end (null: a moment) of what the manifest says of a recording."""
     found: list[list[Any]] = []
-    for label, start, end in _ANNOTATIONS:
+    for label, start, end in ANNOTATIONS:
         if row.get(start) is not None:
             found.append([label, row[start], row.get(end) if end else None])
     for span in row.get("backchannels") or ():

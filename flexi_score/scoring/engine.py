@@ -28,6 +28,7 @@ from flexi_score.judge.rate import REPLIES, Judging, Verdicts, find_ratings, no_
 from flexi_score.metrics import mean_latencies, score_structure
 from flexi_score.metrics.conversation import observations, statistics_frame
 from flexi_score.output import output_error
+from flexi_score.scoring.corrected import corrected_facts
 from flexi_score.scoring.fill import fill_ratings, fill_references, marked_recordings
 from flexi_score.scoring.prepare import Prepared, prepare
 from flexi_score.scoring.processes import table_workers
@@ -134,7 +135,7 @@ def score_archive(
     work = work or Work()
     if not len(rows) and not len(failures):
         raise InputError(f"{reader.folder}: holds no recordings")
-    facts = model_facts(reader, rows, settings.extract.asr)
+    facts = model_facts(reader, rows, settings.extract.asr) | corrected_facts(reader, rows)
     replies = reader.folder / REPLIES
     if len(rows) <= work.batch or settings.profile in _WHOLE:
         batch = Batch(0, rows, ready=ready or prepare(reader, rows, settings))

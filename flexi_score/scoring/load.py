@@ -14,6 +14,7 @@ from flexi_score.capture.silent import dead_failures, find_dead, noisy_systems
 from flexi_score.config import Settings
 from flexi_score.formats.text import word_counts
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
+from flexi_score.scoring.corrected import replace_speech
 from flexi_score.scoring.given import Fit, fit_given, inside_speech, on_clock, past_end
 from flexi_score.segment.partial import heard_up_to
 from flexi_score.segment.tracks import (
@@ -224,6 +225,7 @@ def _side(
         np.concatenate([use.start_ms, given.start_ms]),
         np.concatenate([use.end_ms, given.end_ms]),
     )
+    speech = replace_speech(reader, rows, speaker, speech)
     flat, held = _entries(reader, rows, speaker, "words")
     recognised = pl.col("source") != "file"
     if settings.extract.asr == "none":

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flexi_score.archive import store, tables
+from flexi_score.archive.corrections import read_lines, write_lines
 from flexi_score.archive.parts import explain_damage
 from flexi_score.errors import ArchiveError, InputError
 from flexi_score.judge.store import FILE, gather_replies, keep_replies
@@ -21,9 +22,10 @@ def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
 
     ``archives``: archives of this version. ``into``: folder of an archive, made where it does not
     exist. Returns how many parts were added; those that it had already are not counted. What judges
-    have replied is added as well. Raises InputError if there is nothing to merge, an archive is to
-    be merged into itself, or questions of one wait in a batch. Raises ArchiveError naming every
-    damaged part; nothing is then merged. Or if nothing can be written.
+    have replied, and what was corrected by hand, is added as well. Raises InputError if there is
+    nothing to merge, an archive is to be merged into itself, or questions of one wait in a batch.
+    Raises ArchiveError naming every damaged part; nothing is then merged. Or if nothing can be
+    written.
     """
     if not archives:
         raise InputError("merge: expected one or more archives")
@@ -37,6 +39,9 @@ def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
         raise ArchiveError(f"{told}\nnothing was merged")
     replies = gather_replies(source / FILE for source in sources)
     target = store.open_archive(into, create=True)
+    corrections = read_lines(target)
+    for source in sources:
+        corrections += [line for line in read_lines(source) if line not in corrections]
     added = 0
     # As in an extraction, artefacts come before the recordings that refer to them.
     for table in tables.TABLES:
@@ -44,6 +49,8 @@ def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
             for part in sorted((source / table).glob("*.parquet")):
                 added += _add(part, target / table)
     keep_replies(replies, target / FILE)
+    if corrections:
+        write_lines(target, corrections)
     return added
 
 

@@ -11,6 +11,7 @@ from flexi_score.capture.silent import dead_health, find_dead, noisy_systems
 from flexi_score.config import Settings
 from flexi_score.manifest import check_annotations
 from flexi_score.schema import FAILURES
+from flexi_score.scoring.corrected import corrected_health
 from flexi_score.scoring.given import given_health
 from flexi_score.scoring.load import load_tracks
 from flexi_score.segment.estimated import estimated_health
@@ -47,9 +48,8 @@ def prepare(
     tracks, lost = load_tracks(reader, rows, settings, noisy)
     health = check_health(reader, rows, tracks, settings)
     health = pl.concat([dead_health(find_dead(reader, rows, noisy, settings)), health])
-    health = pl.concat(
-        [health, estimated_health(tracks.recordings), given_health(tracks.recordings)]
-    )
+    noted = (estimated_health(tracks.recordings), given_health(tracks.recordings))
+    health = pl.concat([health, *noted, corrected_health(reader, rows)])
     refused = FAILURES.to_frame()
     if settings.health.gate:
         refused = refusals(health, tracks.recordings)

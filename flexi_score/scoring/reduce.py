@@ -30,6 +30,7 @@ from flexi_score.config import Settings
 from flexi_score.judge.rate import judge_facts, judge_info, judge_notes
 from flexi_score.metrics import profile_metrics
 from flexi_score.metrics.people import timings
+from flexi_score.scoring.corrected import corrected_notes
 from flexi_score.scoring.provenance import health_counts, run_info
 from flexi_score.scoring.run import Run, hash_files
 from flexi_score.scoring.spool import Spool
@@ -85,6 +86,7 @@ def reduce_run(
     info["notes"] = [
         *silent_notes(health, recordings),
         *unsure_notes(health),
+        *corrected_notes(health),
         *info["notes"],
         *judge_notes(info),
         *people_notes(people, reference),

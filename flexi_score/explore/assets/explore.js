@@ -62,19 +62,24 @@ const showValues = (found) => {
   $("took").dataset.ms = found.ms;
 };
 
-let asking = false, again = false;
-const ask = async () => {
+let asking = null, again = false;
+const ask = () => {
   for (const knob of knobs) knob.element.classList.toggle("moved", knob.exact.value !== knob.run);
   const wanted = changes(), names = Object.keys(wanted);
   $("command").hidden = !names.length;
   $("command").querySelector("code").textContent =
     `${$("command").dataset.command} ${names.map((name) => `--set ${name}=${wanted[name]}`).join(" ")}`;
-  if (asking) { again = true; return; }
-  asking = true;
+  again = true;
+  if (!asking) asking = answer().finally(() => { asking = null; });
+  return asking;
+};
+const answer = async () => {
   document.body.dataset.busy = "1";
-  try { showValues(await post("/api/values", {changes: wanted})); } catch { /* it is shown */ }
-  asking = false;
-  if (again) { again = false; ask(); } else delete document.body.dataset.busy;
+  while (again) {
+    again = false;
+    try { showValues(await post("/api/values", {changes: changes()})); } catch { /* it is shown */ }
+  }
+  delete document.body.dataset.busy;
 };
 for (const knob of knobs) {
   knob.range.addEventListener("input", () => { knob.exact.value = knob.range.value; ask(); });
@@ -92,8 +97,117 @@ $("settings").addEventListener("submit", (event) => event.preventDefault());
 
 // Every recording is drawn when it is opened, as it is under the settings of the moment.
 for (let r = 0; r < count; r++) sources.set(r, null);
-fetchDetail = async (r) => {
-  try { sources.set(r, {textContent: JSON.stringify(await post("/api/recording", {r, changes: changes()}))}); } catch { sources.set(r, null); }
+const corrections = new Map();
+server = {
+  fetch: async (r) => {
+    try {
+      const data = await post("/api/recording", {r, changes: changes()});
+      corrections.set(r, data.corrected);
+      sources.set(r, {textContent: JSON.stringify(data)});
+    } catch { sources.set(r, null); }
+  },
+  opened: (r) => { if (opened && opened.timeline && opened.timeline.detail.duration > 0) addCorrecting(r, opened.timeline); },
+};
+
+// What can be dragged: starts and ends of IPUs, and of annotations.
+const NEAR_PX = 9;
+const edgesOf = (timeline) => {
+  const {view, detail, moments} = timeline, y = layout(detail, moments), found = [];
+  [[0, y.lane0], [1, y.lane1]].forEach(([p, top]) => {
+    for (const ipu of detail.ipus[p]) {
+      found.push({what: index.who[p], edge: "start", time: ipu.a, top, bottom: top + ROW.lane},
+        {what: index.who[p], edge: "end", time: ipu.b, top, bottom: top + ROW.lane});
+    }
+  });
+  for (const [what, a, b] of detail.notes) {
+    const lane = {top: y.note - 2, bottom: y.note + ROW.note + 2};
+    found.push({what, edge: "start", time: a, ...lane});
+    if (b !== null) found.push({what, edge: "end", time: b, ...lane});
+  }
+  return found.filter((one) => one.time >= view.a && one.time <= view.b);
+};
+
+const addCorrecting = (r, timeline) => {
+  const {stage, view, detail} = timeline;
+  const guide = make("div", {class: "guide", hidden: true, "aria-hidden": "true"});
+  const said = make("span", {role: "status"});
+  const exact = make("input", {type: "number", step: "1", min: "0", max: detail.duration, "aria-label": "Moved to, in ms"});
+  let held = null, dragging = false, on = false;
+  const save = make("button", {type: "button", class: "tool", text: "Save correction", on: {click: async () => {
+    const {what, edge, time} = held;
+    try {
+      await post("/api/correct", {r, changes: changes(), what, edge, from_ms: time, to_ms: +exact.value});
+      await ask();
+      openRecording(r);
+    } catch (error) { said.textContent = error.message; }
+  }}});
+  const drop = make("button", {type: "button", class: "tool", text: "Cancel", on: {click: () => hold(null)}});
+  const bar = make("p", {class: "correcting", hidden: true}, said, exact, make("span", {class: "soft", text: "ms"}), save, drop);
+  const turn = make("button", {type: "button", class: "tool", text: "Correct", "aria-pressed": "false",
+    title: "Drag starts and ends of speech and of annotations", on: {click: () => {
+      on = !on;
+      turn.setAttribute("aria-pressed", String(on));
+      stage.classList.toggle("editing", on);
+      if (!on) hold(null);
+    }}});
+  const many = corrections.get(r) || 0;
+  const undo = many ? make("button", {type: "button", class: "tool undo", text: `Undo correction (${many})`, on: {click: async () => {
+    await post("/api/undo", {r});
+    await ask();
+    openRecording(r);
+  }}}) : null;
+  const place = () => {
+    guide.style.transform = `translateX(${view.x(+exact.value)}px)`;
+    guide.style.top = `${held.top}px`;
+    guide.style.height = `${held.bottom - held.top}px`;
+  };
+  const hold = (edge) => {
+    held = edge;
+    guide.hidden = bar.hidden = !edge;
+    if (!edge) return;
+    exact.value = edge.time;
+    said.textContent = `${edge.what}, ${edge.edge} at ${(edge.time / 1000).toFixed(3)} s, moved to`;
+    place();
+  };
+  exact.addEventListener("input", () => { if (held) place(); });
+  const at = (event) => {
+    const box = stage.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  };
+  const nearest = (event) => {
+    const [x, y] = at(event);
+    const near = edgesOf(timeline).filter((one) => y >= one.top && y <= one.bottom && Math.abs(view.x(one.time) - x) <= NEAR_PX);
+    return near.sort((a, b) => Math.abs(view.x(a.time) - x) - Math.abs(view.x(b.time) - x))[0];
+  };
+  // In the capture phase: what is taken here neither seeks nor pans.
+  const take = (event) => { event.stopPropagation(); event.preventDefault(); };
+  stage.addEventListener("pointerdown", (event) => {
+    const edge = on && nearest(event);
+    if (!edge) return;
+    take(event);
+    stage.setPointerCapture(event.pointerId);
+    dragging = true;
+    hold(edge);
+  }, {capture: true});
+  stage.addEventListener("pointermove", (event) => {
+    if (dragging) {
+      take(event);
+      exact.value = Math.round(Math.min(Math.max(view.time(at(event)[0]), 0), detail.duration));
+      place();
+    } else if (on) stage.classList.toggle("near", Boolean(nearest(event)));
+  }, {capture: true});
+  const release = (event) => {
+    if (!dragging) return;
+    take(event);
+    dragging = false;
+    if (held && +exact.value === held.time) hold(null);
+    else save.focus();
+  };
+  stage.addEventListener("pointerup", release, {capture: true});
+  stage.addEventListener("pointercancel", release, {capture: true});
+  stage.append(guide);
+  timeline.tools.append(turn, undo || "");
+  timeline.tools.after(bar);
 };
 
 history.replaceState(null, "", "/");

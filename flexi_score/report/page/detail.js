@@ -144,10 +144,10 @@ const closeDetail = () => {
   if (again) again.focus({preventScroll: true});
 };
 
-// A page with a server behind it fetches a recording when it is opened.
-let fetchDetail = null;
+// A page with a server behind it fetches a recording when it is opened, and adds tools of its own.
+let server = null;
 const openRecording = (r) => {
-  if (fetchDetail) fetchDetail(r).then(() => showRecording(r));
+  if (server) server.fetch(r).then(() => { showRecording(r); server.opened(r); });
   else showRecording(r);
 };
 const showRecording = (r) => {

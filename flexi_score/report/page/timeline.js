@@ -161,7 +161,7 @@ const createTimeline = (r, detail) => {
       button("+", "Zoom in", () => zoom(0.6), "Zoom in (+)"),
       button("All", "Show all of it", () => { view.fit(); draw(); }, "Show all of it (0)")));
   return {
-    tools, stage, strip, readout, problem, player, keys, draw,
+    tools, stage, strip, readout, problem, player, keys, draw, view, detail, moments,
     seek: (time) => { player.seek(time); reveal(); },
     words: (pairs) => { turns = pairs; },
     // Of a long recording a minute is shown at first, around what decided.
