@@ -54,10 +54,7 @@ class Corrections(NamedTuple):
 def read_lines(archive: Path) -> list[dict[str, Any]]:
     """Every correction, oldest first; none where there is no file.
 
-    Raises
-    ------
-    ArchiveError
-        Naming the line that is no correction.
+    Raises ArchiveError: naming the line that is no correction.
     """
     file = archive / FILE
     try:
@@ -127,10 +124,7 @@ def _check_spans(name: str, found: Any) -> None:
 def read_corrections(archive: Path) -> Corrections:
     """The corrections of an archive that are in force, the last of each.
 
-    Raises
-    ------
-    ArchiveError
-        Naming a line that is none.
+    Raises ArchiveError: naming a line that is none.
     """
     speech: dict[tuple[str, str], dict[str, Any]] = {}
     noted: dict[str, dict[str, Any]] = {}
@@ -159,10 +153,7 @@ def _intervals(spans: list[list[int]]) -> list[dict[str, int]]:
 def add_correction(archive: Path, line: Mapping[str, Any]) -> None:
     """Add a correction, the last one.
 
-    Raises
-    ------
-    ArchiveError
-        Where it is none, or cannot be written.
+    Raises ArchiveError where it is none, or cannot be written.
     """
     check_line(line)
     write_lines(archive, [*read_lines(archive), line])
@@ -180,10 +171,7 @@ def undo_correction(archive: Path, recording: str) -> bool:
 def write_lines(archive: Path, lines: list[Any]) -> None:
     """Write corrections, in place of those that are there.
 
-    Raises
-    ------
-    ArchiveError
-        Where they cannot be written.
+    Raises ArchiveError where they cannot be written.
     """
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     try:

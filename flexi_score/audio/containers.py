@@ -55,10 +55,7 @@ class Contents:
 def read_contents(path: str) -> Contents | None:
     """Header and size of an uncompressed container; None for any other file, or a broken header.
 
-    Raises
-    ------
-    AudioError
-        If the header contradicts itself.
+    Raises AudioError if the header contradicts itself.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:

@@ -85,14 +85,8 @@ class _Values:
 class Stages:
     """Scores of one archive under many settings.
 
-    Parameters
-    ----------
-    archive : path
-    profile : str
-    add : callable
-        Takes the scores of a scenario that are new, and returns their number.
-    detections : int
-        Detections to keep, the latest ones.
+    ``add``: takes the scores of a scenario that are new, and returns their number. ``detections``:
+    detections to keep, the latest ones.
     """
 
     def __init__(

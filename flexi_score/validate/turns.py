@@ -106,10 +106,7 @@ class Label(NamedTuple):
 
 
 def read_labels(folder: str | Path) -> pl.DataFrame:
-    """Annotators' labels of a folder in TurnBench's layout (:data:`LABELS`).
-
-    Raises InputError where there are none, or a label is not one of TurnBench's.
-    """
+    """Annotators' labels of a folder in TurnBench's layout (:data:`LABELS`)."""
     found = turnbench(Path(folder))
     rows: list[dict[str, Any]] = []
     for sample in found.samples:
