@@ -184,7 +184,7 @@ def test_audio_of_no_sample_is_named(tmp_path):
 
 
 def test_an_unknown_layout(tmp_path):
-    with pytest.raises(InputError, match="unknown layout 'flexy'; known: auto, flexi, fdb, eva"):
+    with pytest.raises(InputError, match="unknown layout 'flexy'; known: auto, flexi, fdb, fdb2"):
         read_layout(tmp_path, "flexy")
 
 

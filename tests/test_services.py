@@ -6,6 +6,7 @@ import pytest
 
 from flexi_score.errors import TranscriptError
 from flexi_score.formats import read_given
+from flexi_score.formats.services import vapi_tools
 from flexi_score.formats.whose import Whose, parse_speakers
 
 CHANNELS = {"user": 0, "model": 1}
@@ -119,6 +120,7 @@ def azure(times):
     return {"recognizedPhrases": [phrase(0, HI), phrase(1, HELLO)]}
 
 
+AZURE_TICKS, AZURE_ISO = azure("ticks"), azure("iso")
 #: learn.microsoft.com, fast transcription: milliseconds.
 AZURE_FAST = {
     "durationMilliseconds": 8500,
@@ -159,12 +161,14 @@ SCRIBE = {
 
 @pytest.mark.parametrize(
     "content",
-    [DEEPGRAM, AWS, GOOGLE, azure("ticks"), azure("iso"), AZURE_FAST, SCRIBE],
-    ids=["deepgram", "aws", "google", "azure ticks", "azure iso", "azure fast", "scribe"],
+    [
+        *("DEEPGRAM", "AWS", "GOOGLE", "AZURE_TICKS", "AZURE_ISO", "AZURE_FAST", "SCRIBE"),
+        "ASSEMBLYAI_CHANNELS",
+    ],
 )
 def test_services_that_label_channels(tmp_path, content):
     path = tmp_path / "a.json"
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(globals()[content]))
     for kind in ("words", "segments"):
         for speaker, said in (("user", HI), ("model", HELLO)):
             whose = Whose(speaker, channels=CHANNELS, shared=True)
@@ -194,6 +198,32 @@ RETELL = {
         },
     ],
 }
+#: docs.vapi.ai: the artifact of a call, whose messages have epochs in ms beside secondsFromStart.
+VAPI = {
+    "artifact": {
+        "messages": [
+            {"role": "system", "message": "x", "time": 1744364968450, "secondsFromStart": 0},
+            {
+                "role": "user",
+                "message": "hi there",
+                "time": 1744364969150,
+                "endTime": 1744364969700,
+                "secondsFromStart": 0.7,
+                "duration": 500,
+            },
+            {"role": "tool_calls", "toolCalls": [{"id": "c1"}], "secondsFromStart": 1.5},
+            {"role": "tool_call_result", "toolCallId": "c1", "secondsFromStart": 3.25},
+            {
+                "role": "bot",
+                "message": "hello",
+                "time": 1744364973490,
+                "endTime": 1744364973850,
+                "secondsFromStart": 5.04,
+                "duration": 360,
+            },
+        ]
+    }
+}
 #: elevenlabs.io: speakers told apart, named by number.
 SCRIBE_SPEAKERS = {
     "language_code": "en",
@@ -209,6 +239,16 @@ ASSEMBLYAI = {
     "words": [
         {"text": w, "start": a, "end": b, "confidence": 0.9, "speaker": who}
         for who, words in (("A", HI), ("B", HELLO))
+        for a, b, w in words
+    ],
+}
+#: assemblyai.com/docs, multichannel: channels are counted from 1; a speaker within one is "1A".
+ASSEMBLYAI_CHANNELS = {
+    "audio_channels": 2,
+    "audio_duration": 8,
+    "words": [
+        {"text": w, "start": a, "end": b, "channel": str(n), "speaker": f"{n}A"}
+        for n, words in ((1, HI), (2, HELLO))
         for a, b, w in words
     ],
 }
@@ -250,6 +290,24 @@ def test_services_that_label_speakers(tmp_path, content, names):
     if names:
         with pytest.raises(TranscriptError, match="expected names"):
             read_given(path, "words", Whose("user", shared=True), has_audio=False)
+
+
+def test_times_that_are_no_milliseconds_are_not_read_as_such(tmp_path):
+    path = tmp_path / "a.json"
+    said = [{"text": w, "start": a / 1000, "end": b / 1000} for a, b, w in HI]
+    path.write_text(json.dumps({"audio_duration": 8, "words": said}))
+    whose = Whose("user", shared=False)
+    assert read_given(path, "words", whose, has_audio=False).table.rows() == HI
+
+
+@pytest.mark.parametrize("content", [VAPI, VAPI["artifact"]])
+def test_messages_of_vapi(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content))
+    for speaker, said in (("user", (700, 1250, "hi there")), ("model", (5040, 5400, "hello"))):
+        whose = Whose(speaker, shared=True)
+        assert read_given(path, "words", whose, has_audio=False).table.rows() == [said]
+    assert vapi_tools(VAPI["artifact"]) == [[1.5, 3.25]]
 
 
 #: ggml-org/whisper.cpp, -ojf: offsets in milliseconds, tokens that are parts of words.

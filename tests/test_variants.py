@@ -45,6 +45,7 @@ JSON = {
     "scribe": services.SCRIBE,
     "scribe speakers": services.SCRIBE_SPEAKERS,
     "assemblyai": services.ASSEMBLYAI,
+    "assemblyai channels": services.ASSEMBLYAI_CHANNELS,
     "aws speakers": services.AWS_SPEAKERS,
     "retell": services.RETELL,
     "whisper.cpp": services.WHISPER_CPP,

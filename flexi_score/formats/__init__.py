@@ -12,6 +12,7 @@ import polars as pl
 
 from flexi_score.errors import TranscriptError
 from flexi_score.formats.audacity import read_audacity
+from flexi_score.formats.chat import read_chat, read_chat_words
 from flexi_score.formats.ctm import read_ctm
 from flexi_score.formats.delimited import read_delimited, read_delimited_words
 from flexi_score.formats.eaf import INTERPOLATED, read_eaf, read_eaf_words
@@ -22,6 +23,7 @@ from flexi_score.formats.json_words import (
     read_json_segments,
     read_json_words,
 )
+from flexi_score.formats.ldc import read_fisher, read_switchboard
 from flexi_score.formats.nonspeech import are_speech, from_word
 from flexi_score.formats.plausible import check_order, check_spacing, to_seconds
 from flexi_score.formats.rttm import read_rttm
@@ -131,6 +133,36 @@ FORMATS: Final[dict[str, Format]] = {
         _MS,
         "the speaker's name",
     ),
+    "Switchboard": Format(
+        (".text",),
+        r"\s*sw\d+[AB]-ms98-a-\d+\s",
+        read_switchboard,
+        read_switchboard,
+        None,
+        "speech, phrases or words of a side, as ISIP transcribed them",
+        _MS,
+        "the side, A (channel 0) or B",
+    ),
+    "Fisher": Format(
+        (),
+        rf"(#.*\n|\s*\n)*{_NUMBER}[ \t]+{_NUMBER}[ \t]+[AB]\d?:",
+        read_fisher,
+        read_fisher,
+        None,
+        "speech, phrases",
+        "10 ms",
+        "the side, A (channel 0) or B",
+    ),
+    "CHAT": Format(
+        (".cha",),
+        r"@(UTF8|Begin|Window|Font|PID)\b",
+        read_chat,
+        read_chat_words,
+        None,
+        "speech, phrases with time bullets; words of the tier %wor",
+        _MS,
+        "the speaker's code, name or role in @Participants",
+    ),
     "CTM": Format(
         (".ctm",),
         rf"\s*(;;|\S+[ \t]+\S+[ \t]+{_NUMBER}[ \t]+{_NUMBER}[ \t]+\S)",
@@ -214,10 +246,11 @@ FORMATS: Final[dict[str, Format]] = {
 }
 
 #: Formats whose entries are words, never labels of a segmentation.
-_OF_WORDS: Final = frozenset({"JSON", "JSON Lines", "CTM"})
+_OF_WORDS: Final = frozenset({"JSON", "JSON Lines", "CTM", "Switchboard", "Fisher", "CHAT"})
 #: Formats with an entry a line, which can be cut without anything else in them being wrong.
 _OF_LINES: Final = frozenset(
     {"RTTM", "CTM", "STM", "CSV or TSV", "Audacity labels", "WebVTT", "SubRip"}
+    | {"Switchboard", "Fisher", "CHAT"}
 )
 
 

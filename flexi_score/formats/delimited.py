@@ -31,6 +31,7 @@ _FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
 #: Columns of start and end, and how many of their units a second has; the first pair counts.
 _PAIRS: Final = (
     ("start", "end", 1),
+    ("start", "stop", 1),
     ("start_s", "end_s", 1),
     ("start_time", "end_time", 1),
     ("start_ms", "end_ms", 1000),

@@ -152,7 +152,7 @@ def _items(path: Path, content: Any, want_words: bool) -> Iterator[_Item]:
     """Entries of decoded JSON, whichever shape it has."""
     try:
         plain = plain_items(content, want_words)
-    except (AttributeError, TypeError, ValueError, IndexError) as cause:
+    except (AttributeError, TypeError, ValueError, LookupError) as cause:
         raise TranscriptError(
             f"{path}: looks like a speech service's answer, but is not whole ({cause}); save it "
             "again"

@@ -5,14 +5,16 @@ looking, to :func:`detect_layout`).
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from flexi_score.errors import InputError, RowError
 from flexi_score.formats.annotated import annotated, is_annotation
 from flexi_score.formats.benchmarks import fdb, find_samples, flexi, looks_like_fdb, tells_scenario
+from flexi_score.formats.corpora import candor, is_candor, is_telephone, telephone
 from flexi_score.formats.datasets import TELLING, daily, eva, kaldi, tau2, turnbench
+from flexi_score.formats.dialogues import fdb2, fdb3, humdial, is_fdb2, is_fdb3, is_humdial
 from flexi_score.formats.files import brief, name_some
 from flexi_score.formats.folders import (
     Found,
@@ -25,6 +27,7 @@ from flexi_score.formats.folders import (
     list_files,
 )
 from flexi_score.formats.roles import ROLE_OF
+from flexi_score.formats.services import vapi_tools
 from flexi_score.formats.spelling import nearest
 
 
@@ -78,6 +81,8 @@ def calls(folder: Path) -> Found:
         if channels := _channels(content.get("channels")):
             row["channels"] = channels
             del content["channels"]
+        if tools := vapi_tools(content.get("artifact", content)):
+            row["tools"] = tools
         turns = content.get("transcript_object")
         if isinstance(turns, list) and any(isinstance(t, dict) and t.get("words") for t in turns):
             beside = path.with_suffix(".json").as_posix()
@@ -136,9 +141,14 @@ def pairs(folder: Path, patterns: Sequence[tuple[str, str]] | None = None) -> Fo
 LAYOUTS: Final[dict[str, tuple[Layout, str]]] = {
     "flexi": (flexi, "FLEXI: <sample>/{input,output}.{wav,json} beside the scenario's JSON files"),
     "fdb": (fdb, "Full-Duplex-Bench v1 and v1.5: input.wav, output.wav, clean_*.wav, JSON files"),
+    "fdb2": (fdb2, "Full-Duplex-Bench v2: Daily, Correction, ...: A.wav (examiner) and B.wav"),
+    "fdb3": (fdb3, "Full-Duplex-Bench v3: input.wav, output_<system>.wav, result_<system>.json"),
+    "humdial": (humdial, "HumDial, track 2: test-<id>.wav and test-<id>_output.wav, and clean-"),
     "eva": (eva, "EVA: audio_user.wav and audio_assistant.wav beside audit_log.json"),
     "tau2": (tau2, "tau2-bench, voice: sim_*/audio/both.wav, labels, results.json"),
     "turnbench": (turnbench, "TurnBench: speaker_1_audio.wav and speaker_2_audio.wav"),
+    "candor": (candor, "CANDOR: processed/*.mp3, transcription/transcript_*.csv"),
+    "telephone": (telephone, "Switchboard and Fisher: sw*.sph, fe_03_*.sph and their transcripts"),
     "kaldi": (kaldi, "Kaldi data: wav.scp and reco2file_and_channel"),
     "daily": (daily, "raw tracks of Daily: says which belong together, for a manifest"),
     "pairs": (pairs, "pairs of mono files: *_user.wav and *_model.wav and the like"),
@@ -199,7 +209,7 @@ def detect_layout(folder: Path) -> str:
         Where it is in none, saying what was looked for.
     """
     for place, names in list_files(folder).items():
-        for name, telling in TELLING.items():
+        for name, telling in _TELLING.items():
             if telling(place, names) and (name != "kaldi" or place == folder):
                 return name
     samples = find_samples(folder)
@@ -224,6 +234,17 @@ def detect_layout(folder: Path) -> str:
         f"{folder}: no manifest and no known layout. Looked for manifest.jsonl (.json .yaml .yml "
         f".csv .parquet) and{looked}{seen}"
     )
+
+
+#: How each layout that is told by the files of one folder is told.
+_TELLING: Final[dict[str, Callable[[Path, list[str]], bool]]] = {
+    **TELLING,
+    "fdb2": is_fdb2,
+    "fdb3": is_fdb3,
+    "humdial": lambda _, names: is_humdial(names),
+    "candor": is_candor,
+    "telephone": is_telephone,
+}
 
 
 class _Role(NamedTuple):

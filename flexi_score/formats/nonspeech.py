@@ -46,6 +46,7 @@ _SOUNDS: Final = frozenset(
         "musical",
         "noise",
         "noises",
+        "vocalized-noise",
         "applause",
         "laughter",
         "laughs",

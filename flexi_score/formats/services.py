@@ -17,15 +17,16 @@ _DURATION: Final = re.compile(
 #: What is read of services' JSON: who labels whose words how, and the unit of their times. Each has
 #: a test file written after the schema that the service documents.
 SERVICES: Final = {
-    "AssemblyAI": ("speaker (A, B): told by --speakers", "milliseconds"),
+    "AssemblyAI": ("channel (from 1), else speaker (A, B)", "milliseconds"),
     "AWS Transcribe": ("channel_label, else speaker_label (spk_0)", "seconds, as text"),
     "Azure batch": ("channel, else speaker", "ticks of 100 ns or ISO 8601 durations"),
     "Azure fast": ("channel, else speaker", "milliseconds"),
     "Deepgram": ("channel, else speaker (0, 1)", "seconds"),
     "ElevenLabs Scribe": ("channel_index, else speaker_id (speaker_0)", "seconds"),
     "Google": ("channelTag (from 1), else speakerTag", "seconds, as 1.200s"),
-    "OpenAI": ("nobody: a file for each party", "seconds"),
+    "OpenAI": ("speaker of diarized_json, else nobody: a file for each party", "seconds"),
     "Retell": ("role (agent, user)", "seconds"),
+    "Vapi": ("role (bot, user)", "seconds and milliseconds"),
     "Vosk": ("nobody: a file for each party", "seconds"),
     "whisper.cpp": ("nobody: a file for each party", "milliseconds"),
 }
@@ -49,6 +50,9 @@ def plain_items(content: Any, want_words: bool) -> Items | None:
     list of dict, or None
         None where the shape is no service's: it is read as it stands.
     """
+    artifact = content.get("artifact") if isinstance(content, dict) else None
+    if isinstance(artifact, dict) and "messages" in artifact:
+        content = artifact
     if isinstance(content, dict) and isinstance(content.get("transcript_object"), list):
         content = content["transcript_object"]
     readers: tuple[Callable[[Any, bool], Items | None], ...] = (
@@ -58,8 +62,10 @@ def plain_items(content: Any, want_words: bool) -> Items | None:
         _azure,
         _azure_fast,
         _scribe_channels,
+        _assemblyai,
         _whisper_cpp,
         _vosk,
+        _vapi,
         _turns,
     )
     for read in readers:
@@ -89,6 +95,8 @@ def _aws(content: Any, want_words: bool) -> Items | None:
     items = results.get("items") if isinstance(results, dict) else None
     if not isinstance(results, dict) or not isinstance(items, list):
         return None
+    if channels := (results.get("channel_labels") or {}).get("channels"):
+        items = [i | {"channel_label": c["channel_label"]} for c in channels for i in c["items"]]
     speakers: dict[Any, Any] = {}
     segments = (results.get("speaker_labels") or {}).get("segments") or ()
     for segment in segments:
@@ -219,6 +227,26 @@ def _scribe_channels(content: Any, want_words: bool) -> Items | None:
     ]
 
 
+def _assemblyai(content: Any, want_words: bool) -> Items | None:
+    """``words[]`` in milliseconds (assemblyai.com/docs, transcripts); channels count from 1."""
+    words = content.get("words") if isinstance(content, dict) else None
+    if not isinstance(words, list) or not {"audio_duration", "audio_channels"} & set(content):
+        return None
+    if not all(float(word[side]).is_integer() for word in words for side in ("start", "end")):
+        return None  # somebody's seconds
+    return [
+        {
+            "start": _scaled(word["start"], -3),
+            "end": _scaled(word["end"], -3),
+            "word": word["text"],
+            "speaker": word.get("speaker")
+            if word.get("channel") is None
+            else f"channel {int(word['channel']) - 1}",
+        }
+        for word in words
+    ]
+
+
 def _whisper_cpp(content: Any, want_words: bool) -> Items | None:
     """``transcription[]`` with ``offsets`` in milliseconds (ggml-org/whisper.cpp, -oj and -ojf).
 
@@ -257,6 +285,45 @@ def _vosk(content: Any, want_words: bool) -> Items | None:
     if not any("result" in a for a in answers) or any("start" in a for a in answers):
         return None
     return [_with(word, None) for answer in answers for word in answer.get("result", ())]
+
+
+def _vapi(content: Any, want_words: bool) -> Items | None:
+    """``messages[]`` of a call (docs.vapi.ai): ``secondsFromStart``, and ``endTime`` - ``time`` in
+    milliseconds; ``duration`` leaves out pauses within a message."""
+    messages = content.get("messages") if isinstance(content, dict) else None
+    if not isinstance(messages, list):
+        return None
+    said = [m for m in messages if m.get("role") in ("bot", "assistant", "user")]
+    if not said or not all("secondsFromStart" in m for m in said):
+        return None
+    return [
+        {
+            "start": str(message["secondsFromStart"]),
+            "end": _sum(
+                str(message["secondsFromStart"]),
+                f"{float(message['endTime']) - float(message['time'])}e-3",
+            ),
+            "word": message.get("message"),
+            "speaker": message["role"],
+        }
+        for message in said
+    ]
+
+
+def vapi_tools(content: Any) -> list[list[float]]:
+    """Calls of tools in ``messages[]``: from the call to its result, seconds from the start."""
+    messages = content.get("messages") if isinstance(content, dict) else None
+    called: dict[str, float] = {}
+    spans = []
+    for message in messages if isinstance(messages, list) else ():
+        at = message.get("secondsFromStart") if isinstance(message, dict) else None
+        if isinstance(at, bool) or not isinstance(at, int | float):
+            continue
+        for call in message.get("toolCalls") or ():
+            called[str(call.get("id"))] = at
+        if (name := str(message.get("toolCallId"))) in called and at >= called[name]:
+            spans.append([called.pop(name), at])
+    return spans
 
 
 def _turns(content: Any, want_words: bool) -> Items | None:

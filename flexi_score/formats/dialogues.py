@@ -1,0 +1,164 @@
+"""Folders of benchmarks of dialogues: Full-Duplex-Bench v2 and v3, and HumDial.
+
+- Full-Duplex-Bench v2: ``Daily|Correction|EntityTracking|Safety/<sample>/{A,B}.wav``, A the
+  examiner (the user), B the model, and the words of each in ``A.json``, ``B.json``.
+- Full-Duplex-Bench v3: ``<example>_<speaker>/input.wav`` and, for each system,
+  ``output_<system>.wav`` and ``result_<system>.json`` with the end of the user's turn and the calls
+  of tools.
+- HumDial, track 2 (full-duplex interaction): ``test-<id>.wav`` and ``test-<id>_output.wav``,
+  likewise ``clean-``, in any folders.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from flexi_score.errors import RowError
+from flexi_score.formats.files import brief, to_ms
+from flexi_score.formats.folders import Found, Problem, Sample, is_audio, json_file, list_files
+from flexi_score.schema import SPEAKERS
+
+_TASKS: Final = ("daily", "correction", "entitytracking", "safety")
+_OUTPUT: Final = re.compile(r"output_(.+)\.wav")
+_CALL: Final = ("timestamp_start", "timestamp_end")
+_HUMDIAL: Final = re.compile(r"((test|clean)-.+?)(_output)?")
+
+
+def fdb2(folder: Path) -> Found:
+    """Dialogues of Full-Duplex-Bench v2."""
+    samples, problems = [], []
+    for place, names in list_files(folder).items():
+        if not is_fdb2(place, names):
+            continue
+        name = place.relative_to(folder).as_posix()
+        lacking = [side for side in "AB" if f"{side}.wav" not in names]
+        if lacking:
+            problems.append(Problem(name, "conversation", f"{place}: lacks {lacking[0]}.wav"))
+            continue
+        row: dict[str, Any] = {"id": name}
+        for speaker, side in zip(SPEAKERS, "AB", strict=True):
+            row[f"{speaker}_audio"] = str((place / f"{side}.wav").absolute())
+            if f"{side}.json" in names:
+                row[f"{speaker}_words"] = str((place / f"{side}.json").absolute())
+        task = next(p for p in reversed(place.resolve().parts) if p.lower() in _TASKS)
+        samples.append(Sample(name, row, {"fdb_task": task}))
+    return Found(samples, problems, [])
+
+
+def is_fdb2(place: Path, names: list[str]) -> bool:
+    """Whether a folder is a sample of Full-Duplex-Bench v2."""
+    parents = {part.lower() for part in place.resolve().parts[-4:-1]}
+    return ("A.wav" in names or "B.wav" in names) and bool(parents & set(_TASKS))
+
+
+def fdb3(folder: Path) -> Found:
+    """Samples of Full-Duplex-Bench v3, one recording a system: the answer to one request.
+
+    The end of the user's turn is the benchmark's own, that of the recognised words; tools are
+    those whose start and end it measured on the clock of the audio.
+    """
+    samples, problems = [], []
+    for place, names in list_files(folder).items():
+        if not is_fdb3(place, names):
+            continue
+        metadata: dict[str, Any] = {}
+        below = place.relative_to(folder).as_posix()
+        sample = place.resolve().name if below == "." else below
+        try:
+            if "metadata.json" in names:
+                metadata = dict(_object(place / "metadata.json"))
+        except RowError as error:
+            problems.append(Problem(sample, "turn_taking", str(error)))
+            continue
+        for output in filter(None, map(_OUTPUT.fullmatch, names)):
+            system = output[1]
+            row: dict[str, Any] = {
+                "id": f"{sample}/{system}",
+                "system": system,
+                "scenario": "turn_taking",
+                "user_audio": str((place / "input.wav").absolute()),
+                "model_audio": str((place / output[0]).absolute()),
+            }
+            try:
+                if f"result_{system}.json" in names:
+                    row |= _result(place / f"result_{system}.json")
+            except RowError as error:
+                problems.append(Problem(row["id"], "turn_taking", str(error)))
+                continue
+            samples.append(Sample(row["id"], row, metadata))
+    return Found(samples, problems, [])
+
+
+def is_fdb3(place: Path, names: list[str]) -> bool:
+    """Whether a folder is a sample of Full-Duplex-Bench v3 with an answer."""
+    return "input.wav" in names and any(map(_OUTPUT.fullmatch, names))
+
+
+def _result(path: Path) -> dict[str, Any]:
+    """Annotation and tools of a row by what the benchmark measured."""
+    content = _object(path)
+    row: dict[str, Any] = {}
+    end = content.get("user_speech_end_rel")
+    if end:  # 0 where nothing was recognised
+        row["annotations"] = {"user_turn_end": _seconds(path, "user_speech_end_rel", end)}
+    # Without the start of the stream, times of calls are seconds since 1970.
+    calls = content.get("actual_tool_calls")
+    if content.get("stream_start_time") and isinstance(calls, list):
+        spans = [
+            [_seconds(path, "actual_tool_calls", call[key]) for key in _CALL]
+            for call in calls
+            if isinstance(call, dict) and set(_CALL) <= set(call)
+        ]
+        row |= {"tools": spans} if spans else {}
+    return row
+
+
+def humdial(folder: Path) -> Found:
+    """Answers to HumDial's test set, paired with its questions by their names.
+
+    Nothing in the names says which of the scenarios a sample belongs to.
+    """
+    asked: dict[str, list[str]] = {}
+    answers: dict[str, list[str]] = {}
+    for place, names in list_files(folder).items():
+        for name in filter(is_audio, names):
+            if found := _HUMDIAL.fullmatch(Path(name).stem):
+                into = answers if found[3] else asked
+                into.setdefault(found[1], []).append(str((place / name).absolute()))
+    samples, problems = [], []
+    for key, paths in sorted(answers.items()):
+        both = {"answers": paths, "questions": asked.get(key, [])}
+        wrong = next((what for what, found in both.items() if len(found) != 1), None)
+        if wrong:
+            reason = f"{folder}: {key} has {len(both[wrong])} {wrong}, expected one"
+            problems.append(Problem(key, "conversation", reason))
+            continue
+        row = {"id": key, "user_audio": asked[key][0], "model_audio": paths[0]}
+        samples.append(Sample(key, row, {"humdial": key.partition("-")[0]}))
+    told = (
+        f"{folder}: HumDial's files do not say a sample's scenario: all are read as conversations; "
+        "a manifest can name it (flexi-score init)"
+    )
+    return Found(samples, problems, [told] if samples else [])
+
+
+def is_humdial(names: list[str]) -> bool:
+    """Whether a folder holds answers to HumDial's test set."""
+    found = [_HUMDIAL.fullmatch(Path(name).stem) for name in names if is_audio(name)]
+    return any(match and match[3] for match in found)
+
+
+def _object(path: Path) -> Mapping[str, Any]:
+    content = json_file(path)
+    if not isinstance(content, dict):
+        raise RowError(f"{path}: found {brief(content)}, expected an object")
+    return content
+
+
+def _seconds(path: Path, key: str, value: Any) -> Any:
+    try:
+        to_ms(value)
+    except ValueError as cause:
+        raise RowError(f"{path}: {key}: {cause}") from None
+    return value

@@ -1,0 +1,261 @@
+"""Corpora of people's conversations and benchmarks of dialogues, each written by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+from test_datasets import write
+
+from flexi_score.errors import InputError, TranscriptError
+from flexi_score.formats import read_given, read_words
+from flexi_score.formats.layouts import detect_layout
+from flexi_score.formats.whose import Whose
+from flexi_score.manifest import read_input
+
+BOTH = {"user": 0, "model": 1}
+
+
+def read(path: Path, speaker: str, kind: str = "words", **whose):
+    return read_given(path, kind, Whose(speaker, **whose), has_audio=True).table.rows()
+
+
+# Transcripts
+
+SWITCHBOARD = """sw2001A-ms98-a-0001 0.000000 0.977625 [silence]
+sw2001A-ms98-a-0002 0.977625 11.561375 hi um [laughter] yeah i'd [laughter-like] about_1 th[at]-
+
+sw2001A-ms98-a-0003 11.561375 12.100000 [vocalized-noise] [noise]
+"""
+FISHER = """# fe_03_00001.sph
+# Transcribed at the LDC
+
+3.76 5.54 A: and (( i )) generally
+5.81 6.30 B: [laughter] yeah
+7.00 7.50 B: (( ))
+8.00 8.40 A: [noise]
+"""
+
+
+def test_a_side_of_switchboard(tmp_path):
+    path = tmp_path / "sw2001A-ms98-a-trans.text"
+    path.write_text(SWITCHBOARD)
+    said = [(978, 11561, "hi um yeah i'd like about th[at]-")]
+    assert read(path, "user", shared=False) == said
+    assert read(path, "user", shared=False, channels=BOTH) == said
+    assert read(path, "user", shared=False, names={"a": "user", "b": "model"}) == said
+    with pytest.raises(TranscriptError, match="is given for the model but has only sides"):
+        read(path, "model", shared=False, channels=BOTH)
+    path.write_text(SWITCHBOARD.replace("sw2001A-ms98-a-0003", "sw2002A-ms98-a-0003"))
+    with pytest.raises(TranscriptError, match="found conversations 'sw2001', 'sw2002'"):
+        read_words(path)
+    path.write_text("sw2001A-ms98-a-0001 0.5 yes\n")
+    with pytest.raises(TranscriptError, match="line 1: end: found 'yes', expected a number"):
+        read_words(path)
+
+
+def test_both_sides_of_fisher(tmp_path):
+    path = tmp_path / "fe_03_00001.txt"
+    path.write_text(FISHER)
+    assert read(path, "user", shared=True, channels=BOTH) == [(3760, 5540, "and i generally")]
+    assert read(path, "model", shared=True, channels=BOTH) == [
+        (5810, 6300, "yeah"),
+        (7000, 7500, ""),
+    ]
+    assert read(path, "model", "segments", shared=True, names={"a": "user", "b": "model"}) == [
+        (5810, 6300),
+        (7000, 7500),
+    ]
+    with pytest.raises(TranscriptError, match="found sides 'A', 'B', expected names"):
+        read(path, "user", shared=True)
+    path.write_text(FISHER.replace("8.00 8.40 A: [noise]", "8.00 A: well"))
+    with pytest.raises(TranscriptError, match=r"line 7: found '8\.00 A: well', expected start"):
+        read(path, "user", shared=True, channels=BOTH)
+
+
+CHAT = """@UTF8
+@Begin
+@Participants:\tINV Ann Agent, PAR Participant
+@ID:\teng|corpus|PAR|||||Participant|||
+*INV:\thow are you (.) to(day) ? \x15700_1900\x15
+%wor:\thow \x15700_900\x15 are \x15900_1000\x15 you \x151000_1200\x15 today \x151500_1900\x15 ?
+*PAR:\t&-um &=laughs <I am> [/] I am fine@q
+\tthank you . \x152040_4100\x15
+*PAR:\t&=coughs . \x154200_4300\x15
+*PAR:\t0 .
+@End
+"""
+
+
+def test_chat_by_its_time_bullets(tmp_path):
+    path = tmp_path / "a.cha"
+    path.write_text(CHAT)
+    names = {"par": "user"}
+    assert read(path, "model", names=names, shared=True) == [
+        (700, 900, "how"),
+        (900, 1000, "are"),
+        (1000, 1200, "you"),
+        (1500, 1900, "today"),
+    ]
+    assert read(path, "model", "segments", names=names, shared=True) == [(700, 1900)]
+    answer = [(2040, 4100, "um I am I am fine thank you")]
+    assert read(path, "user", names=names, shared=True) == answer
+    with pytest.raises(TranscriptError, match="found speakers 'Agent', 'PAR', expected names"):
+        read(path, "user", shared=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (("\x152040_4100\x15", ""), "line 7: .* has no time bullet; link the utterance"),
+        (("\x152040_4100\x15", "\x154100_2040\x15"), "line 7: ends at 2040e-3 s, before its"),
+        (("*", "%"), "found no utterance"),
+    ],
+)
+def test_chat_without_times_is_refused(tmp_path, change, fault):
+    path = tmp_path / "a.cha"
+    path.write_text(CHAT.replace(*change))
+    with pytest.raises(TranscriptError, match=fault):
+        read(path, "user", names={"par": "user"}, shared=True)
+
+
+# Folders
+
+
+def one(folder: Path, layout: str):
+    assert detect_layout(folder) == layout
+    manifest = read_input(folder)
+    assert manifest.failures.is_empty(), manifest.failures.to_dicts()
+    return manifest.rows.to_dicts(), manifest.warnings
+
+
+AWS = {
+    "results": {
+        "channel_labels": {
+            "channels": [
+                {
+                    "channel_label": f"ch_{n}",
+                    "items": [
+                        {
+                            "start_time": at,
+                            "end_time": str(float(at) + 0.5),
+                            "alternatives": [{"content": word}],
+                            "type": "pronunciation",
+                        }
+                    ],
+                }
+                for n, at, word in ((0, "1.5", "hi"), (1, "0.5", "hello"))
+            ]
+        },
+        "items": [],
+    }
+}
+TURNS = """turn_id,speaker,start,stop,utterance,interval,delta
+0,5f,0.5,1.0,hello,,0.5
+1,9a,1.5,2.0,hi,0.5,0.5
+"""
+
+
+def test_candor(tmp_path):
+    place = tmp_path / "0020a0c5"
+    write(place / "processed" / "0020a0c5.mp3", channels=2)
+    write(place / "processed" / "channel_map.json", {"L": "9a", "R": "5f"})
+    write(place / "transcription" / "transcript_cliffhanger.csv", TURNS)
+    (row,), warnings = one(tmp_path, "candor")
+    assert (row["user_channel"], row["model_channel"], row["user_words"]) == (0, 1, None)
+    assert warnings == [
+        f"{tmp_path}: both parties are people: the left channel is taken for the user, the other "
+        "for the model"
+    ]
+    write(place / "transcription" / "transcribe_output.json", AWS)
+    (row,), _ = one(tmp_path, "candor")
+    names = json.loads(row["speakers"]) if isinstance(row["speakers"], str) else row["speakers"]
+    assert row["user_words"].endswith("transcribe_output.json")
+    assert row["user_speech"] is None
+    whose = {"names": names, "channels": BOTH, "shared": True}
+    assert read(Path(row["user_words"]), "user", **whose) == [(1500, 2000, "hi")]
+
+
+def test_candors_transcripts_alone(tmp_path):
+    place = tmp_path / "0020a0c5"
+    speakers = [{"user_id": "9a", "channel": "L"}, {"user_id": "5f", "channel": "R"}]
+    write(place / "metadata.json", {"speakers": speakers})
+    write(place / "transcription" / "transcript_audiophile.csv", TURNS)
+    (row,), _ = one(tmp_path, "candor")
+    names = json.loads(row["speakers"]) if isinstance(row["speakers"], str) else row["speakers"]
+    path = Path(row["user_speech"])
+    assert read(path, "user", "segments", names=names, shared=True) == [(1500, 2000)]
+    assert read(path, "model", "segments", names=names, shared=True) == [(500, 1000)]
+    write(place / "metadata.json", {"speakers": speakers[:1]})
+    with pytest.raises(InputError, match="expected the participants of channels L and R"):
+        read_input(tmp_path)
+
+
+def test_switchboard_and_fisher(tmp_path):
+    write(tmp_path / "audio" / "sw02001.wav", channels=2)
+    write(tmp_path / "audio" / "fe_03_00001.wav", channels=2)
+    for side in "AB":
+        text = SWITCHBOARD.replace("2001A", f"2001{side}")
+        write(tmp_path / "20" / f"sw2001{side}-ms98-a-trans.text", text)
+        write(tmp_path / "20" / f"sw2001{side}-ms98-a-word.text", text)
+    write(tmp_path / "trans" / "fe_03_00001.txt", FISHER)
+    write(tmp_path / "trans" / "fe_03_00002.txt", FISHER)
+    (fisher, alone, swb), warnings = one(tmp_path, "telephone")
+    assert swb["recording"] == "sw2001"
+    assert swb["user_words"].endswith("sw2001A-ms98-a-word.text")
+    assert swb["model_words"].endswith("sw2001B-ms98-a-word.text")
+    assert fisher["audio"].endswith("fe_03_00001.wav")
+    assert fisher["user_words"] is None
+    assert alone["user_speech"].endswith("fe_03_00002.txt")
+    assert "side A is taken for the user" in warnings[0]
+    assert "(1 calls, as fe_03_00001): words are recognised" in warnings[1]
+
+
+def test_full_duplex_bench_v2(tmp_path):
+    place = tmp_path / "Safety" / "Safety.privacy.026"
+    for name in ("A.wav", "B.wav"):
+        write(place / name)
+    for name in ("A.json", "B.json"):
+        write(place / name, {"text": "hi", "chunks": [{"text": "hi", "timestamp": [0.1, 0.3]}]})
+    write(place / "transcripts.json", [])
+    (row,), warnings = one(tmp_path, "fdb2")
+    assert row["recording"] == "Safety/Safety.privacy.026"
+    assert row["user_audio"].endswith("A.wav")
+    assert row["model_words"].endswith("B.json")
+    assert json.loads(row["metadata"])["fdb_task"] == "Safety"
+    assert warnings == []
+    (place / "B.wav").unlink()
+    with pytest.raises(InputError, match=r"lacks B\.wav"):
+        read_input(tmp_path)
+
+
+def test_full_duplex_bench_v3(tmp_path):
+    place = tmp_path / ("travel_01_" + "5" * 24)
+    for name in ("input.wav", "output_grok.wav", "output_gpt_realtime.wav"):
+        write(place / name)
+    write(place / "metadata.json", {"domain": "travel_identity", "difficulty": "easy"})
+    call = {"function": "f", "timestamp_start": 0.21, "timestamp_end": 0.3}
+    result = {"user_speech_end_rel": 0.2, "actual_tool_calls": [call, {"function": "g"}]}
+    write(place / "result_grok.json", result | {"stream_start_time": 1764.5})
+    (gpt, grok), _ = one(tmp_path, "fdb3")
+    assert (gpt["system"], grok["system"]) == ("gpt_realtime", "grok")
+    assert gpt["scenario"] == "turn_taking"
+    assert (gpt["user_turn_end_ms"], grok["user_turn_end_ms"]) == (None, 200)
+    assert grok["tools"] == [{"start_ms": 210, "end_ms": 300}]
+    assert json.loads(grok["metadata"])["difficulty"] == "easy"
+    write(place / "result_grok.json", result)
+    (_, grok), _ = one(tmp_path, "fdb3")
+    assert grok["tools"] is None
+    write(place / "result_grok.json", {"user_speech_end_rel": "late"})
+    assert "user_speech_end_rel: found 'late'" in read_input(tmp_path).failures["reason"][0]
+
+
+def test_humdial(tmp_path):
+    for name in ("in/test-17.wav", "out/test/test-17_output.wav", "out/clean/clean-3_output.wav"):
+        write(tmp_path / name)
+    assert detect_layout(tmp_path) == "humdial"
+    manifest = read_input(tmp_path)
+    (row,) = manifest.rows.to_dicts()
+    assert row["user_audio"].endswith("in/test-17.wav")
+    assert row["model_audio"].endswith("test-17_output.wav")
+    assert "clean-3 has 0 questions, expected one" in manifest.failures["reason"][0]
+    assert "do not say a sample's scenario" in manifest.warnings[0]
