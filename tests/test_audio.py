@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import correlate
 
+from flexi_score.audio import decode
 from flexi_score.audio.decode import SAMPLE_RATE_HZ, content_hash, decode_blocks, probe, read_blocks
+from flexi_score.audio.faults import examine
 from flexi_score.audio.signal import SampleCounts, Signal, open_signals, signal_from_array
 from flexi_score.errors import AudioError
 
@@ -389,3 +391,20 @@ def test_counts_of_nothing():
     with signal_from_array(np.empty(0, np.float32)) as signal:
         assert list(signal.blocks(10)) == []
         assert signal.duration_ms == 0
+
+
+def test_a_file_is_examined_once_a_version_of_it(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    sf.write(path, np.zeros(8000), 8000)
+    examined = []
+
+    def spy(name):
+        examined.append(name)
+        return examine(name)
+
+    monkeypatch.setattr(decode, "examine", spy)
+    assert [probe(path).n_frames for _ in range(3)] == [8000] * 3
+    assert examined == [str(path)]
+    sf.write(path, np.zeros(4000), 8000)
+    assert probe(path).n_frames == 4000
+    assert len(examined) == 2

@@ -1,6 +1,7 @@
 """Folders of further benchmarks and corpora, and offsets read from what recorders write."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,47 @@ def test_eva(tmp_path):
     assert json.loads(row["metadata"])["audit_log"].endswith("run/3/audit_log.json")
     assert "lacks audio_assistant.wav" in manifest.failures["reason"][0]
     assert manifest.warnings == []
+
+
+def eva_logs(place: Path, user_late_s: float = 0.0) -> None:
+    """Sound of the assistant from 0.2 s, of the user from 0.3 s; a tool from 0.35 to 0.4 s."""
+    for party, start in (("assistant", 0.2), ("user", 0.3)):
+        samples = np.zeros(4000)
+        samples[round(start * 8000) :] = 0.25
+        sf.write(place / f"audio_{party}.wav", samples, 8000)
+    began = [("assistant", 0.2), ("simulated_user", 0.3 + user_late_s), ("assistant", 0.45)]
+    events = [
+        {"event_type": "audio_start", "user": who, "audio_timestamp": 1_764_000_000 + at}
+        for who, at in began
+    ]
+    lines = "".join(json.dumps(e) + "\n" for e in [{"type": "connection_state"}, *events])
+    write(place / "user_simulator_events.jsonl", lines)
+    entries = [
+        {"message_type": kind, "timestamp": str(1_764_000_000_000 + ms), "value": {"tool": tool}}
+        for kind, ms, tool in (
+            ("tool_call", 350, "find"),
+            ("tool_response", 400, "find"),
+            ("tool_call", 410, "book"),
+            ("tool_response", 410, "book"),
+            ("tool_call", 420, "unanswered"),
+        )
+    ]
+    write(place / "audit_log.json", {"transcript": [{"value": "hi"}, *entries]})
+
+
+def test_the_times_of_evas_tools_are_put_on_the_clock_of_the_audio(tmp_path):
+    write(tmp_path / "3" / "audit_log.json", {})
+    eva_logs(tmp_path / "3")
+    manifest = read_input(tmp_path)
+    (row,) = manifest.rows.to_dicts()
+    assert row["tools"] == [{"start_ms": 350, "end_ms": 400}, {"start_ms": 410, "end_ms": 411}]
+    assert manifest.warnings == []
+    eva_logs(tmp_path / "3", user_late_s=0.75)
+    manifest = read_input(tmp_path)
+    assert manifest.rows["tools"].to_list() == [None]
+    assert "left out: by the user the audio starts 0.8 s after where" in manifest.warnings[0]
+    (tmp_path / "3" / "user_simulator_events.jsonl").unlink()
+    assert "no log of audio_start" in read_input(tmp_path).warnings[0]
 
 
 def test_tau2(tmp_path):
@@ -156,6 +198,16 @@ def test_audio_inside_parquet_is_scored(tmp_path: Path, cli: Cli) -> None:
     found = tor.select("recording", "value", "status").rows()
     assert found == [("one", 1.0, "scored"), ("row 3", 1.0, "scored"), ("two", None, "failed")]
     assert "row 2: audio holds no bytes" in tor["reason"][2]
+    # An export holds the audio in files, with which it can be scored again.
+    shutil.copytree(tmp_path / "m.run", tmp_path / "run")
+    done = cli("export", tmp_path / "run", "--out", tmp_path / "out", "--format", "rttm,eaf")
+    assert done.returncode == 0, done.stderr
+    manifest = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").open()]
+    assert [row.get("audio") for row in manifest] == ["one.audio.flac", "row_3.audio"]
+    assert all((tmp_path / "out" / row["audio"]).read_bytes() == data for row in manifest)
+    assert "out/one.audio.flac" in (tmp_path / "out" / "one.eaf").read_text()
+    again = cli("export", tmp_path / "run", "--out", tmp_path / "out", "--format", "webvtt")
+    assert "is there already" in again.stderr
 
 
 def test_parquet_with_pairs_and_ids_of_its_own(tmp_path):
@@ -234,3 +286,20 @@ def test_sidecars_that_say_nothing_leave_the_offsets_at_zero(tmp_path, content):
         write(tmp_path / f"{name}.json", content)
     (row,) = read_input(tmp_path, layout="pairs").rows.to_dicts()
     assert (row["user_offset_ms"], row["model_offset_ms"]) == (0, 0)
+
+
+def test_a_manifest_at_a_url_is_scored(tmp_path: Path, cli: Cli) -> None:
+    pytest.importorskip("fsspec")
+    write(tmp_path / "in" / "a.csv", "start,end,speaker\n0.5,4.0,user\n4.7,6.5,model\n")
+    row = {"id": "a", "scenario": "turn_taking", "user_speech": "a.csv", "model_speech": "a.csv"}
+    write_jsonl(tmp_path / "in" / "manifest.jsonl", [row])
+    (tmp_path / "here").mkdir()
+    for url in (f"file://{tmp_path}/in", f"file://{tmp_path}/in/manifest.jsonl"):
+        out = tmp_path / f"{url[-5:]}.run"
+        done = cli("score", url, "--asr", "none", "--out", out, cwd=tmp_path / "here")
+        assert done.returncode == 0, done.stderr
+        scores = pl.read_parquet(out / "scores.parquet")
+        assert scores.filter(pl.col("metric") == "latency")["value"].to_list() == [0.7]
+    done = cli("score", f"file://{tmp_path}/none.jsonl", cwd=tmp_path / "here")
+    assert done.returncode == 2
+    assert "none.jsonl: cannot be fetched" in done.stderr

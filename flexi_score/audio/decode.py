@@ -10,9 +10,11 @@ file says whether it is whole (:mod:`flexi_score.audio.faults`).
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,6 +75,13 @@ def probe(path: str | Path, raw_audio: str | None = None) -> AudioInfo:
     """
     path = str(path)
     _check_file(path)
+    stat = os.stat(path)
+    return _probe(path, raw_audio, (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+
+
+@lru_cache(maxsize=64)
+def _probe(path: str, raw_audio: str | None, version: tuple[int, ...]) -> AudioInfo:
+    """As :func:`probe`, read once a version of a file: Ogg and MP3 are gone through whole."""
     reading = Reading(headerless=parse_headerless(raw_audio)) if raw_audio else examine(path)
     info = _probe_libsndfile(path, reading) or _probe_libav(path)
     if not MIN_RATE_HZ <= info.sample_rate_hz <= MAX_RATE_HZ:

@@ -129,7 +129,7 @@ def staged(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         local = {}
         for n, url in enumerate(urls):
             if url.startswith(EMBEDDED_SCHEME):
-                local[url] = _take_out(url, Path(temporary) / str(n))
+                local[url] = take_out(url, Path(temporary) / str(n))
                 continue
             system, place = _open(url)
             local[url] = str(Path(temporary) / f"{n}-{posixpath.basename(place)}")
@@ -140,8 +140,12 @@ def staged(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         yield local
 
 
-def _take_out(url: str, place: Path) -> str:
-    """Write audio that a Parquet file holds into a file of its own; returns its path."""
+def take_out(url: str, place: Path) -> str:
+    """Write audio that a Parquet file holds into a file of its own; returns its path.
+
+    `place`: that path, whose last suffix becomes the audio's own. Raises AudioError where the file
+    cannot be read or holds no bytes there.
+    """
     parts = urlsplit(url)
     query = parse_qs(parts.query)
     path, column, row = unquote(parts.path), query["column"][0], int(query["row"][0])

@@ -92,9 +92,9 @@ def telephone(folder: Path) -> Found:
     for place, names in list_files(folder).items():
         for name in names:
             path = str((place / name).absolute())
-            call, side = _CALL.fullmatch(Path(name).stem), _SIDE.fullmatch(name)
-            if side:
-                calls.setdefault(f"sw{side[1]}", {}).setdefault(f"{side[3]} {side[2]}", path)
+            call, part = _CALL.fullmatch(Path(name).stem), _SIDE.fullmatch(name)
+            if part:
+                calls.setdefault(f"sw{part[1]}", {}).setdefault(f"{part[3]} {part[2]}", path)
             elif call and (is_audio(name) or (call["fisher"] and name.endswith(".txt"))):
                 key = call["fisher"] or f"sw{call['swb']}"
                 calls.setdefault(key, {}).setdefault("audio" if is_audio(name) else "txt", path)

@@ -1,7 +1,7 @@
 """Folders of further benchmarks and corpora: roles and files told by their names.
 
 - EVA (github.com/ServiceNow/eva): ``audio_user.wav`` and ``audio_assistant.wav`` of a conversation
-  beside ``audit_log.json``; ``audio_mixed.wav`` is not used.
+  beside ``audit_log.json``, whose calls of tools become ``tools``; ``audio_mixed.wav`` is not used.
 - tau2-bench, voice (github.com/sierra-research/tau2-bench):
   ``artifacts/task_<id>/sim_<id>/audio/both.wav`` with Audacity labels of both parties, and
   ``results.json`` with the runs.
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flexi_score.errors import RowError
+from flexi_score.formats.eva_tools import tool_spans
 from flexi_score.formats.files import brief, name_some, read_text
 from flexi_score.formats.folders import Found, Problem, Sample, json_file, list_files
 from flexi_score.formats.roles import ROLE_OF
@@ -34,8 +35,8 @@ _SPH2PIPE: Final = re.compile(r"\S*sph2pipe\s+(?:-f\s+\S+\s+|-p\s+)*-c\s+([12])\
 
 
 def eva(folder: Path) -> Found:
-    """Conversations of EVA; both tracks are of one clock."""
-    samples, problems = [], []
+    """Conversations of EVA; both tracks are of one clock, to which the times of tools are put."""
+    samples, problems, warnings = [], [], []
     for place, names in list_files(folder).items():
         files = {stem: [n for n in names if Path(n).stem == stem] for stem in _EVA}
         if not any(files.values()):
@@ -45,7 +46,7 @@ def eva(folder: Path) -> Found:
             lacks = next(stem for stem in _EVA if not files[stem])
             problems.append(Problem(name, "conversation", f"{place}: lacks {lacks}.wav"))
             continue
-        row = {
+        row: dict[str, Any] = {
             "id": name,
             "user_audio": str((place / files[_EVA[0]][0]).absolute()),
             "model_audio": str((place / files[_EVA[1]][0]).absolute()),
@@ -56,8 +57,16 @@ def eva(folder: Path) -> Found:
         for extra in names:
             if extra.startswith("audio_mixed"):
                 metadata["mixed_audio"] = str((place / extra).absolute())
+        try:
+            spans, why = tool_spans(place, names)
+        except RowError as error:
+            spans, why = [], str(error)
+        if spans:
+            row["tools"] = spans
+        if why:
+            warnings.append(f"{place}: the times of its tools are left out: {why}")
         samples.append(Sample(name, row, metadata))
-    return Found(samples, problems, [])
+    return Found(samples, problems, warnings)
 
 
 def tau2(folder: Path) -> Found:

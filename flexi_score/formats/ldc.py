@@ -52,7 +52,9 @@ def read_fisher(path: Path, whose: Whose = ANYONE) -> list[Timed]:
 
 
 def _read(path: Path, whose: Whose, line_of: re.Pattern[str], expected: str) -> list[Timed]:
-    entries, labels, names = [], [], set()
+    entries: list[Timed] = []
+    labels: list[str] = []
+    names: set[str] = set()
     for number, line in enumerate(read_text(path, TranscriptError).split("\n"), 1):
         if not line.strip() or line.startswith("#"):
             continue
