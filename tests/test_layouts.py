@@ -163,8 +163,8 @@ def test_a_folder_in_no_layout(tmp_path):
     assert message.startswith(f"{tmp_path}: no manifest and no known layout.")
     assert "not read under this extension: 'a.wma', 'c'; convert" in message
     assert "manifest.jsonl" in message
-    for name, (_, about) in LAYOUTS.items():
-        assert f"{name}: {about}" in message
+    for name, known in LAYOUTS.items():
+        assert f"{name}: {known.about}" in message
 
 
 def test_every_file_that_is_left_out_is_named(tmp_path):
@@ -195,7 +195,7 @@ def test_a_layout_that_finds_nothing(tmp_path):
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_layout_takes_an_empty_folder(tmp_path, name):
-    found = LAYOUTS[name][0](tmp_path)
+    found = LAYOUTS[name].read(tmp_path)
     assert (found.samples, found.problems, found.warnings) == ([], [], [])
 
 

@@ -178,6 +178,14 @@ def test_services_that_label_channels(tmp_path, content):
         read_given(path, "words", Whose("user", shared=True), has_audio=False)
 
 
+def test_the_channel_of_elevenlabs_is_the_place_of_its_transcript(tmp_path):
+    path = tmp_path / "a.json"
+    bare = [{k: v for k, v in t.items() if k != "channel_index"} for t in SCRIBE["transcripts"]]
+    path.write_text(json.dumps({"transcripts": bare}))
+    whose = Whose("model", channels=CHANNELS, shared=True)
+    assert read_given(path, "words", whose, has_audio=False).table.rows() == HELLO
+
+
 #: docs.retellai.com: transcript_object of a call, tool calls among the turns.
 RETELL = {
     "call_id": "c",

@@ -137,26 +137,116 @@ def pairs(folder: Path, patterns: Sequence[tuple[str, str]] | None = None) -> Fo
     return Found(samples, problems, warnings)
 
 
-#: Name of every layout: its function, and what it reads in one line.
-LAYOUTS: Final[dict[str, tuple[Layout, str]]] = {
-    "flexi": (flexi, "FLEXI: <sample>/{input,output}.{wav,json} beside the scenario's JSON files"),
-    "fdb": (fdb, "Full-Duplex-Bench v1 and v1.5: input.wav, output.wav, clean_*.wav, JSON files"),
-    "fdb2": (fdb2, "Full-Duplex-Bench v2: Daily, Correction, ...: A.wav (examiner) and B.wav"),
-    "fdb3": (fdb3, "Full-Duplex-Bench v3: input.wav, output_<system>.wav, result_<system>.json"),
-    "humdial": (humdial, "HumDial, track 2: test-<id>.wav and test-<id>_output.wav, and clean-"),
-    "eva": (eva, "EVA: audio_user.wav and audio_assistant.wav beside audit_log.json"),
-    "tau2": (tau2, "tau2-bench, voice: sim_*/audio/both.wav, labels, results.json"),
-    "turnbench": (turnbench, "TurnBench: speaker_1_audio.wav and speaker_2_audio.wav"),
-    "candor": (candor, "CANDOR: processed/*.mp3, transcription/transcript_*.csv"),
-    "telephone": (telephone, "Switchboard and Fisher: sw*.sph, fe_03_*.sph and their transcripts"),
-    "kaldi": (kaldi, "Kaldi data: wav.scp and reco2file_and_channel"),
-    "daily": (daily, "raw tracks of Daily: says which belong together, for a manifest"),
-    "pairs": (pairs, "pairs of mono files: *_user.wav and *_model.wav and the like"),
-    "calls": (calls, "two-channel call exports, each with a .json file of metadata beside it"),
-    "stereo": (stereo, "two-channel audio files, in subfolders too"),
-    "annotated": (
+class Known(NamedTuple):
+    """A layout: its function, what it reads, who is who in it, and how it was checked.
+
+    Each has a folder made by hand in the tests; `checked` names the description after which.
+    """
+
+    read: Layout
+    about: str
+    who: str
+    checked: str
+
+
+_PEOPLE: Final = "both are people: {} stands for the user"
+#: Every layout by its name.
+LAYOUTS: Final[dict[str, Known]] = {
+    "flexi": Known(
+        flexi,
+        "FLEXI: <sample>/{input,output}.{wav,json} beside the scenario's JSON files",
+        "input the user, output the model",
+        "github.com/ChristineCHEN274/FLEXI, and files of its release",
+    ),
+    "fdb": Known(
+        fdb,
+        "Full-Duplex-Bench v1 and v1.5: input.wav, output.wav, clean_*.wav, JSON files",
+        "input the user, output the model",
+        "github.com/DanielLin94144/Full-Duplex-Bench, READMEs of v1 and v1.5",
+    ),
+    "fdb2": Known(
+        fdb2,
+        "Full-Duplex-Bench v2: Daily, Correction, ...: A.wav (examiner) and B.wav",
+        "A, the examiner, the user; B the model",
+        "Full-Duplex-Bench, v2/eval/asr_batch.py",
+    ),
+    "fdb3": Known(
+        fdb3,
+        "Full-Duplex-Bench v3: input.wav, output_<system>.wav, result_<system>.json",
+        "input the user, output the model",
+        "Full-Duplex-Bench, v3/README.md and v3/run_tool_benchmark.py",
+    ),
+    "humdial": Known(
+        humdial,
+        "HumDial, track 2: test-<id>.wav and test-<id>_output.wav, and clean-",
+        "the question the user, _output the model",
+        "aslp-lab.github.io/HumDial-Challenge, test set of task 2",
+    ),
+    "eva": Known(
+        eva,
+        "EVA: audio_user.wav and audio_assistant.wav beside audit_log.json",
+        "names of files",
+        "github.com/ServiceNow/eva, README and audit_log.py",
+    ),
+    "tau2": Known(
+        tau2,
+        "tau2-bench, voice: sim_*/audio/both.wav, labels, results.json",
+        "not documented: left the user; held against the labels (health check swapped)",
+        "github.com/sierra-research/tau2-bench",
+    ),
+    "turnbench": Known(
+        turnbench,
+        "TurnBench: speaker_1_audio.wav and speaker_2_audio.wav",
+        _PEOPLE.format("speaker 1"),
+        "github.com/SesameAILabs/turnbench",
+    ),
+    "candor": Known(
+        candor,
+        "CANDOR: processed/*.mp3, transcription/transcript_*.csv",
+        _PEOPLE.format("the left channel (channel_map.json, metadata.json)"),
+        "code and notes of the corpus's users; its own dictionary was not at hand",
+    ),
+    "telephone": Known(
+        telephone,
+        "Switchboard and Fisher: sw*.sph, fe_03_*.sph and their transcripts",
+        _PEOPLE.format("side A, the left channel,"),
+        "code and notes of the corpora's users; the corpora are not free",
+    ),
+    "kaldi": Known(
+        kaldi,
+        "Kaldi data: wav.scp and reco2file_and_channel",
+        "names of recordings (call1-user), else assumed",
+        "kaldi-asr.org/doc/data_prep.html",
+    ),
+    "daily": Known(
+        daily,
+        "raw tracks of Daily: says which belong together, for a manifest",
+        "nobody: a manifest names them",
+        "docs.daily.co",
+    ),
+    "pairs": Known(
+        pairs,
+        "pairs of mono files: *_user.wav and *_model.wav and the like",
+        "names of files",
+        "own convention",
+    ),
+    "calls": Known(
+        calls,
+        "two-channel call exports, each with a .json file of metadata beside it",
+        "channels in the JSON, else assumed; Retell's words are held against them",
+        "docs.retellai.com, docs.vapi.ai",
+    ),
+    "stereo": Known(
+        stereo,
+        "two-channel audio files, in subfolders too",
+        "--channels or --source, else assumed: left the user",
+        "own convention",
+    ),
+    "annotated": Known(
         annotated,
         "TextGrid, ELAN, RTTM, CTM, STM or CSV files, with or without audio of the same name",
+        "names of tiers, labels and files",
+        "own convention",
     ),
 }
 
@@ -191,11 +281,11 @@ def read_layout(folder: Path, layout: str = "auto") -> Found:
         near = nearest(layout, LAYOUTS)
         hint = f"; did you mean {near!r}?" if near else ""
         raise InputError(f"unknown layout {layout!r}; known: auto, {', '.join(LAYOUTS)}{hint}")
-    found = LAYOUTS[layout][0](folder)
+    found = LAYOUTS[layout].read(folder)
     if not found.samples and not found.problems:
         raise InputError(
-            f"{folder}: nothing here is in layout {layout} ({LAYOUTS[layout][1]}). By its files it "
-            f"is in layout {detect_layout(folder)}: leave --layout out, or name that one"
+            f"{folder}: nothing here is in layout {layout} ({LAYOUTS[layout].about}). By its files "
+            f"it is in layout {detect_layout(folder)}: leave --layout out, or name that one"
         )
     return found._replace(warnings=found.warnings + left_out(folder, found))
 
@@ -228,7 +318,7 @@ def detect_layout(folder: Path) -> str:
         return "stereo"
     if _annotations(folder):
         return "annotated"
-    looked = "".join(f"\n  {name}: {about}" for name, (_, about) in LAYOUTS.items())
+    looked = "".join(f"\n  {name}: {known.about}" for name, known in LAYOUTS.items())
     seen = "".join(f"\n{warning}" for warning in left_out(folder, Found([], [], [])))
     raise InputError(
         f"{folder}: no manifest and no known layout. Looked for manifest.jsonl (.json .yaml .yml "

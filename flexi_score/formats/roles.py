@@ -90,6 +90,68 @@ SOURCES: Final[Mapping[str, Source]] = {
 }
 
 
+#: What is read of services' JSON: who labels whose words how, the unit of their times, and after
+#: which description of the schema its test file was written by hand. No service was asked.
+SERVICES: Final = {
+    "AssemblyAI": (
+        "channel (from 1), else speaker (A, B)",
+        "milliseconds",
+        "assemblyai.com/docs, multichannel transcription",
+    ),
+    "AWS Transcribe": (
+        "channel_label, else speaker_label (spk_0)",
+        "seconds, as text",
+        "docs.aws.amazon.com, channel-id-output-batch",
+    ),
+    "Azure batch": (
+        "channel, else speaker",
+        "ticks of 100 ns or ISO 8601 durations",
+        "learn.microsoft.com, batch-transcription-get",
+    ),
+    "Azure fast": (
+        "channel, else speaker",
+        "milliseconds",
+        "learn.microsoft.com, fast-transcription-create",
+    ),
+    "Deepgram": (
+        "channel, else speaker (0, 1)",
+        "seconds",
+        "developers.deepgram.com, multichannel and utterances",
+    ),
+    "ElevenLabs Scribe": (
+        "channel (its place among transcripts), else speaker_id (speaker_0)",
+        "seconds",
+        "elevenlabs.io API, speech-to-text response models",
+    ),
+    "Google": (
+        "channelTag (from 1), else speakerTag",
+        "seconds, as 1.200s",
+        "cloud.google.com/speech-to-text, SpeechRecognitionResult",
+    ),
+    "OpenAI": (
+        "speaker of diarized_json, else nobody: a file for each party",
+        "seconds",
+        "developers.openai.com, audio transcriptions",
+    ),
+    "Retell": (
+        "role (agent, user)",
+        "seconds, approximate by its own words",
+        "RetellAI/retell-python-sdk, types/call_response.py",
+    ),
+    "Vapi": (
+        "role (bot, user)",
+        "seconds and milliseconds",
+        "docs.vapi.ai, artifact.messages, and calls published by users",
+    ),
+    "Vosk": ("nobody: a file for each party", "seconds", "alphacep/vosk-api, SetWords"),
+    "whisper.cpp": (
+        "nobody: a file for each party",
+        "milliseconds",
+        "ggml-org/whisper.cpp, -oj and -ojf",
+    ),
+}
+
+
 def source_channels(name: str) -> Mapping[Speaker, int]:
     """Channels of the user and the model in a source's two-channel files.
 

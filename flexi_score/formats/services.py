@@ -14,23 +14,6 @@ Items = list[dict[str, Any]]
 _DURATION: Final = re.compile(
     r"PT(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+(?:\.[0-9]+)?)S)?", re.IGNORECASE
 )
-#: What is read of services' JSON: who labels whose words how, and the unit of their times. Each has
-#: a test file written after the schema that the service documents.
-SERVICES: Final = {
-    "AssemblyAI": ("channel (from 1), else speaker (A, B)", "milliseconds"),
-    "AWS Transcribe": ("channel_label, else speaker_label (spk_0)", "seconds, as text"),
-    "Azure batch": ("channel, else speaker", "ticks of 100 ns or ISO 8601 durations"),
-    "Azure fast": ("channel, else speaker", "milliseconds"),
-    "Deepgram": ("channel, else speaker (0, 1)", "seconds"),
-    "ElevenLabs Scribe": ("channel_index, else speaker_id (speaker_0)", "seconds"),
-    "Google": ("channelTag (from 1), else speakerTag", "seconds, as 1.200s"),
-    "OpenAI": ("speaker of diarized_json, else nobody: a file for each party", "seconds"),
-    "Retell": ("role (agent, user)", "seconds"),
-    "Vapi": ("role (bot, user)", "seconds and milliseconds"),
-    "Vosk": ("nobody: a file for each party", "seconds"),
-    "whisper.cpp": ("nobody: a file for each party", "milliseconds"),
-}
-
 #: Entries of these types are not words (AWS, ElevenLabs, Speechmatics).
 NO_WORDS: Final = frozenset({"punctuation", "spacing", "audio_event"})
 
@@ -220,8 +203,8 @@ def _scribe_channels(content: Any, want_words: bool) -> Items | None:
     if not isinstance(transcripts, list) or not all("words" in t for t in transcripts):
         return None
     return [
-        _with(word, f"channel {transcript.get('channel_index')}", "text")
-        for transcript in transcripts
+        _with(word, f"channel {transcript.get('channel_index') or number}", "text")
+        for number, transcript in enumerate(transcripts)
         for word in transcript["words"]
         if word.get("type") not in NO_WORDS
     ]
