@@ -118,6 +118,66 @@ def test_chat_without_times_is_refused(tmp_path, change, fault):
         read(path, "user", names={"par": "user"}, shared=True)
 
 
+TRS = """<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE Trans SYSTEM "trans-14.dtd">
+<Trans audio_filename="a"><Speakers>
+<Speaker id="spk1" name="agent"/><Speaker id="spk2" name="Mary"/></Speakers>
+<Episode><Section type="report" startTime="0" endTime="9">
+<Turn startTime="0" endTime="0.5"><Sync time="0"/>
+</Turn>
+<Turn speaker="spk1" startTime="0.5" endTime="3"><Sync time="0.5"/>
+hello <Event desc="breath" type="noise"/>
+there
+<Sync time="1.25"/>
+
+<Sync time="2"/>
+Mary
+</Turn>
+<Turn speaker="spk2 spk1" startTime="3" endTime="4.5"><Sync time="3"/>
+<Who nb="1"/>
+hi
+<Who nb="2"/>
+mhm
+</Turn></Section></Episode></Trans>
+"""
+
+
+def test_turns_of_transcriber(tmp_path):
+    path = tmp_path / "a.trs"
+    path.write_text(TRS)
+    names = {"mary": "user"}
+    assert read(path, "model", names=names, shared=True) == [
+        (500, 1250, "hello there"),
+        (2000, 3000, "Mary"),
+        (3000, 4500, "mhm"),
+    ]
+    assert read(path, "user", "segments", names=names, shared=True) == [(3000, 4500)]
+    assert read(path, "user", names={"spk2": "user"}, shared=True) == [(3000, 4500, "hi")]
+    with pytest.raises(TranscriptError, match="found speakers 'agent', 'Mary', expected names"):
+        read(path, "user", shared=True)
+    unnamed = tmp_path / "a"
+    path.rename(unnamed)
+    assert read(unnamed, "user", names=names, shared=True) == [(3000, 4500, "hi")]
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (('<Who nb="1"/>', ""), "'hi': its turn names 2 speakers, and no <Who/>"),
+        (('nb="2"', 'nb="3"'), "nb is '3', expected 1 to 2"),
+        (('"spk1" startTime', '"" startTime'), "its turn names 0 speakers"),
+        (('time="1.25"', 'time="late"'), "line 8: end: found 'late', expected a number"),
+        (("</Turn></Section>", "</Section>"), "not valid XML"),
+        (('.dtd">', '.dtd" [<!ENTITY a "b">]>'), "line 2: found an entity declaration"),
+    ],
+)
+def test_a_malformed_transcriber_file_is_named(tmp_path, change, fault):
+    path = tmp_path / "a.trs"
+    path.write_text(TRS.replace(*change, 1))
+    with pytest.raises(TranscriptError, match=fault):
+        read(path, "user", names={"mary": "user"}, shared=True)
+
+
 # Folders
 
 

@@ -25,13 +25,19 @@ from flexi_score.formats.json_words import (
 )
 from flexi_score.formats.ldc import read_fisher, read_switchboard
 from flexi_score.formats.nonspeech import are_speech, from_word
-from flexi_score.formats.plausible import check_order, check_spacing, to_seconds
+from flexi_score.formats.plausible import (
+    check_order,
+    check_spacing,
+    refuse_odd_blanks,
+    to_seconds,
+)
 from flexi_score.formats.rttm import read_rttm
 from flexi_score.formats.stm import read_stm
 from flexi_score.formats.subtitles import read_subtitle_words, read_subtitles
 from flexi_score.formats.text import word_counts
 from flexi_score.formats.textgrid import read_textgrid, read_textgrid_words
 from flexi_score.formats.timed import Timed, segments_frame, words_frame
+from flexi_score.formats.transcriber import read_transcriber
 from flexi_score.formats.whose import Whose
 from flexi_score.schema import Speaker
 
@@ -153,6 +159,16 @@ FORMATS: Final[dict[str, Format]] = {
         "10 ms",
         "the side, A (channel 0) or B",
     ),
+    "Transcriber": Format(
+        (".trs",),
+        r"\s*(<\?xml[^>]*>\s*)?<!DOCTYPE Trans\b",
+        read_transcriber,
+        read_transcriber,
+        None,
+        "speech, phrases",
+        _MS,
+        "the speaker's name or id",
+    ),
     "CHAT": Format(
         (".cha",),
         r"@(UTF8|Begin|Window|Font|PID)\b",
@@ -246,7 +262,9 @@ FORMATS: Final[dict[str, Format]] = {
 }
 
 #: Formats whose entries are words, never labels of a segmentation.
-_OF_WORDS: Final = frozenset({"JSON", "JSON Lines", "CTM", "Switchboard", "Fisher", "CHAT"})
+_OF_WORDS: Final = frozenset(
+    {"JSON", "JSON Lines", "CTM", "Switchboard", "Fisher", "CHAT", "Transcriber"}
+)
 #: Formats with an entry a line, which can be cut without anything else in them being wrong.
 _OF_LINES: Final = frozenset(
     {"RTTM", "CTM", "STM", "CSV or TSV", "Audacity labels", "WebVTT", "SubRip"}
@@ -340,9 +358,11 @@ def read_given(
     """
     name, known = _format_of(path)
     if name in _OF_LINES:
-        _refuse_odd_blanks(path)
-    readers = _readers(path, known)
-    entries = readers[1 if kind == "words" else 0](path, whose)
+        refuse_odd_blanks(path)
+    reader = known.words if kind == "words" else known.segments
+    if reader is None:
+        raise TranscriptError(f"{path}: in a format that is only written, not read")
+    entries = reader(path, whose)
     labelled = name not in _OF_WORDS
     speech = are_speech(path, [entry.text for entry in entries], labels=labelled)
     entries = [
@@ -363,25 +383,6 @@ def read_given(
         notes += [*([note] if note else []), *check_spacing(entries)]
     table = words_frame(path, entries) if kind == "words" else segments_frame(entries)
     return Reading(table, [f"{path.name}: {note}" for note in notes])
-
-
-def _refuse_odd_blanks(path: Path) -> None:
-    """Refuse control characters that would pass for a blank between, or inside, two numbers."""
-    text = read_text(path, TranscriptError)
-    odd = re.search(r"[\x0b\x0c\x1c-\x1f]", text)
-    if odd:
-        line = text.count("\n", 0, odd.start()) + 1
-        raise TranscriptError(
-            f"{path}, line {line}: found the control character {odd[0]!r}, expected text; the file "
-            "is damaged, or was not saved as text"
-        )
-
-
-def _readers(path: Path, found: Format) -> tuple[_Reader, _Reader]:
-    """Readers of a file's speech and words."""
-    if found.segments is None or found.words is None:
-        raise TranscriptError(f"{path}: in a format that is only written, not read")
-    return found.segments, found.words
 
 
 def _format_of(path: Path) -> tuple[str, Format]:

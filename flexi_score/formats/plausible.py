@@ -14,6 +14,7 @@ from typing import Final
 import polars as pl
 
 from flexi_score.errors import TranscriptError
+from flexi_score.formats.files import read_text
 from flexi_score.formats.text import word_counts
 from flexi_score.formats.timed import Timed
 
@@ -53,6 +54,23 @@ _ENTRY_INSIDE: Final = re.compile(r"[0-9]+\.[0-9]+\s+[0-9]+\.[0-9]+")
 #: A silence longer than this, and than twice all the rest, is worth a note.
 _ODD_GAP_MS: Final = 30_000
 _ODD_LENGTH_MS: Final = 60_000
+
+
+def refuse_odd_blanks(path: Path) -> None:
+    """Refuse control characters that would pass for a blank between, or inside, two numbers.
+
+    Raises
+    ------
+    TranscriptError
+    """
+    text = read_text(path, TranscriptError)
+    odd = re.search(r"[\x0b\x0c\x1c-\x1f]", text)
+    if odd:
+        line = text.count("\n", 0, odd.start()) + 1
+        raise TranscriptError(
+            f"{path}, line {line}: found the control character {odd[0]!r}, expected text; the file "
+            "is damaged, or was not saved as text"
+        )
 
 
 def check_order(path: Path, entries: Sequence[Timed], *, labels: bool) -> list[str]:

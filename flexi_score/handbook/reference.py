@@ -190,8 +190,7 @@ def formats() -> str:
     from flexi_score.formats import FORMATS
     from flexi_score.formats.files import AUDIO_EXTENSIONS
     from flexi_score.formats.layouts import LAYOUTS
-    from flexi_score.formats.roles import SOURCES
-    from flexi_score.formats.services import SERVICES
+    from flexi_score.formats.roles import SERVICES, SOURCES
     from flexi_score.schema import SPEAKERS
 
     files = [
@@ -219,15 +218,18 @@ def formats() -> str:
             "# Formats",
             "## Layouts of folders",
             _table(
-                ("`--layout`", "how it is read"),
-                ((f"`{name}`", line) for name, (_, line) in LAYOUTS.items()),
+                ("`--layout`", "what a folder holds", "who is who", "read after"),
+                ((f"`{name}`", k.about, k.who, k.checked) for name, k in LAYOUTS.items()),
             ),
             "## Transcripts and segments",
             _table(
                 ("format", "files", "read", "`--format`", "times", "holds", "whose it is"), files
             ),
             "## JSON of speech services",
-            _table(("of", "whose words", "times"), ((n, *said) for n, said in SERVICES.items())),
+            _table(
+                ("of", "whose words", "times in", "read after (no service was asked)"),
+                ((name, *told) for name, told in SERVICES.items()),
+            ),
             "## Audio",
             f"{' '.join(sorted(AUDIO_EXTENSIONS))}, whatever the name ends in.",
             "## Platforms",
