@@ -215,6 +215,22 @@ TURNS = """turn_id,speaker,start,stop,utterance,interval,delta
 """
 
 
+def test_files_that_only_look_like_a_corpus_are_read_as_what_they_are(tmp_path):
+    for name in ("test-1_input.wav", "test-1_output.wav"):
+        write(tmp_path / "pairs" / name)
+    assert detect_layout(tmp_path / "pairs") == "pairs"
+    for name in ("input.wav", "output.wav", "output_16k.wav", "transcription.json"):
+        write(tmp_path / "fdb" / "smooth_turn_taking" / "1" / name, {} if "json" in name else None)
+    assert detect_layout(tmp_path / "fdb") == "fdb"
+    for name in ("A.wav", "B.wav"):
+        write(tmp_path / "Daily" / "calls" / "1" / name, channels=2)
+    assert detect_layout(tmp_path / "Daily") == "stereo"
+    labels = tmp_path / "labels.txt"
+    labels.write_text("0.5\t1.0\tA: hi\n1.5\t2.0\tB: yes\n")
+    with pytest.raises(TranscriptError, match="found labels 'A', 'B', expected names"):
+        read(labels, "user", channels=BOTH, shared=True)
+
+
 def test_candor(tmp_path):
     place = tmp_path / "0020a0c5"
     write(place / "processed" / "0020a0c5.mp3", channels=2)

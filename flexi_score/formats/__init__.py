@@ -151,7 +151,7 @@ FORMATS: Final[dict[str, Format]] = {
     ),
     "Fisher": Format(
         (),
-        rf"(#.*\n|\s*\n)*{_NUMBER}[ \t]+{_NUMBER}[ \t]+[AB]\d?:",
+        rf"(#.*\n|\s*\n)*{_NUMBER} +{_NUMBER} +[AB]\d?:",
         read_fisher,
         read_fisher,
         None,

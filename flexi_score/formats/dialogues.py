@@ -41,15 +41,13 @@ def fdb2(folder: Path) -> Found:
             row[f"{speaker}_audio"] = str((place / f"{side}.wav").absolute())
             if f"{side}.json" in names:
                 row[f"{speaker}_words"] = str((place / f"{side}.json").absolute())
-        task = next(p for p in reversed(place.resolve().parts) if p.lower() in _TASKS)
-        samples.append(Sample(name, row, {"fdb_task": task}))
+        samples.append(Sample(name, row, {"fdb_task": place.resolve().parent.name}))
     return Found(samples, problems, [])
 
 
 def is_fdb2(place: Path, names: list[str]) -> bool:
     """Whether a folder is a sample of Full-Duplex-Bench v2."""
-    parents = {part.lower() for part in place.resolve().parts[-4:-1]}
-    return ("A.wav" in names or "B.wav" in names) and bool(parents & set(_TASKS))
+    return bool({"A.wav", "B.wav"} & set(names)) and place.resolve().parent.name.lower() in _TASKS
 
 
 def fdb3(folder: Path) -> Found:
@@ -92,7 +90,8 @@ def fdb3(folder: Path) -> Found:
 
 def is_fdb3(place: Path, names: list[str]) -> bool:
     """Whether a folder is a sample of Full-Duplex-Bench v3 with an answer."""
-    return "input.wav" in names and any(map(_OUTPUT.fullmatch, names))
+    ours = "input.wav" in names and "output.wav" not in names
+    return ours and any(map(_OUTPUT.fullmatch, names))
 
 
 def _result(path: Path) -> dict[str, Any]:
@@ -144,9 +143,10 @@ def humdial(folder: Path) -> Found:
 
 
 def is_humdial(names: list[str]) -> bool:
-    """Whether a folder holds answers to HumDial's test set."""
-    found = [_HUMDIAL.fullmatch(Path(name).stem) for name in names if is_audio(name)]
-    return any(match and match[3] for match in found)
+    """Whether a folder holds answers to HumDial's test set, rather than pairs of another kind."""
+    stems = [Path(name).stem for name in names if is_audio(name)]
+    found = [_HUMDIAL.fullmatch(stem) for stem in stems]
+    return any(m and m[3] and f"{m[1]}_input" not in stems for m in found)
 
 
 def _object(path: Path) -> Mapping[str, Any]:
