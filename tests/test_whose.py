@@ -240,3 +240,16 @@ def test_two_unknown_labels_that_tile_a_tier_are_refused(tmp_path):
     text = "0\t1\tu\n1\t2\tv\n2\t3\tu\n"
     with pytest.raises(TranscriptError, match="'u' and 'v' take turns without a gap"):
         read_segments(write(tmp_path, "a.txt", text))
+
+
+def test_channels_counted_from_one_are_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("start,end,speaker\n0.5,2,Channel 1\n2.5,4,Channel 2\n")
+    both = {"user": 0, "model": 1}
+    with pytest.raises(TranscriptError, match="up to 1, counted from 0; say who is who"):
+        read_given(path, "segments", Whose("user", channels=both, shared=True), has_audio=True)
+    names = {"channel 1": "user", "channel 2": "model"}
+    whose = Whose("user", names, channels=both, shared=True)
+    assert read_given(path, "segments", whose, has_audio=True).table.rows() == [(500, 2000)]
+    whose = Whose("user", channels={"user": 1, "model": 2}, shared=True)
+    assert read_given(path, "segments", whose, has_audio=True).table.rows() == [(500, 2000)]

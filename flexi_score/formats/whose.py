@@ -174,6 +174,7 @@ def choose_label(path: Path, what: str, labels: Sequence[str], whose: Whose) -> 
             )
         return [True] * len(labels)
     parties = {name: whose.party_of(name) for name in names}
+    _refuse_channels_from_one(path, what, names, whose)
     if None not in parties.values():
         if whose.shared is False and whose.speaker not in parties.values():
             raise TranscriptError(
@@ -192,6 +193,20 @@ def choose_label(path: Path, what: str, labels: Sequence[str], whose: Whose) -> 
         f"{path}: found {what} {name_some(names)}, expected names that say who is the user and who "
         f"the model; {_how(name for name, party in parties.items() if party is None)}"
     )
+
+
+def _refuse_channels_from_one(path: Path, what: str, names: Sequence[str], whose: Whose) -> None:
+    """Channels 1 and 2 of audio that has 0 and 1 are counted from 1, or of another file."""
+    plain = [name.strip().casefold() for name in names]
+    told = [m for name in plain if name not in whose.names and (m := _CHANNEL.fullmatch(name))]
+    numbers = {int(match[1]) for match in told}
+    if whose.channels and numbers and 0 not in numbers:
+        last = max(whose.channels.values())
+        if max(numbers) > last:
+            raise TranscriptError(
+                f"{path}: found {what} {name_some(names)}, where the parties are on channels up to "
+                f"{last}, counted from 0; {_how(names)}"
+            )
 
 
 def require_labels(path: Path, n_entries: int, whose: Whose, what: str) -> None:
