@@ -79,7 +79,8 @@ def export(
 
 @app.command
 def formats() -> int:
-    """List the formats of transcripts and segments, of audio, and what is known of sources.
+    """List formats of transcripts, segments and audio, layouts of folders, and what of them says
+    who is who, with the descriptions after which they are read.
 
     Try:
 
@@ -89,8 +90,8 @@ def formats() -> int:
 
     from flexi_score.formats import FORMATS
     from flexi_score.formats.files import AUDIO_EXTENSIONS
-    from flexi_score.formats.roles import SOURCES
-    from flexi_score.formats.services import SERVICES
+    from flexi_score.formats.layouts import LAYOUTS
+    from flexi_score.formats.roles import SERVICES, SOURCES
     from flexi_score.schema import SPEAKERS
 
     console = Console()
@@ -112,17 +113,21 @@ def formats() -> int:
         whole=("format", "read", "--format", "times"),
     )
     console.print()
-    services = ((name, whose, unit) for name, (whose, unit) in SERVICES.items())
-    print_rows(console, ("JSON of", "whose words", "times in"), services)
+    headings = ("JSON of", "whose words", "times in", "read after (no service was asked)")
+    print_rows(console, headings, ((name, *told) for name, told in SERVICES.items()))
     console.print(
         "\nLabels that name no party (SPEAKER_00, A, channel 1) are told with --speakers, those of "
         "channels also with --channels."
     )
     console.print(f"\naudio: {' '.join(sorted(AUDIO_EXTENSIONS))}, whatever the name ends in\n")
+    layouts = ((name, known.about, known.who, known.checked) for name, known in LAYOUTS.items())
+    headings = ("--layout", "what a folder holds", "who is who", "read after")
+    print_rows(console, headings, layouts, whole=headings[:1])
+    console.print()
     sources = []
     for name, source in SOURCES.items():
         sides = (str((source.channels or {}).get(side, "not known")) for side in SPEAKERS)
-        sources.append((name, *sides, f"{source.about} ({source.evidence})"))
-    headings = ("--source", "user", "model", "two-channel files")
-    print_rows(console, headings, sources, whole=headings[:3])
+        sources.append((name, *sides, source.about, source.evidence))
+    columns = ("--source", "user", "model", "two-channel files", "documented in")
+    print_rows(console, columns, sources, whole=columns[:3])
     return OK

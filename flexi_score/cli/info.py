@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from flexi_score.cli.app import OK, Json, app
-from flexi_score.cli.show import plain_console, print_rows
+from flexi_score.cli.show import plain_console
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -25,7 +25,6 @@ def doctor() -> int:
     from rich.text import Text
 
     from flexi_score.extraction.doctor import diagnose
-    from flexi_score.formats.layouts import LAYOUTS
 
     console = plain_console()
     for check in diagnose():
@@ -34,9 +33,6 @@ def doctor() -> int:
         console.print(said)
         if not check.ok and check.advice:
             console.print(Text(f"      {check.advice}"))
-    console.print()
-    lines = ((name, line) for name, (_, line) in LAYOUTS.items())
-    print_rows(console, ("layout", "how a folder of recordings is read"), lines)
     return OK
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @app.command
 def score(
-    source: Annotated[Path, Parameter(name="INPUT")],
+    source: Annotated[str | Path, Parameter(name="INPUT")],
     *,
     out: Annotated[Path | None, Parameter(help="Run folder [INPUT's name + .run].")] = None,
     profile: Profile = "paper",
@@ -83,6 +83,8 @@ def score(
 ) -> int:
     """Score INPUT: a manifest, a folder of recordings, one two-channel file, or an archive.
 
+    A manifest, or the folder that holds it, may be at an fsspec URL (s3://, gs://, hf://).
+
     Try:
 
         flexi-score score sample_recordings
@@ -95,6 +97,7 @@ def score(
         flexi-score score run/archive --judge replay
     """
     from flexi_score.archive import store
+    from flexi_score.extraction.remote import is_url
     from flexi_score.output import make_folder
     from flexi_score.scoring import pipeline
     from flexi_score.scoring.engine import Work
@@ -112,11 +115,13 @@ def score(
     settings = chosen_settings(
         profile, [*(set_ or []), *([] if gate else ["health.gate=false"])], changes
     )
-    target = out or Path(f"{source.resolve().stem or 'flexi'}.run")
+    remote = is_url(source)
+    place = Path(str(source).rstrip("/").rpartition("/")[2] if remote else source)
+    target = out or Path(f"{place.resolve().stem or 'flexi'}.run")
     folder_to_write(target, "--out")
-    folder = source if store.is_archive(source) else archive or target / "archive"
+    stored = not remote and store.is_archive(place)
+    folder = place if stored else archive or target / "archive"
     folder_to_write(folder, "--archive")
-    stored = store.is_archive(source)
     if dry_run:
         wanted = None
         if not stored:
@@ -138,7 +143,7 @@ def score(
         asking = shown.enter_context(JudgeProgress(quiet))
         work = Work(workers=cores(), scratch=target, judging=asking.advance)
         if stored:
-            run = pipeline.score(source, settings=settings, work=work)
+            run = pipeline.score(place, settings=settings, work=work)
         else:
             progress = shown.enter_context(ExtractionProgress(source, reading, quiet))
             asking.before = progress.stop
@@ -153,7 +158,7 @@ def score(
                 progress=progress.advance,
             )
     run.write(target)
-    _show(run, source, target, folder, details, started)
+    _show(run, place, target, folder, details, started)
     unrated = tell_unrated(run, listed=judge is not None)
     return SOME_FAILED if unrated or len(run.failures) else OK
 

@@ -3,12 +3,12 @@
 import gzip
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from flexi_score.config import unknown_name
-from flexi_score.errors import InputError, OutputError, PrerequisiteError
+from flexi_score.errors import AudioError, InputError, OutputError, PrerequisiteError
 from flexi_score.exports.lhotse import lhotse_lines
 from flexi_score.exports.source import Recording, Source, load_source
 from flexi_score.exports.writers import WRITERS, as_speech, as_words, json_line
@@ -26,6 +26,7 @@ EXPORTS: Final = tuple(known.export for known in FORMATS.values() if known.expor
 INDEX: Final = "index.json"
 MANIFEST: Final = "manifest.jsonl"
 _AUDIO: Final = ("audio", "user_audio", "model_audio")
+_COPIES: Final = tuple(f".{key}" for key in _AUDIO)
 _LHOTSE: Final = ("recordings.jsonl.gz", "supervisions.jsonl.gz")
 
 
@@ -64,7 +65,7 @@ def export(
 
     Beside the files are ``index.json``, which names the recording of each, and ``manifest.jsonl``,
     with which ``flexi-score score`` scores the recordings anew from the exported files: correct
-    them, and score the folder.
+    them, and score the folder. Audio inside a Parquet file is copied into files beside them.
 
     Parameters
     ----------
@@ -112,6 +113,10 @@ def export(
     total, partial = len(source.recordings), 0
     for done, recording in enumerate(source, 1):
         files: dict[str, str] = {}
+        recording, copies, lost = _with_audio(recording, folder)
+        written += copies.values()
+        if lost:
+            notes.append(f"{MANIFEST}: no audio of {brief(recording.id)}: {lost}")
         for name in (n for n in names if n in WRITERS):
             texts = WRITERS[name](recording, source.created)
             if not texts:
@@ -128,7 +133,9 @@ def export(
         index.append(
             {"recording": recording.id, "name": recording.name, "files": list(files.values())}
         )
-        manifest.append(json_line(manifest_row(recording, files)))
+        row = manifest_row(recording, files)
+        row |= {key: copy.name for key, copy in copies.items() if key in row}
+        manifest.append(json_line(row))
         partial += recording.partial
         progress(done, total)
     for name, missing in silent.items():
@@ -150,6 +157,28 @@ def export(
     return Exported(folder, written, ids, notes)
 
 
+def _with_audio(recording: Recording, folder: Path) -> tuple[Recording, dict[str, Path], str]:
+    """A recording whose audio lies in files, those copied out of a Parquet file, what is wrong."""
+    inside = {key: str(recording.row[key] or "") for key in _AUDIO}
+    inside = {key: url for key, url in inside.items() if url.startswith(EMBEDDED_SCHEME)}
+    if not inside:
+        return recording, {}, ""
+    from flexi_score.extraction.remote import take_out
+
+    copies: dict[str, Path] = {}
+    lost = ""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for key, url in inside.items():
+            copies[key] = Path(take_out(url, folder / f"{recording.name}.{key}.x")).absolute()
+    except AudioError as error:
+        lost = str(error)
+    row = dict(recording.row)
+    for key in inside:
+        row[key] = str(copies[key]) if key in copies else None
+    return replace(recording, row=row), copies, lost
+
+
 def _known(formats: str | Sequence[str]) -> tuple[str, ...]:
     names = [formats] if isinstance(formats, str) else list(formats)
     if not names:
@@ -166,6 +195,7 @@ def _refuse_existing(folder: Path, names: Sequence[str], source: Source) -> None
     suffixes = {suffix for name in names for suffix in _SUFFIXES.get(name, ())}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         taken = path.name in (INDEX, MANIFEST) or ("lhotse" in names and path.name in _LHOTSE)
+        taken = taken or (path.stem.endswith(_COPIES) and path.stem.rpartition(".")[0] in own)
         taken = taken or any(
             path.name.endswith(s) and path.name[: -len(s)] in own for s in suffixes
         )
@@ -202,8 +232,8 @@ def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, An
 
     ``files``: name of each of its files in the manifest's folder, by suffix. Returns keys of the
     manifest contract. Metadata whose key the contract would take for one of its own is left out,
-    and so is audio inside a Parquet file, and that of a recording whose roles are estimates.
-    Channels that were only assumed are not stated.
+    and so is the audio of a recording whose roles are estimates. Channels that were only assumed
+    are not stated.
     """
     given = recording.row
     row = {"id": recording.id, "system": given["system"], "scenario": given["scenario"]}
@@ -232,8 +262,6 @@ def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, An
 
 
 def _audio(given: Mapping[str, Any]) -> dict[str, Any]:
-    if any((given[key] or "").startswith(EMBEDDED_SCHEME) for key in _AUDIO):
-        return {}
     if given["audio"] and given.get("roles") == ASSUMED:
         return {"audio": given["audio"]}
     if given["audio"]:
