@@ -25,12 +25,7 @@ from flexi_score.formats.json_words import (
 )
 from flexi_score.formats.ldc import read_fisher, read_switchboard
 from flexi_score.formats.nonspeech import are_speech, from_word
-from flexi_score.formats.plausible import (
-    check_order,
-    check_spacing,
-    refuse_odd_blanks,
-    to_seconds,
-)
+from flexi_score.formats.plausible import check_order, check_spacing, refuse_odd_blanks, to_seconds
 from flexi_score.formats.rttm import read_rttm
 from flexi_score.formats.stm import read_stm
 from flexi_score.formats.subtitles import read_subtitle_words, read_subtitles
