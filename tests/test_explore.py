@@ -4,6 +4,7 @@ Tests in a browser need Chromium and Playwright (extra ``browser-test``); skippe
 """
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -21,11 +22,13 @@ from made_archives import make_archive
 from polars.testing import assert_frame_equal
 
 import flexi_score
+from flexi_score.aggregate.labels import read_labels
 from flexi_score.archive import store
 from flexi_score.archive.corrections import FILE, add_correction, read_corrections, read_lines
 from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError, InputError
 from flexi_score.explore.correct import move_edge, save_correction
+from flexi_score.explore.rate import rate
 from flexi_score.explore.session import Session, open_session
 
 testclient = pytest.importorskip("starlette.testclient", reason="needs the extra explore")
@@ -351,6 +354,78 @@ def test_what_cannot_be_corrected_is_refused(client: Any, session: Session, more
     assert read_lines(session.archive) == []
 
 
+@pytest.fixture(scope="module")
+def rated_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with ratings: those that came with its recordings."""
+    folder = tmp_path_factory.mktemp("rated")
+    archive = make_archive(folder / "archive", count=28)
+    settings = load_settings("paper", {"judge.mode": "replay"})
+    return flexi_score.score(archive, settings=settings).write(folder / "a.run")
+
+
+@pytest.fixture
+def judged(rated_run: Path) -> Iterator[Session]:
+    yield open_session(rated_run)
+    (rated_run / "labels.csv").unlink(missing_ok=True)
+
+
+def test_a_rater_sees_the_question_alone(judged: Session) -> None:
+    shown = rate(judged, {"rater": "ann"})
+    assert set(shown) == {"done", "total", "item", "rubric", "question", "sound"}
+    asked = judged.run.ratings.filter(pl.col("value").is_not_null())
+    assert shown["total"] == len(asked.unique(["recording", "metric"])) > 1
+    seen = [shown]
+    for _ in range(shown["total"] - 1):
+        seen.append(rate(judged, {"rater": "ann", "after": seen[-1]["item"]}))
+    assert sorted(one["item"] for one in seen) == list(range(shown["total"]))
+    text = str(seen)
+    for row in judged.run.ratings.iter_rows(named=True):
+        assert f"'{row['recording']}'" not in text
+        assert row["reason"] is None or row["reason"] not in text
+
+
+def test_ratings_are_labels_that_agree_reads(judged: Session, cli: Cli) -> None:
+    assert judged.run.folder is not None
+    item = rate(judged, {"rater": "ann"})
+    while item["item"] is not None:
+        body = {"rater": "ann", "item": item["item"], "value": item["item"] % 6}
+        item = rate(judged, body)
+    assert item["done"] == item["total"]
+    again = rate(judged, {"rater": "ann", "item": 0, "value": 5})  # thought better of it
+    assert again["done"] == item["total"]
+    rate(judged, {"rater": "bob, jr", "item": 0, "value": 3})
+    file = judged.run.folder / "labels.csv"
+    labels = read_labels(file)
+    assert len(labels) == item["total"] + 1
+    first = labels.filter(rater="bob, jr").select("recording", "metric")
+    assert set(labels.join(first, on=first.columns, how="semi")["value"]) == {5.0, 3.0}
+    found = cli("agree", judged.run.folder, file, "--json")
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == ""  # every label has a rating
+    overall = [row for row in json.loads(found.stdout) if row["system"] in ("a", "b")]
+    assert sum(row["labels"] for row in overall) == len(labels)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"rater": ""},
+        {"rater": "x" * 81},
+        {"rater": "ann", "item": -1, "value": 1},
+        {"rater": "ann", "item": 0, "value": 6},
+        {"rater": "ann", "item": 0, "value": 2.5},
+        {"rater": "ann", "item": "0", "value": 1},
+        {"rater": "ann", "after": 9999},
+    ],
+)
+def test_what_is_no_rating_is_refused(judged: Session, body: Any) -> None:
+    with pytest.raises(InputError):
+        rate(judged, body)
+    assert judged.run.folder is not None
+    assert not (judged.run.folder / "labels.csv").exists()
+
+
 def test_without_the_extra_it_says_what_to_install(run: Path) -> None:
     code = (
         "import sys; sys.modules['uvicorn'] = None\n"
@@ -508,3 +583,18 @@ def test_a_dragged_boundary_is_saved_scored_and_undone(
         undo.wait_for(state="detached")
     assert read_lines(archive) == []
     assert same_scores(scored(archive), before)
+
+
+def test_a_rating_in_the_page_is_a_label(browser: Any, judged: Session) -> None:
+    assert judged.run.folder is not None
+    with served(judged.run.folder) as url, opened_page(browser, url) as page:
+        page.locator("#rater input").fill("ann")
+        page.locator("#rater button").click()
+        item = page.locator("#item")
+        item.wait_for()
+        first = item.get_attribute("data-item")
+        item.locator('button[data-value="4"]').click()
+        page.wait_for_selector(f'#item:not([data-item="{first}"])')
+        assert page.locator("#rated").inner_text().startswith("1 of ")
+    labels = read_labels(judged.run.folder / "labels.csv")
+    assert labels.select("rater", "value").rows() == [("ann", 4.0)]

@@ -6,6 +6,7 @@ from typing import Final
 import jinja2
 from markupsafe import Markup
 
+from flexi_score.explore.rate import labels_file
 from flexi_score.explore.session import Session
 from flexi_score.report.html import embedded_json, page_css, page_script
 from flexi_score.report.tables import plain
@@ -36,6 +37,7 @@ def render_page(session: Session) -> tuple[str, str]:
         facts=f"{len(session.names):,} recordings, profile {run.settings.profile}",
         sliders=session.sliders(),
         command=session.command(),
+        labels=plain(labels_file(session)),
         index=embedded_json(session.index()),
     )
     return text.lstrip(), _POLICY.format(hash=script_hash)

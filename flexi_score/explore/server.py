@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from flexi_score.errors import FlexiScoreError, InputError
 from flexi_score.explore.correct import save_correction
 from flexi_score.explore.page import render_page
+from flexi_score.explore.rate import rate
 from flexi_score.explore.session import Session
 
 ADDRESS: Final = "127.0.0.1"
@@ -144,6 +145,7 @@ def build_app(session: Session, port: int, token: str) -> Starlette:
     answers: dict[str, Answer] = {
         "values": lambda body: session.values(_changes(body)),
         "correct": lambda body: save_correction(session, _number(body), body, _changes(body)),
+        "rate": lambda body: rate(session, body),
         "undo": lambda body: session.undo(_number(body)),
         "recording": lambda body: session.detail(_number(body), _changes(body)),
     }

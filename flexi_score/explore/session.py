@@ -78,6 +78,8 @@ class Session:
         self._scores: list[pl.DataFrame] = []
         self._summaries: dict[int, pl.DataFrame] = {}
         self._whole: tuple[Settings, Run] | None = None
+        #: What there is to rate (:mod:`flexi_score.explore.rate`), once that was asked for.
+        self.questions: pl.DataFrame | None = None
         self.stages = Stages(
             str(self.archive), self.run.settings.profile, self._add, detections=_DETECTIONS
         )
@@ -243,12 +245,15 @@ class Session:
         )
         if name not in texts:
             return {"d": 0, "corrected": 0}
-        links = {
-            name: [{"src": f"audio/{r}/{k}", "t": t} for k, (_, t) in enumerate(self._files(name))]
-        }
+        links = {name: self.sounds(r)}
         found: dict[str, Any] = json.loads(with_sound(name, texts[name], kept, links, None))
         lines = read_lines(self.archive)
         return found | {"corrected": sum(line["recording"] == name for line in lines)}
+
+    def sounds(self, r: int) -> list[dict[str, Any]]:
+        """Where the page finds a recording's sound: ``src``, and ``t`` where it starts (ms)."""
+        files = enumerate(self._files(self.names[r]))
+        return [{"src": f"audio/{r}/{k}", "t": t} for k, (_, t) in files]
 
     def sound(self, r: int, k: int) -> Path | None:
         """File ``k`` of a recording's audio; None where it is not there."""

@@ -210,6 +210,27 @@ const addCorrecting = (r, timeline) => {
   timeline.tools.after(bar);
 };
 
+// Ratings: one item at a time, and nothing of it but what the judge is asked.
+const showItem = async (body) => {
+  const found = await post("/api/rate", {rater: $("rater").elements.rater.value, ...body});
+  $("rated").textContent = found.total ? `${found.done} of ${found.total} rated` : "There is nothing for a judge to rate.";
+  $("item").hidden = found.item === null;
+  if (found.item === null) return;
+  const next = (more) => showItem({after: found.item, ...more}).catch(() => {});
+  $("item").replaceChildren(
+    make("details", {class: "block"}, make("summary", {}, make("h3", {text: "What the judge is told"})), make("pre", {class: "wrapped", text: found.rubric})),
+    make("dl", {class: "asked"}, ...found.question.flatMap(([name, text]) => [make("dt", {text: name}), make("dd", {text: text || "–"})])),
+    ...found.sound.map((one) => make("audio", {controls: true, preload: "none", src: one.src})),
+    make("p", {class: "marks", role: "group", "aria-label": "Rating, 5 is best"}, ...[0, 1, 2, 3, 4, 5].map((value) =>
+      make("button", {type: "button", class: "tool", "data-value": value, text: value, on: {click: () => next({item: found.item, value})}})),
+    make("button", {type: "button", class: "quiet", text: "Pass", on: {click: () => next({})}})));
+  $("item").dataset.item = found.item;
+};
+$("rater").addEventListener("submit", (event) => {
+  event.preventDefault();
+  showItem({}).catch(() => {});
+});
+
 history.replaceState(null, "", "/");
 if (matchMedia("(max-width: 900px)").matches) {
   for (const group of document.querySelectorAll("#settings details")) group.open = false;
