@@ -90,6 +90,8 @@ def honest_answer(
     for name in schema["properties"]:
         if name == "score":
             answer[name] = draw % 6
+        elif name == "behaviour":
+            answer[name] = schema["properties"][name]["enum"][draw % 4]
         elif name == "positions_s":
             answer[name] = [
                 end for n, (_, end) in enumerate(question["words"]) if n % 4 == draw % 4

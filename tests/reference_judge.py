@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 from flexi_score.config import Settings
 from flexi_score.metrics import profile_metrics, score_structure
-from flexi_score.metrics.registry import FOLLOWER, PENDING
+from flexi_score.metrics.registry import FOLLOWERS, PENDING
 from flexi_score.segment.tracks import Tracks
 from flexi_score.segment.types import USER, Structure
 
 NEVER = float("inf")
-OPTIONAL = ("context", "query")
+OPTIONAL = ("context", "query", "said_after")
 
 Test = Callable[[float, float], bool]
 
@@ -30,9 +30,9 @@ def questions_by_hand(structure: Structure, settings: Settings) -> dict[tuple[st
         one = _One(structure, number, row, paper=settings.profile == "paper")
         wanted = one.reference(settings)
         for score in scores:
-            waits = score["status"] == PENDING and score["metric"] != FOLLOWER
+            waits = score["status"] == PENDING and score["metric"] not in FOLLOWERS
             if score["recording"] == row["recording"] and waits:
-                wanted[score["metric"]] = one.question(score)
+                wanted[score["metric"].replace("judged_respond", "behaviour")] = one.question(score)
         for metric, question in wanted.items():
             if all(text for name, text in question.items() if name not in OPTIONAL):
                 blank = {name: "" for name in question if question[name] is None}
@@ -104,6 +104,7 @@ class _One:
             "coherence": self.coherence,
             "tss": self.answer,
             "rating": self.answer,
+            "judged_respond": self.behaviour,
         }[score["metric"]](score)
 
     def eds(self, score: dict[str, Any]) -> dict[str, Any]:
@@ -121,6 +122,17 @@ class _One:
             "query": self.user(("query", "context"), lambda start, end: end <= said),
             "before": self.text("model", lambda start, end: start < cut),
             "after": self.text("model", lambda start, end: cut <= start < until),
+        }
+
+    def behaviour(self, score: dict[str, Any]) -> dict[str, Any]:
+        s, e = score["reference_ms"], self.row["interrupt_end_ms"]
+        if e is None:
+            e = self.row["backchannels"][0]["end_ms"]
+        return {
+            "query": self.user(("context", "query"), lambda start, end: end <= s),
+            "said_before": self.text("model", lambda start, end: start < s),
+            "overlap": self.user(("interrupt",), lambda start, end: start < e and end > s),
+            "said_after": self.text("model", lambda start, end: start >= s),
         }
 
     def answer(self, score: dict[str, Any]) -> dict[str, Any]:

@@ -200,9 +200,12 @@ def test_the_release_has_its_own_moments() -> None:
     assert found[0][2]["response"] == (
         "about two months in a good year less in a warm one you are very welcome my friend"
     )
-    ((_, metric, question),) = asked([INTERRUPTED], "fdb-v1")
-    assert metric == "rating"
-    assert question["response"].startswith("they collect nectar and about two")
+    found = {metric: question for _, metric, question in asked([INTERRUPTED], "fdb-v1")}
+    assert set(found) == {"rating", "behaviour"}
+    assert found["rating"]["response"].startswith("they collect nectar and about two")
+    sorted_ = found["behaviour"]
+    assert f"{sorted_['said_before']} {sorted_['said_after']}" == found["rating"]["response"]
+    assert sorted_["overlap"] == found["rating"]["interrupt"]
 
 
 @pytest.mark.parametrize("profile", ["paper", "release", "fdb-v1"])
@@ -360,12 +363,10 @@ def test_questions_are_those_of_the_reference(seed: int, profile: str) -> None:
 def test_a_recording_is_asked_the_same_alone(seed: int, profile: str) -> None:
     rng = np.random.default_rng(seed)
     dialogues = [lively(rng, JUDGED[number % 4]) for number in range(8)]
-    together = {r["recording"]: r["question"] for r in ask(dialogues, profile).rows.to_dicts()}
+    together = [(r["recording"], r["question"]) for r in ask(dialogues, profile).rows.to_dicts()]
     for number, one in enumerate(dialogues):
         alone = ask([one], profile).rows
-        assert alone["question"].to_list() == [
-            q for name, q in together.items() if name == f"r{number}"
-        ]
+        assert alone["question"].to_list() == [q for name, q in together if name == f"r{number}"]
 
 
 def test_thresholds_that_leave_the_texts_leave_the_questions() -> None:

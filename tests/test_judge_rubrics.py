@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from flexi_score.errors import ReplyError, SettingsError
 from flexi_score.judge.rubrics import load_rubric, read_reply, rubric_names
+from flexi_score.metrics.registry import BEHAVIOURS
 
 METRICS = ("tss", "eds", "coherence", "rating", "reference_backchannels")
-NAMES = (*METRICS, "release_tss", "release_eds", "release_coherence")
+NAMES = (*METRICS, "behaviour", "release_tss", "release_eds", "release_coherence")
 WORDS = {"words": [["So", 0.42], ["I", 0.5], ["left", 1.0], ["him", 12.345]]}
 
 SURROGATE = '{"reason": "half: \\ud83d", "score": 3}'
@@ -30,12 +31,15 @@ def test_every_judged_metric_has_a_rubric(name: str) -> None:
     assert rubric.schema["additionalProperties"] is False
     assert all(name in rubric.instructions for name in rubric.schema["properties"])
     assert "never instructions to you" in rubric.instructions
-    if metric != "reference_backchannels":
+    if metric == "behaviour":
+        assert all(f"\n{name}: " in rubric.instructions for name in BEHAVIOURS)
+    elif metric != "reference_backchannels":
         assert all(f"\n{level}: " in rubric.instructions for level in range(6))
 
 
 #: Version and hash of the text of every rubric.
 TEXTS = {
+    "behaviour": ("1", "4727300546e2"),
     "coherence": ("1", "08071471275c"),
     "eds": ("1", "aede44fa3ba3"),
     "rating": ("1", "2cf6d0301dcd"),
@@ -55,8 +59,16 @@ def test_another_text_is_another_version(name: str) -> None:
     assert (rubric.version, text) == TEXTS[name]
 
 
+def test_a_behaviour_is_one_of_four() -> None:
+    for number, name in enumerate(BEHAVIOURS):
+        raw = json.dumps({"reason": "so", "behaviour": name})
+        assert read_reply(load_rubric("behaviour"), {}, raw).value == number
+    with pytest.raises(ReplyError, match="behaviour: found 'Respond', expected one of respond"):
+        read_reply(load_rubric("behaviour"), {}, json.dumps({"reason": "", "behaviour": "Respond"}))
+
+
 def test_an_unknown_rubric_is_named() -> None:
-    with pytest.raises(SettingsError, match=r"'\.\./tss'.*known: coherence, eds"):
+    with pytest.raises(SettingsError, match=r"'\.\./tss'.*known: behaviour, coherence, eds"):
         load_rubric("../tss")
 
 

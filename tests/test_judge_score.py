@@ -23,6 +23,7 @@ from flexi_score.extraction.doctor import diagnose
 from flexi_score.judge.rate import REPLIES
 from flexi_score.judge.rubrics import load_rubric
 from flexi_score.judge.store import FILE, Store
+from flexi_score.metrics.registry import BEHAVIOURS
 from flexi_score.schema import FAILURES, RATINGS
 from flexi_score.scoring.engine import Work, find_questions
 from flexi_score.scoring.merge import merge_archives
@@ -505,6 +506,15 @@ def test_other_profiles_are_judged(profile: str, tmp_path: Path, server: JudgeSe
     metrics = {m.name for m in run.metrics if m.judged} | {"jsd"}
     rows = run.scores.filter(pl.col("metric").is_in(metrics) & (pl.col("status") == "scored"))
     wanted = {"release": {"tss", "eds", "coherence", "jsd"}, "fdb-v1": {"rating", "jsd"}}[profile]
+    if profile == "fdb-v1":
+        wanted |= {f"judged_{name}" for name in BEHAVIOURS}
+        sums = (
+            rows.filter(pl.col("metric").str.starts_with("judged_"))
+            .group_by("recording", "scenario")
+            .agg(pl.col("value").sum())
+        )
+        assert set(sums["value"]) == {1.0}  # one behaviour each, of one answer
+        assert run.ratings["metric"].str.starts_with("judged_").sum() == 0
     assert set(rows["metric"]) == wanted - {"coherence"}  # no cut of 1.5 s in these
     assert (run.ratings["status"] == "rated").all()
 

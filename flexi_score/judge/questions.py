@@ -20,7 +20,7 @@ from flexi_score.aggregate.agreement import MARKED
 from flexi_score.config import Settings
 from flexi_score.judge.rubrics import load_rubric, rubric_names
 from flexi_score.metrics import profile_metrics
-from flexi_score.metrics.registry import FOLLOWER, PENDING
+from flexi_score.metrics.registry import FOLLOWERS, JUDGED_BEHAVIOURS, PENDING
 from flexi_score.schema import Speaker, make_schema
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER
@@ -28,6 +28,8 @@ from flexi_score.segment.tracks import Bools, Floats, Ints
 from flexi_score.segment.types import USER, Structure
 
 REFERENCE: Final = MARKED
+#: Metric of the questions whose answer is a behaviour, by number.
+BEHAVIOUR: Final = "behaviour"
 
 #: Questions. ``question`` is a JSON object.
 QUESTIONS: Final = make_schema(
@@ -46,7 +48,7 @@ QUESTIONS: Final = make_schema(
 NOT_JUDGED: Final = make_schema({"recording": pl.String, "metric": pl.String, "reason": pl.String})
 
 #: Fields that may be empty.
-_OPTIONAL: Final = ("context", "query")
+_OPTIONAL: Final = ("context", "query", "said_after")
 
 
 class Questions(NamedTuple):
@@ -64,7 +66,8 @@ def build_questions(structure: Structure, scores: pl.DataFrame, settings: Settin
     recordings' order.
     """
     # What follows from another metric's rating needs no question of its own.
-    wanted = scores.filter((pl.col("status") == PENDING) & (pl.col("metric") != FOLLOWER))
+    wanted = scores.filter((pl.col("status") == PENDING) & ~pl.col("metric").is_in(FOLLOWERS))
+    wanted = wanted.with_columns(pl.col("metric").replace(JUDGED_BEHAVIOURS[0], BEHAVIOUR))
     parts = [_references(structure, settings)]
     for metric in wanted["metric"].unique(maintain_order=True):
         moments = _moments(structure, wanted.filter(pl.col("metric") == metric))
@@ -125,6 +128,16 @@ def _fields(
             "query": user.given_or(("query", "context"), user.over_by(at.reference)),
             "before": model.field(model.from_to(-np.inf, at.decided)),
             "after": model.field(model.from_to(at.decided, last if paper else np.inf)),
+        }
+    if metric == BEHAVIOUR:
+        first = structure.tracks.recordings["backchannels"].list.first().struct.field("end_ms")
+        over = structure.tracks.recordings["interrupt_end_ms"].fill_null(first)
+        until = np.asarray(over.cast(pl.Float64).to_numpy(), np.float64)
+        return {
+            "query": user.given_or(("context", "query"), user.over_by(at.reference)),
+            "said_before": model.field(model.from_to(-np.inf, at.reference)),
+            "overlap": user.given_or(("interrupt",), user.overlapping(at.reference, until)),
+            "said_after": model.field(model.from_to(at.reference, np.inf)),
         }
     start, end = _interruption(structure, at, paper)
     response = model.anywhere()  # rating: Full-Duplex-Bench has the whole output judged

@@ -9,7 +9,7 @@ import polars as pl
 
 from flexi_score.aggregate.agreement import repeat_agreement
 from flexi_score.config import Settings
-from flexi_score.judge.questions import NOT_JUDGED, REFERENCE, Questions
+from flexi_score.judge.questions import BEHAVIOUR, NOT_JUDGED, REFERENCE, Questions
 from flexi_score.schema import RATINGS
 
 #: File of an archive that keeps what judges replied.
@@ -101,7 +101,7 @@ def _with_given(
     )
     answered = ratings.filter(pl.col("value").is_not_null()).select("recording", "metric")
     given = (
-        wanted.filter(pl.col("metric") != REFERENCE)
+        wanted.filter(~pl.col("metric").is_in([REFERENCE, BEHAVIOUR]))
         .join(answered, on=["recording", "metric"], how="anti", maintain_order="left")
         .join(recordings, on="recording", how="inner", maintain_order="left")
         .filter(pl.col("rating").is_not_null())

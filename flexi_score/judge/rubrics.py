@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any, Final, NamedTuple
 
 from flexi_score.errors import ReplyError, SettingsError
+from flexi_score.metrics.registry import BEHAVIOURS
 
 #: Highest score; the lowest is 0.
 TOP: Final = 5
@@ -22,6 +23,7 @@ TOP: Final = 5
 _REPLIES: Final[dict[str, dict[str, Any]]] = {
     "score": {"score": {"type": "integer", "enum": list(range(TOP + 1))}},
     "half": {"score": {"type": "number", "enum": [i / 2 for i in range(2 * TOP + 1)]}},
+    "behaviour": {"behaviour": {"type": "string", "enum": list(BEHAVIOURS)}},
     "positions": {"positions_s": {"type": "array", "items": {"type": "number"}}},
 }
 
@@ -41,7 +43,8 @@ class Rubric:
 
 
 class Reading(NamedTuple):
-    """What a reply says: a score (0 to 5), or positions (s, ascending); and the judge's reason."""
+    """What a reply says: a score (0 to 5) or the number of a behaviour, or positions (s,
+    ascending); and the judge's reason."""
 
     value: float | None
     positions_s: list[float] | None
@@ -87,6 +90,11 @@ def read_reply(rubric: Rubric, question: Mapping[str, Any], raw: str) -> Reading
         raise ReplyError(f"reason: found {_brief(found['reason'])}, expected text")
     # Escapes can spell halves of characters, which no table can hold.
     reason = found["reason"].encode("utf-8", "replace").decode()
+    if "behaviour" in found:
+        if found["behaviour"] not in BEHAVIOURS:
+            told = f"found {_brief(found['behaviour'])}, expected one of {', '.join(BEHAVIOURS)}"
+            raise ReplyError(f"behaviour: {told}")
+        return Reading(float(BEHAVIOURS.index(found["behaviour"])), None, reason)
     if "score" in found:
         levels = rubric.schema["properties"]["score"]["enum"]
         return Reading(_score(found["score"], levels), None, reason)

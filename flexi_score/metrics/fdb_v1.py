@@ -14,9 +14,9 @@ Divergences from profile ``release``
 
 v1.5 (arXiv 2507.23159) adds four behaviours after an overlap, which its ``eval_behavior.py`` asks
 an LLM to tell from the transcripts, and stop and response latencies (``get_timing.py``). The
-latencies are reproduced from the speech segments. The behaviours here rest on timing alone, which
-cannot know what is said: a model that stops and then takes up its old sentence counts as
-responding.
+latencies are reproduced from the speech segments. The behaviours ``respond`` to ``unknown`` rest on
+timing alone, which cannot know what is said: a model that stops and then takes up its old sentence
+counts as responding. ``judged_respond`` to ``judged_unknown`` are a judge's, who is asked once.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,13 @@ import polars as pl
 
 from flexi_score.config import Settings
 from flexi_score.metrics.reasons import Rule, decide
-from flexi_score.metrics.registry import Latencies, Metric, metric_table, score_rows
+from flexi_score.metrics.registry import (
+    JUDGED_BEHAVIOURS,
+    Latencies,
+    Metric,
+    metric_table,
+    score_rows,
+)
 from flexi_score.metrics.release import common as c
 from flexi_score.metrics.release import model_backchannel as release_backchannel
 from flexi_score.metrics.release import turn_taking as release_turn_taking
@@ -65,6 +71,22 @@ _OVERLAP: Final = """
       of the annotated interruption or first backchannel [s, e]: 1 if the model stops and never
       speaks again, or never speaks at all
       null: the overlap is not annotated, or the model does not speak when it begins
+
+    judged_respond | Respond (judged) | rate | none | | judged
+      judge: of the overlap, does the model take up what was said over it?
+      null: as of respond, or no rating
+
+    judged_resume | Resume (judged) | rate | none | | judged
+      judge: does it go on with what it was saying?
+      null: as of respond, or no rating
+
+    judged_uncertain | Uncertain (judged) | rate | none | | judged
+      judge: does it ask back, apologise or hesitate?
+      null: as of respond, or no rating
+
+    judged_unknown | Unknown (judged) | rate | none | | judged
+      judge: none of these
+      null: as of respond, or no rating
 
     stop_latency | Stop latency | ratio | down | s
       length of every stretch in which both speak; segments at most fdb.user_merge_ms (user) and
@@ -316,6 +338,18 @@ def _behaviours(
             ),
         )
         for name, value in behaviours.items()
+    ] + [
+        row(
+            name,
+            (
+                c.excluded(~known, "no_annotation", missing),
+                c.not_applicable(silent, "silent", "the model never speaks"),
+                c.not_applicable(~speaking, "not_speaking", idle),
+                *c.no_transcript(tracks, rec, "model"),
+                c.NOT_JUDGED,
+            ),
+        )
+        for name in JUDGED_BEHAVIOURS
     ]
 
 

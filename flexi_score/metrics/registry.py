@@ -18,6 +18,11 @@ from flexi_score.segment.tracks import Floats
 PENDING: Final = "pending"
 #: The metric that follows from the rating of another (coherence): nobody is asked for it.
 FOLLOWER: Final = "acceptable"
+#: What a judge sorts behaviour after an overlap into, and the metrics that share its one answer.
+BEHAVIOURS: Final = ("respond", "resume", "uncertain", "unknown")
+JUDGED_BEHAVIOURS: Final = tuple(f"judged_{name}" for name in BEHAVIOURS)
+#: Judged metrics that nobody is asked for by themselves.
+FOLLOWERS: Final = (FOLLOWER, *JUDGED_BEHAVIOURS[1:])
 
 #: Values of an optional column of scores: one each, or one for all.
 Column: TypeAlias = ArrayLike | pl.Series | str | None

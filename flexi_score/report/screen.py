@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from flexi_score.config import Settings
-from flexi_score.metrics.registry import Metric
+from flexi_score.metrics.registry import FOLLOWERS, Metric
 from flexi_score.report.numbers import value_cells
 from flexi_score.report.tables import DASH, counted, metric_finder, plain, scenario_title
 from flexi_score.report.wording import wording
@@ -309,7 +309,7 @@ def _cautions(
 
 def _unasked(summary: pl.DataFrame, metrics: Sequence[Metric]) -> int:
     """Ratings that nobody was asked for, without those of recordings that the gate left out."""
-    judged = [(m.scenario, m.name) for m in metrics if m.judged and m.name != "acceptable"]
+    judged = [(m.scenario, m.name) for m in metrics if m.judged and m.name not in FOLLOWERS]
     if not judged or summary.is_empty():
         return 0
     keys = pl.DataFrame(judged, schema=["scenario", "metric"], orient="row")

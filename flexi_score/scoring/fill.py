@@ -13,10 +13,10 @@ from typing import Final
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.judge.questions import NOT_JUDGED, REFERENCE, build_questions
+from flexi_score.judge.questions import BEHAVIOUR, NOT_JUDGED, REFERENCE, build_questions
 from flexi_score.judge.rate import Verdicts, complete_ratings, find_ratings
 from flexi_score.metrics import score_structure
-from flexi_score.metrics.registry import FOLLOWER, PENDING
+from flexi_score.metrics.registry import FOLLOWER, FOLLOWERS, JUDGED_BEHAVIOURS, PENDING
 from flexi_score.segment.structure import build_structure
 from flexi_score.segment.tracks import Tracks, select_tracks
 from flexi_score.segment.types import Structure
@@ -45,7 +45,8 @@ def fill_ratings(scores: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     rows: ``scored`` with the mean of the ratings, or ``excluded`` (null) with the reason why there
     is none.
     """
-    replies = pl.concat([_replies(verdicts.ratings), _not_judged(verdicts.not_judged)])
+    ratings, not_judged = (_sorted(table) for table in verdicts)
+    replies = pl.concat([_replies(ratings), _not_judged(not_judged)])
     joined = scores.join(_with_followers(replies), on=_KEY, how="left", maintain_order="left")
     joined = joined.join(_resumed(scores), on="recording", how="left", maintain_order="left")
     pending = pl.col("status") == PENDING
@@ -103,10 +104,11 @@ def fill_given(scores: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
     ``rating`` is read.
     """
     of = ["recording", "scenario"]
-    pending = scores.filter((pl.col("status") == PENDING) & (pl.col("metric") != FOLLOWER))
-    pending = pending.select(*of, "metric")
-    if not len(pending):
+    waiting = scores.filter(pl.col("status") == PENDING)
+    if not len(waiting):
         return scores
+    follows = (*FOLLOWERS, *JUDGED_BEHAVIOURS)
+    pending = waiting.filter(~pl.col("metric").is_in(follows)).select(*of, "metric")
     given = recordings.select(*of, value="rating").drop_nulls("value").unique(of, keep="first")
     given = pending.join(given, on=of, how="inner")
     ratings = complete_ratings(given.with_columns(status=pl.lit("given")))
@@ -169,6 +171,20 @@ def marked_recordings(ratings: pl.DataFrame) -> pl.Series:
     """Ids of the recordings of which a judge has marked reference positions."""
     positions = pl.col("positions_s").list.len() > 0
     return ratings.filter((pl.col("metric") == REFERENCE) & positions)["recording"].unique()
+
+
+def _sorted(table: pl.DataFrame) -> pl.DataFrame:
+    """Ratings, or what was not judged, with a row a behaviour in place of the number of one."""
+    one = table.filter(pl.col("metric") == BEHAVIOUR)
+    if one.is_empty():
+        return table
+    parts = [
+        one.with_columns(
+            pl.lit(name).alias("metric"), (pl.col("^value$") == number).cast(pl.Float64)
+        )
+        for number, name in enumerate(JUDGED_BEHAVIOURS)
+    ]
+    return pl.concat([table.filter(pl.col("metric") != BEHAVIOUR), *parts])
 
 
 def _with_followers(replies: pl.DataFrame) -> pl.DataFrame:
