@@ -83,7 +83,8 @@ def build_site(app: Any, out: Path, drawn: Sequence[str] = PROFILES) -> Path:
         for path, page in handbook_pages(app, pictures).items():
             (docs / path).parent.mkdir(parents=True, exist_ok=True)
             (docs / path).write_text(page(), "utf-8")
-        shutil.copy(str(_HERE / "page.png"), docs)
+        for file in ("page.png", "iframe-worker.js"):
+            shutil.copy(str(_HERE / file), docs)
         config = str(_HERE / "mkdocs.yml")
         build(load_config(config, docs_dir=str(docs), site_dir=str(site), strict=True))
         try:
