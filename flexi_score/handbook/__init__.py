@@ -48,7 +48,8 @@ def read_page(app: Any, name: str) -> str:
     """
     pages = handbook_pages(app)
     known = {path.rpartition("/")[2].removesuffix(".md"): path for path in pages}
-    path = known.get(name.rpartition("/")[2].removesuffix(".md"))
+    wanted = name.rpartition("/")[2].removesuffix(".md")
+    path = known.get("metrics-paper" if wanted == "metrics" else wanted)
     if path is None:
         raise InputError(unknown_name("page", name, list(known)))
     return pages[path]()

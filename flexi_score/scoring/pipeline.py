@@ -110,8 +110,8 @@ def extract(
     after_write()
     if counts.skipped:
         manifest.warnings.append(
-            f"{counts.skipped} recordings failed before and nothing has changed since: not tried "
-            "again; --retry-failed tries them"
+            f"failed before, and nothing has changed since: {counts.skipped}, not tried again; "
+            "--retry-failed tries"
         )
     return folder, manifest
 

@@ -210,29 +210,29 @@ def _ratios() -> dict[str, tuple[pl.Expr, pl.Expr, str]]:
             "floor_offset": (
                 col(f"{side}_floor_offset_ms") / 1000,
                 changes,
-                "{a} s over {b} floor changes",
+                "{a} s in all; floor changes: {b}",
             ),
             "response_latency": (
                 col(f"{side}_response_ms") / 1000,
                 responses,
-                "{a} s over {b} responses",
+                "{a} s in all; responses: {b}",
             ),
             "overlapped_starts": (
                 col(f"{side}_overlapped_starts"),
                 changes,
                 "{a} of {b} floor changes in overlap",
             ),
-            "interruptions_per_min": (cuts, _MINUTES, "{a} interruptions in {b} min"),
+            "interruptions_per_min": (cuts, _MINUTES, "interruptions: {a} in {b} min"),
             "interruption_success": (
                 col(f"{side}_interruptions_successful"),
                 cuts,
                 "{a} of {b} interruptions won",
             ),
-            "stop_latency": (col(f"{side}_stop_ms") / 1000, stops, "{a} s over {b} stops"),
+            "stop_latency": (col(f"{side}_stop_ms") / 1000, stops, "{a} s in all; stops: {b}"),
             "backchannels_per_min": (
                 col(f"{side}_backchannels"),
                 _MINUTES,
-                "{a} backchannels in {b} min",
+                "backchannels: {a} in {b} min",
             ),
         }
         ratios |= {f"{side}_{name}": ratio for name, ratio in of_side.items()}

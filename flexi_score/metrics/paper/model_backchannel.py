@@ -87,7 +87,7 @@ def score(
     )
     counts = (
         Rule(~counted, "unknown_user", UNKNOWN_USER),
-        Rule(None, "counted", "{count} backchannels in {seconds} s"),
+        Rule(None, "counted", "backchannels: {count} in {seconds} s"),
     )
     numbered = cases.decide(facts, said_nothing, *counts)
     status = c.choose((silent, "silent"), (counted, "scored"), otherwise="excluded")
