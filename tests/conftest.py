@@ -4,12 +4,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from flexi_score.config import load_settings
+from flexi_score.scoring import pipeline
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "sample_recordings"
@@ -37,6 +41,28 @@ def cli() -> Cli:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def sample_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample recordings, extracted without words once for all test processes. Read only."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    archive, making = shared / "sample_archive", shared / "sample_archive.making"
+    try:
+        making.mkdir()
+    except FileExistsError:
+        for _ in range(6000):
+            if archive.exists():
+                return archive
+            time.sleep(0.1)
+        pytest.fail("another test process began to extract the samples and did not end")
+    pipeline.extract(
+        SAMPLES, making / "archive", settings=load_settings("paper", {"extract.asr": "none"})
+    )
+    os.replace(making / "archive", archive)
+    return archive
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

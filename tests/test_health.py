@@ -269,15 +269,8 @@ ALSO: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    archive = tmp_path_factory.mktemp("sound") / "archive"
-    pipeline.extract(SAMPLES, archive, settings=SETTINGS)
-    return archive
-
-
-def test_sound_recordings_fire_nothing(sound: Path) -> None:
-    found, failures = pipeline.check(sound, settings=SETTINGS)
+def test_sound_recordings_fire_nothing(sample_archive: Path) -> None:
+    found, failures = pipeline.check(sample_archive, settings=SETTINGS)
     assert not len(failures)
     bad = found.filter(pl.col("verdict") != FINE)
     assert bad.select("recording", "check", "value", "detail").rows() == []
@@ -331,7 +324,7 @@ def test_what_is_refused_is_excluded_with_the_reason_and_no_gate_overrides(
 
 
 def test_check_prints_problems_first_and_its_exit_code_says_so(
-    made: tuple[Path, Path], sound: Path, tmp_path: Path, cli: Cli
+    made: tuple[Path, Path], sample_archive: Path, tmp_path: Path, cli: Cli
 ) -> None:
     done = cli("check", made[1], "--out", tmp_path / "health.csv")
     assert done.returncode == 1
@@ -342,7 +335,7 @@ def test_check_prints_problems_first_and_its_exit_code_says_so(
     assert set(named[:3]) == {"copied", "mixed", "tiny"}
     assert "3 refused" in done.stdout
     assert len(pl.read_csv(tmp_path / "health.csv")) > 100
-    done = cli("check", sound)
+    done = cli("check", sample_archive)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "27 fine, 0 to look at, 0 refused; 0 failed" in done.stdout
     dead = _sample()

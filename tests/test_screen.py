@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import ROOT, SAMPLES, Cli, write_jsonl
+from conftest import ROOT, SAMPLES, write_jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -29,12 +29,10 @@ TOR = next(m for m in METRICS if m.name == "tor")
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory, cli: Cli) -> tuple[Path, str]:
+def scored(tmp_path_factory: pytest.TempPathFactory, sample_archive: Path) -> tuple[Path, str]:
     """A run of the samples, and what an eighty-column terminal shows of it."""
     folder = tmp_path_factory.mktemp("screen")
-    done = cli("extract", SAMPLES, "--archive", folder / "a", "--asr", "none", "-q")
-    assert done.returncode == 0, done.stderr
-    return folder / "run", shown_by("score", folder / "a", "--out", folder / "run")
+    return folder / "run", shown_by("score", sample_archive, "--out", folder / "run")
 
 
 def shown_by(*arguments: object, columns: str = "80") -> str:

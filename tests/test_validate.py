@@ -730,14 +730,15 @@ def test_a_group_without_any_speech_can_be_shown(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def sample_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run over the samples of one system (half of them: detection takes its time)."""
+def sample_run(tmp_path_factory: pytest.TempPathFactory, sample_archive: Path) -> Path:
+    """A run over the samples of one system."""
     folder = tmp_path_factory.mktemp("validate") / "run"
     rows = [row for row in read_jsonl(SAMPLES / "manifest.jsonl") if row["system"] == "calm"]
     for row in rows:
         row["audio"] = str(SAMPLES / row["audio"])
     manifest = write_jsonl(folder.parent / "manifest.jsonl", rows)
     plain = load_settings("paper", {"extract.asr": "none"})
+    shutil.copytree(sample_archive, folder / "archive")
     run = flexi_score.score(manifest, settings=plain, archive=folder / "archive")
     flexi_score.write(run, folder)
     return folder
