@@ -102,9 +102,7 @@ _OVERLAP: Final = """
 """
 _table = partial(metric_table, "fdb-v1")
 _behaviour = partial(
-    _table,
-    text=_OVERLAP,
-    source="Full-Duplex-Bench v1.5, eval_behavior.py (an LLM's label there, timing here)",
+    _table, text=_OVERLAP, source="Full-Duplex-Bench v1.5, eval_behavior.py (an LLM's label there)"
 )
 
 METRICS: Final[tuple[Metric, ...]] = (
