@@ -18,7 +18,7 @@ from conftest import ROOT, SAMPLES, read_jsonl
 
 from flexi_score.cli import app, main
 from flexi_score.formats.contract import parse_row
-from flexi_score.handbook import build_site, handbook_pages
+from flexi_score.handbook import build_site, handbook_pages, read_page
 
 BOOK = ROOT / "flexi_score" / "handbook"
 PAGES = sorted(p.relative_to(BOOK).as_posix() for p in BOOK.rglob("*.md"))
@@ -147,6 +147,18 @@ def check_parsed(text: str) -> None:
             app.parse_args(tokens[1:], exit_on_error=False, print_error=False)
         for extra in re.findall(r"\.\[([\w,-]+)\]", line):
             assert set(extra.split(",")) <= set(extras["optional-dependencies"]), line
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_what_leads_into_the_handbook_is_there(name: str) -> None:
+    text = (ROOT / name).read_text("utf-8")
+    for link in re.findall(r"\]\(([^)#]+)", text):
+        assert (ROOT / link).is_file(), link
+    for block in blocks_of(text):
+        if block.language == "sh":
+            check_parsed(block.text)
+    for page in re.findall(r"`flexi-score handbook ([a-z-]+)`", text):
+        assert read_page(app, page)
 
 
 def test_the_reference_names_everything_there_is() -> None:

@@ -51,7 +51,7 @@ def handbook(
 
     console = Console()
     with console.pager(styles=True, links=True):
-        console.print(Markdown(text))
+        console.print(Markdown(text, code_theme="ansi_dark", hyperlinks=False))
     return OK
 
 

@@ -33,7 +33,9 @@ _MOST_FLIPS = 20
 def sweep(
     archive: Annotated[Path, Parameter(name="ARCHIVE")],
     *,
-    out: Annotated[Path, Parameter(help="Folder of the results.")],
+    out: Annotated[
+        Path | None, Parameter(help="Folder of the results [sweep, beside the archive].")
+    ] = None,
     grid: Annotated[
         list[str] | None,
         Parameter(name="--grid", negative="", help="name=value,value,...; repeatable."),
@@ -53,13 +55,14 @@ def sweep(
 
     Try:
 
-        flexi-score sweep run/archive --grid ipu.min_silence_ms=100,200 --out sweep
+        flexi-score sweep run/archive --grid ipu.min_silence_ms=100,200
         flexi-score sweep run/archive --grid speech.threshold=0.4,0.5,0.6 \\
             --grid yield.hold_ms=300,500,800 --out sweep
     """
     from flexi_score.sweep import combinations, parse_grid, read_list, write_sweep
     from flexi_score.sweep import sweep as run_sweep
 
+    out = out or archive.absolute().with_name("sweep")
     folder_to_write(out, "--out")
     chosen_settings(profile, set_)  # a typing error shows before any work
     from flexi_score.config import parse_assignments
