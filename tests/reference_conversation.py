@@ -255,3 +255,19 @@ def fdb_behaviour(
     if later[0] < end:
         return "resume"
     return "respond" if later[1] - later[0] > settings.backchannel.max_ms else "uncertain"
+
+
+def fdb_rate_change(dialogue: Dialogue, overlap, settings: Settings) -> float | None:
+    """Words a second of the model's speech after the overlap, minus before it."""
+    if overlap is None or dialogue.model_words is None:
+        return None
+    s, e = overlap
+    before = after = 0
+    for a, b in joined(dialogue.model, settings.fdb.model_merge_ms, dialogue.duration):
+        before += sum(1 for ms in range(a, b) if ms < s)
+        after += sum(1 for ms in range(a, b) if ms >= e)
+    if not before or not after:
+        return None
+    middles = [(a + b) / 2 for a, b, _ in dialogue.model_words]
+    early, late = sum(m < s for m in middles), sum(m >= e for m in middles)
+    return 1000 * (late / after - early / before)

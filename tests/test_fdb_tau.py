@@ -89,6 +89,8 @@ def check_fdb(dialogues):
                 assert row["weight"] == (len(events) or None)
                 if events:
                     assert row["value"] == pytest.approx(sum(events) / len(events) / 1000)
+            change = plain.fdb_rate_change(dialogue, overlap_of(dialogue, scenario), FDB)
+            assert table["rate_change", i]["value"] == pytest.approx(change)
             want = plain.fdb_behaviour(dialogue, overlap_of(dialogue, scenario), FDB)
             for name in ("respond", "resume", "uncertain", "unknown"):
                 assert table[name, i]["value"] == (None if want is None else want == name)
@@ -96,6 +98,26 @@ def check_fdb(dialogues):
 
 def test_fdb_is_the_reference_on_random_recordings():
     check_fdb(dialogues_of(range(400)))
+
+
+def test_speech_rate_before_and_after_worked_out_on_paper():
+    # 1.8 s with 6 words before the overlap at 2 s, 0.6 s in it, 2 s with 3 words after it.
+    call = Dialogue(
+        6000,
+        [(2000, 2600)],
+        [(200, 2600), (3600, 5600)],
+        None,
+        [(200 + 300 * k, 500 + 300 * k, "w") for k in range(6)]
+        + [(2000, 2600, "cut")]
+        + [(3600 + 600 * k, 4200 + 600 * k, "w") for k in range(3)],
+        {"interrupt_start_ms": 2000, "interrupt_end_ms": 2600},
+    )
+    row = fdb([call], "user_interrupt")["rate_change", 0]
+    assert row["value"] == pytest.approx(3 / 2 - 6 / 1.8)
+    assert row["reason"] == "3.333 words/s before, 1.5 words/s after"
+    alone = fdb([Dialogue(6000, [(2000, 2600)], [(200, 2600)], None, call.model_words, call.row)],
+                "user_interrupt")["rate_change", 0]  # fmt: skip
+    assert (alone["value"], alone["status"]) == (None, "not_applicable")
 
 
 @settings(max_examples=20, deadline=None)

@@ -28,6 +28,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
+from flexi_score.metrics.fdb_rate import rate_change
 from flexi_score.metrics.reasons import Rule, decide
 from flexi_score.metrics.registry import (
     JUDGED_BEHAVIOURS,
@@ -87,6 +88,12 @@ _OVERLAP: Final = """
     judged_unknown | Unknown (judged) | rate | none | | judged
       judge: none of these
       null: as of respond, or no rating
+
+    rate_change | Speech rate change | mean | none | words/s
+      words a second of the model's speech after the overlap minus before it; its interval is that
+      of a paired comparison
+      source: Full-Duplex-Bench v1.5, speech before and after (pitch and intensity left out)
+      null: no overlap, no transcript, or no speech before or after
 
     stop_latency | Stop latency | ratio | down | s
       length of every stretch in which both speak; segments at most fdb.user_merge_ms (user) and
@@ -168,11 +175,7 @@ def score_pause_handling(
 def score_user_interrupt(
     tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies
 ) -> pl.DataFrame:
-    """Scores of the user_interrupt recordings ``rec``.
-
-    Rows: ``tor latency rating``, and of v1.5 ``respond resume uncertain unknown stop_latency
-    response_latency``.
-    """
+    """Scores of the user_interrupt recordings ``rec``: v1's, then those of v1.5."""
     start, end = (c.annotation_s(tracks, rec, f"interrupt_{side}_ms") for side in ("start", "end"))
     tor = score_pause_handling(tracks, rec, settings, latency_s)
     took = (tor["value"] == 1).fill_null(False).to_numpy()
@@ -264,6 +267,7 @@ def _overlap(
     return pl.concat(
         [
             *_behaviours(tracks, rec, segments, start_s, end_s, settings),
+            rate_change(tracks, rec, segments.model, segments.origin, (start_s, end_s)),
             _timing(tracks, rec, "stop_latency", _overlaps(segments), "overlaps"),
             _timing(tracks, rec, "response_latency", _response_gaps(segments), "responses"),
         ]
