@@ -101,6 +101,13 @@ def test_a_call_worked_out_on_paper():
     assert found["unspoken_words"]["reason"] == "2 words never spoken after 1 interruptions"
 
 
+def test_acknowledgements_are_no_errors():
+    call = cut_call()
+    heard = [(100, 900, "Please"), (1000, 2400, "tell"), (3300, 3600, "mhm"), (5100, 7900, "stop")]
+    nodding = replace(call, user=[(0, 2500), (3200, 3700), (5000, 8000)], user_words=heard)
+    assert panel(nodding)["user_word_errors"]["value"] == pytest.approx(1 / 4)
+
+
 def test_what_is_not_known_is_null():
     call = cut_call()
     without = panel(replace(call, user_words=None, model_words=None))

@@ -15,15 +15,15 @@ from flexi_score.metrics.registry import metric_table
 from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
 from flexi_score.segment.tracks import Floats, Ints
-from flexi_score.segment.types import MODEL, USER, Structure
+from flexi_score.segment.types import BACKCHANNEL, MODEL, USER, Structure
 
 PANEL: Final = metric_table(
     "voice-agent",
     "conversation",
     """
     user_word_errors | User word error rate | ratio | down
-      words of the user's that were put in, left out or changed against the manifest's text
-      (statement, or context or query and then interrupt), per word of that text
+      words of the user's, backchannels left out, that were put in, left out or changed against
+      the manifest's text (statement, or context or query and then interrupt), per word of that text
       source: word error rate, with jiwer
       null: no text or no words of the user, or fewer words than voice_agent.min_events
 
@@ -103,11 +103,13 @@ def _wanted(structure: Structure) -> pl.Series:
 
 
 def _said(structure: Structure) -> pl.Series:
-    """What the user says in IPUs; null where that is not known, or not whole."""
+    """What the user says, backchannels left out; null where that is not known, or not whole."""
     words, side = structure.tracks.user_words, structure.user
     partly = np.zeros(len(structure), bool)
     partly[side.ipus.rec[np.isnan(side.ipu_words)]] = True
-    inside = pl.Series(side.ipu_word >= 0)
+    # No text has the acknowledgements.
+    said = np.append(side.role != BACKCHANNEL, False)
+    inside = pl.Series(said[side.ipu_word])
     joined = (
         pl.DataFrame({"rec": words.rec, "text": words.text})
         .filter(inside)
