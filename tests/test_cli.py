@@ -245,10 +245,17 @@ def test_help_has_text(cli: Cli, verb: str) -> None:
         assert "Try:" in done.stdout
 
 
-def test_doctor_names_packages_weights_and_layouts(cli: Cli) -> None:
-    done = cli("doctor")
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("doctor", ("polars", "torch", "onnxruntime", "tiny.en", "silero", "MP3")),
+        ("formats", ("flexi", "fdb", "pairs", "TextGrid")),
+    ],
+)
+def test_what_there_is_is_named(cli: Cli, verb: str, words: tuple[str, ...]) -> None:
+    done = cli(verb)
     assert done.returncode == 0, done.stderr
-    for word in ("polars", "torch", "tiny.en", "silero", "MP3", "flexi", "fdb", "pairs"):
+    for word in words:
         assert word in done.stdout
 
 
