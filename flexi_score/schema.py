@@ -4,14 +4,14 @@ Times in tables are integer milliseconds, intervals are half-open ``[start_ms, e
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import polars as pl
 
 Speaker = Literal["user", "model"]
 SPEAKERS: Final[tuple[Speaker, Speaker]] = ("user", "model")
 
-SCENARIOS: Final = (
+Scenario = Literal[
     "turn_taking",
     "pause_handling",
     "user_interrupt",
@@ -19,7 +19,8 @@ SCENARIOS: Final = (
     "user_backchannel",
     "model_backchannel",
     "conversation",
-)
+]
+SCENARIOS: Final[tuple[Scenario, ...]] = get_args(Scenario)
 
 #: How a score row came about. ``silent``: the model never spoke; the value is what silence earns.
 STATUSES: Final = ("scored", "silent", "not_applicable", "excluded", "failed")

@@ -39,6 +39,8 @@ VERBS = (
     "settings",
     "handbook",
     "demo",
+    "explore",
+    "turns",
 )
 
 #: Metric names that other tools rely on.

@@ -794,7 +794,7 @@ def test_an_archive_is_scored_under_other_settings(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--level", "words"), "expected ipu or speech"),
+        (("--level", "words"), 'Choose from: "ipu", "speech"'),
         (("--set", "ipu.min_silence_ms=1"), "give its archive as RUN"),
         (("--by", "moon"), "no recording has such a key"),
         (("--collar-ms", "-1"), "expected 0 to 5000 ms"),

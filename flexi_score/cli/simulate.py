@@ -155,12 +155,10 @@ def queries(
     for name in scenario or []:
         if name not in SCENARIOS[:6]:
             raise InputError(f"--scenario {name!r}: expected one of {', '.join(SCENARIOS[:6])}")
-    chosen, counts = [], dict.fromkeys(SCENARIOS, 0)
-    for dialog in dialogs:
-        if dialog.scenario in (scenario or SCENARIOS):
-            counts[dialog.scenario] += 1
-            if limit is None or counts[dialog.scenario] <= limit:
-                chosen.append(dialog)
+    chosen = []
+    for name in SCENARIOS:
+        if not scenario or name in scenario:
+            chosen += [dialog for dialog in dialogs if dialog.scenario == name][:limit]
     with WorkProgress("dialogs", quiet) as progress:
         folder = write_queries(chosen, out, tts=tts, clips=clips, system=system, progress=progress)
     print(

@@ -23,10 +23,6 @@ Files = dict[str, str]
 Writer = Callable[[Recording, str], Files]
 
 
-def _textgrid(recording: Recording, _: str) -> Files:
-    return {".TextGrid": textgrid_text(lanes(recording), recording.duration_ms)}
-
-
 def _eaf(recording: Recording, created: str) -> Files:
     row = recording.row
     media = [row["audio"]] if row["audio"] else []
@@ -36,10 +32,6 @@ def _eaf(recording: Recording, created: str) -> Files:
     ]
     date = created or "1970-01-01T00:00:00+00:00"
     return {".eaf": eaf_text(lanes(recording), [str(Path(m).absolute()) for m in media], date)}
-
-
-def _rttm(recording: Recording, _: str) -> Files:
-    return {".rttm": rttm_text(recording.name, _speech(recording))}
 
 
 def _pyannote(recording: Recording, _: str) -> Files:
@@ -70,30 +62,20 @@ def _audacity(recording: Recording, _: str) -> Files:
 
 
 def _webvtt(recording: Recording, _: str) -> Files:
-    cues: list[tuple[str, Timed]] = [
-        (speaker, entry) for speaker, entries in _speech(recording).items() for entry in entries
-    ]
-    return {".vtt": webvtt_text(cues)}
-
-
-def _csv(recording: Recording, _: str) -> Files:
-    return {".csv": csv_text(COLUMNS, rows(recording))}
-
-
-def _jsonl(recording: Recording, _: str) -> Files:
-    return {".jsonl": "".join(json_line(row) for row in rows(recording))}
+    speech = _speech(recording).items()
+    return {".vtt": webvtt_text([(speaker, cue) for speaker, cues in speech for cue in cues])}
 
 
 #: Formats of files for each recording, by the name of ``--format``.
 WRITERS: Final[Mapping[str, Writer]] = {
-    "textgrid": _textgrid,
+    "textgrid": lambda r, _: {".TextGrid": textgrid_text(lanes(r), r.duration_ms)},
     "eaf": _eaf,
-    "rttm": _rttm,
+    "rttm": lambda r, _: {".rttm": rttm_text(r.name, _speech(r))},
     "ctm": _ctm,
     "audacity": _audacity,
     "webvtt": _webvtt,
-    "csv": _csv,
-    "jsonl": _jsonl,
+    "csv": lambda r, _: {".csv": csv_text(COLUMNS, rows(r))},
+    "jsonl": lambda r, _: {".jsonl": "".join(json_line(row) for row in rows(r))},
     "pyannote": _pyannote,
 }
 

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from flexi_score.config import hint
 from flexi_score.errors import InputError
-from flexi_score.schema import SPEAKERS, Speaker
+from flexi_score.schema import SPEAKERS, Scenario, Speaker
 from flexi_score.simulate.clips import BRIDGE_MS, MS, Clip, Clips, Signal, Span, bridge, cut_clip
 
 _PLAN = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -28,15 +28,6 @@ _PLAN = ConfigDict(extra="forbid", allow_inf_nan=False)
 GRID_MS: Final = 20
 MAX_DURATION_MS: Final = 4 * 3_600_000
 
-Scenario = Literal[
-    "turn_taking",
-    "pause_handling",
-    "user_interrupt",
-    "model_interrupt",
-    "user_backchannel",
-    "model_backchannel",
-    "conversation",
-]
 Annotation = Literal[
     "user_turn_end", "pause", "interrupt", "backchannels", "reference_backchannels"
 ]
