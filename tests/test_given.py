@@ -50,7 +50,7 @@ def test_another_unit_is_converted_where_it_alone_fits(kind, name, unit):
     assert moved == right
     assert "0% of its" in fit.note[0]
     assert name in fit.note[0]
-    assert fit.refusal == [None]
+    assert fit.refusal.to_list() == [None]
 
 
 @pytest.mark.parametrize("offset_ms", [4900, 1500])
@@ -62,14 +62,14 @@ def test_a_file_may_be_on_the_clock_of_its_own_audio(offset_ms):
     assert "the clock of its own audio file" in fit.note[0]
     fit, moved = fit_one(right, offset_ms, speech)  # or on the recording's
     assert moved == right
-    assert fit.note == [None]
+    assert fit.note.to_list() == [None]
 
 
 def test_what_fits_is_left_alone():
     fit, moved = fit_one(words_of(SPEECH))
     assert moved == words_of(SPEECH)
     assert fit.share.tolist() == [1.0]
-    assert (fit.note, fit.refusal) == ([None], [None])
+    assert (fit.note.to_list(), fit.refusal.to_list()) == ([None], [None])
 
 
 def test_a_stretched_clock_is_read_or_refused():
@@ -94,7 +94,7 @@ def test_words_of_another_recording_are_refused_with_both_numbers():
 
 def test_without_speech_nothing_is_refused():
     fit, _ = fit_one(words_of(SPEECH), speech=[])
-    assert fit.refusal == [None]
+    assert fit.refusal.to_list() == [None]
     assert fit.share.tolist() == [0.0]
 
 

@@ -599,7 +599,7 @@ def test_words_the_recogniser_is_not_sure_of_are_left_out(
     reader = _worded(tmp_path / "a", confidence)
     settings = load_settings()
     for side in ("user", "model"):
-        words = load_words(reader, reader.recordings(), side, settings)
+        words = load_words(reader, reader.recordings(), settings)[side]
         assert words.known.tolist() == [known[side]]
         assert len(words.rec) == 3 * known[side]
 

@@ -99,14 +99,15 @@ class ArchiveReader:
             self._corrections = read_corrections(self.folder)
         return self._corrections
 
-    def recordings(self, *, corrected: bool = True) -> pl.DataFrame:
-        """Every recording of the archive (:data:`~flexi_score.archive.tables.ARCHIVED`).
+    def recordings(self, names: pl.Series | None = None, *, corrected: bool = True) -> pl.DataFrame:
+        """Recordings of the archive (:data:`~flexi_score.archive.tables.ARCHIVED`): every one, or
+        those with these names.
 
         In the order of the manifest, not of the work, so that it does not depend on how the work
         was divided or interrupted. A recording that was added again has its newer row. Those whose
         last attempt failed are left out.
         """
-        good, bad = self._log("recordings"), self._log("failures")
+        good, bad = self._log("recordings", names), self._log("failures", names)
         latest = bad.select("recording", pl.col("part").alias("failed_in"))
         rows = good.join(latest, on="recording", how="left", maintain_order="left")
         rows = rows.filter(pl.col("failed_in").is_null() | (pl.col("part") > pl.col("failed_in")))
@@ -114,7 +115,8 @@ class ArchiveReader:
         order = ["manifest_position", "recording"] if placed else []
         rows = rows.sort(order, nulls_last=True, maintain_order=True) if order else rows
         rows = rows.select(ARCHIVED.names())
-        return rows.update(self.corrections().annotations, on="recording") if corrected else rows
+        annotations = self.corrections().annotations if corrected else pl.DataFrame()
+        return rows.update(annotations, on="recording") if len(annotations) else rows
 
     def failures(self) -> pl.DataFrame:
         """Recordings whose last attempt failed (:data:`flexi_score.schema.FAILURES`)."""
@@ -125,21 +127,29 @@ class ArchiveReader:
 
         Returns :data:`~flexi_score.archive.tables.ATTEMPTS`.
         """
-        good, bad = self._log("recordings"), self._log("failures")
+        bad = self._log("failures")
+        good = self._log("recordings", bad["recording"])
         latest = good.select("recording", pl.col("part").alias("done_in"))
         rows = bad.join(latest, on="recording", how="left", maintain_order="left")
         failed = pl.col("done_in").is_null() | (pl.col("part") > pl.col("done_in"))
         return rows.filter(failed).select(ATTEMPTS.names())
 
-    def _log(self, table: str) -> pl.DataFrame:
+    def _log(self, table: str, names: pl.Series | None = None) -> pl.DataFrame:
+        """The newest row of every recording, or of those with these names."""
         parts = self.parts(table)
-        if not parts:
+        if not parts or (names is not None and not len(names)):
             return make_schema({**TABLES[table], "part": pl.String}).to_frame()
-        rows = _collect(parts, lambda rows: rows, include_file_paths="part")
+
+        def query(rows: pl.LazyFrame) -> pl.LazyFrame:
+            return (
+                rows if names is None else rows.filter(pl.col("recording").is_in(names.implode()))
+            )
+
+        rows = _collect(parts, query, include_file_paths="part")
         if find_fault(table, rows) is not None:
-            raise ArchiveError(_explain_fault(table, parts, lambda rows: rows))
-        names = pl.col("part").str.split("/").list.last()
-        return rows.with_columns(names).unique("recording", keep="last", maintain_order=True)
+            raise ArchiveError(_explain_fault(table, parts, query))
+        file = pl.col("part").str.split("/").list.last()
+        return rows.with_columns(file).unique("recording", keep="last", maintain_order=True)
 
     def parts(self, table: str) -> list[Path]:
         """The parts of a table that this reader reads, oldest first."""
@@ -172,7 +182,7 @@ class ArchiveReader:
                 continue
             rows = _collect(
                 parts,
-                lambda rows: rows.select(_own_key().hash().alias("hash"), "part").unique(),
+                lambda rows: rows.select(_own_key().hash().alias("hash"), "part"),
                 include_file_paths="part",
                 check=False,  # whoever is limited to a part checks it before its rows are read
             )

@@ -13,7 +13,7 @@ from flexi_score.capture.timeline import timeline_evidence
 from flexi_score.config import HealthSettings
 from flexi_score.config.health import CHECKS, LIMITS
 from flexi_score.schema import SPEAKERS
-from flexi_score.segment.tracks import Intervals, Ints, Tracks
+from flexi_score.segment.tracks import Intervals, Ints, Tracks, select_tracks
 
 #: What is sounding in a channel without speech rises this far above its own floor.
 SOUND_DB: Final = 20.0
@@ -34,8 +34,9 @@ def gather_facts(
     ``recognised`` says whether recognised words are used. Columns of a channel begin with
     ``user_`` or ``model_``; null is not measured.
     """
+    rows = rows.unique("recording", keep="last").select("recording", *_OF_ROWS)
     table = tracks.recordings.select("recording").join(
-        rows.unique("recording", keep="last"), on="recording", how="left", maintain_order="left"
+        rows, on="recording", how="left", maintain_order="left"
     )
     keys = pl.concat([table[f"{s}_key"] for s in SPEAKERS]).drop_nulls()
     channels = reader.read("channels", keys, _OF_CHANNELS)
@@ -63,26 +64,49 @@ def gather_facts(
         facts = facts.with_columns(
             spoken[c].alias(f"{speaker}_{c}") for c in ("speech_ms", "last_ms")
         )
-    user, model = (_span(facts, speaker) for speaker in SPEAKERS)
-    paired = facts["paired"].fill_null(False).to_numpy()
-    ended = _closed_ms(facts, "model")
-    timeline, timeline_words = timeline_evidence(tracks, paired, user, model, ended)
     confidence = word_confidence(reader, table if recognised else table.clear())
-    facts = facts.with_columns(
-        word_confidence=confidence if recognised else pl.lit(None, pl.Float64)
-    )
-    value, swapped_words = swap_evidence(tracks)
     annotation_ms, annotation_words = annotation_evidence(tracks)
-    return facts.with_columns(
+    facts = facts.with_columns(
+        row=pl.int_range(pl.len()),
+        word_confidence=confidence if recognised else pl.lit(None, pl.Float64),
         annotation_ms=pl.Series(annotation_ms).fill_nan(None),
         annotation_evidence=annotation_words,
-        swapped=pl.Series(value).fill_nan(None),
+    )
+    evidence = _of_both(tracks, facts.drop_nulls(["user_key", "model_key"]))
+    return facts.join(evidence, on="row", how="left", maintain_order="left").drop("row")
+
+
+def _of_both(tracks: Tracks, pairs: pl.DataFrame) -> pl.DataFrame:
+    """What only two channels show, of the recordings with both: whether they fit each other."""
+    with_both = np.isin(np.arange(len(tracks)), pairs["row"].to_numpy())
+    tracks = tracks if with_both.all() else select_tracks(tracks, with_both)
+    user, model = (_span(pairs, speaker) for speaker in SPEAKERS)
+    paired = pairs["paired"].fill_null(False).to_numpy()
+    ended = _closed_ms(pairs, "model")
+    timeline, timeline_words = timeline_evidence(tracks, paired, user, model, ended)
+    swapped, swapped_words = swap_evidence(tracks)
+    return pairs.select(
+        "row",
+        swapped=pl.Series(swapped).fill_nan(None),
         swapped_evidence=swapped_words,
         timeline=pl.Series(timeline).fill_nan(None),
         timeline_evidence=timeline_words,
     )
 
 
+_OF_ROWS: Final = (
+    "audio",
+    "user_audio",
+    "user_key",
+    "model_key",
+    "user_crosstalk_key",
+    "model_crosstalk_key",
+    "user_words_key",
+    "model_words_key",
+    "health_key",
+    "user_offset_ms",
+    "model_offset_ms",
+)
 _OF_CHANNELS: Final = (
     "key",
     "duration_ms",
@@ -139,7 +163,7 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
         default=2.0,
     )
     likeness &= pl.col("copy_gain_db").abs() <= COPIED_GAIN_DB
-    table = facts.with_row_index("rec").with_columns(copy=likeness.fill_null(False))
+    table = facts.lazy().with_row_index("rec").with_columns(copy=likeness.fill_null(False))
     both = pl.col("user_key").is_not_null() & pl.col("model_key").is_not_null()
     rows: list[_Measured] = [
         (
@@ -159,8 +183,8 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
             pl.col("mixed_db"),
             _say("a party is in the other's channel at {} dB, without delay", ("mixed_db", 1)),
         ),
-        ("swapped", None, pl.when(both).then("swapped"), pl.col("swapped_evidence")),
-        ("timeline", None, pl.when(both).then("timeline"), pl.col("timeline_evidence")),
+        ("swapped", None, pl.col("swapped"), pl.col("swapped_evidence")),
+        ("timeline", None, pl.col("timeline"), pl.col("timeline_evidence")),
         ("annotation", "user", pl.col("annotation_ms"), pl.col("annotation_evidence")),
         # Both channels of one file have the same note.
         (
@@ -192,21 +216,11 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
         rows += _of_channel(speaker)
     order = pl.Enum([check.name for check in CHECKS])
     return (
-        pl.concat(
-            table.select(
-                "rec",
-                "recording",
-                check=pl.lit(check),
-                channel=pl.lit(channel, pl.String),
-                value=value.cast(pl.Float64).fill_nan(None),
-                detail=detail,
-            )
-            for check, channel, value, detail in rows
-        )
-        .drop_nulls("value")
+        pl.concat(_part(table, *row) for row in rows)
         .with_columns(pl.col("check").cast(order))
         .sort("rec", "check", maintain_order=True)
         .with_columns(pl.col("check").cast(pl.String))
+        .collect()
     )
 
 
@@ -380,3 +394,18 @@ def _say(template: str, *values: tuple[str | pl.Expr, int]) -> pl.Expr:
         number = number.cast(pl.Int64) if digits == 0 else number
         shown.append(number.cast(pl.String).fill_null("-"))
     return pl.format(template, *shown)
+
+
+def _part(
+    table: pl.LazyFrame, check: str, channel: str | None, value: pl.Expr, detail: pl.Expr
+) -> pl.LazyFrame:
+    """The rows that have a number; of no others the evidence is put into words."""
+    measured = table.with_columns(value=value.cast(pl.Float64).fill_nan(None))
+    return measured.filter(pl.col("value").is_not_null()).select(
+        "rec",
+        "recording",
+        check=pl.lit(check),
+        channel=pl.lit(channel, pl.String),
+        value="value",
+        detail=detail,
+    )

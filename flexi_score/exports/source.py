@@ -150,7 +150,9 @@ def load_source(
         words, worded, wordless, more = _archived_words(source, table, archive)
         notes += more
     else:
-        words, worded = _words_of(tracks.recordings, tracks.user_words, tracks.model_words)
+        words, worded = _words_of(
+            tracks.recordings, {"user": tracks.user_words, "model": tracks.model_words}
+        )
         wordless = None if any(worded.values()) else "the run has no transcripts"
     created = str(source.info.get("created", ""))
     return Source(label, created, table, events, scores, words, worded, notes, wordless)
@@ -206,8 +208,7 @@ def _archived_words(
     if archive is not None and not len(rows) and len(wanted):
         raise ArchiveError(f"{folder}: holds none of the recordings of {run.folder}")
     settings: Settings = run.settings
-    user, model = (load_words(reader, rows, s, settings) for s in SPEAKERS)
-    words, worded = _words_of(rows, user, model)
+    words, worded = _words_of(rows, load_words(reader, rows, settings))
     wordless, notes = None, []
     if lost := len(wanted) - len(rows):
         notes.append(f"{folder}: does not hold {lost} of the recordings; their words are left out")
@@ -217,11 +218,13 @@ def _archived_words(
     return words, worded, wordless, notes
 
 
-def _words_of(recordings: pl.DataFrame, user: Words, model: Words) -> tuple[pl.DataFrame, _Worded]:
+def _words_of(
+    recordings: pl.DataFrame, words_of: Mapping[Speaker, Words]
+) -> tuple[pl.DataFrame, _Worded]:
     """Words as a table, and of which recordings they are known: True where only in part."""
     names = recordings["recording"]
     tables, worded = [], {}
-    for speaker, words in zip(SPEAKERS, (user, model), strict=True):
+    for speaker, words in words_of.items():
         tables.append(words_table(names, speaker, words))
         known = pl.Series(words.known)
         partial = words.heard_ms > 0 if words.heard_ms is not None else known & False

@@ -156,8 +156,7 @@ def _kept(
     reader: ArchiveReader, names: Sequence[str], settings: Settings
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Words and envelopes of recordings, by recording and speaker."""
-    rows = reader.recordings()
-    rows = rows.filter(pl.col("recording").is_in(pl.Series(list(names)).implode()))
+    rows = reader.recordings(pl.Series(list(names), dtype=pl.String))
     reader = reader.limited_to(rows)
     words: dict[str, dict[str, Any]] = {}
     for name, speaker, *word in load_word_table(reader, rows, settings).iter_rows():

@@ -51,7 +51,7 @@ def read_kept(archive: Path | None, recordings: pl.Series, settings: Settings) -
         return Kept(problem=f"{_MISSING}: the run has no archive.")
     try:
         reader = ArchiveReader(archive)
-        rows = reader.recordings().filter(names_in("recording", recordings))
+        rows = reader.recordings(recordings)
         reader = reader.limited_to(rows)
         keys = pl.concat([rows[f"{s}_key"] for s in SPEAKERS]).drop_nulls()
         envelopes = reader.read("frames", keys, ["key", "envelope_cdb"])

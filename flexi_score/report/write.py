@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,8 +116,8 @@ def page_view(run: Run) -> Run:
 
 
 def _table_writer(run: Run, name: str) -> Callable[[Path], object]:
-    table = run.tables[name]
-    return table.sink_parquet if isinstance(table, pl.LazyFrame) else table.write_parquet
+    # Level 1 takes four fifths of the time of polars' own 3, for files that are 7 % larger.
+    return partial(run.scan(name).sink_parquet, compression="zstd", compression_level=1)
 
 
 def _finite(data: Any) -> Any:

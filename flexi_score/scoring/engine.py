@@ -187,8 +187,9 @@ def _one_batch(
     spool = Spool()
     job = _Job(batch, settings, None, work.with_text, spool)
     _time_batch(job)
-    _judge([job], replies, work.judging)
-    _fill_batch(job)
+    if settings.judge.mode != "none":
+        _judge([job], replies, work.judging)
+        _fill_batch(job)
     tracks = batch.load(settings).tracks
     return reduce_run(spool, failures, settings, facts, archive=archive, tracks=tracks)
 
@@ -217,9 +218,10 @@ def _score_batches(
                 done += count
                 if work.progress is not None:
                     work.progress(done, len(rows))
-            _judge(jobs, reader.folder / REPLIES, work.judging)
-            for _ in over(_fill_batch, jobs):
-                pass
+            if settings.judge.mode != "none":
+                _judge(jobs, reader.folder / REPLIES, work.judging)
+                for _ in over(_fill_batch, jobs):
+                    pass
 
 
 def batches(
@@ -269,7 +271,9 @@ def _time_batch(job: _Job) -> int:
         "ratings": verdicts.ratings,
         "not_judged": verdicts.not_judged,
     }
-    if job.settings.judge.mode != "none":
+    if job.settings.judge.mode == "none":
+        tables["scores"] = fill_ratings(scores, verdicts)
+    else:
         questions = build_questions(structure, scores, job.settings)
         tables |= {"questions": questions.rows, "not_judged": questions.not_judged}
     job.spool.put(job.batch.number, tables)
@@ -281,8 +285,6 @@ def _judge(jobs: Sequence[_Job], replies: Path | None, judging: Judging | None) 
 
     There is one budget, one number of requests under way, and one writer of replies.
     """
-    if not jobs or jobs[0].settings.judge.mode == "none":
-        return
     spool, spent, now = jobs[0].spool, 0.0, 0.0
 
     def tell(progress: "Progress") -> None:

@@ -45,6 +45,9 @@ def fill_ratings(scores: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     rows: ``scored`` with the mean of the ratings, or ``excluded`` (null) with the reason why there
     is none.
     """
+    unrated = pl.when(pl.col("status") == PENDING).then(pl.lit("excluded")).otherwise("status")
+    if not any(map(len, verdicts)):
+        return scores.with_columns(status=unrated)
     ratings, not_judged = (_sorted(table) for table in verdicts)
     replies = pl.concat([_replies(ratings), _not_judged(not_judged)])
     joined = scores.join(_with_followers(replies), on=_KEY, how="left", maintain_order="left")
@@ -85,11 +88,7 @@ def fill_ratings(scores: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     judged = pl.col("marked") & ~missing & (pl.col("source") != "estimated")
     return joined.with_columns(
         value=value,
-        status=pl.when(rated)
-        .then(pl.lit("scored"))
-        .when(pending)
-        .then(pl.lit("excluded"))
-        .otherwise("status"),
+        status=pl.when(rated).then(pl.lit("scored")).otherwise(unrated),
         rule=pl.when(rated).then(outcome).otherwise("rule"),
         # A sweep scores without reasons: there are none to add to.
         reason=pl.when(pl.col("reason").is_not_null()).then(reason),

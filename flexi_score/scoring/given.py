@@ -68,9 +68,9 @@ class Fit:
     #: shape (n,): share of the entries inside detected speech, as they are read; NaN where nothing
     #: is given or there is no audio
     share: Floats
-    #: note, refusal: what was found and done; why the file cannot be used
-    note: list[str | None]
-    refusal: list[str | None]
+    #: note, refusal: what was found and done; why the file cannot be used; null: nothing to say
+    note: pl.Series
+    refusal: pl.Series
 
 
 def fit_given(
@@ -90,10 +90,9 @@ def fit_given(
     (shape (n,)): recordings with a given file and with audio. ``what``: path of the file.
     """
     n = len(duration_ms)
+    given, speech = given.take(checked[given.rec]), speech.take(checked[speech.rec])
     share, common = _agreement(given, speech, duration_ms, np.ones(n), np.zeros(n, np.int64))
     scale, shift = np.ones(n), np.zeros(n, np.int64)
-    note: list[str | None] = [None] * n
-    refusal: list[str | None] = [None] * n
     count = np.bincount(given.rec, minlength=n)
     spoken = np.bincount(speech.rec, minlength=n) > 0
     # Few recordings come here: those with an offset, and those that do not fit as they are.
@@ -136,31 +135,66 @@ def fit_given(
         best_common = np.where(take, new_common, best_common)
         names[take] = name
     alone = (names != "") & (best_common >= second + _BETTER)
-    against, _ = _agreement(given, other, duration_ms, np.ones(n), np.zeros(n, np.int64))
-    for i in np.flatnonzero(odd | (names != "")):
-        said = f"{what[int(i)]}: {share[i]:.0%} of its {count[i]} entries are inside the speech"
-        if alone[i]:
-            note[i] = (
-                f"{said} of the recording as they stand, {best_share[i]:.0%} if read on or in "
-                f"{names[i]}, as was done"
-            )
-            continue
-        scale[i], shift[i], best_share[i] = 1.0, 0, share[i]
-        if thin[i]:
-            if common[i] < _THIN / 2:
-                note[i] = f"{said} of the recording, but they leave most of it out"
-            continue
-        if share[i] >= DOUBTFUL or (count[i] < _FEW and not names[i]):
-            note[i] = f"{said} of the recording"
-            continue
-        refusal[i] = f"{said} of the recording, expected {BELONGS:.0%} or more; " + (
-            f"{against[i]:.0%} are inside the other party's: exchange the files or the channels"
-            if against[i] >= BELONGS
-            else "is it of another recording, or on another clock? Times are seconds from the "
-            "start of the recording"
-        )
+    odd |= names != ""
+    back = odd & ~alone
+    scale, shift = np.where(back, 1.0, scale), np.where(back, 0, shift)
+    best_share = np.where(back, share, best_share)
+    note, refusal = (pl.Series([None], dtype=pl.String).new_from_index(0, n) for _ in range(2))
+    at = np.flatnonzero(odd)
+    if len(at):
+        some = given.take(odd[given.rec])
+        against, _ = _agreement(some, other, duration_ms, np.ones(n), np.zeros(n, np.int64))
+        columns = {
+            "share": share,
+            "count": count,
+            "best": best_share,
+            "common": common,
+            "alone": alone,
+            "thin": thin,
+            "against": against,
+        }
+        table = pl.DataFrame({name: values[at] for name, values in columns.items()})
+        clock = pl.Series(names[at].tolist(), dtype=pl.String)
+        texts = _verdicts(table.with_columns(what=what.gather(at), clock=clock))
+        note.scatter(at, texts["note"])
+        refusal.scatter(at, texts["refusal"])
     best_share[~checked | (count == 0)] = np.nan
     return Fit(scale, shift, best_share, note, refusal)
+
+
+def _verdicts(table: pl.DataFrame) -> pl.DataFrame:
+    """``note, refusal`` of files that do not fit as they are, or fit another clock."""
+
+    def percent(name: str) -> pl.Expr:
+        return (pl.col(name) * 100).round(0).cast(pl.Int64)
+
+    text = "{}: {}% of its {} entries are inside the speech of the recording"
+    said = pl.format(text, pl.col("what").fill_null("a given file"), percent("share"), "count")
+    few = (pl.col("count") < _FEW) & (pl.col("clock") == "")
+    fair = (pl.col("share") >= DOUBTFUL) | few
+    exchanged = pl.format(
+        "{}% are inside the other party's: exchange the files or the channels", percent("against")
+    )
+    elsewhere = pl.lit(
+        "is it of another recording, or on another clock? Times are seconds from the start of the "
+        "recording"
+    )
+    cause = pl.when(pl.col("against") >= BELONGS).then(exchanged).otherwise(elsewhere)
+    other_clock = pl.format(
+        " as they stand, {}% if read on or in {}, as was done", percent("best"), "clock"
+    )
+    gaps = pl.when(pl.col("common") < _THIN / 2).then(pl.lit(", but they leave most of it out"))
+    return table.select(
+        note=pl.when("alone")
+        .then(said + other_clock)
+        .when("thin")
+        .then(said + gaps)
+        .when(fair)
+        .then(said),
+        refusal=pl.when(~pl.col("alone") & ~pl.col("thin") & ~fair).then(
+            said + f", expected {BELONGS:.0%} or more; " + cause
+        ),
+    )
 
 
 def on_clock(given: Intervals, fit: Fit) -> Intervals:

@@ -1,6 +1,6 @@
 """From archived artefacts to :class:`~flexi_score.segment.tracks.Tracks`: detection, no audio."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,7 +18,9 @@ from flexi_score.scoring.corrected import replace_speech
 from flexi_score.scoring.given import Fit, fit_given, inside_speech, on_clock, past_end
 from flexi_score.segment.partial import heard_up_to
 from flexi_score.segment.tracks import (
+    Bools,
     Intervals,
+    Ints,
     Tracks,
     Words,
     make_intervals,
@@ -56,7 +58,7 @@ def load_tracks(
         failures = pl.concat([failures, _without_frames(reader.folder, rows[lost])])
         rows = rows.filter(~pl.int_range(pl.len()).is_in(pl.Series(lost).implode()))
         detected = read_speech(reader, rows, settings.speech)
-    found = {s: _side(reader, rows, s, detected, settings) for s in SPEAKERS}
+    found = _sides(reader, rows, detected, settings)
     words = {s: found[s].words for s in SPEAKERS}
     speech = {s: _speech_of_words(rows, s, found[s].speech, words[s]) for s in SPEAKERS}
     guessed = channels.filter(pl.col("estimated")).select("detector", user_key="key")
@@ -150,15 +152,12 @@ def _known(speaker: Speaker) -> pl.Expr:
 
 
 def _entries(
-    reader: ArchiveReader, rows: pl.DataFrame, speaker: Speaker, kind: str
+    stored: pl.DataFrame, rows: pl.DataFrame, speaker: Speaker, kind: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Stored words or segments of one speaker, a row an entry, and the rows that hold them."""
-    keys = rows[f"{speaker}_{kind}_key"]
-    held = rows.select(pl.int_range(pl.len()).alias("rec"), key=keys).join(
-        reader.read(kind, keys.drop_nulls()), on="key", how="inner", maintain_order="left"
-    )
-    flat = held.select("rec", kind).explode(kind).drop_nulls(kind).unnest(kind)
-    return flat, held
+    keys = rows.select(pl.int_range(pl.len()).alias("rec"), key=f"{speaker}_{kind}_key")
+    held = keys.join(stored, on="key", how="inner", maintain_order="left")
+    return held.select("rec", kind).explode(kind).drop_nulls(kind).unnest(kind), held
 
 
 def _detected(detected: ArchivedSpeech, speaker: Speaker) -> Intervals:
@@ -183,11 +182,28 @@ class _Side(NamedTuple):
     refusals: pl.Series
 
 
+def _sides(
+    reader: ArchiveReader, rows: pl.DataFrame, detected: ArchivedSpeech, settings: Settings
+) -> dict[Speaker, _Side]:
+    """Detected or given speech of both speakers, and their words, in the recordings' own time."""
+    stored = {kind: reader.read(kind, _keys(rows, f"{kind}_key")) for kind in ("segments", "words")}
+    unsure = np.zeros(len(rows), bool)
+    if settings.extract.asr != "none":
+        sure = word_confidence(reader, rows) >= MIN_CONFIDENCE
+        unsure = (~sure.fill_null(True)).to_numpy()
+    heard = {s: _detected(detected, s) for s in SPEAKERS}
+    shared = (stored, detected, heard, unsure, settings)
+    return {s: _side(reader, rows, s, *shared) for s in SPEAKERS}
+
+
 def _side(
     reader: ArchiveReader,
     rows: pl.DataFrame,
     speaker: Speaker,
+    stored: Mapping[str, pl.DataFrame],
     detected: ArchivedSpeech,
+    heard: Mapping[Speaker, Intervals],
+    unsure: Bools,
     settings: Settings,
 ) -> _Side:
     """Detected or given speech of one speaker, and its words, in the recordings' own time."""
@@ -195,25 +211,23 @@ def _side(
     duration = rows["duration_ms"].to_numpy().astype(np.int64)
     offset = rows[f"{speaker}_offset_ms"].fill_null(0).to_numpy().astype(np.int64)
     has_audio = rows[f"{speaker}_key"].is_not_null().to_numpy()
-    heard = {s: _detected(detected, s) for s in SPEAKERS}
     own, other = heard[speaker], heard["model" if speaker == "user" else "user"]
-    notes: list[list[str]] = [[] for _ in range(n)]
-    refusals: list[str | None] = [None] * n
+    notes: list[pl.DataFrame] = []
 
     def fitted(given: Intervals, held: pl.DataFrame, name: str) -> Fit:
-        checked = has_audio.copy()
-        checked[~np.isin(np.arange(n), held["rec"].to_numpy())] = False
-        found = fit_given(given, own, other, duration, offset, checked, rows[f"{speaker}_{name}"])
-        for rec, note in held.select("rec", "note").drop_nulls().iter_rows():
-            notes[rec].append(note)
-        for i in np.flatnonzero(checked):
-            notes[i] += filter(None, [found.note[i]])
-            refusals[i] = refusals[i] or found.refusal[i]
+        checked = np.zeros(n, bool)
+        checked[held["rec"].to_numpy()] = True
+        checked &= has_audio
+        path = rows[f"{speaker}_{name}"]
+        found = fit_given(given, own, other, duration, offset, checked, path)
+        notes.append(held.select("rec", "note"))
+        notes.append(pl.DataFrame({"rec": np.arange(n), "note": found.note}))
         return found
 
-    flat, held = _entries(reader, rows, speaker, "segments")
+    flat, held = _entries(stored["segments"], rows, speaker, "segments")
     raw = make_intervals(*(flat[c].to_numpy() for c in ("rec", "start_ms", "end_ms")))
-    given = on_clock(raw, fitted(raw, held, "speech"))
+    fit_of_speech = fitted(raw, held, "speech")
+    given = on_clock(raw, fit_of_speech)
     channels = detected.channels
     side = (channels["speaker"] == speaker).to_numpy()
     owner = channels["rec"].to_numpy().astype(np.int64)
@@ -226,24 +240,20 @@ def _side(
         np.concatenate([use.end_ms, given.end_ms]),
     )
     speech = replace_speech(reader, rows, speaker, speech)
-    flat, held = _entries(reader, rows, speaker, "words")
+    flat, held = _entries(stored["words"], rows, speaker, "words")
     recognised = pl.col("source") != "file"
-    if settings.extract.asr == "none":
-        held = held.filter(~recognised)
-    else:
-        sure = word_confidence(reader, rows) >= MIN_CONFIDENCE
-        unsure = pl.Series(np.arange(n)).filter(~sure.fill_null(True))
-        held = held.filter(~(recognised & pl.col("rec").is_in(unsure.implode())))
-    flat = flat.filter(pl.col("rec").is_in(held["rec"].implode()))
+    left_out = pl.lit(True) if settings.extract.asr == "none" else pl.Series(unsure[held["rec"]])
+    held = held.filter(~(recognised & left_out))
     known, of_file = np.zeros(n, bool), np.zeros(n, bool)
     heard_ms = np.zeros(n, np.int64)
     at = held["rec"].to_numpy()
     known[at] = True
     of_file[at] = (held["source"] == "file").to_numpy()
     heard_ms[at] = heard_up_to(held["source"], settings)
+    flat = flat.filter(pl.Series(known[flat["rec"]]))
     raw = Intervals(*(flat[c].to_numpy().astype(np.int64) for c in ("rec", "start_ms", "end_ms")))
     theirs = of_file[raw.rec]
-    fit = fitted(raw.take(theirs), held.filter(pl.col("source") == "file"), "words")
+    fit = fitted(raw.take(theirs), held.filter(~recognised), "words")
     # Recognised words are timed within their audio file, given ones within the recording.
     moved = on_clock(raw, fit)
     shift = np.where(theirs, 0, offset[raw.rec])
@@ -252,20 +262,22 @@ def _side(
         np.where(theirs, moved.start_ms, raw.start_ms + shift),
         np.where(theirs, moved.end_ms, raw.end_ms + shift),
     )
+
+    def counted(count: Ints, name: str, template: str, *more: pl.Expr) -> None:
+        at = np.flatnonzero((count > 0) & has_audio)
+        table = pl.DataFrame({"rec": at, "count": count[at], "s": duration[at] / 1000})
+        table = table.with_columns(path=rows[f"{speaker}_{name}"].gather(at))
+        notes.append(table.select("rec", note=pl.format(template, "path", "count", *more)))
+
     for name, entries in (("speech", given), ("words", placed.take(theirs))):
-        late = past_end(entries, duration)
-        for i in np.flatnonzero((late > 0) & has_audio):
-            notes[i].append(
-                f"{rows[f'{speaker}_{name}'][int(i)]}: {late[i]} of its entries end after the "
-                f"recording, which is {duration[i] / 1000} s long"
-            )
-    stays = ~theirs | ~has_audio[raw.rec] | inside_speech(placed, speech, duration)
-    for i in np.unique(raw.rec[~stays]):
-        count = int(np.count_nonzero(raw.rec[~stays] == i))
-        notes[i].append(
-            f"{rows[f'{speaker}_words'][int(i)]}: {count} of its words are outside the "
-            f"{speaker}'s speech, and are not counted"
-        )
+        late = "{}: {} of its entries end after the recording, which is {} s long"
+        counted(past_end(entries, duration), name, late, pl.col("s"))
+    stays = ~theirs | ~has_audio[raw.rec]
+    look = np.flatnonzero(~stays)
+    stays[look] = inside_speech(placed.take(look), speech, duration)
+    count = np.bincount(raw.rec[~stays], minlength=n)
+    beside = f"{{}}: {{}} of its words are outside the {speaker}'s speech, and are not counted"
+    counted(count, "words", beside)
     outside = make_intervals(raw.rec[~stays], placed.start_ms[~stays], placed.end_ms[~stays])
     placed = placed.take(stays)
     text = flat["text"].filter(pl.Series(stays))
@@ -273,25 +285,32 @@ def _side(
         placed.rec, placed.start_ms, placed.end_ms, text, word_counts(text), known, heard_ms
     )
     words = replace(words, outside=outside, checked=of_file & has_audio)
-    return _Side(
-        speech,
-        words,
-        pl.Series(["; ".join(dict.fromkeys(found)) or None for found in notes], dtype=pl.String),
-        pl.Series(refusals, dtype=pl.String),
-    )
+    refusal = pl.select(pl.coalesce(fit_of_speech.refusal, fit.refusal)).to_series()
+    return _Side(speech, words, _joined(notes, n), refusal)
+
+
+def _joined(notes: list[pl.DataFrame], n: int) -> pl.Series:
+    """Different notes (``rec, note``) of each recording as one text, null without any; length n."""
+    said = pl.concat(part.drop_nulls("note").cast({"rec": pl.Int64}) for part in notes)
+    texts = pl.Series([None], dtype=pl.String).new_from_index(0, n)
+    if len(said):
+        by_rec = said.unique(maintain_order=True).group_by("rec").agg(pl.col("note").str.join("; "))
+        texts.scatter(by_rec["rec"], by_rec["note"])
+    return texts
 
 
 def load_words(
-    reader: ArchiveReader, rows: pl.DataFrame, speaker: Speaker, settings: Settings
-) -> Words:
-    """Words of one speaker of archived recordings, in the recordings' own time.
+    reader: ArchiveReader, rows: pl.DataFrame, settings: Settings
+) -> dict[Speaker, Words]:
+    """Words of both speakers of archived recordings, in the recordings' own time.
 
-    ``reader``, ``rows`` and ``settings``: as in :func:`load_tracks`. ``speaker``: {"user",
-    "model"}. Recognised words of a recording whose words the recogniser is not sure of are
-    left out, as if there were no transcript: rules use duration alone there.
+    ``reader``, ``rows`` and ``settings``: as in :func:`load_tracks`. Recognised words of a
+    recording whose words the recogniser is not sure of are left out, as if there were no
+    transcript: rules use duration alone there.
     """
     detected = read_speech(reader, rows, settings.speech)
-    return _side(reader, rows, speaker, detected, settings).words
+    found = _sides(reader, rows, detected, settings)
+    return {speaker: side.words for speaker, side in found.items()}
 
 
 def load_word_table(reader: ArchiveReader, rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:
@@ -299,9 +318,8 @@ def load_word_table(reader: ArchiveReader, rows: pl.DataFrame, settings: Setting
 
     ``reader``, ``rows`` and ``settings``: as in :func:`load_tracks`.
     """
-    return pl.concat(
-        words_table(rows["recording"], s, load_words(reader, rows, s, settings)) for s in SPEAKERS
-    )
+    words = load_words(reader, rows, settings)
+    return pl.concat(words_table(rows["recording"], s, words[s]) for s in SPEAKERS)
 
 
 def _speech_of_words(

@@ -40,7 +40,7 @@ class Spool:
             place.mkdir(exist_ok=True)
             file = place / f"{number:06d}.parquet"
             new = file.with_suffix(".part")
-            table.write_parquet(new, compression="lz4")
+            table.write_parquet(new, compression="lz4", statistics=False)
             new.replace(file)
 
     def get(self, name: str, numbers: Iterable[int]) -> pl.DataFrame:
