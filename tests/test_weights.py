@@ -182,17 +182,15 @@ def test_a_cache_that_cannot_be_written_is_named(parted, monkeypatch):
 
 
 def test_command(parted, capsys):
-    assert weights.main([]) == 1
+    assert weights.report() == 1
     assert "unassembled" in capsys.readouterr().out
-    assert weights.main(["--fetch", "parted"]) == 0
-    assert weights.main(["--verify"]) == 0
+    assert weights.report(["parted"], install=True) == 0
+    assert weights.report() == 0
     header, row = capsys.readouterr().out.splitlines()[-2:]
     assert header.startswith("NAME")
     assert "present" in row
-    with pytest.raises(SystemExit) as stop:
-        weights.main(["partd"])
-    assert stop.value.code == 2
-    assert "known: parted" in capsys.readouterr().err
+    with pytest.raises(SettingsError, match="known: parted"):
+        weights.report(["partd"])
 
 
 def test_unknown_name():

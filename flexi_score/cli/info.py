@@ -49,9 +49,9 @@ def models(
 
         flexi-score models --fetch base
     """
-    from flexi_score.extraction.weights import main as weights_main
+    from flexi_score.extraction.weights import report
 
-    return weights_main([*(["--fetch"] if fetch else ["--verify"]), *(names or [])])
+    return report(names or (), install=fetch)
 
 
 @app.command

@@ -11,7 +11,7 @@ from flexi_score.audio.decode import probe
 from flexi_score.audio.levels import ChannelLevels, gain_db, measure_levels, noise_dbfs
 from flexi_score.audio.signal import Signal, zero_tail_ms
 from flexi_score.config import SpeechSettings
-from flexi_score.extraction.cleaned import clean_channels
+from flexi_score.extraction.cleaned import Cleaned, clean_channels
 from flexi_score.extraction.extractor import Extractor
 from flexi_score.extraction.keys import Row, offsets_ms
 from flexi_score.extraction.needed import needed_speech
@@ -52,26 +52,12 @@ def extract_channels(
     )
     probabilities = {s: own.probabilities for s, own in zip(SPEAKERS, found, strict=True)}
     gains = {s: own.gain_db for s, own in zip(SPEAKERS, found, strict=True)}
-    info = {s: probe(row["audio"] or row[f"{s}_audio"], row.get("raw_audio")) for s in SPEAKERS}
     for s in need:
+        path = row["audio"] or row[f"{s}_audio"]
         rows["channels"].append(
-            {
-                "key": keys[s],
-                "duration_ms": signals[s].duration_ms,
-                "active_dbfs": levels[s].active_dbfs,
-                "noise_dbfs": noise_dbfs(levels[s]),
-                "peak_dbfs": levels[s].peak_dbfs,
-                "gain_db": gains[s],
-                "zero_share": levels[s].zero_share,
-                "zero_tail_ms": zero_tail_ms(signals[s], info[s].sample_rate_hz),
-                "clipped_share": levels[s].clipped_share,
-                "silent_frames": levels[s].silent_frames,
-                "dead": levels[s].is_dead,
-                "detector": extractor.detector.version,
-                "sample_rate_hz": info[s].sample_rate_hz,
-                "encoding": f"{info[s].container} {info[s].encoding}",
-                "note": info[s].note,
-            }
+            {"key": keys[s]}
+            | channel_row(signals[s], path, row.get("raw_audio"), levels[s], gains[s])
+            | {"detector": extractor.detector.version}
         )
         rows["frames"].append(
             {
@@ -93,24 +79,35 @@ def extract_channels(
         rows["crosstalk"].extend(crosstalk)
         rows["frames"].extend(frames)
         for s in hear:
-            if s in cleaned:
-                own = cleaned[s]
-                words = hear_words(
-                    own.signal,
-                    own.probabilities,
-                    gain_db(own.levels, extractor.settings),
-                    extractor,
-                    levels=own.levels,
-                )
-            else:
-                words = hear_words(
-                    signals[s],
-                    probabilities[s],
-                    gain_db(levels[s], extractor.settings),
-                    extractor,
-                    levels=levels[s],
-                )
+            own = cleaned.get(s, Cleaned(signals[s], levels[s], probabilities[s]))
+            gain = gain_db(own.levels, extractor.settings)
+            words = hear_words(own.signal, own.probabilities, gain, extractor, levels=own.levels)
             rows["words"].append({"key": wanted[s], **words})
+
+
+def channel_row(
+    signal: Signal, path: str, raw_audio: str | None, levels: ChannelLevels, gain: float
+) -> dict[str, Any]:
+    """:data:`flexi_score.archive.tables.CHANNELS`, without key and detector.
+
+    ``path``: the file that the signal was decoded from. ``gain``: in dB, before detection.
+    """
+    info = probe(path, raw_audio)
+    return {
+        "duration_ms": signal.duration_ms,
+        "active_dbfs": levels.active_dbfs,
+        "noise_dbfs": noise_dbfs(levels),
+        "peak_dbfs": levels.peak_dbfs,
+        "gain_db": gain,
+        "zero_share": levels.zero_share,
+        "zero_tail_ms": zero_tail_ms(signal, info.sample_rate_hz),
+        "clipped_share": levels.clipped_share,
+        "silent_frames": levels.silent_frames,
+        "dead": levels.is_dead,
+        "sample_rate_hz": info.sample_rate_hz,
+        "encoding": f"{info.container} {info.encoding}",
+        "note": info.note,
+    }
 
 
 def hear_words(

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from flexi_score.audio.decode import probe
 from flexi_score.audio.levels import gain_db, measure_levels, noise_dbfs
-from flexi_score.audio.signal import Signal, zero_tail_ms
+from flexi_score.audio.signal import Signal
 from flexi_score.config import ExtractSettings
+from flexi_score.extraction.channels import channel_row
 from flexi_score.extraction.diarize import Diarizer, assign_roles, two_voices
 from flexi_score.schema import SPEAKERS, Speaker
 
@@ -51,28 +52,14 @@ def mono_channels(
     """
     levels = measure_levels(signal)
     gain = gain_db(levels, settings)
-    info = probe(path, raw_audio)
     roles = assign_roles(two_voices(diarizer, signal, gain), settings.mono_roles)
     noise = noise_dbfs(levels)
     rows, frames = {}, {}
     for speaker, other in zip(SPEAKERS, reversed(SPEAKERS), strict=True):
-        rows[speaker] = {
-            "duration_ms": signal.duration_ms,
-            "active_dbfs": levels.active_dbfs,
-            "noise_dbfs": noise,
-            "peak_dbfs": levels.peak_dbfs,
-            "gain_db": gain,
-            "zero_share": levels.zero_share,
-            "zero_tail_ms": zero_tail_ms(signal, info.sample_rate_hz),
-            "clipped_share": levels.clipped_share,
-            "silent_frames": levels.silent_frames,
-            "dead": levels.is_dead,
+        rows[speaker] = channel_row(signal, path, raw_audio, levels, gain) | {
             # The rule stands beside the models: an archive may be scored under other settings.
             "detector": f"{diarizer.version}, {settings.mono_roles}",
             "estimated": True,
-            "sample_rate_hz": info.sample_rate_hz,
-            "encoding": f"{info.container} {info.encoding}",
-            "note": info.note,
         }
         frames[speaker] = {
             "probabilities": pl.Series(roles[speaker]),

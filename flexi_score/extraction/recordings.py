@@ -1,7 +1,7 @@
 """One recording after another from audio into the archive."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -37,6 +37,10 @@ _TWINS: Final = 2
 _MOMENTS: Final = ("user_turn_end_ms", "pause_end_ms", "interrupt_end_ms")
 
 
+#: Key of each speaker's channel.
+Keys = Mapping[Speaker, str]
+
+
 @dataclass
 class Batch:
     """Rows for the archive, table by table."""
@@ -54,12 +58,34 @@ class Known:
     durations: dict[str, int]  # length of a channel (ms) by its key
     hashes: dict[str, str]  # SHA-256 of a file by its path
 
+    def holds(self, key: str) -> bool:
+        """Whether the archive holds a channel, or its crosstalk, with the frames."""
+        held = key in self.keys["channels"] or key in self.keys["crosstalk"]
+        return held and key in self.keys["frames"]
+
+    def missing(
+        self, keys: Keys, words: Mapping[Speaker, str | None]
+    ) -> tuple[list[Speaker], list[Speaker]]:
+        """Whose channel, and whose words, are still to be made."""
+        need = [s for s in SPEAKERS if not self.holds(keys[s])]
+        return need, [s for s in SPEAKERS if words[s] and words[s] not in self.keys["words"]]
+
+    def add(
+        self, keys: Keys, words: Mapping[Speaker, str | None], durations: Mapping[Speaker, int]
+    ) -> None:
+        """Note the channels and words of a recording."""
+        self.keys["channels"].update(keys.values())
+        self.keys["frames"].update(keys.values())
+        self.keys["words"].update(key for key in words.values() if key)
+        self.durations.update({keys[s]: durations[s] for s in SPEAKERS})
+
 
 def read_known(archive: Path) -> Known:
     """What an archive holds already."""
     reader = ArchiveReader(archive)
     keys = {name: reader.keys(name) for name in ARTEFACTS}
-    return Known(keys, _known_durations(reader), {})
+    table = reader.read("channels", columns=["key", "duration_ms"])
+    return Known(keys, dict(table.iter_rows()), {})
 
 
 def extract_recording(row: Row, extractor: Extractor, known: Known, batch: Batch) -> dict[str, Any]:
@@ -70,7 +96,19 @@ def extract_recording(row: Row, extractor: Extractor, known: Known, batch: Batch
     Returns its links (:data:`flexi_score.archive.tables.LINKS`). Raises RecordingError if the
     recording cannot be used.
     """
-    return _extract_one(row, extractor, batch, known.keys, known.durations, known.hashes)
+    link: dict[str, Any] = dict.fromkeys(tables.LINKS.names())
+    # Files that replace a model are read first: if one is malformed, the audio is not decoded.
+    last_end_ms = _given_files(row, link, batch, known)
+    if row["audio"] is None and row["user_audio"] is None:
+        return link | {"duration_ms": _length_ms(row, last_end_ms)}
+    # Audio sets the length, whatever a transcript says.
+    extract = _extract_mono if _is_mono(row, extractor) else _extract_pair
+    keys, words = extract(row, link, extractor, known, batch)
+    for s in SPEAKERS:
+        link[f"{s}_key"] = keys[s]
+        link[f"{s}_words_key"] = link[f"{s}_words_key"] or words[s]
+    ends = [known.durations[keys[s]] + (row[f"{s}_offset_ms"] or 0) for s in SPEAKERS]
+    return link | {"duration_ms": max(ends)}
 
 
 def describe_failure(row: Row, problem: Exception) -> dict[str, Any]:
@@ -86,68 +124,32 @@ def describe_failure(row: Row, problem: Exception) -> dict[str, Any]:
     }
 
 
-def _known_durations(reader: ArchiveReader) -> dict[str, int]:
-    table = reader.read("channels", columns=["key", "duration_ms"])
-    return dict(table.iter_rows())
-
-
-def _extract_one(
-    row: Row,
-    extractor: Extractor,
-    batch: Batch,
-    known: dict[str, set[str]],
-    durations: dict[str, int],
-    hashes: dict[str, str],
-) -> dict[str, Any]:
-    """Extract what is missing of one recording; returns its links (``archive.LINKS``)."""
-    link: dict[str, Any] = dict.fromkeys(tables.LINKS.names())
-    # Files that replace a model are read first: if one is malformed, the audio is not decoded.
-    ends = _given_files(row, link, batch, known, hashes)
-    has_audio = row["audio"] is not None or row["user_audio"] is not None
-    if _is_mono(row, extractor):
-        ends = [_extract_mono(row, link, extractor, batch, known, durations, hashes)]
-    elif has_audio:
-        keys = {s: channel_key(row, s, extractor, hashes) for s in SPEAKERS}
-        crosstalk = crosstalk_keys(row, keys)
-        wanted = {s: words_key(row, s, crosstalk[s], extractor) for s in SPEAKERS}
-        need = [s for s in SPEAKERS if not _holds(known, keys[s])]
-        hear = [s for s in SPEAKERS if wanted[s] and wanted[s] not in known["words"]]
-        pair = health_key(row, keys)
-        fresh = bool(need or hear) or not all(_holds(known, k) for k in crosstalk.values())
-        if fresh or pair not in known["health"]:
-            user, model = open_signals(row)
-            with user, model:
-                signals: dict[Speaker, Signal] = {"user": user, "model": model}
-                health = measure_health(user, model, paired=row["audio"] is None)
-                if fresh:
-                    extract_channels(
-                        row, signals, keys, crosstalk, wanted, need, hear, extractor, batch.rows
-                    )
-            batch.rows["health"].append({"key": pair} | health)
-            known["health"].add(pair)
-            for s in SPEAKERS:
-                durations[keys[s]] = signals[s].duration_ms
-                known["channels"].add(keys[s])
-                known["frames"].update((keys[s], crosstalk[s]))
-                known["crosstalk"].add(crosstalk[s])
-                if wanted[s]:
-                    known["words"].add(str(wanted[s]))
-        for s in SPEAKERS:
-            link[f"{s}_key"] = keys[s]
-            link[f"{s}_crosstalk_key"] = crosstalk[s]
-            link[f"{s}_words_key"] = link[f"{s}_words_key"] or wanted[s]
-            ends.append(durations[keys[s]] + (row[f"{s}_offset_ms"] or 0))
-        link["health_key"] = pair
-        # Audio sets the length, whatever a transcript says.
-        ends = ends[-len(SPEAKERS) :]
-    link["duration_ms"] = max(ends) if has_audio else _length_ms(row, max(ends))
-    return link
-
-
-def _holds(known: dict[str, set[str]], key: str) -> bool:
-    """Whether the archive holds a channel, or its crosstalk, with the frames."""
-    held = key in known["channels"] or key in known["crosstalk"]
-    return held and key in known["frames"]
+def _extract_pair(
+    row: Row, link: dict[str, Any], extractor: Extractor, known: Known, batch: Batch
+) -> tuple[Keys, Mapping[Speaker, str | None]]:
+    """Both channels, their crosstalk, words and health; keys of the channels and their words."""
+    keys = {s: channel_key(row, s, extractor, known.hashes) for s in SPEAKERS}
+    crosstalk = crosstalk_keys(row, keys)
+    words = {s: words_key(row, s, crosstalk[s], extractor) for s in SPEAKERS}
+    need, hear = known.missing(keys, words)
+    pair = health_key(row, keys)
+    fresh = bool(need or hear) or not all(map(known.holds, crosstalk.values()))
+    if fresh or pair not in known.keys["health"]:
+        user, model = open_signals(row)
+        with user, model:
+            signals: dict[Speaker, Signal] = {"user": user, "model": model}
+            health = measure_health(user, model, paired=row["audio"] is None)
+            if fresh:
+                extract_channels(
+                    row, signals, keys, crosstalk, words, need, hear, extractor, batch.rows
+                )
+        batch.rows["health"].append({"key": pair} | health)
+        known.keys["health"].add(pair)
+        known.keys["crosstalk"].update(crosstalk.values())
+        known.keys["frames"].update(crosstalk.values())
+        known.add(keys, words, {s: signals[s].duration_ms for s in SPEAKERS})
+    link |= {f"{s}_crosstalk_key": crosstalk[s] for s in SPEAKERS} | {"health_key": pair}
+    return keys, words
 
 
 def _is_mono(row: Row, extractor: Extractor) -> bool:
@@ -159,42 +161,30 @@ def _is_mono(row: Row, extractor: Extractor) -> bool:
 
 
 def _extract_mono(
-    row: Row,
-    link: dict[str, Any],
-    extractor: Extractor,
-    batch: Batch,
-    known: dict[str, set[str]],
-    durations: dict[str, int],
-    hashes: dict[str, str],
-) -> int:
-    """Both roles from one channel, as an estimate; fills in the links, returns the length (ms)."""
+    row: Row, link: dict[str, Any], extractor: Extractor, known: Known, batch: Batch
+) -> tuple[Keys, Mapping[Speaker, str | None]]:
+    """Both roles from one channel, as an estimate, and their words; as :func:`_extract_pair`."""
     from flexi_score.audio.signal import open_mono
     from flexi_score.extraction.mono import mono_channels
 
-    path = row["audio"]
-    found = hash_of(path, hashes) + (row.get("raw_audio") or "")
-    keys = {s: mono_key(found, s, extractor) for s in SPEAKERS}
-    wanted = {s: words_key(row, s, keys[s], extractor) for s in SPEAKERS}
-    need = [s for s in SPEAKERS if not _holds(known, keys[s])]
-    hear = [s for s in SPEAKERS if wanted[s] and wanted[s] not in known["words"]]
+    path, raw_audio = row["audio"], row.get("raw_audio")
+    of_file = hash_of(path, known.hashes) + (raw_audio or "")
+    keys = {s: mono_key(of_file, s, extractor) for s in SPEAKERS}
+    words = {s: words_key(row, s, keys[s], extractor) for s in SPEAKERS}
+    need, hear = known.missing(keys, words)
     if need or hear:
-        with open_mono(path, row.get("raw_audio")) as signal:
+        with open_mono(path, raw_audio) as signal:
             rows, frames, gain = mono_channels(
-                signal, path, extractor.diarizer, extractor.settings, row.get("raw_audio")
+                signal, path, extractor.diarizer, extractor.settings, raw_audio
             )
             batch.rows["channels"].extend(rows[s] | {"key": keys[s]} for s in need)
             batch.rows["frames"].extend(frames[s] | {"key": keys[s]} for s in need)
             for s in hear:
-                words = hear_words(signal, frames[s]["probabilities"].to_numpy(), gain, extractor)
-                batch.rows["words"].append({"key": wanted[s], **words})
-            durations.update(dict.fromkeys(keys.values(), signal.duration_ms))
-        known["channels"].update(keys.values())
-        known["frames"].update(keys.values())
-        known["words"].update(key for key in wanted.values() if key)
-    for s in SPEAKERS:
-        link[f"{s}_key"] = keys[s]
-        link[f"{s}_words_key"] = link[f"{s}_words_key"] or wanted[s]
-    return max(durations[key] for key in keys.values())
+                probabilities = frames[s]["probabilities"].to_numpy()
+                recognised = hear_words(signal, probabilities, gain, extractor)
+                batch.rows["words"].append({"key": words[s], **recognised})
+            known.add(keys, words, dict.fromkeys(SPEAKERS, signal.duration_ms))
+    return keys, words
 
 
 def _length_ms(row: Row, last_end_ms: int) -> int:
@@ -223,10 +213,8 @@ def _length_ms(row: Row, last_end_ms: int) -> int:
     return max(last_end_ms, *moments)
 
 
-def _given_files(
-    row: Row, link: dict[str, Any], batch: Batch, known: dict[str, set[str]], hashes: dict[str, str]
-) -> list[int]:
-    """Read the transcripts and segment files of a recording; returns the last ends (ms)."""
+def _given_files(row: Row, link: dict[str, Any], batch: Batch, known: Known) -> int:
+    """Read the transcripts and segment files of a recording; returns the last end (ms)."""
     ends = [0]
     has_audio = row["audio"] is not None or row["user_audio"] is not None
     kinds: tuple[tuple[Literal["words", "segments"], str], ...]
@@ -240,17 +228,17 @@ def _given_files(
             whose = _whose(row, speaker, path)
             reading = read_given(Path(path), kind, whose, has_audio=has_audio)
             tables.append(reading.table)
-            key = given_key(kind, hash_of(path, hashes), whose, has_audio)
+            key = given_key(kind, hash_of(path, known.hashes), whose, has_audio)
             link[f"{speaker}_{kind}_key"] = key
             ends += reading.table["end_ms"].to_list()
-            if key in known[kind]:
+            if key in known.keys[kind]:
                 continue
             entry: dict[str, Any] = {"key": key, kind: reading.table.to_dicts()}
             entry["note"] = "; ".join(reading.notes) or None
             batch.rows[kind].append(entry | ({"source": "file"} if kind == "words" else {}))
-            known[kind].add(key)
+            known.keys[kind].add(key)
         _refuse_twins(row, name, tables)
-    return ends
+    return max(ends)
 
 
 def _whose(row: Row, speaker: Speaker, path: str) -> Whose:

