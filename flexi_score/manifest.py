@@ -87,10 +87,7 @@ def read_input(
     (:data:`flexi_score.formats.roles.SOURCES`). ``raw_audio``: what the bytes of audio without a
     header mean (``mulaw:8000:2``), where no row says so. ``speakers``: whose the labels of
     transcripts and segment files are, where rows do not say so: ``agent=model,customer=user``.
-    Returns with one warning where roles were only assumed. Raises ManifestError where a manifest is
-    missing, not valid, empty, not a list of rows, or has no usable row. Raises InputError where a
-    folder is in no known layout, a file is neither manifest nor audio, or the channels or the
-    source are not known.
+    Returns with one warning where roles were only assumed.
     """
     path = Path(path)
     if raw_audio is not None:

@@ -48,10 +48,7 @@ class Embedder:
 
 
 def load_embedder(path: Path | None = None) -> Embedder:
-    """CAM++ from its weights file; the packaged one by default.
-
-    Raises PrerequisiteError if torch is missing, or the file holds another network.
-    """
+    """CAM++ from its weights file; the packaged one by default."""
     try:
         import torch
     except ImportError as error:

@@ -50,9 +50,7 @@ class Detector:
 def load_detector(threads: int | None = None) -> Detector:
     """Silero's network, from the installed silero-vad package.
 
-    ``threads``: CPU threads of one call; None leaves onnxruntime's own choice. Raises
-    PrerequisiteError if onnxruntime or silero-vad is missing, or the weights are of another
-    network.
+    ``threads``: CPU threads of one call; None leaves onnxruntime's own choice.
     """
     path = weights_path()
     try:
@@ -81,10 +79,7 @@ def load_detector(threads: int | None = None) -> Detector:
 
 
 def weights_path() -> Path:
-    """The weights file of the installed silero-vad package, found without importing it.
-
-    Raises PrerequisiteError if the package or the file is missing.
-    """
+    """The weights file of the installed silero-vad package, found without importing it."""
     spec = importlib.util.find_spec("silero_vad")
     if spec is None or not spec.submodule_search_locations:
         raise PrerequisiteError(f"speech detection needs silero-vad: {_install()}")

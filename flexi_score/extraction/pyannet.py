@@ -75,8 +75,7 @@ def load_segmenter(option: str, threads: int | None = None, path: Path | None = 
 
     ``option``: option of the command that needs it, for messages. ``threads``: CPU threads of torch
     in this process; None leaves torch's own choice. ``path``: the checkpoint; the packaged one by
-    default. Raises PrerequisiteError if torch or the weights are missing, or the file is no
-    checkpoint of this network that can be read safely.
+    default.
     """
     try:
         import torch

@@ -74,8 +74,7 @@ def attempt_on_ray(
     """Attempt all tasks as Ray actors, on the cluster of ``RAY_ADDRESS`` or on this machine.
 
     ``n_workers``: actors; 0: as many as the cluster has room for. ``take``: gets each outcome as it
-    comes in, in this process. Raises PrerequisiteError if Ray is not installed, or a model is
-    missing.
+    comes in, in this process.
     """
     try:
         import ray

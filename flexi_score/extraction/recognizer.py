@@ -47,9 +47,8 @@ def load_recognizer(
     or ``auto`` to detect it in each channel; English where the model knows nothing else.
     ``compute_type``: CTranslate2's name for the arithmetic, as ``int8`` or ``float16``.
     ``beam_size``: 1: greedy. ``threads``: CPU threads; 0: as many as this process may use, at most
-    8. ``device``: {"auto", "cpu", "cuda"}. Raises PrerequisiteError where faster-whisper or the
-    model is missing, damaged, or cannot be downloaded. Raises SettingsError for a model, language
-    or compute type that does not exist, or a language that the model does not know.
+    8. ``device``: {"auto", "cpu", "cuda"}. Raises SettingsError for a model, language or compute
+    type that does not exist, or a language that the model does not know.
     """
     try:
         import faster_whisper

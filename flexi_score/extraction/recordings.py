@@ -192,8 +192,6 @@ def _length_ms(row: Row, last_end_ms: int) -> int:
 
     By the manifest's ``duration``; else by what its files state (TextGrid, ELAN); else up to the
     last word, stretch of speech or annotation: nothing says that it ended before that.
-
-    Raises RecordingError if its files hold speech past the manifest's ``duration``.
     """
     stated = row["stated_duration_ms"]
     if stated is not None:

@@ -46,8 +46,7 @@ def is_url(path: str | Path) -> bool:
 def read_remote_manifest(url: str, **reading: Any) -> Manifest:
     """A manifest at a URL, or that of the folder there; its relative paths become URLs beside it.
 
-    ``**reading``: as :func:`flexi_score.manifest.read_input` takes it. Raises InputError if there
-    is none, or it cannot be fetched.
+    ``**reading``: as :func:`flexi_score.manifest.read_input` takes it.
     """
     system, place = _open(url)
     try:
@@ -84,10 +83,7 @@ def read_remote_manifest(url: str, **reading: Any) -> Manifest:
 
 @contextmanager
 def mirror_archive(url: str) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """A local copy of the archive at a URL, and a function that sends new parts there.
-
-    Raises ArchiveError if parts cannot be fetched or sent.
-    """
+    """A local copy of the archive at a URL, and a function that sends new parts there."""
     system, place = _open(url)
     with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
         folder = Path(temporary)

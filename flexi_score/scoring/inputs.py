@@ -161,10 +161,7 @@ def _stored(recording: Recording, folder: Path, number: int) -> dict[str, Any]:
 
 
 def _samples(recording: Recording, side: str) -> NDArray[np.float32]:
-    """Samples of one channel, full scale 1.
-
-    Raises InputError where they are not one row of finite numbers.
-    """
+    """Samples of one channel, full scale 1."""
     found = np.asarray(getattr(recording, side))
     place = f"recording {recording.id!r}, {side}"
     if found.ndim != 1 or found.dtype.kind not in "fiu":

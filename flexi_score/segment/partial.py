@@ -22,8 +22,7 @@ def heard_up_to(sources: pl.Series, settings: Settings) -> Ints:
     """Longest utterance whose words are known, by the source of each transcript; 0 is any.
 
     ``sources``: ``source`` of the archive's words. ``settings``: uses ``profile`` and
-    ``backchannel.max_ms``. Returns shape (n,): in ms. Raises SettingsError if the settings read
-    words that were not recognised.
+    ``backchannel.max_ms``. Returns shape (n,): in ms.
     """
     limit = sources.str.extract(r",needed-(\d+)ms$").cast(pl.Int64).fill_null(0)
     found = np.asarray(limit.to_numpy(), np.int64)
