@@ -8,17 +8,9 @@ from factories import Dialogue, tracks_of
 from test_figures import NASTY, made_run
 from test_sweep import make_table
 
-from flexi_score.aggregate import compare_systems
 from flexi_score.config import Settings
 from flexi_score.errors import InputError
-from flexi_score.metrics import profile_metrics
-from flexi_score.report.notebook import (
-    MOST_ROWS,
-    frame_table,
-    notebook_html,
-    show_comparison,
-    show_summary,
-)
+from flexi_score.report.notebook import MOST_ROWS, frame_table, notebook_html
 from flexi_score.report.plots import report_plots, run_drawings
 from flexi_score.report.tables import Column, Table
 from flexi_score.schema import FAILURES
@@ -87,16 +79,6 @@ def test_a_fresh_run_and_an_empty_one_show_themselves() -> None:
     assert "0.300\u2020" in page.text
     empty = pipeline.score_tracks(tracks_of([]), FAILURES.to_frame(), Settings())
     assert "flexi_score" in parse(empty._repr_html_()).text
-
-
-def test_comparisons_and_summaries_can_be_shown(run_folder) -> None:
-    stored = Run.open(run_folder)
-    metrics = profile_metrics("paper")
-    compared = compare_systems(stored.scores, metrics, stored.settings.summary)
-    page = parse(show_comparison(compared, metrics)._repr_html_())
-    assert sum(" against " in text for text in page.text) == 3
-    assert "Verdict" in page.text
-    assert parse(show_summary(stored.summary, metrics)._repr_html_()).tags.count("table") >= 3
 
 
 def test_plots_show_themselves(run_folder) -> None:

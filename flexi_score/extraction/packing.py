@@ -38,17 +38,36 @@ STEP_MS = 20
 
 @dataclass(frozen=True)
 class Pack:
-    """Pieces of one channel, and the runs of speech in them."""
+    """Pieces of one channel, each with a run of speech in it."""
 
-    #: piece_start_ms, piece_end_ms: shape (p,): what to cut out of the recording
+    #: shape (r,): what to cut out of the recording
     piece_start_ms: Ints
     piece_end_ms: Ints
-    piece_at_ms: Ints  # shape (p,): where each piece starts in the pack
-    #: run_start_ms, run_end_ms: shape (r,): speech, in recording time
+    piece_at_ms: Ints  # shape (r,): where each piece starts in the pack
+    #: shape (r,): speech, in recording time
     run_start_ms: Ints
     run_end_ms: Ints
-    run_at_ms: Ints  # shape (r,): where each run starts in the pack
-    length_ms: int
+
+    @property
+    def run_at_ms(self) -> Ints:
+        """Where each run starts in the pack."""
+        return self.piece_at_ms + self.run_start_ms - self.piece_start_ms
+
+    @property
+    def length_ms(self) -> int:
+        """Up to the end of the last piece."""
+        return int(self.piece_at_ms[-1] + self.piece_end_ms[-1] - self.piece_start_ms[-1])
+
+    def part(self, which: slice) -> "Pack":
+        """Some of its pieces, as a pack of their own."""
+        at = self.piece_at_ms[which]
+        return Pack(
+            self.piece_start_ms[which],
+            self.piece_end_ms[which],
+            at - at[0],
+            self.run_start_ms[which],
+            self.run_end_ms[which],
+        )
 
 
 def find_runs(speech: Sequence[tuple[int, int]], duration_ms: int) -> list[tuple[int, int]]:
@@ -111,45 +130,18 @@ def plan_packs(runs: Sequence[tuple[int, int]], duration_ms: int) -> list[Pack]:
             if next_at + int(cut_end[i] - cut_start[i]) <= PACK_MS:
                 at.append(next_at)
                 continue
-        packs.append(_pack(start, end, cut_start, cut_end, slice(first, i), at))
+        which = slice(first, i)
+        placed = np.asarray(at, np.int64)
+        packs.append(Pack(cut_start[which], cut_end[which], placed, start[which], end[which]))
         first, at = i, [0]
     return packs
-
-
-def _pack(
-    start: Ints, end: Ints, cut_start: Ints, cut_end: Ints, which: slice, at: list[int]
-) -> Pack:
-    placed = np.asarray(at, np.int64)
-    cuts, stops = cut_start[which], cut_end[which]
-    return Pack(
-        piece_start_ms=cuts,
-        piece_end_ms=stops,
-        piece_at_ms=placed,
-        run_start_ms=start[which],
-        run_end_ms=end[which],
-        run_at_ms=placed + start[which] - cuts,
-        length_ms=int(placed[-1] + stops[-1] - cuts[-1]),
-    )
 
 
 def halve(pack: Pack) -> tuple[Pack, Pack]:
     """A pack of two or more runs, divided between two runs near its middle."""
     middle = pack.run_at_ms[0] + pack.run_at_ms[-1]
     cut = max(int(np.searchsorted(2 * pack.run_at_ms, middle, side="right")), 1)
-    return _part(pack, slice(0, cut)), _part(pack, slice(cut, None))
-
-
-def _part(pack: Pack, which: slice) -> Pack:
-    at = pack.piece_at_ms[which] - pack.piece_at_ms[which][0]
-    return Pack(
-        piece_start_ms=pack.piece_start_ms[which],
-        piece_end_ms=pack.piece_end_ms[which],
-        piece_at_ms=at,
-        run_start_ms=pack.run_start_ms[which],
-        run_end_ms=pack.run_end_ms[which],
-        run_at_ms=at + pack.run_start_ms[which] - pack.piece_start_ms[which],
-        length_ms=int(at[-1] + pack.piece_end_ms[which][-1] - pack.piece_start_ms[which][-1]),
-    )
+    return pack.part(slice(0, cut)), pack.part(slice(cut, None))
 
 
 def speech_between(pack: Pack, start_ms: Ints, end_ms: Ints) -> Ints:

@@ -10,18 +10,14 @@ from typing import Final
 
 import polars as pl
 
-from flexi_score.metrics.registry import Metric
 from flexi_score.report.tables import (
     DASH,
     Column,
     Table,
-    comparison_cells,
     counted,
     details_table,
-    metric_finder,
     paper_tables,
     plain,
-    scenario_title,
 )
 from flexi_score.scoring.run import Run
 
@@ -128,51 +124,6 @@ def run_html(run: Run) -> str:
     title = f"flexi_score: {name}" if name else "flexi_score"
     details = details_table(run.summary, run.metrics, few)
     return notebook_html(title, facts, main, [*further, details, lost])
-
-
-def show_summary(summary: pl.DataFrame, metrics: Sequence[Metric], few: int = 10) -> Shown:
-    """A summary as a notebook shows it.
-
-    ``summary``: :data:`flexi_score.schema.SUMMARY`. ``metrics``: of one profile. ``few``: values on
-    fewer recordings are marked.
-    """
-    tables = [*paper_tables(summary, metrics, few), details_table(summary, metrics, few)]
-    return Shown(notebook_html("Summary", tables=tables[:-1], more=tables[-1:]))
-
-
-def show_comparison(
-    comparison: pl.DataFrame, metrics: Sequence[Metric], confidence: float = 0.95
-) -> Shown:
-    """A comparison as a notebook shows it, one table for each pair of sides.
-
-    ``comparison``: :data:`flexi_score.aggregate.COMPARISON`. ``confidence``: of the intervals.
-    """
-    known = metric_finder(metrics)
-    columns = (
-        Column("Scenario", numeric=False),
-        Column("Metric", numeric=False),
-        Column("Baseline"),
-        Column("Candidate"),
-        Column(f"Effect, {confidence:.0%}"),
-        Column("p (Holm)"),
-        Column("n"),
-        Column("Verdict", numeric=False),
-    )
-    tables = []
-    for (a, b), part in comparison.group_by("baseline", "candidate", maintain_order=True):
-        body = []
-        for row in part.iter_rows(named=True):
-            cells = comparison_cells(row, known(row["scenario"], row["metric"]))
-            body.append(
-                (
-                    scenario_title(row["scenario"]),
-                    plain(row["metric"]),
-                    *cells,
-                    plain(row["verdict"]),
-                )
-            )
-        tables.append(Table(f"{plain(b)} against {plain(a)}", columns, tuple(body)))
-    return Shown(notebook_html("Comparison", tables=tables))
 
 
 def frame_table(title: str, frame: pl.DataFrame, digits: int = 3) -> Table:

@@ -16,7 +16,14 @@ from rich.text import Text
 from flexi_score.config import Settings
 from flexi_score.metrics.registry import FOLLOWERS, Metric
 from flexi_score.report.numbers import value_cells
-from flexi_score.report.tables import DASH, counted, metric_finder, plain, scenario_title
+from flexi_score.report.tables import (
+    DASH,
+    counted,
+    metric_finder,
+    plain,
+    scenario_title,
+    systems_of,
+)
 from flexi_score.report.wording import wording
 from flexi_score.scoring.run import Run
 
@@ -88,7 +95,7 @@ def print_screen(
     again. ``elapsed_s``: how long it took.
     """
     summary, metrics, settings, info = run.summary, run.metrics, run.settings, run.info
-    systems = _systems(summary)
+    systems = systems_of(summary)
     rows = scenario_rows(summary, metrics, settings.summary.few)
     card = conversation_rows(summary, metrics, settings.summary.few)
     notes = [
@@ -128,7 +135,7 @@ def print_screen(
 def scenario_rows(summary: pl.DataFrame, metrics: Sequence[Metric], few: int) -> list[Row]:
     """A row a metric of the six scenarios that has a better direction and any value."""
     find = metric_finder(metrics)
-    systems = _systems(summary)
+    systems = systems_of(summary)
     part = summary.filter(pl.col("scenario") != "conversation")
     by_key = {(r["scenario"], r["metric"], r["system"]): r for r in part.iter_rows(named=True)}
     rows = []
@@ -153,7 +160,7 @@ def scenario_rows(summary: pl.DataFrame, metrics: Sequence[Metric], few: int) ->
 def conversation_rows(summary: pl.DataFrame, metrics: Sequence[Metric], few: int) -> list[Row]:
     """The card of conversations: how it answers, stops and interrupts, beside what people do."""
     find = metric_finder(metrics)
-    systems = _systems(summary)
+    systems = systems_of(summary)
     part = summary.filter(pl.col("scenario") == "conversation")
     by_key = {(r["metric"], r["system"]): r for r in part.iter_rows(named=True)}
     rows = []
@@ -166,10 +173,6 @@ def conversation_rows(summary: pl.DataFrame, metrics: Sequence[Metric], few: int
         rows.append(Row("Conversation", line.label, "", cells, line.human))
     valued = any(cell != DASH for row in rows for cell, _ in row.cells)
     return rows if valued else []
-
-
-def _systems(summary: pl.DataFrame) -> list[str]:
-    return summary["system"].unique(maintain_order=True).to_list()
 
 
 def _print_title(

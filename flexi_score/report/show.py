@@ -6,13 +6,14 @@ from flexi_score.errors import InputError
 from flexi_score.report.figures import read_scenes, timeline_drawing
 from flexi_score.report.notebook import Shown, notebook_html
 from flexi_score.report.plots.backchannels import backchannel_plots
-from flexi_score.report.plots.kinds import Drawing, systems_of
+from flexi_score.report.plots.kinds import Drawing
 from flexi_score.report.plots.latency import floor_offsets, latencies
 from flexi_score.report.plots.margins import margin_plots
 from flexi_score.report.plots.metrics import metric_plots
 from flexi_score.report.plots.ratings import rating_plots
 from flexi_score.report.plots.style import drawing
 from flexi_score.report.plots.svg import svg_text
+from flexi_score.report.tables import systems_of
 from flexi_score.report.write import run_quantiles
 from flexi_score.scoring.run import Run
 

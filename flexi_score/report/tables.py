@@ -163,8 +163,8 @@ def paper_tables(summary: pl.DataFrame, metrics: Sequence[Metric], few: int = 10
     ``summary``: :data:`flexi_score.schema.SUMMARY`. ``metrics``: of one profile. ``few``: values on
     fewer recordings are marked. Returns without the tables none of whose scenarios was run.
     """
-    rows = _by_key(summary)
-    systems = _systems(summary)
+    rows = rows_by_key(summary)
+    systems = systems_of(summary)
     present = set(summary["scenario"].to_list())
     known = {(m.scenario, m.name): m for m in metrics}
     tables: list[Table] = []
@@ -341,10 +341,12 @@ def _few_note(body: Sequence[tuple[str, ...]], few: int) -> tuple[str, ...]:
     return (f"{FEW} on fewer than {few} recordings",) if marked else ()
 
 
-def _by_key(summary: pl.DataFrame) -> dict[tuple[str, str, str], dict[str, Any]]:
+def rows_by_key(summary: pl.DataFrame) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """Rows of a summary by system, scenario and metric."""
     rows = summary.iter_rows(named=True)
     return {(row["system"], row["scenario"], row["metric"]): row for row in rows}
 
 
-def _systems(summary: pl.DataFrame) -> list[str]:
-    return summary["system"].unique(maintain_order=True).to_list()
+def systems_of(summary: pl.DataFrame) -> list[str]:
+    """Systems in the order of the summary; a system's number gives its look in every plot."""
+    return summary["system"].drop_nulls().unique(maintain_order=True).to_list()

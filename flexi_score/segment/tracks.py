@@ -140,12 +140,6 @@ def select_tracks(tracks: Tracks, keep: Bools) -> Tracks:
     )
 
 
-def empty_intervals() -> Intervals:
-    """No intervals."""
-    none = np.empty(0, np.int64)
-    return Intervals(none, none, none)
-
-
 def make_intervals(rec: Ints, start_ms: Ints, end_ms: Ints) -> Intervals:
     """Intervals from unsorted arrays; empty and negative ones are dropped."""
     rec, start_ms, end_ms = (np.asarray(a, np.int64) for a in (rec, start_ms, end_ms))

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import polars as pl
 
 from flexi_score.report.plots.backchannels import backchannel_plots
-from flexi_score.report.plots.kinds import Drawing, systems_of
+from flexi_score.report.plots.kinds import Drawing
 from flexi_score.report.plots.latency import floor_offsets, latencies
 from flexi_score.report.plots.margins import margin_plots
 from flexi_score.report.plots.metrics import metric_plots
 from flexi_score.report.plots.ratings import rating_plots
 from flexi_score.report.plots.style import drawing, page_css
+from flexi_score.report.tables import systems_of
 from flexi_score.scoring.run import Run
 
 __all__ = ["Drawing", "Plot", "page_css", "report_plots", "run_drawings"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
@@ -55,11 +55,6 @@ class Drawing:
         with drawing(self.texts):
             self.make().savefig(file, format="png", dpi=DPI, facecolor="white")
         return file.getvalue()
-
-
-def systems_of(summary: pl.DataFrame) -> list[str]:
-    """Systems in the order of the summary; a system's number gives its look in every plot."""
-    return summary["system"].drop_nulls().unique(maintain_order=True).to_list()
 
 
 def left_out(systems: Sequence[str]) -> str:
@@ -129,9 +124,3 @@ def nice_ticks(low: float, high: float, most: int = 7) -> list[float]:
     step = nice_step(high - low, most)
     first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
     return [round(float(number) * step, 10) + 0.0 for number in np.arange(first, last + 1)]
-
-
-def by_key(summary: pl.DataFrame) -> Mapping[tuple[str, str, str], dict[str, Any]]:
-    """Rows of a summary by system, scenario and metric."""
-    rows = summary.iter_rows(named=True)
-    return {(row["system"], row["scenario"], row["metric"]): row for row in rows}

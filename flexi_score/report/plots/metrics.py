@@ -11,17 +11,10 @@ import polars as pl
 from flexi_score.metrics.conversation import HUMAN_REFERENCE
 from flexi_score.metrics.registry import Metric
 from flexi_score.report.plots.draw import dots, new_figure, panel, rules, write, x_axis
-from flexi_score.report.plots.kinds import (
-    MOST_SYSTEMS,
-    Drawing,
-    by_key,
-    left_out,
-    nice_ticks,
-    systems_of,
-)
+from flexi_score.report.plots.kinds import MOST_SYSTEMS, Drawing, left_out, nice_ticks
 from flexi_score.report.plots.legend import draw_legend, legend_lines
 from flexi_score.report.plots.style import HUMAN, LEFT, SMALL, SOFT, WIDTH, look
-from flexi_score.report.tables import ARROWS, PAPER_TABLES, scenario_title
+from flexi_score.report.tables import ARROWS, PAPER_TABLES, rows_by_key, scenario_title, systems_of
 from flexi_score.schema import SCENARIOS
 
 if TYPE_CHECKING:
@@ -92,7 +85,7 @@ def shown_metrics(summary: pl.DataFrame, metrics: Sequence[Metric]) -> list[Row]
     if not any(key in known for key in keys):
         keys = list(known)
     places: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
-    for (system, scenario, name), row in by_key(summary).items():
+    for (system, scenario, name), row in rows_by_key(summary).items():
         if _known(row["value"]):
             places.setdefault((scenario, name), {})[system] = row
     units = {unit for units, _, _ in _AXES for unit in units}
