@@ -205,7 +205,7 @@ def _check(
     rows: list[dict[str, Any]] = []
     failures = list(problems)
     first: dict[str, str] = {}
-    told: list[str] = []
+    beside_files: list[str] = []
     corrected: list[str] = []
     for item in raw:
         name = None
@@ -220,7 +220,7 @@ def _check(
             corrected += correct_annotations(row)
             rows.append(row)
             if beside := _with_offsets(rows[-1], item.value):
-                told.append(beside)
+                beside_files.append(beside)
         except RowError as error:
             place = f"{source}, {item.where}" if item.where else str(source)
             failures.append(
@@ -252,7 +252,7 @@ def _check(
         warnings=[
             *warnings,
             *_tell_assumed(source, rows),
-            *_tell_offsets(source, told),
+            *_tell_offsets(source, beside_files),
             *corrected,
         ],
     )
@@ -284,11 +284,11 @@ def _with_offsets(row: dict[str, Any], raw: Any) -> str | None:
     return source
 
 
-def _tell_offsets(source: Path, told: list[str]) -> list[str]:
+def _tell_offsets(source: Path, names: list[str]) -> list[str]:
     return [
-        f"{source}: offsets of {told.count(name)} recordings were read from {name}; user_offset "
+        f"{source}: offsets of {names.count(name)} recordings were read from {name}; user_offset "
         "and model_offset override them"
-        for name in dict.fromkeys(told)
+        for name in dict.fromkeys(names)
     ]
 
 

@@ -37,8 +37,8 @@ from flexi_score.report import (
     summary_md,
     write_run,
 )
+from flexi_score.report.archived import encode_envelope
 from flexi_score.report.build import build_report
-from flexi_score.report.kept import encode_envelope
 from flexi_score.report.sound import embed_audio, link_audio
 from flexi_score.report.tables import DASH, FEW, details_table, metric_finder, plain
 from flexi_score.report.timeline import timelines

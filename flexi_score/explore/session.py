@@ -19,8 +19,8 @@ from flexi_score.config import Settings, flatten, load_settings, setting_names
 from flexi_score.errors import InputError, SettingsError
 from flexi_score.metrics import settings_read
 from flexi_score.metrics.conversation import OBSERVATIONS, observations
+from flexi_score.report.archived import read_archived
 from flexi_score.report.html import MAX_RECORDINGS, said_words, with_sound
-from flexi_score.report.kept import read_kept
 from flexi_score.report.listing import closest_first, index_json
 from flexi_score.report.sections import results
 from flexi_score.report.tables import plain
@@ -233,7 +233,7 @@ class Session:
         settings = self.settings(changes)
         run = self._scored(settings)
         drawn = run.recordings.filter(pl.col("recording") == name)
-        kept = read_kept(self.archive, drawn["recording"], settings)
+        kept = read_archived(self.archive, drawn["recording"], settings)
         texts = timelines(
             drawn,
             run.events,

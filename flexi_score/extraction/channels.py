@@ -14,7 +14,7 @@ from flexi_score.config import SpeechSettings
 from flexi_score.extraction.cleaned import Cleaned, clean_channels
 from flexi_score.extraction.extractor import Extractor
 from flexi_score.extraction.keys import Row, offsets_ms
-from flexi_score.extraction.needed import needed_speech
+from flexi_score.extraction.short_speech import short_speech
 from flexi_score.schema import SPEAKERS, TIMED_WORDS, Speaker
 from flexi_score.speech.hysteresis import speech_segments
 
@@ -133,7 +133,7 @@ def hear_words(
         HEARD,
     )
     if extractor.settings.asr_words == "needed":
-        spans = needed_speech(
+        spans = short_speech(
             spans,
             probabilities,
             levels or measure_levels(signal),

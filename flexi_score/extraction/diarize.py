@@ -120,11 +120,13 @@ def _cut(
     spectrum = log_mel(samples * np.float32(10 ** (gain_db / 20)))
     middle = FRAME_SAMPLES * np.arange(len(spectrum)) + 200
     at = np.clip(np.rint((middle - CENTRE) / STEP).astype(int), 0, len(activity) - 1)
+    frame = np.arange(len(on))
     chunks, spectra = [], []
     for column in range(activity.shape[1]):
         alone = on[:, column] & (on.sum(axis=1) == 1)
         for lo, hi in _runs(on[:, column]):
-            rows = spectrum[(alone & _between(lo, hi, len(on)))[at]]
+            inside = (frame >= lo) & (frame <= hi)
+            rows = spectrum[(alone & inside)[at]]
             chunks.append((column, lo, hi, len(rows)))
             spectra.append(rows)
     return chunks, spectra
@@ -142,11 +144,6 @@ def _runs(on: NDArray[np.bool_]) -> list[tuple[int, int]]:
         n = max(1, round((hi - lo) / _CHUNK))
         found += [(lo + (hi - lo) * i // n, lo + (hi - lo) * (i + 1) // n - 1) for i in range(n)]
     return found
-
-
-def _between(first: int, last: int, n: int) -> NDArray[np.bool_]:
-    at = np.arange(n)
-    return (at >= first) & (at <= last)
 
 
 def _embedded(embedder: Embedder, spectra: list[Floats]) -> Floats:

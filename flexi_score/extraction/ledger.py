@@ -202,13 +202,13 @@ class Writer:
     def add(self, outcome: Outcome) -> None:
         """Take an outcome; what the archive holds already is not written again."""
         for table, rows in outcome.rows.items():
-            kept = rows
+            fresh = rows
             if table in self._keys:
-                kept = [row for row in rows if row["key"] not in self._keys[table]]
-                self._keys[table].update(row["key"] for row in kept)
+                fresh = [row for row in rows if row["key"] not in self._keys[table]]
+                self._keys[table].update(row["key"] for row in fresh)
             elif table == "recordings":
-                kept = [r for r in rows if self._archived.get(r["recording"]) != _digest(r)]
-            self._batch.rows[table] += kept
+                fresh = [r for r in rows if self._archived.get(r["recording"]) != _digest(r)]
+            self._batch.rows[table] += fresh
         waiting = len(self._batch.rows["recordings"]) + len(self._batch.rows["failures"])
         if waiting >= _FLUSH_RECORDINGS or time.monotonic() - self._since > _FLUSH_S:
             self.flush()

@@ -293,8 +293,8 @@ def _tools(structure: Structure) -> Spans:
         for name in ("start_ms", "end_ms")
     )
     order = np.lexsort((end, start))
-    kept = order[end[order] > start[order]]
-    return axis.bridge(Spans(rec[kept], start[kept], end[kept]), 0)
+    some = order[end[order] > start[order]]
+    return axis.bridge(Spans(rec[some], start[some], end[some]), 0)
 
 
 def _covered(track: Spans, start: Ints, end: Ints) -> Ints:

@@ -8,8 +8,8 @@ import polars as pl
 
 from flexi_score.errors import InputError
 from flexi_score.output import write_text
+from flexi_score.report.archived import read_archived
 from flexi_score.report.html import MAX_RECORDINGS, MAX_TIMELINES, render_html
-from flexi_score.report.kept import read_kept
 from flexi_score.report.listing import closest_first
 from flexi_score.report.plots import report_plots
 from flexi_score.report.sound import embed_audio, link_audio
@@ -76,7 +76,7 @@ def build_report(
         run,
         quantiles=spread,
         plots=report_plots(run, spread),
-        kept=read_kept(find_archive(run, archive), wanted, run.settings),
+        archived=read_archived(find_archive(run, archive), wanted, run.settings),
         links=link_audio(run.recordings.filter(names_in("recording", wanted)), page),
         sounds=sounds,
         max_timelines=max_timelines,

@@ -19,8 +19,8 @@ from markupsafe import Markup
 
 from flexi_score.config import Settings, flatten, load_settings
 from flexi_score.metrics.registry import Metric
+from flexi_score.report.archived import Archived
 from flexi_score.report.health import health_table
-from flexi_score.report.kept import Kept
 from flexi_score.report.listing import closest_first, index_json
 from flexi_score.report.plots import Plot
 from flexi_score.report.sections import judged, results
@@ -67,7 +67,7 @@ def render_html(
     *,
     title: str = "",
     quantiles: pl.DataFrame | None = None,
-    kept: Kept | None = None,
+    archived: Archived | None = None,
     links: Mapping[str, Any] | None = None,
     sounds: Mapping[str, str] | None = None,
     plots: Sequence[Plot] = (),
@@ -78,9 +78,9 @@ def render_html(
 
     ``run``: its tables are read whole (:func:`flexi_score.report.write.page_view` cuts large ones).
     ``title``: name of the run; by default the run's own. ``quantiles``:
-    :data:`flexi_score.aggregate.QUANTILES`. ``kept``: words and envelopes
-    (:func:`flexi_score.report.kept.read_kept`). ``links`` and ``sounds``: by recording, from
-    :func:`flexi_score.report.sound.link_audio` and ``embed_audio``. ``plots``: from
+    :data:`flexi_score.aggregate.QUANTILES`. ``archived``: words and envelopes
+    (:func:`flexi_score.report.archived.read_archived`). ``links`` and ``sounds``: by recording,
+    from :func:`flexi_score.report.sound.link_audio` and ``embed_audio``. ``plots``: from
     :func:`flexi_score.report.plots.report_plots`. ``max_timelines`` and ``max_recordings``:
     recordings drawn, and recordings listed: the closest decisions of each system and scenario
     first. The page says what it leaves out.
@@ -93,9 +93,9 @@ def render_html(
     every = closest_first(scores, recordings, failures)
     listed = every.head(max_recordings)
     drawn = drawn_recordings(listed, recordings, sounds, max_timelines)
-    kept = kept or Kept()
+    archived = archived or Archived()
     details = timelines(
-        drawn, events, scores, metrics, words=kept.words, health=health, ratings=ratings
+        drawn, events, scores, metrics, words=archived.words, health=health, ratings=ratings
     )
     index = index_json(
         listed,
@@ -135,14 +135,14 @@ def render_html(
         judged=judged(ratings, metrics, _RATINGS),
         index=embedded_json(index),
         details=[
-            (place[name], embedded_json(with_sound(name, text, kept, links, sounds)))
+            (place[name], embedded_json(with_sound(name, text, archived, links, sounds)))
             for name, text in details.items()
         ],
         sounds=[(place[name], sound) for name, sound in (sounds or {}).items() if name in place],
         total=len(every),
         listed=len(listed),
         drawn=len(details),
-        silent_reason=None if kept.problem is None else plain(kept.problem),
+        silent_reason=None if archived.problem is None else plain(archived.problem),
         failures=[
             {k: plain(v) for k, v in row.items()} for row in failures.head(_FAILURES).to_dicts()
         ],
@@ -205,14 +205,14 @@ def embedded_json(text: str) -> Markup:
 def with_sound(
     name: str,
     text: str,
-    kept: Kept,
+    archived: Archived,
     links: Mapping[str, Any] | None,
     sounds: Mapping[str, str] | None,
 ) -> str:
     """A recording's JSON with its envelope, and where its sound is."""
     more: dict[str, Any] = {}
-    if name in kept.envelopes:
-        more["env"] = kept.envelopes[name]
+    if name in archived.envelopes:
+        more["env"] = archived.envelopes[name]
     if sounds and name in sounds:
         more["au"] = True
     elif links and name in links:

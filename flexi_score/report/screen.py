@@ -211,9 +211,9 @@ def _print_rows(
     each = room // number - 2
     long = max(cell_len(cell[1]) for row in rows for cell in row.cells[:number])
     short = max(cell_len(cell[0]) for row in rows for cell in row.cells[:number])
-    form, needed = (1, long) if long <= each else (0, short)
+    form, least = (1, long) if long <= each else (0, short)
     names = [plain(system) for system in systems[:number]]
-    width = min(each, max(needed, *map(cell_len, names), _NARROWEST - 2))
+    width = min(each, max(least, *map(cell_len, names), _NARROWEST - 2))
     heads = [_folded(name, width) for name in names]
     tall = max(map(len, heads))
     for k in range(tall):
@@ -270,7 +270,7 @@ def _troubles(
     if len(failures) > _FAILURES:
         more = counted(len(failures) - _FAILURES, "more recording")
         notes.append(("x", f"{more} failed: --details, or failures.parquet, has the reasons"))
-    for verdict, told in (
+    for verdict, meaning in (
         ("refuse", "left out by the health gate (--no-gate scores them)"),
         ("warn", "captured with flaws (flexi-score check says what to do)"),
     ):
@@ -281,7 +281,7 @@ def _troubles(
         checks = [f"{check.replace('_', ' ')} {n}" for check, n in by_check.reverse().iter_rows()]
         more = f", {counted(len(checks) - 4, 'more check')}" if len(checks) > 4 else ""
         number = counted(bad["recording"].n_unique(), "recording")
-        notes.append(("!", f"{number} {told}: {', '.join(checks[:4])}{more}"))
+        notes.append(("!", f"{number} {meaning}: {', '.join(checks[:4])}{more}"))
     return notes + [("!", plain(note)) for note in info.get("notes", ())]
 
 
@@ -349,15 +349,15 @@ def _next_steps(
     systems: Sequence[str], folder: Path, archive: Path, info: Mapping[str, Any], *, judged: bool
 ) -> list[tuple[str, str]]:
     """What to do next, and how to cite."""
-    run, kept = shlex.quote(str(folder)), shlex.quote(str(archive))
+    run, stored = shlex.quote(str(folder)), shlex.quote(str(archive))
     lines = [("Look", f"flexi-score report {run} --open")]
     if len(systems) > 1:
         lines.append(("Compare", f"flexi-score compare {run}"))
     if judged:
-        lines.append(("Judge", f"flexi-score score {kept} --judge openai --dry-run"))
+        lines.append(("Judge", f"flexi-score score {stored} --judge openai --dry-run"))
     return [
         *lines,
-        ("Rescore", f"flexi-score score {kept} --set NAME=VALUE"),
+        ("Rescore", f"flexi-score score {stored} --set NAME=VALUE"),
         ("More", f"{run}/summary.md, or --details"),
         ("Cite", plain(str(info.get("signature", "")))),
     ]

@@ -92,9 +92,9 @@ def print_table(console: Console, table: Table) -> None:
     """Print a table with its notes; nothing where it has no rows."""
     if not table.rows:
         return
-    table, told = _with_sentences_below(table, console.width)
+    table, sentences = _with_sentences_below(table, console.width)
     console.print(rich_table(table, console.width))
-    for line in told:
+    for line in sentences:
         console.print(Text(line))
     for note in table.notes:
         console.print(Text(note, style="dim"))

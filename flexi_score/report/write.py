@@ -12,8 +12,8 @@ import polars as pl
 
 from flexi_score.aggregate import cluster_key, cluster_labels, quantiles
 from flexi_score.output import as_text, write_together
+from flexi_score.report.archived import read_archived
 from flexi_score.report.html import MAX_TIMELINES, render_html
-from flexi_score.report.kept import read_kept
 from flexi_score.report.listing import closest_first
 from flexi_score.report.markdown import summary_md
 from flexi_score.report.plots import report_plots
@@ -52,7 +52,7 @@ def write_run(run: Run, out: str | Path) -> list[Path]:
         title=folder.resolve().name.removesuffix(".run"),
         quantiles=spread,
         plots=report_plots(view, spread) if n <= _PLOTTED else (),
-        kept=read_kept(view.archive, drawn, run.settings),
+        archived=read_archived(view.archive, drawn, run.settings),
         links=link_audio(
             view.recordings.filter(names_in("recording", drawn)), folder / "report.html"
         ),

@@ -69,9 +69,9 @@ def make_cases(structure: Structure, rec: Ints, explain: bool = True) -> Cases:
     return Cases(structure, rec, origin, origin + structure.duration_ms[rec], ~spoke[rec], explain)
 
 
-def moments(found: Ints) -> Floats:
+def moments(moment: Ints) -> Floats:
     """Integer moments as floats; ``NEVER`` and ``-NEVER`` become NaN."""
-    return np.where(np.abs(found) == NEVER, np.nan, found.astype(np.float64))
+    return np.where(np.abs(moment) == NEVER, np.nan, moment.astype(np.float64))
 
 
 def first_takeover(cases: Cases) -> tuple[Floats, Floats]:
@@ -80,8 +80,8 @@ def first_takeover(cases: Cases) -> tuple[Floats, Floats]:
     start = axis.next_start(takeovers, cases.origin, cases.end)
     at = np.searchsorted(takeovers.start, cases.origin, "left")
     length = np.append(takeovers.end - takeovers.start, 0)[at]
-    found = moments(start)
-    return found, np.where(np.isnan(found), np.nan, length)
+    moment = moments(start)
+    return moment, np.where(np.isnan(moment), np.nan, length)
 
 
 def longest_group_ms(cases: Cases) -> Floats:
@@ -95,9 +95,9 @@ def longest_group_ms(cases: Cases) -> Floats:
 def user_turn_end(cases: Cases) -> tuple[Floats, pl.Series]:
     """End of the user's turn: annotated, else the end of the user's last turn; and which."""
     turns = cases.structure.turns
-    mine = turns.speaker == USER
+    of_user = turns.speaker == USER
     last = np.full(len(cases.structure), -NEVER)
-    np.maximum.at(last, turns.spans.rec[mine], turns.spans.end[mine])
+    np.maximum.at(last, turns.spans.rec[of_user], turns.spans.end[of_user])
     return prefer(cases.annotated("user_turn_end_ms"), moments(last[cases.rec]))
 
 

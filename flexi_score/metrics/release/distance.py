@@ -25,11 +25,11 @@ def reference_known(tracks: Tracks, rec: Ints) -> Bools:
 
 
 def backchannel_distance(
-    tracks: Tracks, rec: Ints, segments: Runs, kept: Bools, wanted: Bools
+    tracks: Tracks, rec: Ints, segments: Runs, listed: Bools, wanted: Bools
 ) -> Floats:
     """Distance of each recording's backchannels from its reference.
 
-    ``segments``: speech segments of the model. ``kept`` (shape (m,)): those that are backchannels.
+    ``segments``: speech segments of the model. ``listed`` (shape (m,)): which are backchannels.
     ``wanted`` (shape (k,)): where to compute it; a reference is needed there. Returns shape (k,): 0
     to 0.8326; NaN where not wanted, and where the reference adds up to nothing.
     """
@@ -39,8 +39,8 @@ def backchannel_distance(
     first = np.cumsum(bins) - bins
     rank = np.full(len(wanted), -1)
     rank[at] = np.arange(len(at))
-    mine = np.flatnonzero(kept & wanted[segments.owner])
-    p = _histogram(rank[segments.owner[mine]], segments.start[mine], segments.end[mine], bins)
+    which = np.flatnonzero(listed & wanted[segments.owner])
+    p = _histogram(rank[segments.owner[which]], segments.start[which], segments.end[which], bins)
     q = _reference(tracks, rec[at], bins)
     owner = np.repeat(np.arange(len(at)), bins)
     result = np.full(len(wanted), np.nan)

@@ -140,8 +140,8 @@ def _count_before(owner: Ints, time: Floats, of: Ints, limit: Floats, side: str)
     ranks = np.unique(np.concatenate([time, limit]), return_inverse=True)[1].astype(np.int64)
     width = len(ranks) + 1
     keys = owner * width + ranks[: len(time)]
-    asked = of * width + ranks[len(time) :]
-    return np.searchsorted(keys, asked, "left" if side == "left" else "right").astype(np.int64)
+    limits = of * width + ranks[len(time) :]
+    return np.searchsorted(keys, limits, "left" if side == "left" else "right").astype(np.int64)
 
 
 def scan(segments: Runs, inside: Ints) -> tuple[Bools, Ints, Bools]:
@@ -149,7 +149,7 @@ def scan(segments: Runs, inside: Ints) -> tuple[Bools, Ints, Bools]:
 
     ``inside`` (shape (m,)): words in each segment. Returns ``tor`` (shape (k,)); ``stop`` (shape
     (k,)): position of the first segment longer than 3 s, where the walk ends; -1 without one;
-    ``kept`` (shape (m,)): the segments left in the list of backchannels.
+    ``listed`` (shape (m,)): the segments left in the list of backchannels.
     """
     length = segments.end - segments.start
     stop = first_where(segments, length > 3)
@@ -157,6 +157,6 @@ def scan(segments: Runs, inside: Ints) -> tuple[Bools, Ints, Bools]:
     walked = (stop < 0)[segments.owner] | (position < stop[segments.owner])
     takes = (length >= 1) | (inside > 2)
     clears = last_where(segments, walked & takes)
-    kept = walked & (position > clears[segments.owner])
+    listed = walked & (position > clears[segments.owner])
     last_takes = (segments.count > 0) & (clears == segments.last)
-    return (stop >= 0) | last_takes, stop, kept
+    return (stop >= 0) | last_takes, stop, listed

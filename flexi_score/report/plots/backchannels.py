@@ -99,7 +99,7 @@ def positions(events: pl.DataFrame, recordings: pl.DataFrame) -> tuple[dict[str,
     Returns ``by_system``: ascending; ``reference``: the reference positions, each recording's once
     for every system that has it.
     """
-    mine = recordings.filter(pl.col("scenario") == "model_backchannel").unique("recording")
+    talks = recordings.filter(pl.col("scenario") == "model_backchannel").unique("recording")
     user = (
         events.filter((pl.col("kind") == "ipu") & (pl.col("speaker") == "user"))
         .group_by("recording")
@@ -109,12 +109,12 @@ def positions(events: pl.DataFrame, recordings: pl.DataFrame) -> tuple[dict[str,
     said = (
         events.filter((pl.col("kind") == "backchannel") & (pl.col("speaker") == "model"))
         .select("recording", at="start_ms")
-        .join(mine.select("recording", "system"), on="recording")
+        .join(talks.select("recording", "system"), on="recording")
     )
     noted = pl.DataFrame(schema={"recording": pl.String, "at": pl.Int64})
-    if "reference_backchannels_ms" in mine.columns:
+    if "reference_backchannels_ms" in talks.columns:
         noted = (
-            mine.select("recording", at="reference_backchannels_ms").explode("at").drop_nulls("at")
+            talks.select("recording", at="reference_backchannels_ms").explode("at").drop_nulls("at")
         )
     placed = [
         part.join(user, on="recording")

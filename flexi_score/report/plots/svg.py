@@ -101,8 +101,8 @@ def _tidy(element: ElementTree.Element, prefix: str, page: bool) -> None:
     if "style" in element.attrib:
         parts = _FONT.sub(_longhand, element.attrib["style"]).split("; ")
         fonts = [] if page else [f"font-family: {_FONTS}"]
-        kept = [part for part in parts if not part.startswith("font-family")]
-        style = "; ".join(kept + fonts * (len(kept) < len(parts)))
+        others = [part for part in parts if not part.startswith("font-family")]
+        style = "; ".join(others + fonts * (len(others) < len(parts)))
         style = style.replace("url(#", f"url(#{prefix}-")
         element.set("style", _COLOUR.sub(_variable, style) if page else style)
         if page and element.tag == "text" and "fill" not in style:

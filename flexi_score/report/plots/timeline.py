@@ -33,7 +33,7 @@ from flexi_score.report.plots.style import (
     text_width,
 )
 from flexi_score.report.tables import plain, scenario_title
-from flexi_score.report.timeline import REFERENCES
+from flexi_score.report.timeline import REFERENCES, annotations
 from flexi_score.schema import SPEAKERS
 
 if TYPE_CHECKING:
@@ -58,12 +58,8 @@ _MOMENTS, _USER, _BETWEEN, _MODEL = (0.0, 9.0), 28.0, 84.0, 100.0
 _NOTES, _AXIS, _STRIP = 157.0, 168.0, 194.0
 _COLOURS: Final = {"user": USER, "model": MODEL, "both": BOTH, "none": FAINT}
 _TOPS: Final = {"user": _USER, "model": _MODEL}
-#: Annotations of a manifest row: columns of their start and end, and what they are called.
-_NOTED: Final = (
-    ("user_turn_end_ms", None, "user turn ends"),
-    ("pause_start_ms", "pause_end_ms", "pause"),
-    ("interrupt_start_ms", "interrupt_end_ms", "interruption"),
-)
+#: Shorter names of annotations, for where there is little room.
+_SHORT: Final = {"a listener would answer": "ref."}
 
 
 @dataclass(frozen=True)
@@ -139,8 +135,8 @@ def sentences(scene: Scene) -> list[tuple[str, str]]:
 def draw_timeline(scene: Scene) -> Figure:
     """The figure of a recording, within :func:`flexi_score.report.plots.style.drawing`."""
     parts = strips(scene.duration_ms)
-    told = [(names, textwrap.wrap(reason, 102) or [""]) for names, reason in sentences(scene)]
-    below = sum(13 + 11 * len(lines) for _, lines in told)
+    reasons = [(names, textwrap.wrap(reason, 102) or [""]) for names, reason in sentences(scene)]
+    below = sum(13 + 11 * len(lines) for _, lines in reasons)
     head = 40.0
     figure = new_figure(head + _STRIP * len(parts) + below + 4)
     name = label(scene.row.get("recording"), 46)
@@ -158,7 +154,7 @@ def draw_timeline(scene: Scene) -> Figure:
         axes.set_ylim(_STRIP, 0)
         _strip(axes, scene, start, end, (end - start) / width)
     y = head + _STRIP * len(parts) + 4
-    for names, lines in told:
+    for names, lines in reasons:
         write(figure, LEFT, y + 8, names, fontsize=SMALL, fontweight="bold")
         for line in lines:
             y += 11
@@ -325,15 +321,8 @@ def _marks(
 
 
 def _annotations(row: Mapping[str, Any]) -> list[tuple[int, int | None, str]]:
-    noted = []
-    for first, last, name in _NOTED:
-        if row.get(first) is not None:
-            end = None if last is None else row.get(last)
-            noted.append((int(row[first]), end, name))
-    for span in row.get("backchannels") or ():
-        noted.append((span["start_ms"], span["end_ms"], "backchannel"))
-    for at in row.get("reference_backchannels_ms") or ():
-        noted.append((at, None, "ref."))
+    """Start, end (None: a moment) and name of what the manifest says, by start."""
+    noted = [(start, end, _SHORT.get(name, name)) for name, start, end in annotations(row)]
     return sorted(noted, key=lambda note: note[0])
 
 

@@ -1,4 +1,4 @@
-"""What an archive keeps of the recordings that the page draws: words, and the shape of the sound.
+"""What an archive has of the recordings that the page draws: words, and the shape of the sound.
 
 No audio is read: the envelope is the energy of every 10 ms that extraction found.
 """
@@ -28,7 +28,7 @@ _MISSING: Final = "Waveforms and the times of words are missing"
 
 
 @dataclass(frozen=True)
-class Kept:
+class Archived:
     """Words (:data:`flexi_score.schema.WORDS`), and envelopes by recording.
 
     ``problem`` says why there are none.
@@ -39,7 +39,7 @@ class Kept:
     problem: str | None = None
 
 
-def read_kept(archive: Path | None, recordings: pl.Series, settings: Settings) -> Kept:
+def read_archived(archive: Path | None, recordings: pl.Series, settings: Settings) -> Archived:
     """Read from an archive what is drawn of these recordings.
 
     An archive that is not there, or is damaged, costs the waveforms and the times of words, never
@@ -48,7 +48,7 @@ def read_kept(archive: Path | None, recordings: pl.Series, settings: Settings) -
     ``settings``: uses ``extract.asr`` (``none`` leaves recognised words out).
     """
     if archive is None:
-        return Kept(problem=f"{_MISSING}: the run has no archive.")
+        return Archived(problem=f"{_MISSING}: the run has no archive.")
     try:
         reader = ArchiveReader(archive)
         rows = reader.recordings(recordings)
@@ -57,8 +57,8 @@ def read_kept(archive: Path | None, recordings: pl.Series, settings: Settings) -
         envelopes = reader.read("frames", keys, ["key", "envelope_cdb"])
         words = load_word_table(reader, rows, settings)
     except ArchiveError as error:
-        return Kept(problem=f"{_MISSING}: {error}.")
-    return Kept(words, _encoded(rows, envelopes))
+        return Archived(problem=f"{_MISSING}: {error}.")
+    return Archived(words, _encoded(rows, envelopes))
 
 
 def _encoded(rows: pl.DataFrame, table: pl.DataFrame) -> dict[str, dict[str, Any]]:
@@ -74,17 +74,17 @@ def _encoded(rows: pl.DataFrame, table: pl.DataFrame) -> dict[str, dict[str, Any
             table["key"].to_list(), sizes.tolist(), ends.tolist(), strict=True
         )
     }
-    found: dict[str, dict[str, Any]] = {}
+    envelopes: dict[str, dict[str, Any]] = {}
     columns = ["recording"]
     columns += [f"{s}_{name}" for s in SPEAKERS for name in ("key", "offset_ms")]
     for row in rows.select(columns).iter_rows(named=True):
         for speaker in SPEAKERS:
-            place = where.get(row[f"{speaker}_key"])
-            if place is not None and place[1] > place[0]:
-                drawn = encode_envelope(flat[place[0] : place[1]])
+            span = where.get(row[f"{speaker}_key"])
+            if span is not None and span[1] > span[0]:
+                drawn = encode_envelope(flat[span[0] : span[1]])
                 drawn["t"] = row[f"{speaker}_offset_ms"] or 0
-                found.setdefault(row["recording"], {})[speaker] = drawn
-    return found
+                envelopes.setdefault(row["recording"], {})[speaker] = drawn
+    return envelopes
 
 
 def encode_envelope(envelope_cdb: np.ndarray[Any, Any]) -> dict[str, Any]:

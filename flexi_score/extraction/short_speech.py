@@ -24,8 +24,8 @@ from flexi_score.speech.frames import Frames
 from flexi_score.speech.hysteresis import speech_segments
 
 
-def needed_speech(
-    heard: Intervals,
+def short_speech(
+    speech: Intervals,
     probabilities: NDArray[np.uint16],
     levels: ChannelLevels,
     duration_ms: int,
@@ -33,7 +33,7 @@ def needed_speech(
 ) -> Intervals:
     """The speech of one channel whose words matter to timing.
 
-    ``heard``: what full recognition would hear. ``probabilities``: of speech, every 32 ms.
+    ``speech``: what full recognition would hear. ``probabilities``: of speech, every 32 ms.
     ``levels``: of the same signal. ``max_ms``: longest utterance (``extract.asr_needed_max_ms``).
     Returns sorted and disjoint.
     """
@@ -42,14 +42,14 @@ def needed_speech(
     detected = speech_segments(probabilities, frames, length, SpeechSettings())
     envelope = Frames.single(levels.envelope_cdb, ENVELOPE_MS)
     placed = place_boundaries(detected, envelope, length)
-    short = [_short(track, max_ms) for track in (heard, placed)]
+    short = [_short(track, max_ms) for track in (speech, placed)]
     both = Spans(
         np.concatenate([spans.rec for spans in short]),
         np.concatenate([spans.start for spans in short]),
         np.concatenate([spans.end for spans in short]),
     )
-    found = axis.bridge(both.take(np.argsort(both.start, kind="stable")), 0)
-    return Intervals(found.rec, found.start, found.end)
+    joined = axis.bridge(both.take(np.argsort(both.start, kind="stable")), 0)
+    return Intervals(joined.rec, joined.start, joined.end)
 
 
 def _short(track: Intervals, max_ms: int) -> Spans:
