@@ -115,7 +115,7 @@ def timelines(
     for row in recordings.filter(names_in("recording", names)).iter_rows(named=True):
         name = row["recording"]
         duration = row.get("duration_ms") or ends.get(name) or 0
-        rest = {"d": duration, "an": annotations(row), "tx": _texts(row)}
+        rest = {"d": duration, "an": noted_spans(row), "tx": _texts(row)}
         text = [json.dumps(rest, ensure_ascii=False)[1:-1]]
         text += [f'"{key}":{found[name]}' for key, found in parts.items() if name in found]
         out[name] = ",".join(text)
@@ -203,7 +203,7 @@ def _encoded(table: pl.DataFrame) -> dict[str, str]:
     return dict(encoded.iter_rows())
 
 
-def annotations(row: Mapping[str, Any]) -> list[list[Any]]:
+def noted_spans(row: Mapping[str, Any]) -> list[list[Any]]:
     """Label, start and end (null: a moment) of what the manifest says of a recording."""
     found: list[list[Any]] = []
     for label, start, end in ANNOTATIONS:

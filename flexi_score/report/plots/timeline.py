@@ -33,7 +33,7 @@ from flexi_score.report.plots.style import (
     text_width,
 )
 from flexi_score.report.tables import plain, scenario_title
-from flexi_score.report.timeline import REFERENCES, annotations
+from flexi_score.report.timeline import REFERENCES, noted_spans
 from flexi_score.schema import SPEAKERS
 
 if TYPE_CHECKING:
@@ -322,7 +322,7 @@ def _marks(
 
 def _annotations(row: Mapping[str, Any]) -> list[tuple[int, int | None, str]]:
     """Start, end (None: a moment) and name of what the manifest says, by start."""
-    noted = [(start, end, _SHORT.get(name, name)) for name, start, end in annotations(row)]
+    noted = [(start, end, _SHORT.get(name, name)) for name, start, end in noted_spans(row)]
     return sorted(noted, key=lambda note: note[0])
 
 
