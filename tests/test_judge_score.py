@@ -19,6 +19,7 @@ from flexi_score.archive.reader import ArchiveReader
 from flexi_score.cli.judging import check_ready, tell_unrated
 from flexi_score.config import load_settings
 from flexi_score.errors import InputError, PrerequisiteError
+from flexi_score.explore.session import open_session
 from flexi_score.extraction.doctor import diagnose
 from flexi_score.judge.rate import REPLIES
 from flexi_score.judge.rubrics import load_rubric
@@ -465,6 +466,29 @@ def test_ratings_that_came_are_replies_of_last_resort(tmp_path: Path, server: Ju
     asked = score(archive, "openai", server)
     assert eds(asked)["value"] != 2.5
     assert eds(score(archive, "replay"))["value"] == eds(asked)["value"]
+
+
+def test_sweeps_and_the_page_of_explore_use_kept_replies(
+    manifest: Path, tmp_path: Path, server: JudgeServer
+) -> None:
+    """Nobody is asked; values are those of ``score`` with ``judge.mode=replay``."""
+    archive = tmp_path / "archive"
+    asked = score(manifest, "openai", server, archive=archive)
+    page = open_session(asked.write(tmp_path / "asked.run"))
+    calls = len(server.calls)
+    assert page.values({})["recordings"] == 0
+    base = {"judge.mode": "replay", "extract.asr": "none"}
+    changes = [{"yield.hold_ms": hold_ms} for hold_ms in (500, 1500)]
+    swept = flexi_score.sweep.sweep(archive, changes, base=base).table
+    key = ["system", "scenario", "metric"]
+    for number, change in enumerate(changes):
+        again = score(archive, "replay", yield__hold_ms=change["yield.hold_ms"]).summary
+        assert_frame_equal(page.scores(change)[1].sort(key), again.sort(key), rel_tol=1e-12)
+        own = swept.filter(combination=number).drop_nulls("value").select(*key, "value").sort(key)
+        known = again.join(own, on=key, how="semi").select(*key, "value").sort(key)
+        assert_frame_equal(own, known, rel_tol=1e-12)
+        assert set(JUDGED) <= set(own["metric"])
+    assert len(server.calls) == calls
 
 
 def test_without_an_archive_it_is_asked_and_not_kept(server: JudgeServer) -> None:
