@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,9 @@ _MOST_ROWS: Final = 60
 _MOST_SYSTEMS: Final = 21
 #: Values of a setting beyond which lines carry no dots.
 _MOST_DOTS: Final = 30
+#: Points of a line of notes, and of one of its characters.
+_LINE: Final = 11.0
+_CHARACTER: Final = 4.6
 
 
 def plot_svg(
@@ -64,15 +68,18 @@ def _draw(
     notes = []
     if len(every) > len(rows):
         notes.append(f"{len(every) - len(rows)} more metrics are in sweep.parquet")
-    if still := len(moving) - len(every):
-        notes.append(f"{still} of {len(moving)} metrics do not change within this sweep")
+    still = [f"{key[0]}.{key[1]}" for key in moving.filter(~pl.col("moves")).iter_rows()]
+    if still:
+        count = f"{len(still)} of {len(moving)} metrics do not change within this sweep"
+        notes.append(f"{count}: {', '.join(still)}")
     effects = {
         name: dict(main_effects(shown, name).group_by(["scenario", "metric"], maintain_order=True))
         for name in names
     }
     width = max(len(names) * _PANEL_WIDTH + 2 * LEFT, WIDTH)
     top = 12.0 + 14 * legend_lines(systems, width)
-    figure = new_figure(top + len(rows) * _PANEL_HEIGHT + 18, width)
+    lines = [line for note in notes for line in textwrap.wrap(note, int(width / _CHARACTER))]
+    figure = new_figure(top + len(rows) * _PANEL_HEIGHT + 18 + _LINE * len(lines[1:]), width)
     draw_legend(figure, systems, width, lines=True)
     for i, key in enumerate(rows):
         for j, name in enumerate(names):
@@ -82,9 +89,9 @@ def _draw(
                 _panel(
                     figure, corner, part, name, f"{key[0]}.{key[1]}{units.get(key, '')}", systems
                 )
-    if notes:
-        text = "; ".join(notes)
-        write(figure, LEFT, top + len(rows) * _PANEL_HEIGHT + 10, text, fontsize=SMALL, color=SOFT)
+    for number, line in enumerate(lines):
+        bottom = top + len(rows) * _PANEL_HEIGHT + 10 + _LINE * number
+        write(figure, LEFT, bottom, line, fontsize=SMALL, color=SOFT)
     return figure
 
 
