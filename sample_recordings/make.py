@@ -263,15 +263,15 @@ def noise(rng: np.random.Generator, samples: int, db: float) -> np.ndarray:
     return shaped / np.sqrt(np.mean(shaped**2)) * 10 ** (db / 20)
 
 
-def leak(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Let each channel leak into the other at -20 dB, 15 ms late, through a small room."""
+def crosstalk(audio: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Let each channel be heard in the other at -20 dB, 15 ms late, through a small room."""
     tail = np.arange(80 * MS)
     room = rng.standard_normal((2, len(tail))) * np.exp(-tail / (12 * MS))
     room[:, 0] += 4.0
     room *= 0.1 / np.sqrt(np.sum(room**2, axis=1, keepdims=True))
     delayed = np.pad(audio, ((0, 0), (15 * MS, 0)))[:, : audio.shape[1]]
-    leaks = [signal.oaconvolve(delayed[1 - k], room[k])[: audio.shape[1]] for k in (0, 1)]
-    return audio + np.stack(leaks)
+    crosstalk = [signal.oaconvolve(delayed[1 - k], room[k])[: audio.shape[1]] for k in (0, 1)]
+    return audio + np.stack(crosstalk)
 
 
 def telephone(audio: np.ndarray) -> np.ndarray:
@@ -291,8 +291,8 @@ def render(scene: Scene, line: Timeline, folder: Path) -> tuple[str, int]:
         clip = line.clip(name).audio * 10 ** ((scene.levels_db[channel] + say.gain_db) / 20)
         at = line.start(name) * MS
         audio[channel, at : at + len(clip)] += clip
-    if scene.awkward == "bleed":
-        audio = leak(audio, rng)
+    if scene.awkward == "crosstalk":
+        audio = crosstalk(audio, rng)
     name, rate, subtype = f"{scene.id}.flac", RATE, "PCM_16"
     if scene.awkward == "telephone":
         audio, name, rate, subtype = telephone(audio), f"{scene.id}.wav", 8000, "ULAW"

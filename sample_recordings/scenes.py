@@ -479,8 +479,8 @@ AWKWARD = [
             _user("i", _POWER[1], "a.start+2.7"),
             _model("r", "Keep the charge between twenty and eighty percent.", "i.end+0.6"),
         ],
-        "Each channel leaks into the other at -20 dB. The model yields after 0.6 s.",
-        levels_db=(-23, -21), interrupt="i", awkward="bleed",
+        "Each channel is heard in the other at -20 dB. The model yields after 0.6 s.",
+        levels_db=(-23, -21), interrupt="i", awkward="crosstalk",
     ),
 ]
 

@@ -18,7 +18,7 @@ from scipy import signal as dsp
 from flexi_score.archive import store, tables
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.audio.dropouts import ZeroRuns
-from flexi_score.capture.audio_measures import leak_lags, likeness, mixed_db
+from flexi_score.capture.audio_measures import crosstalk_lags, likeness, mixed_db
 from flexi_score.capture.gate import FINE, REFUSE, WARN, judge
 from flexi_score.capture.silent import (
     dead_failures,
@@ -264,7 +264,7 @@ ALSO: dict[str, tuple[str, ...]] = {
     "_copied": ("mixed",),
     "_mixed": ("copied",),
     "_crosstalk_left": ("crosstalk",),
-    "_drift": ("crosstalk", "offset", "length"),  # it is measured by a leak
+    "_drift": ("crosstalk", "offset", "length"),  # it is measured by crosstalk
     "_offset": ("crosstalk",),
 }
 
@@ -488,14 +488,14 @@ def test_a_mix_is_measured_from_a_copy_down_to_crosstalk() -> None:
     assert mixed_db([(np.zeros(64_000), np.zeros(64_000))], 0.0) is None
 
 
-def test_lags_are_not_claimed_where_nothing_leaks() -> None:
+def test_lags_are_not_claimed_where_there_is_no_crosstalk() -> None:
     data = _long().astype(np.float64)
     chunks = [
         (data[a : a + 64_000, 0], data[a : a + 64_000, 1])
         for a in range(0, len(data) - 64_000, 64_000)
     ]
     starts = list(range(0, 64_000 * len(chunks), 64_000))
-    assert leak_lags(starts, chunks) == (None, None, None, 0)
+    assert crosstalk_lags(starts, chunks) == (None, None, None, 0)
 
 
 def test_selected_tracks_score_as_if_alone(made: tuple[Path, Path]) -> None:

@@ -210,7 +210,7 @@ def test_the_summary_counts_outcomes_within_the_measurement_error() -> None:
         assert counts["floor_offset"] is None
 
 
-def test_outcomes_beside_a_leak_are_near_from_further_off() -> None:
+def test_outcomes_beside_crosstalk_are_near_from_further_off() -> None:
     dialogues = [
         Dialogue(
             9000,
@@ -220,12 +220,12 @@ def test_outcomes_beside_a_leak_are_near_from_further_off() -> None:
             None,
             {"scenario": "turn_taking", "recording": name},
         )
-        for name, start in (("leaky", 3100), ("clear", 3100), ("far", 3200))
+        for name, start in (("crosstalk", 3100), ("clear", 3100), ("far", 3200))
     ]
     scores = score_structure(build_structure(tracks_of(dialogues), SETTINGS), SETTINGS)
     warned = pl.DataFrame(
         [
-            ("leaky", "crosstalk_left", WARN),
+            ("crosstalk", "crosstalk_left", WARN),
             ("clear", "crosstalk_left", FINE),
             ("clear", "crosstalk", WARN),
             ("far", "crosstalk_left", REFUSE),
@@ -234,7 +234,7 @@ def test_outcomes_beside_a_leak_are_near_from_further_off() -> None:
         orient="row",
     )
     unsure = unsure_recordings(warned)
-    assert sorted(unsure) == ["far", "leaky"]
+    assert sorted(unsure) == ["crosstalk", "far"]
     metrics = profile_metrics("paper")
     for names, near in ((None, 0), (unsure, 1)):
         table = summarize(scores, metrics, SETTINGS.summary, unsure=names)

@@ -20,6 +20,7 @@ from flexi_score.archive import store, tables
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import load_settings
 from flexi_score.errors import ArchiveError, InputError, SettingsError
+from flexi_score.extraction import keys
 from flexi_score.extraction.ledger import Writer, plan_tasks
 from flexi_score.extraction.run import in_shard, parse_shard
 from flexi_score.manifest import read_input
@@ -166,7 +167,9 @@ def test_a_kept_hash_is_used_only_while_nothing_about_the_file_changed(tmp_path:
     assert task.hashes == {}
 
 
-def test_a_failed_recording_is_tried_again_on_request_or_once_it_changed(tmp_path: Path) -> None:
+def test_a_failed_recording_is_tried_again_on_request_or_once_something_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "bad.wav").write_bytes(b"no audio at all")
     manifest = write_jsonl(tmp_path / "m.jsonl", [{"id": "bad", "audio": "bad.wav"}])
     archive = tmp_path / "a"
@@ -179,7 +182,11 @@ def test_a_failed_recording_is_tried_again_on_request_or_once_it_changed(tmp_pat
     assert ArchiveReader(archive).failures()["reason"].item() == reason
     _, found = pipeline.extract(manifest, archive, settings=NO_WORDS, retry_failed=True)
     assert not any("--retry-failed" in warning for warning in found.warnings)
-    assert len(list((archive / "failures").glob("*.parquet"))) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "CROSSTALK_VERSION", -1)
+        _, found = pipeline.extract(manifest, archive, settings=NO_WORDS)
+        assert not any("--retry-failed" in warning for warning in found.warnings)
+    assert len(list((archive / "failures").glob("*.parquet"))) == 3
     (tmp_path / "bad.wav").write_bytes((SAMPLES / "awkward_calm_turn_taking.wav").read_bytes())
     pipeline.extract(manifest, archive, settings=NO_WORDS)
     assert ArchiveReader(archive).failures().is_empty()

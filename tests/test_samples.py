@@ -14,6 +14,7 @@ import flexi_score
 from flexi_score.config import load_settings
 from flexi_score.formats.contract import parse_row
 from flexi_score.scoring.run import Run
+from flexi_score.speech.crosstalk import CROSSTALK_VERSION
 
 #: Metrics in seconds inherit two boundary errors; all others are decided exactly.
 SECONDS = ("latency", "floor_offset", "stop_latency", "response_latency", "lead")
@@ -145,6 +146,7 @@ def test_words_are_what_was_said(run: Run) -> None:
 
 def test_run_json_of_two_runs_names_the_same_signature(run: Run) -> None:
     assert json.loads(json.dumps(run.info))["signature"] == run.info["signature"]
+    assert run.info["models"]["crosstalk"] == f"crosstalk-{CROSSTALK_VERSION}"
     parts = run.info["signature"].split(" | ")
     assert parts[0].startswith("flexi_score ")
     assert parts[1] == "paper"

@@ -304,39 +304,41 @@ def test_noise_from_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("level_db", "lag_ms", "room_s"), [(-20, 15, 0), (-10, 120, 0), (-20, 60, 0.4)]
 )
-def test_bleed_has_the_level_and_lag_asked_for(level_db: int, lag_ms: int, room_s: float) -> None:
+def test_crosstalk_has_the_level_and_lag_asked_for(
+    level_db: int, lag_ms: int, room_s: float
+) -> None:
     scene, library = one_scene(levels_db=(-22.0, -31.0))
     mix = mix_scene(scene, library)
-    text = f"user.bleed:{level_db}+user.lag:{lag_ms}+user.room:{room_s}+floor:-120"
+    text = f"user.crosstalk:{level_db}+user.lag:{lag_ms}+user.room:{room_s}+floor:-120"
     capture = apply_condition(mix, parse_condition(text))
-    leak, source = capture.audio[0] - mix.audio[0], mix.audio[1]
-    ratio = 10 * np.log10(np.sum(leak**2) / np.sum(source**2))
+    crosstalk, source = capture.audio[0] - mix.audio[0], mix.audio[1]
+    ratio = 10 * np.log10(np.sum(crosstalk**2) / np.sum(source**2))
     assert ratio == pytest.approx(level_db, abs=0.1)
     noise = np.random.default_rng(0).standard_normal(RATE)  # the tone of a voice repeats itself
     response = room_response(room_s, np.random.default_rng(1), lag_ms)
     heard = np.convolve(noise, response)
     lag = np.argmax(np.abs(signal.correlate(heard, noise, "full"))) - (len(noise) - 1)
     assert lag == lag_ms * MS
-    first = np.flatnonzero(np.abs(leak) > 1e-3 * np.abs(leak).max())[0]
+    first = np.flatnonzero(np.abs(crosstalk) > 1e-3 * np.abs(crosstalk).max())[0]
     start = mix.facts.model[0][0] + lag_ms
     assert abs(first / MS - start) <= EXACT_MS
     # The model's own channel stays as it is.
     assert np.abs(capture.audio[1] - mix.audio[1]).max() < 1e-4
 
 
-def test_bleed_through_a_measured_room(tmp_path: Path) -> None:
+def test_crosstalk_through_a_measured_room(tmp_path: Path) -> None:
     response = np.zeros(4000)
     response[[0, 480, 1600]] = 0.5, -0.3, 0.1  # the second after 30 ms
     sf.write(tmp_path / "room.wav", response, RATE)
     scene, library = one_scene()
     mix = mix_scene(scene, library)
-    way = {"bleed_db": -15, "bleed_lag_ms": 10, "floor_db": None}
-    given = make_condition({"user": way | {"bleed_response": str(tmp_path / "room.wav")}})
-    leak = apply_condition(mix, given).audio[0] - mix.audio[0]
-    whole = np.convolve(mix.audio[1], np.concatenate([np.zeros(160), response]))[: len(leak)]
-    scale = np.dot(leak, whole) / np.dot(whole, whole)
-    assert np.abs(leak - scale * whole).max() < 1e-3 * np.abs(leak).max()
-    assert np.sum(leak**2) == pytest.approx(np.sum(mix.audio[1] ** 2) * 10**-1.5, rel=0.01)
+    way = {"crosstalk_db": -15, "crosstalk_lag_ms": 10, "floor_db": None}
+    given = make_condition({"user": way | {"crosstalk_response": str(tmp_path / "room.wav")}})
+    crosstalk = apply_condition(mix, given).audio[0] - mix.audio[0]
+    whole = np.convolve(mix.audio[1], np.concatenate([np.zeros(160), response]))[: len(crosstalk)]
+    scale = np.dot(crosstalk, whole) / np.dot(whole, whole)
+    assert np.abs(crosstalk - scale * whole).max() < 1e-3 * np.abs(crosstalk).max()
+    assert np.sum(crosstalk**2) == pytest.approx(np.sum(mix.audio[1] ** 2) * 10**-1.5, rel=0.01)
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -380,7 +382,7 @@ def test_level_clipping_and_loss() -> None:
 def test_conditions_say_what_they_are() -> None:
     condition = parse_condition("echo:-15+user.babble:10+ulaw")
     assert condition.codec == "ulaw"
-    assert condition.user.bleed_room_s == condition.model.bleed_room_s == 0.3
+    assert condition.user.crosstalk_room_s == condition.model.crosstalk_room_s == 0.3
     assert (condition.user.noise, condition.user.snr_db, condition.model.noise) == (
         "babble",
         10,
@@ -389,7 +391,11 @@ def test_conditions_say_what_they_are() -> None:
     told = condition.as_dict()
     assert told["name"] == "echo:-15+user.babble:10+ulaw"
     assert told["user"]["noise"] == "babble"
-    assert told["model"] == {"bleed_db": -15.0, "bleed_room_s": 0.3, "bleed_lag_ms": 15.0}
+    assert told["model"] == {
+        "crosstalk_db": -15.0,
+        "crosstalk_room_s": 0.3,
+        "crosstalk_lag_ms": 15.0,
+    }
     assert CLEAN.as_dict() == {"name": "clean", "files": "stereo"}
     assert json.loads(json.dumps(told)) == told
 
@@ -398,10 +404,10 @@ def test_conditions_say_what_they_are() -> None:
     ("text", "told"),
     [
         ("bable:10", "did you mean 'babble'"),
-        ("usr.bleed:-20", "expected user or model"),
-        ("bleed:loud", r"takes a number \(dB\)"),
+        ("usr.crosstalk:-20", "expected user or model"),
+        ("crosstalk:loud", r"takes a number \(dB\)"),
         ("ulaw:8", "takes no value"),
-        ("bleed:nan", "takes a number"),
+        ("crosstalk:nan", "takes a number"),
         ("drift:1e9", "drift_ppm"),
         ("loss:200", "loss"),
         ("", "unknown term ''"),
@@ -895,10 +901,10 @@ def test_command_line_makes_recordings(folder: Path, cli: Cli, tmp_path: Path) -
         "--condition",
         "clean",
         "--condition",
-        "bleed:-20+ulaw",
+        "crosstalk:-20+ulaw",
     )
     assert done.returncode == 0, done.stderr
-    folders = ["bleed_-20+ulaw", "clean"]
+    folders = ["clean", "crosstalk_-20+ulaw"]
     assert sorted(p.name for p in made.iterdir()) == [*folders, "manifest.jsonl", "truth.jsonl"]
     truth = [read_jsonl(made / name / "truth.jsonl") for name in folders]
     for key in ("user_speech", "model_speech", "user_words_text"):
@@ -910,9 +916,11 @@ def test_command_line_makes_recordings(folder: Path, cli: Cli, tmp_path: Path) -
         f"{name}.{row['id']}" for name, part in zip(folders, truth, strict=True) for row in part
     )
     assert all(Path(path).is_file() for path in rows["audio"])
-    wrong = cli("simulate", "random", "6", "--clips", folder, "--out", made, "--condition", "blead")
+    wrong = cli(
+        "simulate", "random", "6", "--clips", folder, "--out", made, "--condition", "crostalk"
+    )
     assert wrong.returncode == 2
-    assert "did you mean 'bleed'" in wrong.stderr
+    assert "did you mean 'crosstalk'" in wrong.stderr
 
 
 def test_command_line_makes_plans(folder: Path, cli: Cli, tmp_path: Path, clips: Clips) -> None:

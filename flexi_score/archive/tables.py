@@ -48,6 +48,7 @@ FRAMES: Final = make_schema(
 CROSSTALK: Final = make_schema(
     {
         "key": pl.String,
+        "algorithm": pl.String,  # that looked for it, as crosstalk-3
         "level_db": pl.Float64,
         "lag_ms": pl.Float64,
         "depth_db": pl.Float64,

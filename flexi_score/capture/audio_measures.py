@@ -29,10 +29,10 @@ COPY_LAG_MS: Final = 100
 SAME_R: Final = 0.85
 SAME_LAG_MS: Final = 1.0
 SAME_SHARE: Final = 0.1
-#: One file's leak in the other is looked for at lags up to this.
-LEAK_LAG_MS: Final = 1000
+#: Crosstalk of one file in the other is looked for at lags up to this.
+CROSSTALK_LAG_MS: Final = 1000
 #: The likeness of two channels at one lag, over what chance makes of it at others.
-LEAK_SIGMAS: Final = 8.0
+CROSSTALK_SIGMAS: Final = 8.0
 #: Lags that belong to one straight line lie this close to it.
 LINE_MS: Final = 2.0
 #: A drift is told from at least so many lags, over at least so long a time.
@@ -57,8 +57,8 @@ def measure_health(user: Signal, model: Signal, *, paired: bool) -> dict[str, An
 
     ``user`` and ``model``: as captured, without offsets. ``paired``: they come from two files, so
     that their clocks may differ. Returns :data:`flexi_score.archive.tables.HEALTH` without its key.
-    None where a number cannot be measured: no sound, or, for lags and drift, no leak to measure
-    them by.
+    None where a number cannot be measured: no sound, or, for lags and drift, no crosstalk to
+    measure them by.
     """
     starts, chunks = _chunks(user, model)
     row: dict[str, Any] = {}
@@ -75,7 +75,7 @@ def measure_health(user: Signal, model: Signal, *, paired: bool) -> dict[str, An
     row |= dict(zip(("copy_r", "copy_lag_ms", "copy_gain_db"), likeness(chunks), strict=True))
     row["mixed_db"] = mixed_db(chunks, row["copy_lag_ms"])
     names = ("lag_into_model_ms", "lag_into_user_ms", "drift_ppm", "drift_lags")
-    found = leak_lags(starts, chunks) if paired else (None, None, None, 0)
+    found = crosstalk_lags(starts, chunks) if paired else (None, None, None, 0)
     return row | dict(zip(names, found, strict=True))
 
 
@@ -147,22 +147,22 @@ def mixed_db(chunks: Sequence[tuple[Floats, Floats]], lag_ms: float | None) -> f
     return max((float(np.median(d)) for d in levels if len(d) >= max(least, 1)), default=None)
 
 
-def leak_lags(
+def crosstalk_lags(
     starts: Sequence[int], chunks: Sequence[tuple[Floats, Floats]]
 ) -> tuple[float | None, float | None, float | None, int]:
     """Lags at which each of two files is heard in the other, and how they drift apart.
 
-    Where one party alone speaks and leaks into the other's file, the lag of the leak is that of
-    its path plus the misalignment of the files. The first part is never negative and does not
+    Where one party alone speaks and is heard in the other's file, the lag of that crosstalk is that
+    of its path plus the misalignment of the files. The first part is never negative and does not
     change.
 
-    Returns lag at the middle of the recording (ms), negative where the leak is heard first; how
+    Returns lag at the middle of the recording (ms), negative where crosstalk is heard first; how
     fast the model's clock runs against the user's: positive where it is slow, so that what it hears
     comes ever later in the user's file's time; lags from which the drift was measured.
     """
     when = np.array(starts, np.float64) / SAMPLE_RATE_HZ + CHUNK_S / 2
     loud = np.array([[float(c @ c) for c in pair] for pair in chunks]).reshape(-1, 2)
-    lag = np.array([_leak_lag(x, y) for x, y in chunks])
+    lag = np.array([_crosstalk_lag(x, y) for x, y in chunks])
     lines = []
     for side, sign in ((0, 1.0), (1, -1.0)):
         # The louder channel is the source; with equal ones nobody can tell.
@@ -198,9 +198,9 @@ def _line(when: Floats, lag: Floats) -> tuple[float, float, int, float] | None:
     return base, slope, int(near.sum()), float(np.ptp(when[near]))
 
 
-def _leak_lag(x: Floats, y: Floats) -> float:
+def _crosstalk_lag(x: Floats, y: Floats) -> float:
     """Lag of the second behind the first (ms) by phase transform; NaN where there is none."""
-    reach = LEAK_LAG_MS * SAMPLE_RATE_HZ // 1000
+    reach = CROSSTALK_LAG_MS * SAMPLE_RATE_HZ // 1000
     size = fft.next_fast_len(_CHUNK + reach, real=True)
     cross = np.conj(fft.rfft(_flattened(x), size)) * fft.rfft(_flattened(y), size)
     size_of = np.abs(cross)
@@ -209,7 +209,7 @@ def _leak_lag(x: Floats, y: Floats) -> float:
     r = fft.irfft(cross / (size_of + 1e-3 * size_of.max()), size)
     r = np.concatenate([r[-reach:], r[: reach + 1]])
     best = int(np.argmax(np.abs(r)))
-    if abs(r[best]) < LEAK_SIGMAS * float(np.std(r)):
+    if abs(r[best]) < CROSSTALK_SIGMAS * float(np.std(r)):
         return float("nan")
     return (best - reach) * 1000 / SAMPLE_RATE_HZ
 

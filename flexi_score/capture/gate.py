@@ -37,7 +37,7 @@ def check_health(
 
 
 def unsure_recordings(health: pl.DataFrame) -> pl.Series:
-    """Recordings whose boundaries a leak leaves less sure, for
+    """Recordings whose boundaries crosstalk leaves less sure, for
     :func:`flexi_score.aggregate.summarize`."""
     left = (pl.col("check") == "crosstalk_left") & (pl.col("verdict") != FINE)
     return health.filter(left)["recording"].unique(maintain_order=True)

@@ -157,7 +157,7 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     Returns ``rec, recording, check, channel, value, detail``; channel is null for checks of the
     whole recording.
     """
-    # A copy has no source that would leak into it.
+    # A copy has no source that would be heard in it.
     likeness = pl.col("copy_r").abs() >= min(
         (x for x in (settings.limit("copied", name) for name in LIMITS) if x is not None),
         default=2.0,
@@ -228,7 +228,7 @@ def _of_pair() -> list[_Measured]:
     """Checks of a pair of files: their ends, and their clocks as crosstalk shows them."""
     shift = pl.col("model_offset_ms").fill_null(0) - pl.col("user_offset_ms").fill_null(0)
     ends = pl.col("model_duration_ms") - pl.col("user_duration_ms") + shift
-    # A leak is later than its source by the way it takes; what is earlier is the files' fault.
+    # Crosstalk is later than its source by the way it takes; what is earlier is the files' fault.
     early = pl.max_horizontal(
         -(pl.col("lag_into_model_ms") + shift), -(pl.col("lag_into_user_ms") - shift)
     )
@@ -258,7 +258,7 @@ def _of_pair() -> list[_Measured]:
             None,
             paired.then(apart),
             _say(
-                "the model's clock is slow by {} ppm (by {} lags of a leak), {} ms over the "
+                "the model's clock is slow by {} ppm (by {} lags of crosstalk), {} ms over the "
                 "recording",
                 ("drift_ppm", 1),
                 ("drift_lags", 0),

@@ -34,7 +34,7 @@ Conditions = Annotated[
     Parameter(
         name="--condition",
         negative="",
-        help="Terms joined by +, as bleed:-20+babble:15+ulaw; repeatable. "
+        help="Terms joined by +, as crosstalk:-20+babble:15+ulaw; repeatable. "
         "`simulate conditions` lists them.",
     ),
 ]
@@ -104,7 +104,7 @@ def random(
 
         flexi-score simulate random 60 --clips clips --out made
         flexi-score simulate random 60 --clips clips --out made --condition clean \\
-            --condition bleed:-20 --condition user.babble:10+ulaw
+            --condition crosstalk:-20 --condition user.babble:10+ulaw
         flexi-score score made --out run
         flexi-score validate run made/truth.jsonl --by name
         flexi-score simulate random 20 --clips clips --out talk \\

@@ -134,9 +134,9 @@ def signature(settings: Settings, facts: Mapping[str, str], without: Sequence[st
 
     ``settings``: the settings in force. Those that can change a number are named where they differ
     from the profile's own. ``facts``: what is not a setting: ``version``, ``vad``, ``boundaries``,
-    ``asr``, ``rubrics``. ``without``: settings that are neither named nor hashed, as those that a
-    sweep varies. Returns version, profile, detector, recogniser, judge, what differs from the
-    defaults, and the hash of every setting and fact: ``run.json`` holds them all.
+    ``crosstalk``, ``asr``, ``rubrics``. ``without``: settings that are neither named nor hashed, as
+    those that a sweep varies. Returns version, profile, detector, recogniser, judge, what differs
+    from the defaults, and the hash of every setting and fact: ``run.json`` holds them all.
 
     Examples
     --------

@@ -15,7 +15,7 @@ class SummarySettings(Group):
         "s",
         "outcomes no further than this from their threshold are counted as near",
         "flexi_score validate on the sample recordings: all 232 boundaries are off by less, 90 % "
-        "of them by 7 ms or less; leaves room for noise and leaks",
+        "of them by 7 ms or less; leaves room for noise and crosstalk",
         0,
         60,
     )
@@ -23,7 +23,7 @@ class SummarySettings(Group):
         0.15,
         "s",
         "the same for recordings that the health check crosstalk_left warns of",
-        "simulated leaks of -30 to -10 dB",
+        "simulated crosstalk of -30 to -10 dB",
         0,
         60,
     )

@@ -14,7 +14,7 @@ from flexi_score.audio.levels import ChannelLevels, measure_levels, noise_dbfs
 from flexi_score.audio.signal import Signal
 from flexi_score.config import ExtractSettings
 from flexi_score.schema import SPEAKERS, Speaker
-from flexi_score.speech.crosstalk import find_lags, separate
+from flexi_score.speech.crosstalk import CROSSTALK_VERSION, find_lags, separate
 
 #: Frames of the detector (32 ms) in one of separation (64 ms).
 _FRAMES: Final = 2
@@ -63,7 +63,7 @@ def clean_channels(
     frames: list[dict[str, Any]] = []
     cleaned: dict[Speaker, Cleaned] = {}
     for s in SPEAKERS:
-        rows.append({"key": keys[s]})
+        rows.append({"key": keys[s], "algorithm": f"crosstalk-{CROSSTALK_VERSION}"})
         frames.append({"key": keys[s]})
         if (found := separated[s]) is None:
             continue

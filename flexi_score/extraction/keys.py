@@ -28,6 +28,14 @@ CHANNELS_VERSION: Final = 4
 MONO_VERSION: Final = 4
 #: Likewise, of choosing the speech that is recognised.
 WORDS_VERSION: Final = 4
+#: Likewise, of the readers of transcripts and segment files, within a release.
+GIVEN_VERSION: Final = 2
+
+
+def algorithm_versions() -> list[str | int]:
+    """Versions of all that extraction does: a failed attempt is repeated under others."""
+    versions = CHANNELS_VERSION, MONO_VERSION, WORDS_VERSION, GIVEN_VERSION, HEALTH_VERSION
+    return [package_version(), *versions, CROSSTALK_VERSION, BOUNDARIES_VERSION]
 
 
 def hash_of(path: str, hashes: dict[str, str]) -> str:
@@ -115,10 +123,6 @@ def words_key(row: Row, speaker: Speaker, heard_key: str, extractor: Extractor) 
         SpeechSettings().model_dump(),
         IpuSettings().model_dump(),
     )
-
-
-#: Version of the readers of transcripts and segment files, within a release.
-GIVEN_VERSION: Final = 2
 
 
 def given_key(kind: str, file_hash: str, whose: Whose, has_audio: bool) -> str:

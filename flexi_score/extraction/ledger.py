@@ -5,7 +5,8 @@ A recording is attempted by :func:`attempt`, in this process or in any other, an
 recording that it held, and the process that writes, at most what came in since the last part.
 
 Failed attempts are kept. One is not repeated while nothing that it depended on has changed: the
-manifest row, the bytes of its files, the models and settings, the version of flexi_score.
+manifest row, the bytes of its files, the models and settings, the versions of flexi_score and of
+its algorithms.
 """
 
 import os
@@ -23,12 +24,11 @@ from flexi_score.archive.reader import ARTEFACTS, ArchiveReader
 from flexi_score.audio.decode import content_hash
 from flexi_score.errors import AudioError, FlexiScoreError, RecordingError
 from flexi_score.extraction.extractor import Extractor
-from flexi_score.extraction.keys import Row
+from flexi_score.extraction.keys import Row, algorithm_versions
 from flexi_score.extraction.recordings import Batch, Known, describe_failure, extract_recording
 from flexi_score.extraction.remote import PATHS as _PATHS
 from flexi_score.extraction.remote import staged
 from flexi_score.schema import RECORDINGS
-from flexi_score.version import package_version
 
 #: Results are written at least this often.
 _FLUSH_S: Final = 20.0
@@ -280,7 +280,7 @@ def _source_hash(row: Row, extractor: Extractor, hashes: Mapping[str, str]) -> s
     return store.content_key(
         "source",
         1,
-        package_version(),
+        {"versions": algorithm_versions()},
         {name: row[name] for name in RECORDINGS.names()},
         {path: hashes.get(path) for path in _paths(row)},
         extractor.settings.model_dump(),

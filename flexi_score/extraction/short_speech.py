@@ -4,7 +4,7 @@ Timing looks at words for one purpose: an utterance of at most ``backchannel.max
 backchannel if it holds more than ``backchannel.max_words`` words. A group of IPUs that long, or
 what is left of a group after a yield, consists of IPUs that are no longer themselves. So it is
 enough to hear the IPUs that are not longer than ``extract.asr_needed_max_ms``, whatever groups
-they will form under other settings and without what turns out to be a leak.
+they will form under other settings and without what turns out to be crosstalk.
 
 The words of an archive must not depend on settings that can be changed later, so the IPUs are
 those of the default settings, and stretches that are short to the detector alone are heard, too.

@@ -51,7 +51,11 @@ def model_facts(reader: ArchiveReader, rows: pl.DataFrame, asr: str) -> dict[str
     sources = _named(reader, "words", "source", rows, ("user_words_key", "model_words_key"))
     if asr == "none":
         sources = "+".join(source for source in sources.split("+") if source == "file")
+    crosstalk = _named(
+        reader, "crosstalk", "algorithm", rows, ("user_crosstalk_key", "model_crosstalk_key")
+    )
     facts = {"vad": detectors or "given", "asr": sources or "none"}
+    facts |= {"crosstalk": crosstalk} if crosstalk else {}
     return facts | ({"boundaries": f"boundaries-{BOUNDARIES_VERSION}"} if detectors else {})
 
 

@@ -9,7 +9,7 @@ scoring.
 
     clips = read_clips("clips")
     scenes = random_scenes(100, clips, seed=1)
-    write_scenes(scenes, clips, "out/babble", "babble:15+bleed:-20", seed=1)
+    write_scenes(scenes, clips, "out/babble", "babble:15+crosstalk:-20", seed=1)
 """
 
 from flexi_score.simulate.channel import (

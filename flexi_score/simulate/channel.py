@@ -1,6 +1,6 @@
 """Conditions: what happens to clean channels on their way into files, with truth that follows.
 
-In this order: the other channel leaks in, through a room; noise is added; levels are set; loud
+In this order: crosstalk is added, through a room; noise is added; levels are set; loud
 parts are clipped; a codec is passed; the clock runs fast, and the file lags; packets are lost.
 Only clock and lag move the truth: it is always what is right in the time of the files.
 """
@@ -37,14 +37,14 @@ class Channel:
     snr_db: float = 15.0  # active level of the scene's speech over that of the noise
     #: level of the quiet room behind everything, dBFS before ``level_db``; None: digital silence
     floor_db: float | None = -75.0
-    #: energy of what leaks in from the other channel over that of its source
-    bleed_db: float | None = None
-    #: bleed_lag_ms, bleed_room_s: how late it arrives; reverberation time (RT60) of its way, 0 for
-    #: the direct sound alone
-    bleed_lag_ms: Annotated[float, Field(ge=0, le=5000)] = 15.0
-    bleed_room_s: Annotated[float, Field(ge=0, le=10)] = 0.0
+    #: energy of the other channel's crosstalk over that of its source
+    crosstalk_db: float | None = None
+    #: crosstalk_lag_ms, crosstalk_room_s: how late it arrives; reverberation time (RT60) of its
+    #: way, 0 for the direct sound alone
+    crosstalk_lag_ms: Annotated[float, Field(ge=0, le=5000)] = 15.0
+    crosstalk_room_s: Annotated[float, Field(ge=0, le=10)] = 0.0
     #: file with a measured response of that way, instead of a synthetic one
-    bleed_response: str | None = None
+    crosstalk_response: str | None = None
     #: active level of the speech in the file, dBFS; the scene's own if not given
     level_db: float | None = None
     #: clipped at full scale, this much below the peak that it would have
@@ -77,8 +77,8 @@ class Condition:
             changed = {key: value for key, value in own.items() if value != plain[key]}
             if own["noise"]:
                 changed["snr_db"] = own["snr_db"]
-            if own["bleed_db"] is not None:
-                changed["bleed_lag_ms"] = own["bleed_lag_ms"]
+            if own["crosstalk_db"] is not None:
+                changed["crosstalk_lag_ms"] = own["crosstalk_lag_ms"]
             changes |= {who: changed} if changed else {}
         return changes
 
@@ -93,9 +93,9 @@ TERMS: Final[dict[str, tuple[float | None, str, str]]] = {
     "babble": (15.0, "dB SNR", "noise of seven voices, from the clips"),
     "files": (15.0, "dB SNR", "noise from a folder of recordings"),
     "floor": (-75.0, "dBFS", "level of the quiet room"),
-    "bleed": (-20.0, "dB", "the other channel leaks in, direct sound only"),
-    "echo": (-20.0, "dB", "it leaks in through a room (RT60 0.3 s)"),
-    "lag": (15.0, "ms", "how late it leaks in"),
+    "crosstalk": (-20.0, "dB", "crosstalk of the other channel, direct sound only"),
+    "echo": (-20.0, "dB", "crosstalk through a room (RT60 0.3 s)"),
+    "lag": (15.0, "ms", "how late it arrives"),
     "room": (0.3, "s", "RT60 of the room it comes through"),
     "level": (-60.0, "dBFS", "level of the speech in the file"),
     "clip": (12.0, "dB", "clipped this far below the peak"),
@@ -108,10 +108,10 @@ TERMS: Final[dict[str, tuple[float | None, str, str]]] = {
 
 
 def parse_condition(text: str) -> Condition:
-    """A condition from terms joined by ``+``: ``bleed:-20+babble:15+ulaw``.
+    """A condition from terms joined by ``+``: ``crosstalk:-20+babble:15+ulaw``.
 
     A term is a name of :data:`TERMS` with an optional number; ``user.`` or ``model.`` before it
-    means that channel alone (of a bleed: the one that receives it).
+    means that channel alone (of crosstalk: the one that receives it).
     """
     changes: dict[str, dict[str, Any]] = {"user": {}, "model": {}}
     whole: dict[str, Any] = {"name": text.strip() or "clean"}
@@ -149,12 +149,12 @@ def _channel_change(name: str, value: float) -> dict[str, Any]:
     if name in _NOISES:
         return {"noise": name, "snr_db": value}
     if name == "echo":
-        return {"bleed_db": value, "bleed_room_s": 0.3}
+        return {"crosstalk_db": value, "crosstalk_room_s": 0.3}
     key, change = {
         "floor": ("floor_db", value),
-        "bleed": ("bleed_db", value),
-        "lag": ("bleed_lag_ms", value),
-        "room": ("bleed_room_s", value),
+        "crosstalk": ("crosstalk_db", value),
+        "lag": ("crosstalk_lag_ms", value),
+        "room": ("crosstalk_room_s", value),
         "level": ("level_db", value),
         "clip": ("clip_db", value),
         "loss": ("loss", value / 100),
@@ -211,8 +211,8 @@ def apply_condition(
     for k, who in enumerate(SPEAKERS):
         channel: Channel = getattr(condition, who)
         audio = mix.audio[k].copy()
-        if channel.bleed_db is not None:
-            audio += _bleed(mix.audio[1 - k], channel, seeded(seed, scene.id, who, "room"))
+        if channel.crosstalk_db is not None:
+            audio += _crosstalk(mix.audio[1 - k], channel, seeded(seed, scene.id, who, "room"))
         if channel.noise is not None:
             noise = make_noise(
                 channel.noise,
@@ -249,19 +249,19 @@ def apply_condition(
     return Capture((finished[0], finished[1]), rate, facts, described)
 
 
-def _bleed(source: Signal, channel: Channel, rng: np.random.Generator) -> Signal:
-    """What leaks in, at exactly the level asked for over the whole recording."""
-    if channel.bleed_response is not None:
-        given = read_mono(channel.bleed_response)
-        response = np.concatenate([np.zeros(round(channel.bleed_lag_ms * MS)), given])
+def _crosstalk(source: Signal, channel: Channel, rng: np.random.Generator) -> Signal:
+    """Crosstalk at exactly the level asked for over the whole recording."""
+    if channel.crosstalk_response is not None:
+        given = read_mono(channel.crosstalk_response)
+        response = np.concatenate([np.zeros(round(channel.crosstalk_lag_ms * MS)), given])
     else:
-        response = room_response(channel.bleed_room_s, rng, channel.bleed_lag_ms)
-    leak = np.asarray(dsp.oaconvolve(source, response)[: len(source)], np.float64)
-    energy, wanted = float(np.sum(leak**2)), float(np.sum(source**2))
-    if energy <= 0 or channel.bleed_db is None:
+        response = room_response(channel.crosstalk_room_s, rng, channel.crosstalk_lag_ms)
+    crosstalk = np.asarray(dsp.oaconvolve(source, response)[: len(source)], np.float64)
+    energy, wanted = float(np.sum(crosstalk**2)), float(np.sum(source**2))
+    if energy <= 0 or channel.crosstalk_db is None:
         return np.zeros_like(source)
-    gain = float(np.sqrt(wanted / energy)) * 10 ** (channel.bleed_db / 20)
-    return leak * gain
+    gain = float(np.sqrt(wanted / energy)) * 10 ** (channel.crosstalk_db / 20)
+    return crosstalk * gain
 
 
 def _limit(audio: Signal, clip_db: float | None) -> tuple[Signal, float]:

@@ -51,7 +51,7 @@ def pass_codec(audio: Signal, name: str) -> Signal:
         return np.stack(
             [_round_trip(_fit(c, wanted), 8000, "WAV", TELEPHONE[name]) for c in narrow]
         )
-    # Each channel alone: joint stereo would leak one into the other.
+    # Each channel alone: joint stereo would mix one into the other.
     return np.stack([_round_trip(channel, RATE, *_LOSSY[name]) for channel in audio])
 
 

@@ -69,7 +69,7 @@ def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
 
     ``out``: the folder that holds them, where ``manifest.jsonl`` and ``truth.jsonl`` are written.
     ``folders``: of one condition each. An id gets the folder's name before it:
-    ``bleed_-20.scene_1``. Returns ``out``.
+    ``crosstalk_-20.scene_1``. Returns ``out``.
     """
     root = Path(out)
     try:
@@ -181,14 +181,14 @@ def simulate(
     out : path
         Folder for the audio, ``manifest.jsonl`` and ``truth.jsonl``.
     condition : Condition or str
-        As ``babble:15+bleed:-20``.
+        As ``babble:15+crosstalk:-20``.
     seed : int
         The same seed gives the same bytes.
 
     Examples
     --------
     >>> import flexi_score as fs
-    >>> fs.simulate(60, "clips", "made", "bleed:-20", seed=1)  # doctest: +SKIP
+    >>> fs.simulate(60, "clips", "made", "crosstalk:-20", seed=1)  # doctest: +SKIP
     """
     known = clips if isinstance(clips, Clips) else read_clips(clips)
     if isinstance(scenes, int):

@@ -2,8 +2,8 @@
 
     python tests/bench/bench_boundaries.py [CONDITION ...]
 
-The sample recordings are changed (telephone band, leaks through a small room, low level, noise at
-an SNR of 15 dB), then extracted and segmented as ``flexi-score`` does, and compared with their
+The sample recordings are changed (telephone band, crosstalk through a small room, low level, noise
+at an SNR of 15 dB), then extracted and segmented as ``flexi-score`` does, and compared with their
 truth. Both sides are bridged at 200 ms first. Errors are absolute, of every true start and end
 against the nearest found one; false alarm and miss are shares of true speech.
 
@@ -40,7 +40,7 @@ SPEAKERS = ("user", "model")
 NOISES = ("babble", "siren", "traffic", "barks", "ringing", "hum")
 
 
-def leak(audio: Audio, db: float, seed: int) -> Audio:
+def crosstalk(audio: Audio, db: float, seed: int) -> Audio:
     """Each channel with the other in it: 5 to 100 ms late, through an exponential tail."""
     rng = np.random.default_rng(seed)
     lag = int(rng.integers(5, 100)) * MS
@@ -125,8 +125,8 @@ CONDITIONS: dict[str, Callable[[Audio, int], Audio]] = {
     "clean": lambda audio, seed: audio,
     "telephone": telephone,
     "quiet -60 dBFS": quiet,
-    "bleed -20 dB": lambda audio, seed: leak(audio, -20, seed),
-    "bleed -10 dB": lambda audio, seed: leak(audio, -10, seed),
+    "crosstalk -20 dB": lambda audio, seed: crosstalk(audio, -20, seed),
+    "crosstalk -10 dB": lambda audio, seed: crosstalk(audio, -10, seed),
     **{f"{kind} 15 dB": noisy(kind) for kind in NOISES},
 }
 REMEDIES = {

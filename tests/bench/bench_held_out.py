@@ -22,8 +22,8 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 SEED = 20_261_123
 NOISES = ("babble", "siren", "traffic", "barks", "ringing", "hum")
-#: Way of the leak, level, whether over a telephone.
-LEAKS = (
+#: Way of the crosstalk, level, whether over a telephone.
+CROSSTALK = (
     ("headset", -20, False),
     ("room", -20, False),
     ("headset", -10, False),
@@ -65,12 +65,12 @@ def conditions(sounds: Path) -> dict[str, Any]:
         "quiet, -60 dBFS": "level:-60+floor:-110",
     }
     made |= {f"{kind}, 15 dB": ("files:15", sounds / kind) for kind in NOISES}
-    for way, level, narrow in LEAKS:
+    for way, level, narrow in CROSSTALK:
         both = {
             who: {
-                "bleed_db": level,
-                "bleed_lag_ms": lag,
-                "bleed_response": str(sounds / f"{way}_{k}.wav"),
+                "crosstalk_db": level,
+                "crosstalk_lag_ms": lag,
+                "crosstalk_response": str(sounds / f"{way}_{k}.wav"),
             }
             for k, (who, lag) in enumerate(
                 {"user": 34, "model": 71}.items()
@@ -78,7 +78,7 @@ def conditions(sounds: Path) -> dict[str, Any]:
                 else {"user": 2, "model": 6}.items()
             )
         }
-        title = f"leak {level} dB, {way}" + (", telephone" if narrow else "")
+        title = f"crosstalk {level} dB, {way}" + (", telephone" if narrow else "")
         made[title] = both | {"name": title} | ({"codec": "ulaw"} if narrow else {})
     return made
 

@@ -162,7 +162,7 @@ NOISES: dict[str, Callable[[Rng], Audio]] = {
 
 
 def write_sounds(folder: Path, talks: list[Audio], seed: int) -> None:
-    """Noises as ``KIND/N.flac``, ways of a leak as ``room_N.wav`` and ``headset_N.wav``."""
+    """Noises as ``KIND/N.flac``, ways of crosstalk as ``room_N.wav`` and ``headset_N.wav``."""
     for kind in (*NOISES, "babble"):
         for k in range(VARIANTS):
             rng = np.random.default_rng([seed, k, *kind.encode()])
