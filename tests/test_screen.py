@@ -62,7 +62,7 @@ def test_a_run_is_shown_on_one_screen(scored: tuple[Path, str]) -> None:
     assert re.search(r"takes its turn \(TOR\) +up +\d of 2 +\d of 3", text)
     assert not re.search(r"\b[01]\.\d{3}\b", text)
     for command in ("report", "compare", "score"):
-        assert re.search(rf"flexi-score {command} \S*screen", text)
+        assert re.search(rf"flexi-score {command} \S*(screen|sample_archive)", text)
     assert f"flexi-score report {run} --open" in text
     assert "flexi_score " in lines[-1]
     assert re.search(r"#[0-9a-f]{8}$", lines[-1])
@@ -88,10 +88,12 @@ def test_what_was_not_asked_is_counted(scored: tuple[Path, str]) -> None:
     assert f"{len(asked)} questions were not asked: no judge" in text
 
 
-def test_details_print_the_rest(scored: tuple[Path, str], tmp_path: Path) -> None:
+def test_details_print_the_rest(
+    scored: tuple[Path, str], sample_archive: Path, tmp_path: Path
+) -> None:
     run, text = scored
     more = shown_by(
-        "score", run.parent / "a", "--out", tmp_path / "r", "--details", "-q", columns="160"
+        "score", sample_archive, "--out", tmp_path / "r", "--details", "-q", columns="160"
     )
     assert "Intervals and counts" in more
     assert "Intervals and counts" not in text

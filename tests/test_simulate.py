@@ -893,7 +893,7 @@ def test_command_line_makes_recordings(folder: Path, cli: Cli, tmp_path: Path) -
     done = cli(
         "simulate",
         "random",
-        "6",
+        "3",
         "--clips",
         folder,
         "--out",

@@ -113,6 +113,8 @@ def _read_csv(path: Path) -> Table:
             start = reader.line_num + 1
     except csv.Error as cause:
         raise ManifestError(f"{path}, line {reader.line_num}: not valid CSV: {cause}") from None
+    if not lines:
+        raise ManifestError(f"{path}: holds no names of columns; expected 'id', 'audio', ...")
     header = [name.strip() for name in lines[0][1]]
     if repeated := sorted({name for name in header if name and header.count(name) > 1}):
         raise ManifestError(f"{path}: column {repeated[0]!r} is given twice; keep one")

@@ -99,7 +99,7 @@ $("settings").addEventListener("submit", (event) => event.preventDefault());
 for (let r = 0; r < count; r++) sources.set(r, null);
 const corrections = new Map();
 server = {
-  fetch: async (r) => {
+  load: async (r) => {
     try {
       const data = await post("/api/recording", {r, changes: changes()});
       corrections.set(r, data.corrected);

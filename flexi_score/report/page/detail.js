@@ -147,7 +147,7 @@ const closeDetail = () => {
 // A page with a server behind it fetches a recording when it is opened, and adds tools of its own.
 let server = null;
 const openRecording = (r) => {
-  if (server) server.fetch(r).then(() => { showRecording(r); server.opened(r); });
+  if (server) server.load(r).then(() => { showRecording(r); server.opened(r); });
   else showRecording(r);
 };
 const showRecording = (r) => {
