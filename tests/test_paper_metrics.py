@@ -871,7 +871,7 @@ class TestDivergence:
             max_size=5,
         )
     )
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=50, deadline=None)
     def test_equals_scipy(self, recordings):
         def flat(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             cells = [(r, b) for r, pair in enumerate(recordings) for b in pair[side]]

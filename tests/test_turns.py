@@ -148,7 +148,7 @@ def test_agreement_takes_the_most_and_their_median():
 times = st.lists(st.integers(0, 400).map(lambda i: i * 50), max_size=8, unique=True).map(sorted)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(times, times, times)
 def test_claims_equal_the_plain_rules(starts, edges, fired):
     events = [Label(s, s, "end") for s in starts]
