@@ -21,7 +21,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 # Machines are shared: no test asserts a time, and the suite ends within 15 minutes on two cores.
 settings.register_profile(
-    "shared", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "shared", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("shared")
 

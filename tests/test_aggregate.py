@@ -179,7 +179,7 @@ def test_clusters_widen_the_interval():
     assert (clustered[1] - clustered[0])[0] > 3 * (plain[1] - plain[0])[0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.floats(-5, 5), st.integers(0, 3)),
@@ -250,7 +250,7 @@ def test_holm_is_the_loop(p):
 # ---- permutation tests
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
 def test_sign_flips_are_the_enumeration(differences):
     d = np.array(differences, float) / 10
@@ -402,7 +402,7 @@ def test_two_profiles_at_once_are_refused():
         summarize(frame([score("r", "tor", 1.0)]), [METRICS[0], METRICS[0]], FAST)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -660,7 +660,7 @@ def test_bad_gates(text, hint):
         parse_gate(text, METRICS)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.floats(-3, 3), min_size=1, max_size=12),
     st.sampled_from(["mean", "median", "p10", "p90", "min", "max", "n"]),

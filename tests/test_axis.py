@@ -58,7 +58,7 @@ def nothing() -> Spans:
 
 
 @given(recordings, st.integers(0, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_bridge_joins_what_is_less_than_the_gap_apart(recs, gap):
     duration = np.array([d for d, _, _ in recs])
     joined = axis.bridge(placed([a for _, a, _ in recs], duration), gap)
@@ -72,7 +72,7 @@ def test_bridge_joins_what_is_less_than_the_gap_apart(recs, gap):
 
 
 @given(recordings, st.integers(0, 12))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_group_ids_change_where_the_gap_is_reached(recs, gap):
     duration = np.array([d for d, _, _ in recs])
     track = axis.bridge(placed([a for _, a, _ in recs], duration), 0)
@@ -84,7 +84,7 @@ def test_group_ids_change_where_the_gap_is_reached(recs, gap):
 
 
 @given(recordings)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_intersect_union_complement(recs):
     duration = np.array([d for d, _, _ in recs])
     a = axis.bridge(placed([x for _, x, _ in recs], duration), 0)
@@ -102,7 +102,7 @@ def test_intersect_union_complement(recs):
 
 
 @given(recordings, st.lists(moments, min_size=1, max_size=6))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_searches_answer_for_the_own_recording_alone(recs, asked):
     duration = np.array([d for d, _, _ in recs])
     origin = axis.origins(duration)

@@ -102,7 +102,7 @@ def channels(draw):
     return segments, np.clip(np.round(levels, 2), -120, 0).tolist()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(st.lists(channels(), min_size=1, max_size=4))
 def test_the_kernel_equals_the_plain_reference(given_channels):
     rec = [i for i, (segments, _) in enumerate(given_channels) for _ in segments]

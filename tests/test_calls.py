@@ -36,7 +36,7 @@ def spoken(*spans, word="yes"):
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(seeds, min_size=1, max_size=6))
 def test_voice_agent_equals_the_plain_reference(found):
     dialogues = [random_dialogue(np.random.default_rng(seed)) for seed in found]
@@ -48,7 +48,7 @@ def test_voice_agent_equals_the_plain_reference(found):
             assert row["value"] == pytest.approx(want), (name, dialogue, row["reason"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(seeds, min_size=1, max_size=6))
 def test_eva_equals_the_plain_reference(found):
     dialogues = [random_dialogue(np.random.default_rng(seed)) for seed in found]
@@ -66,7 +66,7 @@ def test_eva_equals_the_plain_reference(found):
         )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(seeds, min_size=1, max_size=5))
 def test_every_model_ipu_belongs_to_one_exchange_at_most(found):
     dialogues = [random_dialogue(np.random.default_rng(seed)) for seed in found]

@@ -80,7 +80,7 @@ def test_statistics_are_the_reference_on_random_recordings():
     check_against_reference(random_dialogues(1, 1000), DEFAULTS)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(seeds, max_size=5), st.integers(0, 900), st.integers(0, 900))
 def test_statistics_are_the_reference_under_any_levels(found, a, b):
     dialogues = [random_dialogue(np.random.default_rng(seed)) for seed in found]
@@ -443,7 +443,7 @@ def test_histograms_draw_the_same_quantiles(monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abcd"), st.integers(-300, 300)), min_size=2, max_size=25),
     st.randoms(use_true_random=False),

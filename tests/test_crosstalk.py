@@ -219,7 +219,7 @@ def test_a_gated_line_gets_no_crosstalk_in_its_pauses():
     assert np.abs(done[0][3100 * MS : 4900 * MS]).max() < 1e-3
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40))
 def test_frames_give_the_samples_back(seed, frames):
     x = np.random.default_rng(seed).standard_normal((frames + 1) * 1024).astype(np.float32)

@@ -39,7 +39,7 @@ from flexi_score.manifest import read_input
 from flexi_score.schema import FAILURES
 from flexi_score.scoring.pipeline import score_tracks
 
-unhurried = settings(deadline=None, max_examples=40)
+unhurried = settings(deadline=None, max_examples=25)
 ASR_NONE = load_settings("paper", {"extract.asr": "none"})
 
 # Lanes, there and back

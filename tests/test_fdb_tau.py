@@ -290,7 +290,7 @@ def test_tau_is_the_reference_on_random_recordings():
     check_tau(range(1000))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(seeds, min_size=1, max_size=5))
 def test_tau_is_the_reference(found):
     check_tau(found)

@@ -281,7 +281,7 @@ def unescape(text: str) -> str:
 @given(
     st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp", "Cs"]), max_size=40)
 )
-@settings(max_examples=150)
+@settings(max_examples=75)
 def test_text_for_latex_has_no_markup_left(text) -> None:
     from flexi_score.report.tables import plain
 

@@ -336,7 +336,7 @@ def lively(rng: np.random.Generator, scenario: str) -> Dialogue:
     return Dialogue(duration, user, model, words[0], words[1], row)
 
 
-@limits(max_examples=40, deadline=None)
+@limits(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["paper", "release", "fdb-v1"]))
 def test_questions_are_those_of_the_reference(seed: int, profile: str) -> None:
     rng = np.random.default_rng(seed)

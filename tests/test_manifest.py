@@ -20,7 +20,7 @@ from flexi_score.manifest import check_annotations, read_input
 from flexi_score.schema import FAILURES, RECORDINGS, SCENARIOS
 
 #: Machines differ in speed; no example has a time limit.
-unhurried = settings(deadline=None, max_examples=60)
+unhurried = settings(deadline=None, max_examples=30)
 
 GOOD = {"id": "good", "audio": "good.wav"}
 

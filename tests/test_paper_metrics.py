@@ -113,7 +113,7 @@ class TestReference:
         assert {0.0, 1.0} == set(values["value"])
 
     @given(batches)
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     def test_any_recordings(self, dialogues):
         check_reference(dialogues)
 
@@ -871,7 +871,7 @@ class TestDivergence:
             max_size=5,
         )
     )
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=25, deadline=None)
     def test_equals_scipy(self, recordings):
         def flat(side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             cells = [(r, b) for r, pair in enumerate(recordings) for b in pair[side]]

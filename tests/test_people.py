@@ -49,7 +49,7 @@ def plain_timings(dialogue):
     return sorted(out)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(seeds, min_size=1, max_size=5))
 def test_timings_equal_the_plain_reference(found):
     dialogues = [random_dialogue(np.random.default_rng(seed)) for seed in found]
@@ -105,7 +105,7 @@ def distances(x, y, x_units=None, y_units=None, **more):
 times = st.lists(st.integers(-40, 40).map(lambda i: i / 20), min_size=1, max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(times, times)
 def test_distances_equal_their_definitions(x, y):
     found = distances(x, y)

@@ -245,7 +245,7 @@ finite = st.floats(-50, 50).map(lambda x: round(x, 3))
 
 
 @given(st.lists(finite, min_size=1, max_size=2000))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_distribution_function_is_that_of_the_values(values) -> None:
     x, share = distribution(np.sort(np.array(values)))
     assert len(x) <= MOST_STEPS

@@ -522,7 +522,7 @@ def test_annotations_and_texts_of_the_manifest():
     assert found["tx"] == [["query", "what?"], ["voice", "x"], ["n", "3"]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(1, 14_000), st.integers(0, 2**32 - 1))
 def test_envelopes_keep_the_loudest(n, seed):
     levels = np.random.default_rng(seed).integers(-12_000, 500, n).astype(np.int16)

@@ -155,7 +155,7 @@ def frames(runs) -> np.ndarray:
     return np.array([v for v, n in runs for _ in range(n)], np.uint16)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     channels=st.lists(
         st.one_of(
@@ -186,7 +186,7 @@ def test_all_channels_at_once_equal_the_slow_loop(channels, cut_ms, s):
     assert run(channels, durations, s) == expected
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=37, deadline=None)
 @given(runs=RUNS, s=st.sampled_from([SILERO, HYSTERESIS]), cut_ms=st.integers(0, 31))
 def test_the_rules_are_silero_s(runs, s, cut_ms):
     silero = pytest.importorskip("silero_vad.utils_vad", reason="needs the vad extra")

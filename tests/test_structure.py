@@ -144,27 +144,27 @@ def big_batch(n: int = 1500) -> list[Dialogue]:
 
 class TestProperties:
     @given(st.one_of(drawn(), batches))
-    @settings(max_examples=75, deadline=None)
+    @settings(max_examples=37, deadline=None)
     def test_identities(self, dialogues):
         check_identities(dialogues)
 
     @given(st.one_of(drawn(), batches))
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=25, deadline=None)
     def test_exchanging_the_channels_exchanges_the_labels(self, dialogues):
         check_swap(dialogues)
 
     @given(st.one_of(drawn(), batches), st.integers(1, 50_000))
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=25, deadline=None)
     def test_shift(self, dialogues, by):
         check_shift(dialogues, by)
 
     @given(st.one_of(drawn(), batches))
-    @settings(max_examples=75, deadline=None)
+    @settings(max_examples=37, deadline=None)
     def test_equals_the_reference(self, dialogues):
         check_reference(dialogues)
 
     @given(batches, st.data())
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     def test_a_recording_alone_is_as_among_others(self, dialogues, data):
         order = data.draw(st.permutations(range(len(dialogues))))
         together = events_by_recording(structure_of(dialogues))

@@ -136,7 +136,7 @@ letters = st.text("ab †é語", max_size=30).map(str.strip)
     st.integers(60, 160),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_nothing_of_a_table_is_cut_off(content, width, numeric) -> None:
     heads, rows = content
     columns = tuple(Column(head, numeric=numeric and i > 0) for i, head in enumerate(heads))

@@ -148,7 +148,7 @@ def test_agreement_takes_the_most_and_their_median():
 times = st.lists(st.integers(0, 400).map(lambda i: i * 50), max_size=8, unique=True).map(sorted)
 
 
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=37, deadline=None)
 @given(times, times, times)
 def test_claims_equal_the_plain_rules(starts, edges, fired):
     events = [Label(s, s, "end") for s in starts]
@@ -168,7 +168,7 @@ def test_claims_equal_the_plain_rules(starts, edges, fired):
     assert find_items(events, spans, fired) == (want, false)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([1, 2]), st.sampled_from(sorted(CLASSES)),
                           st.integers(0, 200), st.integers(1, 40)), max_size=10))  # fmt: skip
 def test_whoever_predicts_the_labels_is_right(entries):

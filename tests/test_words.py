@@ -69,14 +69,14 @@ def slow_runs(speech, duration_ms):
 
 
 @given(channels(longest=1500))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_runs_equal_reference(channel):
     speech, duration = channel
     assert find_runs(speech, duration) == slow_runs(speech, duration)
 
 
 @given(channels())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_packs_hold_every_run_once(channel):
     speech, duration = channel
     asked = []
@@ -181,7 +181,7 @@ def slow_map(pack, starts, ends):
 
 
 @given(heard())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_words_are_mapped_as_the_reference_maps_them(case):
     pack, starts, ends = case
     which, begin, finish = map_words(pack, starts, ends)
@@ -194,7 +194,7 @@ def test_words_are_mapped_as_the_reference_maps_them(case):
 
 
 @given(heard())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_mapped_words_are_in_order_and_inside_speech(case):
     pack, starts, ends = case
     _, begin, finish = map_words(pack, starts, ends)
@@ -395,7 +395,7 @@ def test_what_was_passed_over_is_heard_again():
 
 
 @given(heard())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_speech_between_equals_reference(case):
     pack, starts, ends = case
     runs = [

@@ -34,7 +34,7 @@ def plain_distance(a, b):
 words = st.lists(st.sampled_from(["a", "b", "c", "it's"]), max_size=7)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(words, words), min_size=1, max_size=5))
 def test_word_errors_equal_the_plain_distance(pairs):
     errors, number = word_errors(*(pl.Series([" ".join(p[k]) for p in pairs]) for k in (0, 1)))
