@@ -8,8 +8,9 @@ no speech. Nothing else moves a boundary, joins two segments, or drops one.
 
 The numbers here are the model's, not settings: they change together, with its version. The lags
 are those of one half of the voices of meeting headsets, with noise laid over what is clear without
-it; they hold on the other half (``tests/bench/bench_real_speech.py``). The rest was chosen on the
-even recordings of the samples and holds on the odd ones, on real calls and on meeting headsets.
+it; on the other half they are 10 to 25 ms shorter (``tests/bench/bench_real_speech.py``). The rest
+was chosen on the even recordings of the samples and holds on the odd ones, on real calls and on
+meeting headsets.
 
 Conventions
 -----------
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, make_intervals
 from flexi_score.speech.frames import Frames
 
-#: By how much the detector is late in noise, in ms. Measured on real speech (errors below 150 ms):
+#: By how much the detector is late in noise, in ms. On the chosen half (errors below 150 ms):
 #: starts 44 in the mean, 30 in the median, ends 61 and 86; synthesised speech, which begins hard,
 #: 15 and 60.
 START_LAG_MS: Final = 40
