@@ -11,7 +11,8 @@ from typing import Final
 import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
-from flexi_score.capture.measures import gather_facts, measure
+from flexi_score.capture.facts import gather_facts
+from flexi_score.capture.measures import measure
 from flexi_score.config import HealthSettings, Settings
 from flexi_score.config.health import CHECKS
 from flexi_score.schema import FAILURES, HEALTH
