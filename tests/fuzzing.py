@@ -1,7 +1,6 @@
 """Damage to every kind of input, and what comes of it: an error, a note, the same value, or worse.
 
-``python tests/fuzzing.py --tries 200 --seed 1`` prints one row per input. Used by
-``tests/test_fuzz.py`` (bounded) and ``tests/bench/fuzz.py`` (for as long as wanted).
+``tests/bench/fuzz.py`` is the command.
 
 Outcomes
 --------
@@ -20,7 +19,6 @@ traceback, slow
     Any other exception; more than :data:`LIMIT_S` seconds. Faults.
 """
 
-import argparse
 import hashlib
 import io
 import json
@@ -40,6 +38,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile as sf
 from made_archives import make_archive
+from test_damaged import FILES, TURNS
 
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.audio.decode import USUAL_RATES_HZ, decode_blocks, probe
@@ -56,9 +55,6 @@ LIMIT_S = 20
 FAULTS = ("silent", "traceback", "slow")
 #: A decoder may lose or gain this much: an MP3 whose header is lost keeps the encoder's padding.
 _AUDIO_SLACK_S = 0.12
-
-TURNS = [(700, 2300, "so how do I"), (2900, 4344, "get there"), (5044, 7010, "take the rail")]
-TURNS += [(7210, 8325, "and some cash"), (9120, 10480, "it is small"), (11000, 13075, "see you")]
 
 
 class Damage(NamedTuple):
@@ -214,9 +210,6 @@ def _one_entry(before: list[Any], after: list[Any], data: bytes) -> bool:
 
 
 def _transcript_files() -> dict[str, str]:
-    def stamp(ms: int, mark: str) -> str:
-        return f"00:00:{ms // 1000:02d}{mark}{ms % 1000:03d}"
-
     items = [{"start": a / 1000, "end": b / 1000, "text": t} for a, b, t in TURNS]
     words = [{"start": a / 1000, "end": b / 1000, "word": t.split()[0]} for a, b, t in TURNS]
     intervals, slots, annotations, end = [], [], [], 0
@@ -237,23 +230,7 @@ def _transcript_files() -> dict[str, str]:
     )
     last = TURNS[-1][1] / 1000
     return {
-        "a.srt": "".join(
-            f"{i}\n{stamp(a, ',')} --> {stamp(b, ',')}\n{t}\n\n"
-            for i, (a, b, t) in enumerate(TURNS, 1)
-        ),
-        "a.vtt": "WEBVTT\n\n"
-        + "".join(f"{stamp(a, '.')} --> {stamp(b, '.')}\n{t}\n\n" for a, b, t in TURNS),
-        "a.stm": "".join(f"call 1 user {a / 1000} {b / 1000} <o> {t}\n" for a, b, t in TURNS),
-        "a.ctm": "".join(
-            f"call 1 {a / 1000:.3f} {(b - a) / 1000:.3f} {t.split()[0]}\n" for a, b, t in TURNS
-        ),
-        "a.rttm": "".join(
-            f"SPEAKER call 1 {a / 1000:.3f} {(b - a) / 1000:.3f} <NA> <NA> user <NA> <NA>\n"
-            for a, b, _ in TURNS
-        ),
-        "a.tsv": "start\tend\ttext\n"
-        + "".join(f"{a / 1000}\t{b / 1000}\t{t}\n" for a, b, t in TURNS),
-        "a.txt": "".join(f"{a / 1000:.6f}\t{b / 1000:.6f}\t{t}\n" for a, b, t in TURNS),
+        **FILES,
         "segments.json": json.dumps({"segments": items}),
         "words.json": json.dumps({"segments": [{**items[0], "end": last, "words": words}]}),
         "a.jsonl": "".join(json.dumps(item) + "\n" for item in items),
@@ -418,38 +395,3 @@ def runs(folder: Path) -> Iterator[Damage]:
 def targets(folder: Path) -> list[Damage]:
     """Everything that can be damaged, made in a folder."""
     return [*transcripts(), *manifests(), *audio(), *parts(folder), *runs(folder)]
-
-
-def table(counts: dict[str, Counter[str]]) -> str:
-    """One row per input, one column per outcome, and their sum."""
-    columns = ("refused", "same", "noted", "one value", *FAULTS)
-    total = sum(counts.values(), Counter())
-    rows = [f"{'input':<24}{'tries':>8}" + "".join(f"{column:>11}" for column in columns)]
-    for name, tally in [*counts.items(), ("all", total)]:
-        cells = "".join(f"{tally[column]:>11}" for column in columns)
-        rows.append(f"{name:<24}{tally.total():>8}{cells}")
-    return "\n".join(rows)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tries", type=int, default=100, help="damaged copies of each input")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="names that contain this")
-    parser.add_argument("--keep", type=Path, help="folder for copies that end in a fault")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        chosen = [t for t in targets(Path(scratch)) if options.only in t.name]
-        result = run(chosen, options.tries, options.seed, options.keep)
-    if options.json:
-        print(json.dumps(result))
-        return
-    print(table(result["counts"]))
-    print(f"peak memory {result['peak_mb']} MB")
-    for fault in result["faults"][:20]:
-        print(f"\n{fault}")
-
-
-if __name__ == "__main__":
-    main()

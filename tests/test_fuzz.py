@@ -16,8 +16,9 @@ TRIES = 10
 
 @pytest.fixture(scope="module")
 def outcomes():
+    options = ["--minutes", "0", "--tries", str(TRIES), "--seed", "1", "--json"]
     ran = subprocess.run(
-        [sys.executable, "tests/fuzzing.py", "--tries", str(TRIES), "--seed", "1", "--json"],
+        [sys.executable, "tests/bench/fuzz.py", *options],
         capture_output=True,
         text=True,
         cwd=ROOT,
