@@ -57,9 +57,11 @@ def run(
 ) -> tuple[float, float]:
     """Processor seconds and megabytes of scoring one input."""
     with tempfile.TemporaryDirectory() as name:
-        source = make(Path(name), size)
+        folder = Path(name, "input")
+        folder.mkdir()
+        source = make(folder, size)
         command = [sys.executable, "-m", "flexi_score.cli", "score", str(source), "--asr", "none"]
-        command += ["-q", "--out", f"{name}.run", *options]
+        command += ["-q", "--out", f"{name}/a.run", *options]
         code = (
             "import resource, subprocess, sys\n"
             "code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)\n"
@@ -73,7 +75,6 @@ def run(
             text=True,
             check=True,
         )
-        subprocess.run(["rm", "-rf", f"{name}.run"], check=True)
     status, seconds, peak = map(float, done.stdout.split())
     if status not in (0, 1):
         raise SystemExit(f"{' '.join(command)} ended with {status:.0f}")
