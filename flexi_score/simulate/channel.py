@@ -22,7 +22,7 @@ from flexi_score.errors import InputError
 from flexi_score.schema import SPEAKERS
 from flexi_score.simulate.clips import MS, Clips, Signal, Span, read_mono, seeded
 from flexi_score.simulate.codec import CODECS, TELEPHONE, TELEPHONE_RATE_HZ, check_codec, pass_codec
-from flexi_score.simulate.noise import KINDS, make_noise, room_response
+from flexi_score.simulate.noise import KINDS, NOISES, make_noise, room_response
 from flexi_score.simulate.plan import parse_object
 from flexi_score.simulate.scene import Facts, Mix
 
@@ -84,7 +84,6 @@ class Condition:
 
 
 CLEAN: Final = Condition()
-_NOISES: Final = (*KINDS, "babble", "files")
 
 #: Terms of a condition: default value, unit, meaning.
 TERMS: Final[dict[str, tuple[float | None, str, str]]] = {
@@ -146,7 +145,7 @@ def parse_condition(text: str) -> Condition:
 
 
 def _channel_change(name: str, value: float) -> dict[str, Any]:
-    if name in _NOISES:
+    if name in NOISES:
         return {"noise": name, "snr_db": value}
     if name == "echo":
         return {"crosstalk_db": value, "crosstalk_room_s": 0.3}
@@ -174,8 +173,8 @@ def make_condition(value: "str | dict[str, Any] | Condition") -> Condition:
     if condition.codec is not None:
         check_codec(condition.codec)
     for kind in filter(None, (condition.user.noise, condition.model.noise)):
-        if kind not in _NOISES:
-            advice = unknown_name("noise", kind, _NOISES)
+        if kind not in NOISES:
+            advice = unknown_name("noise", kind, NOISES)
             raise InputError(f"condition {condition.name!r}: {advice}")
     return condition
 

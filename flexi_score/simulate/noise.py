@@ -33,10 +33,9 @@ def make_noise(
 ) -> Signal:
     """Noise of a kind.
 
-    ``kind``: one of :data:`KINDS`, ``babble``, or ``files``. ``n``: samples. ``clips``: the voices
-    of babble. ``avoid``: clips that babble leaves out where it can: those of the scene. ``folder``:
-    where ``files`` takes its recordings from: one is drawn, and repeated to length. Returns ndarray
-    of float64, shape (n,): Active level 1.
+    ``kind``: one of :data:`NOISES`. ``n``: samples. ``clips``: the voices of babble. ``avoid``:
+    clips that babble leaves out where it can: those of the scene. ``folder``: where ``files`` takes
+    its recordings from: one is drawn, and repeated to length. Returns shape (n,): active level 1.
     """
     if kind == "babble":
         made = _babble(n, rng, clips, avoid)
@@ -45,7 +44,7 @@ def make_noise(
     elif kind in KINDS:
         made = KINDS[kind](n, rng)
     else:
-        raise InputError(unknown_name("noise", kind, [*KINDS, "babble", "files"]))
+        raise InputError(unknown_name("noise", kind, NOISES))
     level = active_level(made)
     return made / level if level > 0 else made
 
@@ -214,3 +213,5 @@ KINDS: Final[dict[str, Callable[[int, Rng], Signal]]] = {
     "barks": barks,
     "ringing": ringing,
 }
+#: Names of all noises: those that are synthesized, voices of the clips, and a folder's recordings.
+NOISES: Final = (*KINDS, "babble", "files")
