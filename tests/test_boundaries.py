@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from flexi_score.config import setting_names
 from flexi_score.segment.tracks import Intervals, make_intervals
 from flexi_score.speech import boundaries as b
+from flexi_score.speech.detect import BOUNDARIES_VERSION
 from flexi_score.speech.frames import Frames
 
 LOUD, QUIET = -20.0, -80.0
+
+
+def test_the_setting_names_the_version_that_is_in_force():
+    source = setting_names()["speech.boundaries"].json_schema_extra["source"]
+    assert source.endswith(f" boundaries-{BOUNDARIES_VERSION}")
 
 
 def frames_of(*channels):
