@@ -251,7 +251,7 @@ def test_candor(tmp_path):
     assert read(Path(row["user_words"]), "user", **whose) == [(1500, 2000, "hi")]
 
 
-def test_candors_transcripts_alone(tmp_path):
+def test_candors_transcripts_alone(tmp_path, monkeypatch):
     place = tmp_path / "0020a0c5"
     speakers = [{"user_id": "9a", "channel": "L"}, {"user_id": "5f", "channel": "R"}]
     write(place / "metadata.json", {"speakers": speakers})
@@ -261,6 +261,10 @@ def test_candors_transcripts_alone(tmp_path):
     path = Path(row["user_speech"])
     assert read(path, "user", "segments", names=names, shared=True) == [(1500, 2000)]
     assert read(path, "model", "segments", names=names, shared=True) == [(500, 1000)]
+    for folder in (place, place / "transcription"):
+        assert read_input(folder).rows["recording"].to_list() == ["0020a0c5"]
+    monkeypatch.chdir(place)
+    assert read_input(Path()).rows["recording"].to_list() == ["0020a0c5"]
     write(place / "metadata.json", {"speakers": speakers[:1]})
     with pytest.raises(InputError, match="expected the participants of channels L and R"):
         read_input(tmp_path)
@@ -299,6 +303,7 @@ def test_full_duplex_bench_v2(tmp_path):
     assert row["model_words"].endswith("B.json")
     assert json.loads(row["metadata"])["fdb_task"] == "Safety"
     assert warnings == []
+    assert read_input(place).rows["recording"].to_list() == ["Safety.privacy.026"]
     (place / "B.wav").unlink()
     with pytest.raises(InputError, match=r"lacks B\.wav"):
         read_input(tmp_path)

@@ -11,7 +11,15 @@ from typing import Any, Final
 
 from flexi_score.errors import RowError
 from flexi_score.formats.files import brief
-from flexi_score.formats.folders import Found, Problem, Sample, is_audio, json_file, list_files
+from flexi_score.formats.folders import (
+    Found,
+    Problem,
+    Sample,
+    is_audio,
+    json_file,
+    list_files,
+    name_below,
+)
 from flexi_score.schema import SPEAKERS
 
 _TURNS: Final = ("audiophile", "cliffhanger", "backbiter")
@@ -33,7 +41,7 @@ def candor(folder: Path) -> Found:
         if not is_candor(place, names):
             continue
         root = place.parent
-        name = root.name if root == folder else root.relative_to(folder).as_posix()
+        name = root.resolve().name if place == folder else name_below(root, folder)
         try:
             sides = _sides(root)
         except RowError as error:

@@ -20,7 +20,7 @@ from typing import Any, Final
 from flexi_score.errors import RowError
 from flexi_score.formats.eva_tools import tool_spans
 from flexi_score.formats.files import brief, name_some, read_text
-from flexi_score.formats.folders import Found, Problem, Sample, json_file, list_files
+from flexi_score.formats.folders import Found, Problem, Sample, json_file, list_files, name_below
 from flexi_score.formats.roles import ROLE_OF
 from flexi_score.formats.sidecars import daily_track
 from flexi_score.schema import SPEAKERS
@@ -41,7 +41,7 @@ def eva(folder: Path) -> Found:
         files = {stem: [n for n in names if Path(n).stem == stem] for stem in _EVA}
         if not any(files.values()):
             continue
-        name = _below(place, folder)
+        name = name_below(place, folder)
         if not all(files.values()):
             lacks = next(stem for stem in _EVA if not files[stem])
             problems.append(Problem(name, "conversation", f"{place}: lacks {lacks}.wav"))
@@ -82,7 +82,7 @@ def tau2(folder: Path) -> Found:
     for place, names in list_files(folder).items():
         if _TAU2_AUDIO not in names:
             continue
-        name = _below(place.parent if place.name == "audio" else place, folder)
+        name = name_below(place.parent if place.name == "audio" else place, folder)
         row: dict[str, Any] = {"id": name, "audio": str((place / _TAU2_AUDIO).absolute())}
         for speaker, party in zip(SPEAKERS, ("user", "assistant"), strict=True):
             labels = f"{party}_labels.txt"
@@ -134,7 +134,7 @@ def turnbench(folder: Path) -> Found:
     for place, names in list_files(folder).items():
         if not any(name in names for name in _TURNBENCH):
             continue
-        name = _below(place, folder)
+        name = name_below(place, folder)
         if lacking := [n for n in _TURNBENCH if n not in names]:
             problems.append(Problem(name, "conversation", f"{place}: lacks {name_some(lacking)}"))
             continue
@@ -265,11 +265,6 @@ def _lines(path: Path) -> list[tuple[int, str]]:
         return []
     text = read_text(path, RowError)
     return [(n, line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-
-
-def _below(place: Path, folder: Path) -> str:
-    below = place.relative_to(folder).as_posix()
-    return place.resolve().name if below == "." else below
 
 
 #: How each of these is told by looking.

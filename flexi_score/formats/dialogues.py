@@ -16,7 +16,15 @@ from typing import Any, Final
 
 from flexi_score.errors import RowError
 from flexi_score.formats.files import brief, to_ms
-from flexi_score.formats.folders import Found, Problem, Sample, is_audio, json_file, list_files
+from flexi_score.formats.folders import (
+    Found,
+    Problem,
+    Sample,
+    is_audio,
+    json_file,
+    list_files,
+    name_below,
+)
 from flexi_score.schema import SPEAKERS
 
 _TASKS: Final = ("daily", "correction", "entitytracking", "safety")
@@ -31,7 +39,7 @@ def fdb2(folder: Path) -> Found:
     for place, names in list_files(folder).items():
         if not is_fdb2(place, names):
             continue
-        name = place.relative_to(folder).as_posix()
+        name = name_below(place, folder)
         lacking = [side for side in "AB" if f"{side}.wav" not in names]
         if lacking:
             problems.append(Problem(name, "conversation", f"{place}: lacks {lacking[0]}.wav"))
@@ -61,8 +69,7 @@ def fdb3(folder: Path) -> Found:
         if not is_fdb3(place, names):
             continue
         metadata: dict[str, Any] = {}
-        below = place.relative_to(folder).as_posix()
-        sample = place.resolve().name if below == "." else below
+        sample = name_below(place, folder)
         try:
             if "metadata.json" in names:
                 metadata = dict(_object(place / "metadata.json"))

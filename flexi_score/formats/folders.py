@@ -78,6 +78,12 @@ def is_audio(name: str) -> bool:
     return Path(name).suffix.lower() in AUDIO_EXTENSIONS
 
 
+def name_below(place: Path, folder: Path) -> str:
+    """A folder's path below the one that is read, which itself goes by its own name."""
+    below = place.relative_to(folder).as_posix()
+    return place.resolve().name if below == "." else below
+
+
 def left_out(folder: Path, found: Found) -> list[str]:
     """Warnings that name the audio of a folder which is part of no recording, and why.
 
