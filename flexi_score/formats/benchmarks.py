@@ -13,7 +13,16 @@ from typing import Any, Final
 from flexi_score.errors import FlexiScoreError, RowError
 from flexi_score.formats.contract import parse_rating
 from flexi_score.formats.files import brief, to_ms
-from flexi_score.formats.folders import Found, Problem, Sample, is_audio, json_file, list_files
+from flexi_score.formats.folders import (
+    Found,
+    Problem,
+    Sample,
+    checked_seconds,
+    is_audio,
+    json_file,
+    json_object,
+    list_files,
+)
 from flexi_score.formats.json_words import read_json_words
 from flexi_score.formats.whose import Whose
 
@@ -133,7 +142,7 @@ def _flexi_sample(
 ) -> None:
     _annotate(place, names, row, metadata)
     if "metadata.json" in names:
-        more = _object(place / "metadata.json")
+        more = json_object(place / "metadata.json")
         times = more.pop("user_backchannel_times", None)
         if times is not None:
             if not isinstance(times, list):
@@ -152,7 +161,7 @@ def _flexi_sample(
         row.setdefault("text", {})["statement"] = statement
     if "segments.json" in names:
         path = place / "segments.json"
-        duration = _object(path).get("duration")
+        duration = json_object(path).get("duration")
         try:
             if to_ms(duration) == 0:
                 raise ValueError("found 0, expected seconds above 0")
@@ -188,7 +197,7 @@ def _fdb_sample(
         except FlexiScoreError as error:
             warnings.append(f"left out as a transcript: {error}")
     if "metadata.json" in names:
-        more = _object(place / "metadata.json")
+        more = json_object(place / "metadata.json")
         span = more.pop("timestamps", None)
         if span is not None:
             _overlap(row, metadata, span, more)
@@ -290,7 +299,8 @@ def _scenario(folder: Path, place: Path, names: list[str]) -> tuple[str, list[st
             whole = named[0] != "conversation" and _SCENARIO_NAMES[named[0]].fullmatch(plain)
             return named[0], [p for p in own if not (whole and p == part and len(own) > 1)]
     told = {scenario: name for name, scenario in _SCENARIO_FILES.items() if name in names}
-    if "metadata.json" in names and "user_backchannel_times" in _object(place / "metadata.json"):
+    path = place / "metadata.json"
+    if path.name in names and "user_backchannel_times" in json_object(path):
         told["user_backchannel"] = "metadata.json"
     if len(told) > 1:
         raise RowError(
@@ -310,19 +320,14 @@ def _timestamp(path: Path) -> list[Any]:
     span = item.get("timestamp")
     if not isinstance(span, list) or len(span) != 2:
         raise RowError(f"{path}: timestamp: found {brief(span)}, expected [start, end] in seconds")
-    for i, value in enumerate(span):
-        try:
-            to_ms(value)
-        except ValueError as cause:
-            raise RowError(f"{path}: timestamp[{i}]: {cause}") from None
-    return span
+    return [checked_seconds(path, f"timestamp[{i}]", value) for i, value in enumerate(span)]
 
 
 def _rate(path: Path, row: dict[str, Any], metadata: dict[str, Any], warnings: list[str]) -> None:
     """A rating, or the reason why it is none: it costs the rating, not the recording."""
     order = ("rating", "accuracy_score")
     try:
-        content = _object(path)
+        content = json_object(path)
         if isinstance(content.get("analysis"), str):
             metadata["rating_analysis"] = content["analysis"]
         keys = order if row["scenario"] == "user_interrupt" else order[::-1]
@@ -343,13 +348,6 @@ def _first(path: Path) -> dict[str, Any]:
     if not isinstance(item, dict):
         raise RowError(f"{path}: found {brief(content)}, expected a list of objects")
     return item
-
-
-def _object(path: Path) -> dict[str, Any]:
-    content = json_file(path)
-    if not isinstance(content, dict):
-        raise RowError(f"{path}: found {brief(content)}, expected an object")
-    return content
 
 
 def _is_sample(names: list[str]) -> bool:

@@ -115,9 +115,7 @@ def _tau2_runs(folder: Path, warnings: list[str]) -> dict[str, dict[str, Any]]:
         for run in content["simulations"]:
             if not isinstance(run, dict) or run.get("id") is None:
                 continue
-            kept = {
-                key: run[key] for key in ("task_id", "trial", "termination_reason") if key in run
-            }
+            kept = {key: run[key] for key in _TAU2_FACTS if key in run}
             reward = run.get("reward_info")
             if isinstance(reward, dict) and "reward" in reward:
                 kept["reward"] = reward["reward"]

@@ -10,18 +10,17 @@
 """
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from flexi_score.errors import RowError
-from flexi_score.formats.files import brief, to_ms
 from flexi_score.formats.folders import (
     Found,
     Problem,
     Sample,
+    checked_seconds,
     is_audio,
-    json_file,
+    json_object,
     list_files,
     name_below,
 )
@@ -72,7 +71,7 @@ def fdb3(folder: Path) -> Found:
         sample = name_below(place, folder)
         try:
             if "metadata.json" in names:
-                metadata = dict(_object(place / "metadata.json"))
+                metadata = json_object(place / "metadata.json")
         except RowError as error:
             problems.append(Problem(sample, "turn_taking", str(error)))
             continue
@@ -103,16 +102,16 @@ def is_fdb3(place: Path, names: list[str]) -> bool:
 
 def _result(path: Path) -> dict[str, Any]:
     """Annotation and tools of a row by what the benchmark measured."""
-    content = _object(path)
+    content = json_object(path)
     row: dict[str, Any] = {}
     end = content.get("user_speech_end_rel")
     if end:  # 0 where nothing was recognised
-        row["annotations"] = {"user_turn_end": _seconds(path, "user_speech_end_rel", end)}
+        row["annotations"] = {"user_turn_end": checked_seconds(path, "user_speech_end_rel", end)}
     # Without the start of the stream, times of calls are seconds since 1970.
     calls = content.get("actual_tool_calls")
     if content.get("stream_start_time") and isinstance(calls, list):
         spans = [
-            [_seconds(path, "actual_tool_calls", call[key]) for key in _CALL]
+            [checked_seconds(path, "actual_tool_calls", call[key]) for key in _CALL]
             for call in calls
             if isinstance(call, dict) and set(_CALL) <= set(call)
         ]
@@ -154,18 +153,3 @@ def is_humdial(names: list[str]) -> bool:
     stems = [Path(name).stem for name in names if is_audio(name)]
     found = [_HUMDIAL.fullmatch(stem) for stem in stems]
     return any(m and m[3] and f"{m[1]}_input" not in stems for m in found)
-
-
-def _object(path: Path) -> Mapping[str, Any]:
-    content = json_file(path)
-    if not isinstance(content, dict):
-        raise RowError(f"{path}: found {brief(content)}, expected an object")
-    return content
-
-
-def _seconds(path: Path, key: str, value: Any) -> Any:
-    try:
-        to_ms(value)
-    except ValueError as cause:
-        raise RowError(f"{path}: {key}: {cause}") from None
-    return value

@@ -83,19 +83,20 @@ def _calls(content: Any) -> Iterator[tuple[float, float]]:
 
 def _starts(place: Path, log: Path) -> dict[str, float]:
     """When the audio starts (s since 1970) by each party: its first event less its first sound."""
-    starts: dict[str, float] = {}
+    events: dict[str, float] = {}
     for line in read_text(log, RowError).split("\n"):
         try:
             event = decode_json(line) if line.strip() else {}
         except ValueError as cause:
             raise RowError(f"{log}: {cause}") from None
         party = _PARTY.get(str(event.get("user"))) if isinstance(event, dict) else None
-        if party is None or party in starts or event.get("event_type") != "audio_start":
+        if party is None or event.get("event_type") != "audio_start":
             continue
-        at, sound = event.get("audio_timestamp"), _first_sound_s(place / f"audio_{party}.wav")
-        if sound is not None and isinstance(at, int | float) and not isinstance(at, bool):
-            starts[party] = at - sound
-    return starts
+        at = event.get("audio_timestamp")
+        if isinstance(at, int | float) and not isinstance(at, bool):
+            events.setdefault(party, at)
+    sounds = {party: _first_sound_s(place / f"audio_{party}.wav") for party in events}
+    return {party: events[party] - at for party, at in sounds.items() if at is not None}
 
 
 def _first_sound_s(path: Path) -> float | None:

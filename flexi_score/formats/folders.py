@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from flexi_score.errors import RowError
-from flexi_score.formats.files import AUDIO_EXTENSIONS, load_json, name_some
+from flexi_score.formats.files import AUDIO_EXTENSIONS, brief, load_json, name_some, to_ms
 
 #: Audio and lists of audio that are not read, to be named where found.
 _UNREAD: Final = re.compile(
@@ -145,3 +145,20 @@ def json_file(path: Path) -> Any:
         Where it cannot be read.
     """
     return load_json(path, RowError)
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """As :func:`json_file`, of a file that holds an object."""
+    content = json_file(path)
+    if not isinstance(content, dict):
+        raise RowError(f"{path}: found {brief(content)}, expected an object")
+    return content
+
+
+def checked_seconds(path: Path, key: str, value: Any) -> Any:
+    """The value of a file's key as it is; RowError where it is no time in seconds."""
+    try:
+        to_ms(value)
+    except ValueError as cause:
+        raise RowError(f"{path}: {key}: {cause}") from None
+    return value
