@@ -7,11 +7,10 @@ reading: ELAN writes neither, and entities can multiply a file or reach for othe
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
-from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from flexi_score.errors import TranscriptError
-from flexi_score.formats.files import MAX_SECONDS, brief, name_some, read_text
+from flexi_score.formats.files import MAX_SECONDS, brief, name_some
 from flexi_score.formats.lanes import (
     Lane,
     Tier,
@@ -22,6 +21,7 @@ from flexi_score.formats.lanes import (
     names_speakers,
     own_tiers,
 )
+from flexi_score.formats.markup import XmlReader
 from flexi_score.formats.timed import Timed
 from flexi_score.formats.whose import ANYONE, Whose, require_labels
 
@@ -46,8 +46,7 @@ def read_eaf(path: Path, whose: Whose = ANYONE, *, words: bool = False) -> list[
         Where the file is malformed, declares entities, has a time slot without a time and without
         such neighbours, or it is open which tier is meant.
     """
-    found = _Reader(path)
-    found.read(read_text(path, TranscriptError))
+    found = _Reader(path).read()
     names = list(found.tiers)
     own = own_tiers(names, whose, words=words)
     aligned = [name for name, entries in found.tiers.items() if entries]
@@ -76,9 +75,7 @@ def tier_names(path: Path) -> list[str]:
     TranscriptError
         Where the file is malformed.
     """
-    found = _Reader(path)
-    found.read(read_text(path, TranscriptError))
-    return list(found.tiers)
+    return list(_Reader(path).read().tiers)
 
 
 def read_eaf_tiers(path: Path) -> list[Tier]:
@@ -89,8 +86,7 @@ def read_eaf_tiers(path: Path) -> list[Tier]:
     TranscriptError
         As :func:`read_eaf`.
     """
-    found = _Reader(path)
-    found.read(read_text(path, TranscriptError))
+    found = _Reader(path).read()
     return [Tier(name, _tier(path, found, name), is_points(name)) for name in found.tiers]
 
 
@@ -102,8 +98,7 @@ def last_slot_ms(path: Path) -> int | None:
     TranscriptError
         Where the file is malformed.
     """
-    found = _Reader(path)
-    found.read(read_text(path, TranscriptError))
+    found = _Reader(path).read()
     times = [time_ms for time_ms in found.slots.values() if time_ms is not None]
     return max(times) + max(found.origins_ms, default=0) if times else None
 
@@ -274,11 +269,15 @@ def _aligned(
     return Timed(times[0], times[1], text, f"line {line}" + INTERPOLATED * guessed)
 
 
-class _Reader:
+class _Reader(XmlReader):
     """Collects time slots and the aligned annotations of every tier."""
 
+    refused = "a document type or entity declaration, which an .eaf never has"
+    advice = "save it again from ELAN"
+
     def __init__(self, path: Path) -> None:
-        self._path = path
+        super().__init__(path)
+        self._parser.StartDoctypeDeclHandler = self._refuse
         self.slots: dict[str, int | None] = {}
         self.tiers: dict[str, list[_Entry]] = {}
         #: Time in the media at which the annotations' clock starts.
@@ -287,31 +286,6 @@ class _Reader:
         self._entry: tuple[int, str, str, str] | None = None
         self._text: list[str] | None = None
         self._depth = 0
-        self._parser = expat.ParserCreate()
-        self._parser.buffer_text = True
-        self._parser.StartDoctypeDeclHandler = self._refuse
-        self._parser.EntityDeclHandler = self._refuse
-        self._parser.StartElementHandler = self._start
-        self._parser.EndElementHandler = self._end
-        self._parser.CharacterDataHandler = self._characters
-
-    def read(self, text: str) -> None:
-        """Read the whole document."""
-        try:
-            # Decoded already: expat is told so, whatever the declaration says.
-            self._parser.Parse(text, True)
-        except expat.ExpatError as cause:
-            reason = expat.errors.messages.get(cause.code, str(cause.code))
-            raise TranscriptError(
-                f"{self._path}, line {cause.lineno}: not valid XML ({reason}); "
-                "save it again from ELAN"
-            ) from None
-
-    def _fault(self, text: str) -> TranscriptError:
-        return TranscriptError(f"{self._path}, line {self._parser.CurrentLineNumber}: {text}")
-
-    def _refuse(self, *_: object) -> None:
-        raise self._fault("found a document type or entity declaration, which an .eaf never has")
 
     def _need(self, attributes: dict[str, str], name: str, element: str) -> str:
         if name not in attributes:

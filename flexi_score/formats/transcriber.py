@@ -5,10 +5,9 @@ two speak in a turn, ``<Who nb="2"/>`` says whose the text after it is.
 """
 
 from pathlib import Path
-from xml.parsers import expat
 
-from flexi_score.errors import TranscriptError
-from flexi_score.formats.files import brief, read_text
+from flexi_score.formats.files import brief
+from flexi_score.formats.markup import XmlReader
 from flexi_score.formats.timed import Timed, timed
 from flexi_score.formats.whose import ANYONE, Whose, choose_label
 
@@ -21,8 +20,7 @@ def read_transcriber(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     TranscriptError
         Where the file is malformed, or leaves open who speaks or who is meant.
     """
-    found = _Reader(path)
-    found.read(read_text(path, TranscriptError))
+    found = _Reader(path).read()
     entries: list[Timed] = []
     labels: list[str] = []
     for entry, speaker in found.entries:
@@ -33,43 +31,24 @@ def read_transcriber(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     return [entry for entry, keep in zip(entries, own, strict=True) if keep]
 
 
-class _Reader:
+class _Reader(XmlReader):
     """Collects the names of speakers and what each says."""
 
+    refused = "an entity declaration, which a .trs never has"
+    advice = "save it again"
+
     def __init__(self, path: Path) -> None:
-        self._path = path
+        super().__init__(path)
         self.names: dict[str, str] = {}
         self.entries: list[tuple[Timed, str]] = []
         self._speakers: list[str] | None = None  # of the turn that is open
-        self._start = self._end = ""
+        self._from = self._to = ""
         self._who: int | None = None
         self._said: dict[int | None, str] = {}
         self._line = 0
         self._root = ""
-        self._parser = expat.ParserCreate()
-        self._parser.buffer_text = True
-        self._parser.EntityDeclHandler = self._refuse
-        self._parser.StartElementHandler = self._begin
-        self._parser.EndElementHandler = self._finish
-        self._parser.CharacterDataHandler = self._text
 
-    def read(self, text: str) -> None:
-        """Read the whole document."""
-        try:
-            self._parser.Parse(text, True)
-        except expat.ExpatError as cause:
-            reason = expat.errors.messages.get(cause.code, str(cause.code))
-            raise TranscriptError(
-                f"{self._path}, line {cause.lineno}: not valid XML ({reason}); save it again"
-            ) from None
-
-    def _fault(self, text: str) -> TranscriptError:
-        return TranscriptError(f"{self._path}, line {self._parser.CurrentLineNumber}: {text}")
-
-    def _refuse(self, *_: object) -> None:
-        raise self._fault("found an entity declaration, which a .trs never has")
-
-    def _begin(self, name: str, attributes: dict[str, str]) -> None:
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
         if not self._root and name != "Trans":
             raise self._fault(f"found <{brief(name)}>, expected <Trans> of Transcriber")
         self._root = "Trans"
@@ -78,7 +57,7 @@ class _Reader:
         elif name == "Turn":
             self._speakers = attributes.get("speaker", "").split()
             self._open(attributes.get("startTime", ""))
-            self._end = attributes.get("endTime", "")
+            self._to = attributes.get("endTime", "")
         elif name == "Sync" and self._speakers is not None:
             self._close(attributes.get("time", ""))
             self._open(attributes.get("time", ""))
@@ -88,17 +67,17 @@ class _Reader:
                 raise self._fault(f"nb is {brief(number)}, expected 1 to {len(self._speakers)}")
             self._who = int(number) - 1
 
-    def _finish(self, name: str) -> None:
+    def _end(self, name: str) -> None:
         if name == "Turn":
-            self._close(self._end)
+            self._close(self._to)
             self._speakers = None
 
-    def _text(self, data: str) -> None:
+    def _characters(self, data: str) -> None:
         if self._speakers is not None:
             self._said[self._who] = self._said.get(self._who, "") + data
 
     def _open(self, start: str) -> None:
-        self._start, self._said, self._line = start, {}, self._parser.CurrentLineNumber
+        self._from, self._said, self._line = start, {}, self._parser.CurrentLineNumber
         self._who = 0 if self._speakers is not None and len(self._speakers) == 1 else None
 
     def _close(self, end: str) -> None:
@@ -111,5 +90,5 @@ class _Reader:
                     f"{brief(said)}: its turn names {len(self._speakers or ())} speakers, and no "
                     "<Who/> says whose it is"
                 )
-            entry = timed(self._path, f"line {self._line}", self._start, end, said)
+            entry = timed(self._path, f"line {self._line}", self._from, end, said)
             self.entries.append((entry, self._speakers[number]))
