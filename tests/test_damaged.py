@@ -53,6 +53,17 @@ def test_whole_files_have_no_notes(tmp_path, name):
     assert reading.notes == []
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_line_without_an_end_has_its_number(tmp_path, encoding, end):
+    path = tmp_path / "a.rttm"
+    text = FILES["a.rttm"].removesuffix("\n").replace("\n", end)
+    path.write_bytes(text.encode(encoding))
+    assert read(path).notes == [
+        f"a.rttm: line {len(TURNS)}: is the last and has no line end; is the file cut short?"
+    ]
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_cut_anywhere_inside_a_line_is_refused_or_noted(tmp_path, name):
     text = FILES[name]

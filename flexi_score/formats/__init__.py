@@ -352,8 +352,8 @@ def read_given(
         As :func:`read_words`, and where the times are not those of speech.
     """
     name, known = _format_of(path)
-    if name in _OF_LINES:
-        refuse_odd_blanks(path)
+    text = read_text(path, TranscriptError) if name in _OF_LINES else ""
+    refuse_odd_blanks(path, text)
     reader = known.words if kind == "words" else known.segments
     if reader is None:
         raise TranscriptError(f"{path}: in a format that is only written, not read")
@@ -371,7 +371,7 @@ def read_given(
             f"{between[0].removesuffix(INTERPOLATED)}: a time slot without a time was put evenly "
             f"between its neighbours in the tier, as ELAN shows it ({len(between)} annotations)"
         )
-    if name in _OF_LINES and (line := unended_line(path)):
+    if line := unended_line(text):
         notes.append(f"line {line}: is the last and has no line end; is the file cut short?")
     if not has_audio:
         entries, note = to_seconds(path, entries)

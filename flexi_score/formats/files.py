@@ -99,12 +99,9 @@ def read_text(path: Path, error: type[FlexiScoreError]) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def unended_line(path: Path) -> int | None:
-    """Number of the last line of a text file where it has no line end; None where it has one."""
-    data = path.read_bytes()
-    if not data or data.endswith((b"\n", b"\r", b"\n\x00", b"\r\x00")):
-        return None
-    return data.count(b"\n") + 1
+def unended_line(text: str) -> int | None:
+    """Number of the last line of a file's text where it has no line end; None where it has one."""
+    return None if not text or text.endswith("\n") else text.count("\n") + 1
 
 
 def decode_json(text: str) -> Any:

@@ -14,7 +14,6 @@ from typing import Final
 import polars as pl
 
 from flexi_score.errors import TranscriptError
-from flexi_score.formats.files import read_text
 from flexi_score.formats.text import word_counts
 from flexi_score.formats.timed import Timed
 
@@ -56,14 +55,15 @@ _ODD_GAP_MS: Final = 30_000
 _ODD_LENGTH_MS: Final = 60_000
 
 
-def refuse_odd_blanks(path: Path) -> None:
+def refuse_odd_blanks(path: Path, text: str) -> None:
     """Refuse control characters that would pass for a blank between, or inside, two numbers.
+
+    ``path``: for messages. ``text``: what the file holds.
 
     Raises
     ------
     TranscriptError
     """
-    text = read_text(path, TranscriptError)
     odd = re.search(r"[\x0b\x0c\x1c-\x1f]", text)
     if odd:
         line = text.count("\n", 0, odd.start()) + 1
