@@ -5,6 +5,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from typing import Any, Final, Literal
 
@@ -50,7 +51,8 @@ class Settings(Group):
     summary: SummarySettings = SummarySettings()
 
 
-def setting_names() -> dict[str, Any]:
+@cache
+def setting_names() -> Mapping[str, Any]:
     """Name of every setting, as ``--set`` takes it, and its pydantic field.
 
     The limits of a health check are two names: ``health.CHECK.warn`` and ``health.CHECK.refuse``.
