@@ -37,6 +37,9 @@ COHERENT: Final = 2.0
 
 _KEY: Final = ["recording", "metric"]
 
+#: Status of scores that no rating came for.
+_UNRATED: Final = pl.when(pl.col("status") == PENDING).then(pl.lit("excluded")).otherwise("status")
+
 
 def fill_ratings(scores: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     """Scores with ratings in place of what was pending.
@@ -45,9 +48,8 @@ def fill_ratings(scores: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     rows: ``scored`` with the mean of the ratings, or ``excluded`` (null) with the reason why there
     is none.
     """
-    unrated = pl.when(pl.col("status") == PENDING).then(pl.lit("excluded")).otherwise("status")
     if not any(map(len, verdicts)):
-        return scores.with_columns(status=unrated)
+        return scores.with_columns(status=_UNRATED)
     ratings, not_judged = (_sorted(table) for table in verdicts)
     replies = pl.concat([_replies(ratings), _not_judged(not_judged)])
     joined = scores.join(_with_followers(replies), on=_KEY, how="left", maintain_order="left")
@@ -88,7 +90,7 @@ def fill_ratings(scores: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     judged = pl.col("marked") & ~missing & (pl.col("source") != "estimated")
     return joined.with_columns(
         value=value,
-        status=pl.when(rated).then(pl.lit("scored")).otherwise(unrated),
+        status=pl.when(rated).then(pl.lit("scored")).otherwise(_UNRATED),
         rule=pl.when(rated).then(outcome).otherwise("rule"),
         # A sweep scores without reasons: there are none to add to.
         reason=pl.when(pl.col("reason").is_not_null()).then(reason),
@@ -110,6 +112,8 @@ def fill_given(scores: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
     pending = waiting.filter(~pl.col("metric").is_in(follows)).select(*of, "metric")
     given = recordings.select(*of, value="rating").drop_nulls("value").unique(of, keep="first")
     given = pending.join(given, on=of, how="inner")
+    if not len(given):
+        return scores.with_columns(status=_UNRATED)
     ratings = complete_ratings(given.with_columns(status=pl.lit("given")))
     return fill_ratings(scores, Verdicts(ratings, NOT_JUDGED.to_frame()))
 
