@@ -63,5 +63,8 @@ def word_counts(text: pl.Series) -> NDArray[np.float64]:
     for script in SCRIPTS.values():
         # Summed as count * (1 / mean) would drift from 1 for whole words; divide once instead.
         counts += column.str.count_matches(script.characters) / script.characters_per_word
-    frame = pl.DataFrame({"text": text.cast(pl.String)}).select(counts.fill_null(0.0))
-    return np.asarray(frame.to_series().to_numpy(), np.float64)
+    frame = pl.DataFrame({"text": text.cast(pl.String)})
+    # Words repeat, and looking at each text once is several times faster.
+    once = frame.unique().with_columns(count=counts.fill_null(0.0))
+    every = frame.join(once, on="text", how="left", nulls_equal=True, maintain_order="left")
+    return np.asarray(every["count"].to_numpy(), np.float64)
