@@ -39,7 +39,7 @@ from flexi_score.metrics.reasons import Facts, Rule, decide
 from flexi_score.metrics.registry import Latencies, metric_table, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
-from flexi_score.segment.tracks import Bools, Floats, Ints
+from flexi_score.segment.tracks import Bools, Floats, Ints, spread
 from flexi_score.segment.types import BACKCHANNEL, Structure
 
 #: Highest score of an exchange that the agent interrupts, and segments at which it is 0.
@@ -261,11 +261,9 @@ def _interruptions(structure: Structure, found: Exchanges) -> tuple[Floats, Ints
     inside = found.of_speech >= 0
     speech, owner = found.speech.take(inside), found.of_speech[inside]
     # The user's IPUs of the exchange itself: those before the exchange's limit.
-    low = np.maximum(np.searchsorted(user.end, speech.start, "right"), 0)
+    low = np.searchsorted(user.end, speech.start, "right")
     high = np.searchsorted(user.start, np.minimum(speech.end, found.user.end[owner]), "left")
-    count = np.maximum(high - low, 0)
-    piece = np.repeat(np.arange(len(speech)), count)
-    at = np.arange(len(piece)) - np.repeat(np.cumsum(count) - count, count) + low[piece]
+    at, piece = spread(low, np.maximum(high, low))
     shared = np.minimum(user.end[at], speech.end[piece]) - np.maximum(
         user.start[at], speech.start[piece]
     )

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from flexi_score.segment.tracks import Bools, Intervals, Ints
+from flexi_score.segment.tracks import Bools, Intervals, Ints, spread
 
 #: Longer than the longest time setting (3 600 000 ms) on both sides.
 GUARD_MS = 8_000_000
@@ -159,10 +159,7 @@ def group_ids(spans: Spans, gap_ms: int) -> Ints:
 def intersect(a: Spans, b: Spans) -> Spans:
     """What two tracks share, as a track."""
     first = np.searchsorted(b.end, a.start, "right")
-    count = np.maximum(np.searchsorted(b.start, a.end, "left") - first, 0)
-    left = np.repeat(np.arange(len(a)), count)
-    ahead = np.cumsum(count) - count
-    right = np.arange(len(left)) - np.repeat(ahead - first, count)
+    right, left = spread(first, np.maximum(np.searchsorted(b.start, a.end, "left"), first))
     return Spans(
         a.rec[left],
         np.maximum(a.start[left], b.start[right]),

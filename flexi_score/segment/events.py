@@ -9,7 +9,7 @@ import polars as pl
 from flexi_score.schema import EVENT_KINDS, EVENTS, SPEAKERS
 from flexi_score.segment.axis import Spans
 from flexi_score.segment.estimated import estimated_recordings
-from flexi_score.segment.tracks import Bools, Floats, Ints, Words
+from flexi_score.segment.tracks import Bools, Floats, Ints, Words, spread
 from flexi_score.segment.types import Speaker, Structure
 
 _SPEAKERS: Final = ("both", "model", "none", "user")
@@ -169,11 +169,9 @@ def _texts(first: Ints, stop: Ints, side: Speaker, words: Words) -> pl.Series:
     """Words of the IPUs ``first`` to ``stop`` (exclusive) of each event, joined by spaces."""
     order = np.argsort(side.ipu_word, kind="stable")
     ipu_of = side.ipu_word[order]
-    begin = np.searchsorted(ipu_of, first, "left")
-    count = np.searchsorted(ipu_of, stop, "left") - begin
-    event = np.repeat(np.arange(len(first)), count)
-    ahead = np.cumsum(count) - count
-    position = np.arange(len(event)) - np.repeat(ahead - begin, count)
+    position, event = spread(
+        np.searchsorted(ipu_of, first, "left"), np.searchsorted(ipu_of, stop, "left")
+    )
     joined = (
         pl.DataFrame({"event": event, "text": words.text.gather(order[position])})
         .group_by("event", maintain_order=True)

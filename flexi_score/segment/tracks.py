@@ -41,7 +41,7 @@ def spread(first: Ints, stop: Ints) -> tuple[Ints, Ints]:
     """Every position of ranges [first, stop), one range after another, and the range of each."""
     count = stop - first
     owner = np.repeat(np.arange(len(first)), count)
-    at = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count) + first[owner]
+    at = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count - first, count)
     return at, owner
 
 

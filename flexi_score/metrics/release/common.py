@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from flexi_score.metrics import reasons
 from flexi_score.metrics.reasons import Facts, Rule
 from flexi_score.metrics.registry import PENDING, score_rows
-from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, Tracks, Words
+from flexi_score.segment.tracks import Bools, Floats, Intervals, Ints, Tracks, Words, spread
 
 SILENT_MODEL: Final = "the model says no word"
 
@@ -77,10 +77,10 @@ def no_transcript(tracks: Tracks, rec: Ints, *sides: Literal["model", "user"]) -
 def runs_of(entries: Words | Intervals, rec: Ints) -> Runs:
     """The entries of the recordings ``rec`` (shape (k,), any order, each at most once)."""
     left = np.searchsorted(entries.rec, rec, "left")
-    count = np.searchsorted(entries.rec, rec, "right") - left
+    right = np.searchsorted(entries.rec, rec, "right")
+    at, owner = spread(left, right)
+    count = right - left
     first = np.cumsum(count) - count
-    owner = np.repeat(np.arange(len(rec)), count)
-    at = np.arange(len(owner)) - np.repeat(first - left, count)
     return Runs(
         owner,
         entries.start_ms[at] / 1000,
