@@ -199,8 +199,12 @@ def _verdicts(table: pl.DataFrame) -> pl.DataFrame:
 
 def on_clock(given: Intervals, fit: Fit) -> Intervals:
     """Given entries on the recordings' clocks."""
+    return _moved(given, fit.scale, fit.shift_ms)
+
+
+def _moved(given: Intervals, scale: Floats, shift_ms: Ints) -> Intervals:
     start, end = (
-        np.rint(at * fit.scale[given.rec]).astype(np.int64) + fit.shift_ms[given.rec]
+        np.rint(at * scale[given.rec]).astype(np.int64) + shift_ms[given.rec]
         for at in (given.start_ms, given.end_ms)
     )
     return Intervals(given.rec, start, end)
@@ -236,13 +240,7 @@ def _agreement(
 ) -> tuple[Floats, Floats]:
     """Share of the entries inside speech, and share of the time of both that is in common."""
     n = len(duration_ms)
-    moved = Intervals(
-        given.rec,
-        *(
-            np.rint(at * scale[given.rec]).astype(np.int64) + shift_ms[given.rec]
-            for at in (given.start_ms, given.end_ms)
-        ),
-    )
+    moved = _moved(given, scale, shift_ms)
     touching = inside_speech(moved, speech, duration_ms)
     count = np.maximum(np.bincount(given.rec, minlength=n), 1)
     share = np.bincount(given.rec, touching, minlength=n) / count
@@ -252,18 +250,7 @@ def _agreement(
         for item in (moved, speech)
     ]
     time = [np.bincount(s.rec, s.end - s.start, minlength=n) for s in both]
-    joined = axis.bridge(
-        axis.place(
-            make_intervals(
-                np.concatenate([s.rec for s in both]),
-                np.concatenate([s.start - origin[s.rec] for s in both]),
-                np.concatenate([s.end - origin[s.rec] for s in both]),
-            ),
-            origin,
-            duration_ms,
-        ),
-        0,
-    )
+    joined = axis.union(*both)
     union = np.bincount(joined.rec, joined.end - joined.start, minlength=n)
     with np.errstate(invalid="ignore", divide="ignore"):
         common = np.where(union > 0, (time[0] + time[1] - union) / union, 0.0)
