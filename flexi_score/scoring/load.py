@@ -1,6 +1,6 @@
 """From archived artefacts to :class:`~flexi_score.segment.tracks.Tracks`: detection, no audio."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -34,24 +34,22 @@ _OF_CHANNELS: Final = ("key", "detector", "estimated")
 
 
 def load_tracks(
-    reader: ArchiveReader,
-    rows: pl.DataFrame,
-    settings: Settings,
-    noisy: frozenset[str] | None = None,
+    reader: ArchiveReader, rows: pl.DataFrame, settings: Settings, dead: pl.DataFrame | None = None
 ) -> tuple[Tracks, pl.DataFrame]:
     """Speech and words of archived recordings under these settings.
 
     ``rows``: :data:`flexi_score.archive.tables.ARCHIVED` rows, as ``read_recordings`` returns them.
     ``settings``: uses ``speech``, ``health``, ``judge.mode`` and ``extract.asr`` (``none`` leaves
-    recognised words out). ``noisy``: from :func:`flexi_score.capture.silent.noisy_systems`, where
-    ``rows`` are only a share of the run; by default of these rows. Returns ``tracks``: in the order
-    of ``rows``, without the recordings that failed; ``failures``:
+    recognised words out). ``dead``: from :func:`flexi_score.capture.silent.find_dead`, where that
+    is known, or ``rows`` are only a share of the run; by default of these rows. Returns ``tracks``:
+    in the order of ``rows``, without the recordings that failed; ``failures``:
     :data:`flexi_score.schema.FAILURES`: recordings whose artefacts the archive does not hold, or
     whose capture failed. Raises ArchiveError if a part of the archive is damaged.
     """
-    noisy = noisy_systems(reader, rows) if noisy is None else noisy
+    if dead is None:
+        dead = find_dead(reader, rows, noisy_systems(reader, rows), settings)
     channels = reader.read("channels", _keys(rows, "key"), _OF_CHANNELS)
-    rows, failures = _usable(reader, rows, channels, noisy, settings)
+    rows, failures = _usable(reader, rows, channels, dead)
     detected = read_speech(reader, rows, settings.speech)
     if detected.missing.any():
         lost = np.unique(detected.channels["rec"].to_numpy()[detected.missing])
@@ -95,11 +93,7 @@ def _keys(rows: pl.DataFrame, kind: str) -> list[str]:
 
 
 def _usable(
-    reader: ArchiveReader,
-    rows: pl.DataFrame,
-    channels: pl.DataFrame,
-    noisy: Iterable[str],
-    settings: Settings,
+    reader: ArchiveReader, rows: pl.DataFrame, channels: pl.DataFrame, dead: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split off recordings without artefacts, and those of which a channel was not captured."""
     have = channels.select("key")
@@ -129,7 +123,7 @@ def _usable(
         .select(FAILURES.names())
     )
     rows = rows.filter(table["reason"].is_null())
-    failed = dead_failures(find_dead(reader, rows, noisy, settings))
+    failed = dead_failures(dead.join(rows, on="recording", how="semi", maintain_order="left"))
     alive = ~pl.col("recording").is_in(failed["recording"].implode())
     return rows.filter(alive), pl.concat([failures, failed])
 

@@ -45,9 +45,10 @@ def prepare(
     """
     noisy = noisy_systems(reader, rows) if noisy is None else noisy
     rows, misplaced = _annotated_inside(rows)
-    tracks, lost = load_tracks(reader, rows, settings, noisy)
+    dead = find_dead(reader, rows, noisy, settings)
+    tracks, lost = load_tracks(reader, rows, settings, dead)
     health = check_health(reader, rows, tracks, settings)
-    health = pl.concat([dead_health(find_dead(reader, rows, noisy, settings)), health])
+    health = pl.concat([dead_health(dead), health])
     noted = (estimated_health(tracks.recordings), given_health(tracks.recordings))
     health = pl.concat([health, *noted, corrected_health(reader, rows)])
     refused = FAILURES.to_frame()
