@@ -40,7 +40,7 @@ from flexi_score.metrics.registry import Latencies, metric_table, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints, spread
-from flexi_score.segment.types import BACKCHANNEL, Structure
+from flexi_score.segment.types import Structure
 
 #: Highest score of an exchange that the agent interrupts, and segments at which it is 0.
 _INTERRUPT_TOP: Final = 0.5
@@ -257,7 +257,7 @@ def _panel(turns: Turns, n: int, settings: Settings) -> dict[str, Events]:
 def _interruptions(structure: Structure, found: Exchanges) -> tuple[Floats, Ints]:
     """Overlap (ms) and number of the model's segments that start in an exchange over the user."""
     k = len(found)
-    user = structure.user.ipus.take(structure.user.role != BACKCHANNEL)
+    user = structure.user.speech
     inside = found.of_speech >= 0
     speech, owner = found.speech.take(inside), found.of_speech[inside]
     # The user's IPUs of the exchange itself: those before the exchange's limit.

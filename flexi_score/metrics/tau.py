@@ -35,7 +35,7 @@ from flexi_score.metrics.registry import Latencies, metric_table
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints
-from flexi_score.segment.types import BACKCHANNEL, MODEL, USER, Structure
+from flexi_score.segment.types import MODEL, USER, Structure
 
 _PANEL: Final = metric_table(
     "tau",
@@ -126,11 +126,10 @@ def score(
 def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
     """Events of every metric, over all recordings."""
     n = len(structure)
-    model = structure.model
     ignored, unreadable = _to_ignore(structure)
     addressed = structure.user.ipus.take(~_ignored(structure.user.ipus, ignored))
-    speech = model.ipus.take(model.role != BACKCHANNEL)
-    turn_rec, latency = _answers(structure, speech, addressed, settings.takeover.group_ms)
+    speech, group_ms = structure.model.speech, settings.takeover.group_ms
+    turn_rec, latency = _answers(structure, speech, addressed, group_ms)
     answered = ~np.isnan(latency)
     turns, answers = total(turn_rec, n), total(turn_rec[answered], n)
 

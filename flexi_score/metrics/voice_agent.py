@@ -272,8 +272,7 @@ def _silences(structure: Structure, silence_ms: int) -> tuple[Floats, Floats]:
 
 def _talk_over(own: Speaker, other: Speaker, n: int) -> Floats:
     """Time (ms) in which ``own`` speaks over an IPU of ``other`` that began before."""
-    speech = own.ipus.take(own.role != BACKCHANNEL)
-    shared = axis.intersect(speech, other.ipus)
+    shared = axis.intersect(own.speech, other.ipus)
     # The shared stretch begins with whoever came later.
     later = axis.straddling(other.ipus, shared.start) >= 0
     length = (shared.end - shared.start)[later]

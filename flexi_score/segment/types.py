@@ -31,6 +31,11 @@ class Speaker:
         """Groups that are neither silence nor a backchannel (paper eq. 7)."""
         return self.groups.take(self.long)
 
+    @property
+    def speech(self) -> Spans:
+        """IPUs that are no backchannels."""
+        return self.ipus.take(self.role != BACKCHANNEL)
+
 
 @dataclass(frozen=True)
 class Labelled:

@@ -10,12 +10,13 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
+from flexi_score.metrics.panel import speaks
 from flexi_score.metrics.reasons import Decision, Facts, Rule, decide
 from flexi_score.metrics.registry import Column, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints, spread
-from flexi_score.segment.types import BACKCHANNEL, USER, Structure
+from flexi_score.segment.types import USER, Structure
 
 #: Added to the last moment that counts, makes it the end of a half-open interval.
 AT_MOST = 1e-6
@@ -64,9 +65,9 @@ class Cases:
 
 def make_cases(structure: Structure, rec: Ints, explain: bool = True) -> Cases:
     """Cases of the recordings with these numbers."""
-    spoke = np.bincount(structure.model.ipus.rec, minlength=len(structure)) > 0
     origin = structure.origin[rec]
-    return Cases(structure, rec, origin, origin + structure.duration_ms[rec], ~spoke[rec], explain)
+    silent = ~speaks(structure)[rec]
+    return Cases(structure, rec, origin, origin + structure.duration_ms[rec], silent, explain)
 
 
 def moments(moment: Ints) -> Floats:
@@ -152,8 +153,7 @@ def stops_between(cases: Cases, after: Ints, latest: Ints) -> tuple[Ints, Ints, 
     (shape (m,)): which of the k each stop belongs to; ``stop`` and ``again`` (shape (m,)): where
     the model falls silent, and where it speaks again or the recording ends.
     """
-    structure, model = cases.structure, cases.structure.model
-    speech = model.ipus.take(model.role != BACKCHANNEL)
+    structure, speech = cases.structure, cases.structure.model.speech
     ends_at = structure.origin + structure.duration_ms
     again = np.append(speech.start, NEVER)[1:]
     again = np.minimum(again, ends_at[speech.rec])

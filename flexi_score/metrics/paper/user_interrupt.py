@@ -15,7 +15,7 @@ from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.structure import group_ids
 from flexi_score.segment.tracks import Bools, Floats, Ints
-from flexi_score.segment.types import BACKCHANNEL, USER, Structure
+from flexi_score.segment.types import USER, Structure
 
 METRICS: Final = metric_table(
     "paper",
@@ -172,9 +172,7 @@ def find_yields(cases: c.Cases, s: Ints, e: Ints, settings: Settings) -> Yields:
     size, end_of = len(s), cases.end[who]
     quiet = again - stop
     late = stop > e[who]
-    speech = cases.structure.model
-    speech_ipus = speech.ipus.take(speech.role != BACKCHANNEL)
-    possible = ~late | (axis.inside(speech_ipus, e) >= 0)[who]
+    possible = ~late | (axis.inside(cases.structure.model.speech, e) >= 0)[who]
     lasts_to_e = again >= e[who]
     holds = (quiet >= rules.late_hold_ms) | (~late & lasts_to_e & (quiet >= rules.hold_ms))
     holds &= possible
