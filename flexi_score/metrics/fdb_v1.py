@@ -19,7 +19,6 @@ timing alone, which cannot know what is said: a model that stops and then takes 
 counts as responding. ``judged_respond`` to ``judged_unknown`` are a judge's, who is asked once.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -37,14 +36,13 @@ from flexi_score.metrics.registry import (
     metric_table,
     score_rows,
 )
+from flexi_score.metrics.release import Scorer
 from flexi_score.metrics.release import common as c
 from flexi_score.metrics.release import model_backchannel as release_backchannel
 from flexi_score.metrics.release import turn_taking as release_turn_taking
 from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
 from flexi_score.segment.tracks import Floats, Intervals, Ints, Tracks
-
-Scorer = Callable[[Tracks, Ints, Settings, Latencies], pl.DataFrame]
 
 _WORDS_TOR: Final = """
       0 without model words, or where there are at most 3 and less than 1 s from the first start

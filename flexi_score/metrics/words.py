@@ -93,13 +93,10 @@ def _unspoken(structure: Structure, cuts: Spans, stop: Ints) -> tuple[Floats, Fl
 
 def _wanted(structure: Structure) -> pl.Series:
     """What the manifest has the user say; empty where it does not tell."""
-    text = {name: pl.col(f"text_{name}") for name in ("statement", "context", "query", "interrupt")}
-    spoken = pl.concat_str(
-        pl.coalesce(text["context"], text["query"]), text["interrupt"], separator=" ",
-        ignore_nulls=True,
-    )  # fmt: skip
+    asked = pl.coalesce("text_context", "text_query")
+    spoken = pl.concat_str(asked, "text_interrupt", separator=" ", ignore_nulls=True)
     recordings = structure.tracks.recordings
-    return recordings.select(pl.coalesce(text["statement"], spoken).fill_null("")).to_series()
+    return recordings.select(pl.coalesce("text_statement", spoken).fill_null("")).to_series()
 
 
 def _said(structure: Structure) -> pl.Series:

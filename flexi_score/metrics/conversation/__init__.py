@@ -67,12 +67,8 @@ HUMAN_REFERENCE: Final[dict[str, Reference]] = {
     "overlap_s_per_min": Reference(3.6, 3.6, _FISHER),
     "model_floor_offset": Reference(0.007, 0.470, _STIVERS),
     "user_floor_offset": Reference(0.007, 0.470, _STIVERS),
-    "model_overlapped_starts": Reference(
-        0.4, 0.4, "Heldner & Edlund 2010: about 40 % of speaker changes"
-    ),
-    "user_overlapped_starts": Reference(
-        0.4, 0.4, "Heldner & Edlund 2010: about 40 % of speaker changes"
-    ),
+    "model_overlapped_starts": Reference(0.4, 0.4, _HELDNER),
+    "user_overlapped_starts": Reference(0.4, 0.4, _HELDNER),
 }
 
 
