@@ -71,18 +71,6 @@ def test_bridge_joins_what_is_less_than_the_gap_apart(recs, gap):
         assert found == runs(cells)
 
 
-@given(recordings, st.integers(0, 12))
-@settings(max_examples=25, deadline=None)
-def test_group_ids_change_where_the_gap_is_reached(recs, gap):
-    duration = np.array([d for d, _, _ in recs])
-    track = axis.bridge(placed([a for _, a, _ in recs], duration), 0)
-    ids = axis.group_ids(track, gap)
-    assert len(ids) == len(track)
-    for i in range(1, len(track)):
-        apart = track.rec[i] != track.rec[i - 1] or track.start[i] - track.end[i - 1] >= gap
-        assert ids[i] - ids[i - 1] == int(apart)
-
-
 @given(recordings)
 @settings(max_examples=30, deadline=None)
 def test_intersect_union_complement(recs):
@@ -142,7 +130,6 @@ def test_nothing_in_nothing_out(nothing):
     assert len(axis.bridge(nothing, 200)) == 0
     assert len(axis.intersect(nothing, nothing)) == 0
     assert len(axis.union(nothing, nothing)) == 0
-    assert len(axis.group_ids(nothing, 10)) == 0
     assert axis.inside(nothing, at)[0] == -1
     assert axis.straddling(nothing, at)[0] == -1
     assert axis.next_start(nothing, at, at + 5)[0] == NEVER

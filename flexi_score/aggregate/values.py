@@ -20,11 +20,8 @@ def values_of(scores: pl.DataFrame, metrics: Sequence[Metric], by: Sequence[str]
     return add_up(describe(rows, metrics), key).select(*key, "value", pl.col("n").cast(pl.Int64))
 
 
-def add_up(described: pl.DataFrame, key: Sequence[str], **more: pl.Expr) -> pl.DataFrame:
-    """Counts, numerator, denominator and value of each group of rows of :func:`describe`.
-
-    ``more`` are further aggregations, by name.
-    """
+def add_up(described: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Counts, numerator, denominator and value of each group of rows of :func:`describe`."""
     return (
         described.group_by(key, maintain_order=True)
         .agg(
@@ -33,7 +30,6 @@ def add_up(described: pl.DataFrame, key: Sequence[str], **more: pl.Expr) -> pl.D
             numerator=(pl.col("value") * pl.col("weight")).sum(),
             denominator=pl.col("weight").filter(pl.col("value").is_not_null()).sum(),
             **{status: (pl.col("status") == status).sum() for status in STATUSES},
-            **more,
         )
         .with_columns(
             value=pl.when(pl.col("denominator") > 0)

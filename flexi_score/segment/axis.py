@@ -148,14 +148,6 @@ def blocks(spans: Spans, gap_ms: int) -> tuple[Spans, Ints]:
     return Spans(spans.rec[begin], spans.start[begin], reach[last]), np.cumsum(first) - 1
 
 
-def group_ids(spans: Spans, gap_ms: int) -> Ints:
-    """Number of the group of each interval of a track: less than ``gap_ms`` apart is one group."""
-    if not len(spans):
-        return np.empty(0, np.int64)
-    apart = spans.start[1:] - spans.end[:-1] >= max(gap_ms, 1)
-    return np.concatenate([[0], np.cumsum(apart)]).astype(np.int64)
-
-
 def intersect(a: Spans, b: Spans) -> Spans:
     """What two tracks share, as a track."""
     first = np.searchsorted(b.end, a.start, "right")
