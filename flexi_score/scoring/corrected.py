@@ -9,7 +9,7 @@ import polars as pl
 from flexi_score.archive.corrections import FILE
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.schema import SPEAKERS, Speaker
-from flexi_score.segment.tracks import Intervals, make_intervals
+from flexi_score.segment.tracks import Intervals, join_intervals
 
 #: Name of the check in the health table.
 CHECK: Final = "corrected"
@@ -50,16 +50,8 @@ def replace_speech(
         return speech
     others = speech.take(~np.isin(speech.rec, found["rec"].to_numpy()))
     flat = found.filter(pl.col("speech").list.len() > 0).explode("speech").unnest("speech")
-    return make_intervals(
-        *(
-            np.concatenate([kept, flat[name].to_numpy()])
-            for kept, name in (
-                (others.rec, "rec"),
-                (others.start_ms, "start_ms"),
-                (others.end_ms, "end_ms"),
-            )
-        )
-    )
+    own = Intervals(*(flat[name].to_numpy() for name in ("rec", "start_ms", "end_ms")))
+    return join_intervals(others, own)
 
 
 def corrected_health(reader: ArchiveReader, rows: pl.DataFrame) -> pl.DataFrame:

@@ -23,6 +23,7 @@ from flexi_score.segment.tracks import (
     Ints,
     Tracks,
     Words,
+    join_intervals,
     make_intervals,
     make_words,
     select_tracks,
@@ -227,12 +228,7 @@ def _side(
     owner = channels["rec"].to_numpy().astype(np.int64)
     replaced = np.zeros(n, bool)
     replaced[owner[side & channels["given"].to_numpy()]] = True
-    use = own.take(~replaced[own.rec])
-    speech = make_intervals(
-        np.concatenate([use.rec, given.rec]),
-        np.concatenate([use.start_ms, given.start_ms]),
-        np.concatenate([use.end_ms, given.end_ms]),
-    )
+    speech = join_intervals(own.take(~replaced[own.rec]), given)
     speech = replace_speech(reader, rows, speaker, speech)
     flat, held = _entries(stored["words"], rows, speaker, "words")
     recognised = pl.col("source") != "file"
@@ -326,8 +322,4 @@ def _speech_of_words(
     use = bare.to_numpy()[words.rec]
     if not use.any():
         return speech
-    return make_intervals(
-        np.concatenate([speech.rec, words.rec[use]]),
-        np.concatenate([speech.start_ms, words.start_ms[use]]),
-        np.concatenate([speech.end_ms, words.end_ms[use]]),
-    )
+    return join_intervals(speech, Intervals(words.rec[use], words.start_ms[use], words.end_ms[use]))

@@ -154,6 +154,12 @@ def make_intervals(rec: Ints, start_ms: Ints, end_ms: Ints) -> Intervals:
     return Intervals(rec[order], start_ms[order], end_ms[order])
 
 
+def join_intervals(*parts: Intervals) -> Intervals:
+    """Intervals of several parts, which may overlap, as one list."""
+    columns = zip(*((part.rec, part.start_ms, part.end_ms) for part in parts), strict=True)
+    return make_intervals(*(np.concatenate(column) for column in columns))
+
+
 def make_words(
     rec: Ints,
     start_ms: Ints,
