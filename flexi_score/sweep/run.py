@@ -16,7 +16,7 @@ import polars as pl
 
 from flexi_score.archive import store
 from flexi_score.archive.reader import ArchiveReader
-from flexi_score.config import Settings, signature
+from flexi_score.config import signature
 from flexi_score.metrics import profile_metrics
 from flexi_score.metrics.registry import Metric
 from flexi_score.output import as_text, write_together
@@ -24,7 +24,7 @@ from flexi_score.scoring.processes import table_workers
 from flexi_score.sweep.effects import flips, sensitivity
 from flexi_score.sweep.grid import in_force, resolve
 from flexi_score.sweep.plot import plot_svg
-from flexi_score.sweep.shares import DETECTION, STRUCTURE, Share, score_share
+from flexi_score.sweep.shares import DETECTION, STRUCTURE, Share, score_share, stage_key
 
 #: Recordings times combinations of other speech or structure from which on further processes save
 #: more than they cost: each starts, reads the archive and does what combinations share for itself.
@@ -118,9 +118,10 @@ def sweep(
     base = dict(base or {})
     settings = resolve(changes, profile, base)
     folder = store.open_archive(archive)
-    texts = [_texts(one) for one in settings]
-    order = sorted(range(len(settings)), key=lambda i: (*texts[i], i))
-    if len(set(texts)) * ArchiveReader(folder).count("recordings") < _ENOUGH:
+    # Detection first, then structure: what neighbours have in common is done once.
+    keys = [stage_key(one, (*DETECTION, *STRUCTURE)) for one in settings]
+    order = sorted(range(len(settings)), key=lambda i: (*keys[i], i))
+    if len(set(keys)) * ArchiveReader(folder).count("recordings") < _ENOUGH:
         workers = 1
     shares = _shares(order, workers)
     jobs = [Share(str(folder), share, [settings[i] for i in share]) for share in shares]
@@ -158,14 +159,6 @@ def write_sweep(result: Sweep, out: str | Path) -> Path:
     facts = json.dumps(result.info, indent=1, default=str) + "\n"
     write_together(folder, files, label="sweep.json", describe=lambda _: facts)
     return folder
-
-
-def _texts(settings: Settings) -> tuple[str, str]:
-    """Texts that sort combinations by detection first, then by structure."""
-    dumped = settings.model_dump()
-    return tuple(  # type: ignore[return-value]
-        json.dumps([dumped[group] for group in groups]) for groups in (DETECTION, STRUCTURE)
-    )
 
 
 def _shares(order: list[int], workers: int) -> list[list[int]]:

@@ -7,7 +7,7 @@ values of a scenario, as long as its structure and the settings that its scorer 
 (:data:`flexi_score.metrics.SETTINGS_READ`).
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Final, NamedTuple
 
@@ -34,6 +34,11 @@ STRUCTURE: Final = ("ipu", "backchannel", "takeover")
 
 #: Score rows that are added up in one go.
 _BATCH_ROWS: Final = 400_000
+
+
+def stage_key(settings: Settings, groups: Sequence[str]) -> tuple[str, ...]:
+    """What is the same where a stage that depends on these groups comes out the same."""
+    return tuple(getattr(settings, group).model_dump_json() for group in groups)
 
 
 class Share(NamedTuple):
@@ -128,7 +133,7 @@ class Stages:
 
     def detect(self, settings: Settings) -> Prepared:
         """Speech under these settings; the latest detections are kept."""
-        key = tuple(getattr(settings, group).model_dump_json() for group in DETECTION)
+        key = stage_key(settings, DETECTION)
         found = self._detected.pop(key, None)
         if found is None:
             ready = prepare(self.reader, self.rows, settings)
@@ -142,7 +147,7 @@ class Stages:
         return self._ready
 
     def _key(self, settings: Settings) -> Hashable:
-        return (self._speech, *(getattr(settings, group).model_dump_json() for group in STRUCTURE))
+        return (self._speech, *stage_key(settings, STRUCTURE))
 
     def structure(self, settings: Settings) -> Structure:
         """The structure of these settings; the one that was built last is kept."""
