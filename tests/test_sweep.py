@@ -366,6 +366,7 @@ def test_a_grid_and_a_list_multiply() -> None:
         (lambda: parse_grid(["a=1", "a=2"]), "give it once"),
         (lambda: combinations({}), "nothing to sweep"),
         (lambda: combinations({"a": [1]}, [{"a": 1}]), "both in the grid and in the list"),
+        (lambda: sweep("nowhere", []), "nothing to sweep"),
         (lambda: sweep("nowhere", [{"ipu.min_silense_ms": 1}]), "did you mean"),
         (lambda: sweep("nowhere", [{"extract.beam_size": 2}]), "does not read audio"),
         (lambda: sweep("nowhere", [{"summary.resamples": 200}]), "nothing to sweep"),

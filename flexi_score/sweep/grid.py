@@ -79,6 +79,8 @@ def resolve(
     changes: Sequence[Mapping[str, Any]], profile: str, base: Mapping[str, Any]
 ) -> list[Settings]:
     """Settings of every combination."""
+    if not changes:
+        raise SettingsError("nothing to sweep: no combination of settings; give at least one")
     for name in sorted({name for row in changes for name in row}):
         if name.startswith("extract.") and name != "extract.asr":
             raise SettingsError(
