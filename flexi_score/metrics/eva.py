@@ -39,7 +39,7 @@ from flexi_score.metrics.reasons import Facts, Rule, decide
 from flexi_score.metrics.registry import Latencies, metric_table, score_rows
 from flexi_score.segment import axis
 from flexi_score.segment.axis import NEVER, Spans
-from flexi_score.segment.tracks import Bools, Floats, Ints, spread
+from flexi_score.segment.tracks import Bools, Floats, Ints, make_intervals, spread
 from flexi_score.segment.types import Structure
 
 #: Highest score of an exchange that the agent interrupts, and segments at which it is 0.
@@ -284,15 +284,8 @@ def _tools(structure: Structure) -> Spans:
         .drop_nulls("tools")
         .unnest("tools")
     )
-    rec = table["rec"].to_numpy().astype(np.int64)
-    start, end = (
-        np.clip(table[name].to_numpy().astype(np.int64), 0, structure.duration_ms[rec])
-        + structure.origin[rec]
-        for name in ("start_ms", "end_ms")
-    )
-    order = np.lexsort((end, start))
-    some = order[end[order] > start[order]]
-    return axis.bridge(Spans(rec[some], start[some], end[some]), 0)
+    given = make_intervals(*(table[name].to_numpy() for name in ("rec", "start_ms", "end_ms")))
+    return axis.bridge(axis.place(given, structure.origin, structure.duration_ms), 0)
 
 
 def _covered(track: Spans, start: Ints, end: Ints) -> Ints:

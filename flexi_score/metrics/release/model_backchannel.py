@@ -17,7 +17,7 @@ Divergences from profile ``paper``
 """
 
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
@@ -130,7 +130,9 @@ def words_inside(segments: Runs, words: Runs) -> Ints:
     return started - ended
 
 
-def _count_before(owner: Ints, time: Floats, of: Ints, limit: Floats, side: str) -> Ints:
+def _count_before(
+    owner: Ints, time: Floats, of: Ints, limit: Floats, side: Literal["left", "right"]
+) -> Ints:
     """How many of the sorted ``(owner, time)`` precede each ``(of, limit)``, over all owners.
 
     ``side`` "left" leaves out equal times, "right" counts them. The result of two calls for the
@@ -141,7 +143,7 @@ def _count_before(owner: Ints, time: Floats, of: Ints, limit: Floats, side: str)
     width = len(ranks) + 1
     keys = owner * width + ranks[: len(time)]
     limits = of * width + ranks[len(time) :]
-    return np.searchsorted(keys, limits, "left" if side == "left" else "right").astype(np.int64)
+    return np.searchsorted(keys, limits, side).astype(np.int64)
 
 
 def scan(segments: Runs, inside: Ints) -> tuple[Bools, Ints, Bools]:
