@@ -30,6 +30,7 @@ from flexi_score.errors import ArchiveError, InputError
 from flexi_score.explore.correct import move_edge, save_correction
 from flexi_score.explore.rate import rate
 from flexi_score.explore.session import Session, open_session
+from flexi_score.scoring.corrected import channel_key
 
 testclient = pytest.importorskip("starlette.testclient", reason="needs the extra explore")
 
@@ -404,6 +405,32 @@ def test_ratings_are_labels_that_agree_reads(judged: Session, cli: Cli) -> None:
     assert found.stderr == ""  # every label has a rating
     overall = [row for row in json.loads(found.stdout) if row["system"] in ("a", "b")]
     assert sum(row["labels"] for row in overall) == len(labels)
+
+
+def test_a_rating_is_of_what_was_shown_whatever_is_corrected_meanwhile(
+    rated_run: Path, tmp_path: Path
+) -> None:
+    """A correction may take a question away; the numbers of the others stay."""
+    shutil.copytree(rated_run.parent, tmp_path / "copy")
+    session = open_session(tmp_path / "copy" / rated_run.name)
+    before = [rate(session, {"rater": "ann"})]
+    for _ in range(before[0]["total"] - 1):
+        before.append(rate(session, {"rater": "ann", "after": before[-1]["item"]}))
+    shown = session.questions
+    assert shown is not None
+    silenced = shown["recording"][0]
+    key = session.stages.rows.filter(recording=silenced).select(channel_key("model")).item()
+    line = {"recording": silenced, "speaker": "model", "key": key, "speech_ms": []}
+    add_correction(session.archive, line)
+    session.begin()
+    now = open_session(tmp_path / "copy" / rated_run.name)
+    assert rate(now, {"rater": "ann"})["total"] < len(before)
+    for one in before:
+        rate(session, {"rater": "ann", "item": one["item"], "value": one["item"] % 6})
+    labels = read_labels(tmp_path / "copy" / rated_run.name / "labels.csv")
+    own = shown.with_columns(value=(pl.col("item") % 6).cast(pl.Float64))
+    columns = ["recording", "metric", "value"]
+    assert labels.select(columns).sort(columns).equals(own.select(columns).sort(columns))
 
 
 @pytest.mark.parametrize(

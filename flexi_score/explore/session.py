@@ -71,6 +71,9 @@ class Session:
         self._listed = closest_first(run.scores, run.recordings, run.failures).head(MAX_RECORDINGS)
         self.names: list[str] = self._listed.sort("order")["recording"].to_list()
         self._places = pl.DataFrame({"recording": self.names}).with_row_index("r")
+        #: What there is to rate (:mod:`flexi_score.explore.rate`), once that was asked for. As long
+        #: as the session: raters name an item by its number.
+        self.questions: pl.DataFrame | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -78,8 +81,6 @@ class Session:
         self._scores: list[pl.DataFrame] = []
         self._summaries: dict[int, pl.DataFrame] = {}
         self._whole: tuple[Settings, Run] | None = None
-        #: What there is to rate (:mod:`flexi_score.explore.rate`), once that was asked for.
-        self.questions: pl.DataFrame | None = None
         self.stages = Stages(
             str(self.archive), self.run.settings.profile, self._add, detections=_DETECTIONS
         )
