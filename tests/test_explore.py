@@ -6,6 +6,7 @@ Tests in a browser need Chromium and Playwright (extra ``browser-test``); skippe
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ import flexi_score
 from flexi_score.aggregate.labels import read_labels
 from flexi_score.archive import store
 from flexi_score.archive.corrections import FILE, add_correction, read_corrections, read_lines
-from flexi_score.config import load_settings
+from flexi_score.config import load_settings, parse_assignments
 from flexi_score.errors import ArchiveError, InputError
 from flexi_score.explore.correct import move_edge, save_correction
 from flexi_score.explore.rate import rate
@@ -102,6 +103,18 @@ def test_changes_are_counted_against_the_run(session: Session) -> None:
     ]
     assert moved
     assert all(key.startswith(("user_interrupt.", "user_backchannel.")) for key, _ in moved)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"summary.cluster": "null", "health.copied.refuse": "null", "yield.hold_ms": "700"}],
+)
+def test_its_command_sets_what_the_run_had(session: Session, changes: dict[str, str]) -> None:
+    settings = load_settings("paper", changes)
+    run = flexi_score.score(session.archive, settings=settings)
+    _, verb, archive, *sets = shlex.split(Session(run, session.archive).command())
+    assert (verb, Path(archive)) == ("score", session.archive)
+    assert load_settings("paper", parse_assignments(sets[1::2])) == settings
 
 
 def test_a_recording_is_drawn_under_the_settings_of_the_moment(session: Session) -> None:

@@ -215,9 +215,9 @@ class Session:
         profile = self.run.settings.profile
         usual = flatten(load_settings(profile))
         more = [
-            f"--set {shlex.quote(f'{name}={value}')}"
+            f"--set {shlex.quote(f'{name}=' + ('null' if value is None else str(value)))}"
             for name, value in self._base.items()
-            if value is not None and value != usual[name]
+            if value != usual[name]
         ]
         start = f"flexi-score score {shlex.quote(str(self.archive))}"
         return " ".join([start, *([f"--profile {profile}"] * (profile != "paper")), *more])
