@@ -52,7 +52,7 @@ def agree(
     """
     import polars as pl
 
-    from flexi_score.aggregate.agreement import MARKED, agreement_table
+    from flexi_score.aggregate.agreement import agreement_table
     from flexi_score.aggregate.labels import read_labels, read_ratings
     from flexi_score.errors import SettingsError
     from flexi_score.scoring.run import Run
@@ -66,18 +66,14 @@ def agree(
     chosen = stored.settings.model_copy(update={"judge": settings})
     probes = None
     if second is not None or probe:
-        from flexi_score.judge.probe import probe_table, rate_again
+        from flexi_score.judge.probe import probe_table, second_rater
         from flexi_score.judge.rate import REPLIES
 
         if stored.archive is None:
             raise SettingsError(f"{run}: its archive, which keeps replies, is not there")
         store = stored.archive / REPLIES
         if second is not None:
-            other = rate_again(ratings, store, chosen, second).filter(pl.col("metric") != MARKED)
-            means = other.group_by("recording", "metric", maintain_order=True).agg(
-                rater=pl.lit(second), value=pl.col("value").mean()
-            )
-            sources.append(means.drop_nulls("value"))
+            sources.append(second_rater(ratings, store, chosen, second))
         if probe:
             probes = probe_table(ratings, store, chosen)
     table = agreement_table(ratings, pl.concat(sources), chosen.summary) if sources else None

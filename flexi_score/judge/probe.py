@@ -73,6 +73,17 @@ def rate_again(
     return (replay if chosen.mode == "replay" else ask)(asked, store, chosen)
 
 
+def second_rater(
+    ratings: pl.DataFrame, store: Path, settings: Settings, model: str
+) -> pl.DataFrame:
+    """Another model's ratings as labels: ``recording, metric, rater, value``.
+
+    ``ratings``, ``store`` and ``settings``: as :func:`rate_again`. Marked positions are no labels.
+    """
+    other = rate_again(ratings, store, settings, model).filter(pl.col("metric") != MARKED)
+    return _means(other).select("recording", "metric", rater=pl.lit(model), value="value")
+
+
 def probe_table(ratings: pl.DataFrame, store: Path, settings: Settings) -> pl.DataFrame:
     """How far ratings shift under each probe (:data:`PROBES`); the mean of repeats counts.
 
@@ -85,13 +96,7 @@ def probe_table(ratings: pl.DataFrame, store: Path, settings: Settings) -> pl.Da
         other = rate_again(
             plain.with_columns(question=pl.Series(changed, dtype=pl.String)), store, settings
         )
-        means = [
-            table.group_by("recording", "metric", maintain_order=True)
-            .agg(pl.col("value").mean())
-            .drop_nulls("value")
-            for table in (plain, other)
-        ]
-        both = means[0].join(means[1], on=["recording", "metric"], suffix="_probed")
+        both = _means(plain).join(_means(other), on=["recording", "metric"], suffix="_probed")
         both = both.with_columns(shift=pl.col("value_probed") - pl.col("value"))
         shown = settings.summary
         low, high = bootstrap_mean(
@@ -110,3 +115,9 @@ def probe_table(ratings: pl.DataFrame, store: Path, settings: Settings) -> pl.Da
         ]
     table = pl.DataFrame(rows, schema=PROBES)
     return table.with_columns(pl.col("ci_low", "ci_high").fill_nan(None))
+
+
+def _means(ratings: pl.DataFrame) -> pl.DataFrame:
+    """``recording, metric, value``: the mean of the repeats, where any is rated."""
+    groups = ratings.group_by("recording", "metric", maintain_order=True)
+    return groups.agg(pl.col("value").mean()).drop_nulls("value")
