@@ -3,12 +3,11 @@
 from importlib import resources
 from typing import Final
 
-import jinja2
 from markupsafe import Markup
 
 from flexi_score.explore.rate import labels_file
 from flexi_score.explore.session import Session
-from flexi_score.report.html import embedded_json, page_css, page_script
+from flexi_score.report.html import embedded_json, page_css, page_environment, page_script
 from flexi_score.report.tables import plain
 
 _POLICY: Final = (
@@ -22,15 +21,8 @@ def render_page(session: Session) -> tuple[str, str]:
     """The page of a session, and its content security policy."""
     assets = resources.files("flexi_score.explore").joinpath("assets")
     script, script_hash = page_script(assets.joinpath("explore.js").read_text("utf-8"))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("flexi_score", "explore/assets"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    run = session.run
-    text = environment.get_template("page.html.j2").render(
+    run, template = session.run, page_environment("explore/assets").get_template("page.html.j2")
+    text = template.render(
         title=plain(run.name.removesuffix(".run")),
         css=page_css() + Markup(assets.joinpath("explore.css").read_text("utf-8")),
         script=script,

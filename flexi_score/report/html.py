@@ -110,13 +110,7 @@ def render_html(
     )
     place = {name: k for k, name in enumerate(listed.sort("order")["recording"].to_list())}
     script, script_hash = page_script(_assets(("start",), "js"))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("flexi_score", "report/page"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = page_environment("report/page")
     environment.filters["groupby_run"] = _runs
     # Markup: our own files, the plots' SVG, and JSON that cannot end its element.
     page = environment.get_template("page.html.j2").render(
@@ -237,6 +231,17 @@ def said_words(events: pl.DataFrame, listed: pl.DataFrame) -> dict[str, str]:
 def _assets(names: Sequence[str], kind: str) -> str:
     folder = resources.files("flexi_score.report").joinpath("page")
     return "\n".join(folder.joinpath(f"{name}.{kind}").read_text("utf-8") for name in names)
+
+
+def page_environment(folder: str) -> jinja2.Environment:
+    """Templates in a folder of the package; what they are given is escaped and has to be there."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("flexi_score", folder),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
 
 
 def page_script(start: str) -> tuple[Markup, str]:
