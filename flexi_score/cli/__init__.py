@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from flexi_score.cli import (
+# Importing the modules of the verbs adds their verbs to the application.
+from flexi_score.cli import (  # noqa: F401
     agree,
     check,
     compare,
@@ -27,24 +28,6 @@ from flexi_score.cli import (
 )
 from flexi_score.cli.app import INTERRUPTED, OK, UNUSABLE, app, set_help
 from flexi_score.errors import FlexiScoreError
-
-#: Modules of the verbs: importing them adds their verbs to the application.
-VERBS = (
-    agree,
-    check,
-    compare,
-    explore,
-    export,
-    extract,
-    handbook,
-    info,
-    report,
-    score,
-    simulate,
-    sweep,
-    turns,
-    validate,
-)
 
 set_help(app)
 
