@@ -27,7 +27,7 @@ def render_page(session: Session) -> tuple[str, str]:
         css=page_css() + Markup(assets.joinpath("explore.css").read_text("utf-8")),
         script=script,
         facts=f"{len(session.names):,} recordings, profile {run.settings.profile}",
-        sliders=session.sliders(),
+        sliders=session.sliders,
         command=session.command(),
         labels=plain(labels_file(session)),
         index=embedded_json(session.index()),

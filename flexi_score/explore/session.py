@@ -8,6 +8,7 @@ import json
 import shlex
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,12 +98,13 @@ class Session:
         SettingsError
             For a setting that is no slider of this run, or a value that it cannot take.
         """
-        known = {one["name"] for one in self.sliders()}
+        known = {one["name"] for one in self.sliders}
         for name in changes:
             if name not in known:
                 raise SettingsError(f"{name!r} is no setting of this page")
         return load_settings(self.run.settings.profile, {**self._base, **changes})
 
+    @cached_property
     def sliders(self) -> list[dict[str, Any]]:
         """Numbers that scores of this run depend on: name, value, range, unit, text, source."""
         scenarios = self.run.scores["scenario"].unique().drop_nulls().to_list()
