@@ -68,6 +68,7 @@ SetOption = Annotated[
 Profile = Annotated[str, Parameter(help="Definitions: paper, release, fdb-v1 or tau.")]
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="No progress.")]
 Threads = Annotated[int, Parameter(help="CPU threads of each model; 0 lets it choose.")]
+Open = Annotated[bool, Parameter(name="--open", negative="", help="Show the page in a browser.")]
 TableOut = Annotated[Path | None, Parameter(help="Also write the table (.csv or .parquet).")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="As JSON, all of it.")]
 Layout = Annotated[str, Parameter(help="How to read a folder; auto finds out.")]

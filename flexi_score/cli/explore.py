@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flexi_score.cli.app import OK, app
+from flexi_score.cli.app import OK, Open, app
 
 
 @app.command
@@ -16,9 +16,7 @@ def explore(
     *,
     archive: Annotated[Path | None, Parameter(help="What is scored [the run's archive].")] = None,
     port: Annotated[int, Parameter(help="Port to listen at; 0: any that is free.")] = 0,
-    open_: Annotated[
-        bool, Parameter(name="--open", negative="", help="Show the page in a browser.")
-    ] = False,
+    open_: Open = False,
 ) -> int:
     """Serve a page, to this machine alone, that scores RUN again as settings move.
 

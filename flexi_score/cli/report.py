@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flexi_score.cli.app import OK, SOME_FAILED, app
+from flexi_score.cli.app import OK, SOME_FAILED, Open, app
 from flexi_score.cli.show import split_names
 
 
@@ -25,9 +25,7 @@ def report(
     rows: Annotated[
         int | None, Parameter(help="Recordings that the page lists, closest decisions first.")
     ] = None,
-    open_: Annotated[
-        bool, Parameter(name="--open", negative="", help="Show the page in a browser.")
-    ] = False,
+    open_: Open = False,
     figures: Annotated[
         Path | None,
         Parameter(help="Instead: write plots, timelines and LaTeX tables into this folder."),
