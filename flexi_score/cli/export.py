@@ -88,28 +88,16 @@ def formats() -> int:
     """
     from rich.console import Console
 
-    from flexi_score.formats import FORMATS
     from flexi_score.formats.files import AUDIO_EXTENSIONS
     from flexi_score.formats.layouts import LAYOUTS
-    from flexi_score.formats.roles import SERVICES, SOURCES
-    from flexi_score.schema import SPEAKERS
+    from flexi_score.formats.roles import SERVICES
+    from flexi_score.handbook.reference import format_rows, source_rows
 
     console = Console()
     print_rows(
         console,
         ("format", "files", "read", "--format", "times", "holds", "whose"),
-        (
-            (
-                name,
-                " ".join(known.extensions) or ".txt",
-                "yes" if known.words else "",
-                known.export or "",
-                known.times,
-                known.holds,
-                known.whose,
-            )
-            for name, known in FORMATS.items()
-        ),
+        format_rows(),
         whole=("format", "read", "--format", "times"),
     )
     console.print()
@@ -124,10 +112,6 @@ def formats() -> int:
     headings = ("--layout", "what a folder holds", "who is who", "read after")
     print_rows(console, headings, layouts, whole=headings[:1])
     console.print()
-    sources = []
-    for name, source in SOURCES.items():
-        sides = (str((source.channels or {}).get(side, "not known")) for side in SPEAKERS)
-        sources.append((name, *sides, source.about, source.evidence))
     columns = ("--source", "user", "model", "two-channel files", "documented in")
-    print_rows(console, columns, sources, whole=columns[:3])
+    print_rows(console, columns, source_rows(), whole=columns[:3])
     return OK

@@ -185,33 +185,50 @@ def columns() -> str:
     return "\n\n".join(parts)
 
 
-def formats() -> str:
-    """Formats that are read and written, layouts of folders, and platforms."""
+def format_rows() -> list[tuple[str, ...]]:
+    """Each format: name, extensions, whether it is read, ``--format``, times, contents, whose."""
     from flexi_score.formats import FORMATS
-    from flexi_score.formats.files import AUDIO_EXTENSIONS
-    from flexi_score.formats.layouts import LAYOUTS
-    from flexi_score.formats.roles import SERVICES, SOURCES
-    from flexi_score.schema import SPEAKERS
 
-    files = [
+    return [
         (
             name,
             " ".join(known.extensions) or ".txt",
             "yes" if known.words else "",
-            f"`{known.export}`" if known.export else "",
+            known.export or "",
             known.times,
             known.holds,
             known.whose,
         )
         for name, known in FORMATS.items()
     ]
-    sources = [
+
+
+def source_rows() -> list[tuple[str, ...]]:
+    """Each platform: name, channels of user and model, its two-channel files, and the evidence."""
+    from flexi_score.formats.roles import SOURCES
+    from flexi_score.schema import SPEAKERS
+
+    return [
         (
-            f"`{name}`",
-            *(str((s.channels or {}).get(side, "not known")) for side in SPEAKERS),
-            f"{s.about} ({s.evidence})",
+            name,
+            *(str((source.channels or {}).get(side, "not known")) for side in SPEAKERS),
+            source.about,
+            source.evidence,
         )
-        for name, s in SOURCES.items()
+        for name, source in SOURCES.items()
+    ]
+
+
+def formats() -> str:
+    """Formats that are read and written, layouts of folders, and platforms."""
+    from flexi_score.formats.files import AUDIO_EXTENSIONS
+    from flexi_score.formats.layouts import LAYOUTS
+    from flexi_score.formats.roles import SERVICES
+
+    files = [(*row[:3], row[3] and f"`{row[3]}`", *row[4:]) for row in format_rows()]
+    sources = [
+        (f"`{name}`", *channels, f"{about} ({evidence})")
+        for name, *channels, about, evidence in source_rows()
     ]
     return "\n\n".join(
         [
