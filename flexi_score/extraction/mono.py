@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from flexi_score.audio.decode import probe
-from flexi_score.audio.levels import gain_db, measure_levels, noise_dbfs
+from flexi_score.audio.levels import gain_db, measure_levels
 from flexi_score.audio.signal import Signal
 from flexi_score.config import ExtractSettings
 from flexi_score.extraction.channels import channel_row
@@ -42,32 +42,32 @@ def mono_channels(
     diarizer: Diarizer,
     settings: ExtractSettings,
     raw_audio: str | None = None,
-) -> tuple[dict[Speaker, dict[str, Any]], dict[Speaker, dict[str, Any]], float]:
+) -> tuple[dict[str, Any], dict[Speaker, dict[str, Any]], float]:
     """Both roles of a one-channel recording.
 
     ``path``: the file it was decoded from. ``settings``: uses mono_roles and what shapes the gain.
-    ``raw_audio``: what the bytes of a file without a header mean. Returns ``rows``:
-    :data:`flexi_score.archive.tables.CHANNELS`, without key; ``frames``:
-    :data:`flexi_score.archive.tables.FRAMES`, without key; ``gain``: dB, applied before detection.
+    ``raw_audio``: what the bytes of a file without a header mean. Returns, without keys, the row of
+    :data:`flexi_score.archive.tables.CHANNELS` of either role and each role's of
+    :data:`flexi_score.archive.tables.FRAMES`; the gain in dB, applied before detection.
     """
     levels = measure_levels(signal)
     gain = gain_db(levels, settings)
     roles = assign_roles(two_voices(diarizer, signal, gain), settings.mono_roles)
-    noise = noise_dbfs(levels)
-    rows, frames = {}, {}
+    row = channel_row(signal, path, raw_audio, levels, gain) | {
+        # The rule stands beside the models: an archive may be scored under other settings.
+        "detector": f"{diarizer.version}, {settings.mono_roles}",
+        "estimated": True,
+    }
+    frames = {}
     for speaker, other in zip(SPEAKERS, reversed(SPEAKERS), strict=True):
-        rows[speaker] = channel_row(signal, path, raw_audio, levels, gain) | {
-            # The rule stands beside the models: an archive may be scored under other settings.
-            "detector": f"{diarizer.version}, {settings.mono_roles}",
-            "estimated": True,
-        }
+        envelope = role_envelope(
+            levels.envelope_cdb, roles[speaker], roles[other], row["noise_dbfs"]
+        )
         frames[speaker] = {
             "probabilities": pl.Series(roles[speaker]),
-            "envelope_cdb": pl.Series(
-                role_envelope(levels.envelope_cdb, roles[speaker], roles[other], noise)
-            ),
+            "envelope_cdb": pl.Series(envelope),
         }
-    return rows, frames, gain
+    return row, frames, gain
 
 
 def role_envelope(

@@ -174,10 +174,10 @@ def _extract_mono(
     need, hear = known.missing(keys, words)
     if need or hear:
         with open_mono(path, raw_audio) as signal:
-            rows, frames, gain = mono_channels(
+            channel, frames, gain = mono_channels(
                 signal, path, extractor.diarizer, extractor.settings, raw_audio
             )
-            batch.rows["channels"].extend(rows[s] | {"key": keys[s]} for s in need)
+            batch.rows["channels"].extend(channel | {"key": keys[s]} for s in need)
             batch.rows["frames"].extend(frames[s] | {"key": keys[s]} for s in need)
             for s in hear:
                 probabilities = frames[s]["probabilities"].to_numpy()
