@@ -29,6 +29,7 @@ from flexi_score.capture.silent import (
 )
 from flexi_score.config import HealthSettings, load_settings
 from flexi_score.config.health import CHECKS, LIMITS
+from flexi_score.errors import SettingsError
 from flexi_score.schema import HEALTH
 from flexi_score.scoring import pipeline
 from flexi_score.segment.tracks import select_tracks
@@ -392,6 +393,11 @@ def test_swapped_channels_are_known_by_what_is_said(tmp_path: Path) -> None:
     # Without words nothing is known, and nothing is said.
     found, _ = pipeline.check(tmp_path / "a", settings=SETTINGS)
     assert "swapped" not in set(found["check"])
+
+
+def test_a_limit_that_cannot_be_is_named_as_it_is_set() -> None:
+    with pytest.raises(SettingsError, match=r"^setting health\.snr\.warn: .* \(found 'loud'\)$"):
+        load_settings("paper", {"health.snr.warn": "loud"})
 
 
 @given(

@@ -219,7 +219,8 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
 def _explain(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
-        name = ".".join(str(part) for part in item["loc"])
+        # As setting_names has it: a limit of a check is health.CHECK.LIMIT.
+        name = ".".join(str(part) for part in item["loc"] if part != "checks")
         # Where a key may have been put by mistake, it is not repeated.
         secret = name in ("judge.base_url", "judge.key_variable")
         found = "" if secret else f" (found {item['input']!r})"
