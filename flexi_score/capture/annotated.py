@@ -16,10 +16,10 @@ def annotation_evidence(tracks: Tracks) -> tuple[Floats, pl.Series]:
     Annotated starts of the user's speech are those of ``annotations.interrupt`` and
     ``annotations.backchannels``.
 
-    Returns away_ms : ndarray of float64, shape (n,): Largest distance of an annotated start from
-    the nearest onset of the user's speech; the recording's length where the user never speaks; NaN
-    without such an annotation, or where nothing is known of the user; and that start and onset in
-    words; null without one.
+    Returns in ms (shape (n,)) the largest distance of an annotated start from the nearest onset of
+    the user's speech; the recording's length where the user never speaks; NaN without such an
+    annotation, or where nothing is known of the user; and that start and onset in words, null
+    without one.
     """
     size, origin = len(tracks), axis.origins(tracks.duration_ms)
     starts = _annotated_starts(tracks)

@@ -23,8 +23,8 @@ def word_confidence(reader: ArchiveReader, rows: pl.DataFrame) -> pl.Series:
 
     Both channels together: they speak one language, and a single short word says little.
 
-    ``rows``: :data:`flexi_score.archive.tables.ARCHIVED`. Returns polars.Series of Float64, shape
-    (len(rows),): Null where nothing was recognised.
+    ``rows``: :data:`flexi_score.archive.tables.ARCHIVED`. Returns shape (len(rows),), null where
+    nothing was recognised.
     """
     keys = pl.concat([rows[f"{s}_words_key"].alias("key") for s in SPEAKERS]).drop_nulls()
     stored = reader.read("words", keys, _COLUMNS)

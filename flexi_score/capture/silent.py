@@ -30,7 +30,7 @@ def noisy_systems(reader: ArchiveReader, rows: pl.DataFrame) -> frozenset[str]:
     """Systems whose model channels carry noise between words.
 
     ``rows``: :data:`flexi_score.archive.tables.ARCHIVED`: every recording of the run, also where it
-    is scored chunk by chunk. Returns only systems with a dead model channel are looked at.
+    is scored chunk by chunk. Only systems with a dead model channel are looked at.
     """
     dead = reader.read("channels", columns=["key", "dead"]).filter("dead")
     held = pl.col("model_key").is_in(dead["key"].implode())

@@ -52,8 +52,8 @@ def timeline_evidence(
     parties have a file each. ``user_channel`` and ``model_channel`` ((ndarray of int64, ndarray of
     int64), each of shape (n,)): start and end of each channel on the recording's axis (ms); -1
     where there is no audio. ``closed_ms`` (ndarray of int64, shape (n,)): for how long the model's
-    line carries nothing at its end, after noise before. Returns value : ndarray of float64, shape
-    (n,): From 0 to 1; NaN where there is no audio, or one party is silent; the evidence in words.
+    line carries nothing at its end, after noise before. Returns a number from 0 to 1 (shape (n,)),
+    NaN where there is no audio, or one party is silent; and the evidence in words.
     """
     n = len(tracks)
     origin = axis.origins(tracks.duration_ms)

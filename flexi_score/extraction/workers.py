@@ -83,8 +83,8 @@ def attempt_in_workers(
 ) -> None:
     """Attempt all tasks in worker processes.
 
-    ``take``: gets each outcome as it comes in, in this process. Raises FlexiScoreError: what stops
-    a worker from working at all, as a model that is missing.
+    ``take``: gets each outcome as it comes in, in this process. Raises FlexiScoreError for
+    what stops a worker from working at all, as a model that is missing.
     """
     waiting = deque((task, 1) for task in tasks)
     with _Pool(setup, n_workers) as pool:

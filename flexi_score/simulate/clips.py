@@ -99,7 +99,7 @@ def measure_speech(audio: Signal, level: float | None = None) -> list[Span]:
     """Where there is speech in a clean signal (see the module's conventions).
 
     ``audio`` (ndarray of float64, shape (n,)): 16 kHz. ``level``: active level of the speech;
-    measured if not given. Returns empty where there is none.
+    measured if not given. The list is empty where there is none.
     """
     rms = envelope(audio)
     active = active_level(audio) if level is None else level

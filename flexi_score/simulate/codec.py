@@ -39,7 +39,7 @@ def pass_codec(audio: Signal, name: str) -> Signal:
 
     ``audio`` (ndarray of float64, shape (k, n)): 16 kHz. ``name``: one of :data:`CODECS`. ``ulaw``
     and ``alaw`` are G.711 at 8 kHz, from 300 to 3400 Hz. Returns shape (k, n); for G.711 (k, n //
-    2), at 8 kHz. Raises InputError, PrerequisiteError: for an unknown codec; where libsndfile was
+    2), at 8 kHz. Raises InputError for an unknown codec, PrerequisiteError where libsndfile was
     built without it.
     """
     check_codec(name)

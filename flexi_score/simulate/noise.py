@@ -191,7 +191,7 @@ def _shaped(n: int, rng: Rng, gain: Callable[[Signal], Signal]) -> Signal:
 def room_response(rt60_s: float, rng: Rng, lag_ms: float = 0.0) -> Signal:
     """A synthetic room: the direct sound after a lag, then noise that decays exponentially.
 
-    Returns unit energy. With ``rt60_s`` 0 the direct sound alone.
+    Its energy is 1. With ``rt60_s`` 0 it is the direct sound alone.
     """
     lag = round(lag_ms * MS)
     tail = rng.standard_normal(max(round(rt60_s * RATE), 1))

@@ -13,8 +13,8 @@ def match(truth: Spans, found: Spans, collar_ms: int) -> tuple[Ints, Ints]:
     with the same error the one that is found late goes first, then the earlier.
 
     ``truth`` and ``found``: on one axis, sorted by start; recordings lie further apart than the
-    collar. A boundary is a span that ends where it starts. Returns truth, found : ndarray of int64,
-    shape (p,): Positions of the pairs, by the position in ``truth``.
+    collar. A boundary is a span that ends where it starts. Returns the positions of the pairs in
+    ``truth``, ascending, and in ``found`` (shape (p,)).
     """
     first = np.searchsorted(found.start, truth.start - collar_ms, "left")
     right, left = spread(first, np.searchsorted(found.start, truth.start + collar_ms, "right"))

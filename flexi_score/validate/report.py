@@ -86,7 +86,7 @@ def write_validation(validation: Validation, out: str | Path) -> list[Path]:
 
     ``validation.json`` is written last, so that what has it is whole.
 
-    Raises OutputError: naming the path that cannot be written.
+    Raises OutputError, naming the path that cannot be written.
     """
     folder = Path(out)
     data = json.dumps(
