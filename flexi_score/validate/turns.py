@@ -240,12 +240,12 @@ def _wanted(own: _Views, other: _Views) -> dict[str, tuple[list[Label], list[Lab
         at = claim.end
         if any(c.start < at < c.end for c in own.claims):
             continue
-        mine, theirs = _after(own_starts, at), _after(other_starts, at)
-        passed = mine is None or (theirs is not None and theirs < mine)
+        resumed, answered = _after(own_starts, at), _after(other_starts, at)
+        passed = resumed is None or (answered is not None and answered < resumed)
         if passed or any(c.start < at < c.end for c in other.claims):
             ends.add(Label(at, at, "end"))
-        elif mine is not None:
-            pauses.add(_pause(at, mine, own, other))
+        elif resumed is not None:
+            pauses.add(_pause(at, resumed, own, other))
     firing = [x for x in own.labels if x.kind == "interruption"]
     silent = [x for x in own.labels if x.kind in ("backchannel", "sound")]
     open_ = own.labels_disputed + [x for x in own.labels if x.kind == "attempt"]
