@@ -193,6 +193,19 @@ class Store:
             (key, server, self.host, os.getpid()),
         )
 
+    def drop_void_claims(self) -> None:
+        """Remove claims of processes that have ended, and those that have run out."""
+        with self.changing() as db:
+            rows = db.execute("SELECT key, server, host, pid, until FROM claims").fetchall()
+            db.executemany(
+                "DELETE FROM claims WHERE key = ? AND server = ?",
+                [
+                    (key, server)
+                    for key, server, host, pid, until in rows
+                    if until < time.time() or self.is_gone(host, pid)
+                ],
+            )
+
     def is_void(self, host: str, pid: int, until: float) -> bool:
         """Whether a claim holds no more, or is our own."""
         own = (host, pid) == (self.host, os.getpid())

@@ -25,6 +25,8 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._store = Store(path, write=True)
+        # A process killed between a reply and the end of its claim leaves the claim behind.
+        self._store.drop_void_claims()
         self._waiting: list[_Write] = []
         self._writing: asyncio.Task[None] | None = None
 
