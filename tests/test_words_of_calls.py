@@ -98,7 +98,7 @@ def test_a_call_worked_out_on_paper():
     assert found["user_word_errors"]["value"] == pytest.approx(1 / 4)
     assert found["words_before_cut"]["value"] == 6
     assert found["unspoken_words"]["value"] == 2
-    assert found["unspoken_words"]["reason"] == "2 words never spoken after 1 interruptions"
+    assert found["unspoken_words"]["reason"] == "2 words never spoken after 1 interruption"
 
 
 def test_acknowledgements_are_no_errors():

@@ -67,15 +67,6 @@ def krippendorff_alpha(units: ArrayLike, values: ArrayLike, level: Level = "ordi
     return float(_alphas(_coincidences(counts, whole), categories, level)[0])
 
 
-def quadratic_kappa(a: ArrayLike, b: ArrayLike) -> float:
-    """Cohen's kappa of two raters of the same units, weighted by squared differences.
-
-    ``a`` and ``b``: array_like of float, shape (k,). Returns NaN where it is not defined.
-    """
-    first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    return float(_kappas(_moments(first, second).sum(0)[None])[0])
-
-
 def _counts(units: Ints, values: Floats) -> tuple[Floats, Floats]:
     """How often each unit got each category: shape (units with two ratings, categories)."""
     _, unit = np.unique(units, return_inverse=True)

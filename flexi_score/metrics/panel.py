@@ -30,6 +30,8 @@ class Events:
     always_shown: bool = False
 
 
+#: One of what sentences count: "1 user turns" is "1 user turn".
+_ONE: Final = (r"\b1 ((?:[a-z]+ )?[a-z]{3,})s\b", "1 ${1}")
 #: Status that follows from the rule which decided.
 STATUS: Final = {
     "unreadable": "excluded",
@@ -88,6 +90,7 @@ def panel_rows(
             Rule(silent, "silent", events.sentence),
             Rule(None, "counted", events.sentence),
         )
+        decision = replace(decision, reason=decision.reason.str.replace_all(*_ONE))
         frames.append(
             score_rows(
                 structure.tracks.recordings,

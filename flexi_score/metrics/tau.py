@@ -100,7 +100,7 @@ _KINDS: Final = {
     "non_directed": "selectivity_non_directed",
 }
 
-_WORDS: Final = {"vocal_tics": "vocal tics", "non_directed": "stretches of speech not meant for it"}
+_WORDS: Final = {"vocal_tics": "vocal tics", "non_directed": "remarks not meant for it"}
 
 #: ``[[s, s], ...]`` and nothing else, as JSON.
 _NUMBER: Final = r"\d{1,7}(?:\.\d{1,12})?"

@@ -143,7 +143,7 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
         "false_stops": Events(
             stops,
             total(sound_rec, n),
-            "stops at {a} of {b} backchannels and wordless sounds",
+            "stops at {a} of {b} sounds (backchannels, or without words)",
             "backchannels and wordless sounds during the model's speech",
         ),
         "resumptions": Events(
