@@ -144,16 +144,13 @@ def voice_agent(dialogue: Dialogue, settings: Settings) -> dict[str, tuple[float
     return out | {"user_word_errors": (0, 0), "unspoken_words": (0, 0)}
 
 
-def curve(latency: float, tool: bool, settings: Settings) -> float:
+def curve(latency: float, tool: bool) -> float:
     """EVA's latency curve."""
-    rules = settings.eva
-    slow, late = (
-        (rules.tool_slow_ms, rules.tool_late_ms) if tool else (rules.slow_ms, rules.late_ms)
-    )
-    if latency <= rules.early_ms or latency >= late:
+    slow, late = (3000, 5000) if tool else (2000, 3500)
+    if latency <= -500 or latency >= late:
         return 0.0
-    if latency < rules.prompt_ms:
-        return (latency - rules.early_ms) / (rules.prompt_ms - rules.early_ms)
+    if latency < 500:
+        return (latency + 500) / 1000
     return 1.0 if latency <= slow else (late - latency) / (late - slow)
 
 
@@ -163,7 +160,6 @@ def eva(
     """Score, kind and latency of every exchange that counts."""
     found = analyse(dialogue, settings)
     models = found.units["model"]
-    rules = settings.eva
     out: list[tuple[float, str, float | None]] = []
     for e in exchanges(found, settings.takeover.group_ms, attempts=True):
         answer = min((m.start for m in e.models if m.start >= e.end), default=None)
@@ -178,14 +174,11 @@ def eva(
             overlap = sum(
                 max(0, min(m.end, u.end) - max(m.start, u.start)) for m in e.models for u in e.users
             )
-            agent = min(
-                0.5 * max(0.0, 1 - overlap / rules.overlap_ms),
-                {1: 0.5, 2: 0.25}.get(len(cutting), 0),
-            )
+            agent = min(0.5 * max(0.0, 1 - overlap / 2000), {1: 0.5, 2: 0.25}.get(len(cutting), 0))
             if gap is not None:
-                agent = min(agent, curve(gap, tool, settings))
+                agent = min(agent, curve(gap, tool))
         if spoken_over is not None:
-            user = max(0.0, 1 - (spoken_over.end - e.start) / rules.yield_ms)
+            user = max(0.0, 1 - (spoken_over.end - e.start) / 2000)
         if agent is not None and user is not None:
             out.append((min(agent, user), "both", None))
         elif agent is not None:
@@ -194,9 +187,9 @@ def eva(
             out.append((user, "user", None))
         elif answer is not None:
             assert gap is not None
-            out.append((curve(gap, tool, settings), "latency", gap))
+            out.append((curve(gap, tool), "latency", gap))
         else:
-            late = rules.tool_late_ms if tool else rules.late_ms
+            late = 5000 if tool else 3500
             if not (e.last and dialogue.duration - e.end < late):
                 out.append((0.0, "missed", None))
     return out
