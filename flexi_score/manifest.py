@@ -24,6 +24,7 @@ from flexi_score.formats.roles import ASSUMED, OPTION, SOURCE, parse_channels, s
 from flexi_score.formats.sidecars import file_offsets
 from flexi_score.formats.tables import READERS, read_table
 from flexi_score.formats.whose import parse_speakers
+from flexi_score.output import ASIDE, is_unfinished
 from flexi_score.schema import FAILURES, RECORDINGS, SPEAKERS, Speaker
 
 #: A folder that holds one of these is read through it.
@@ -103,6 +104,11 @@ def read_input(
     )
     if path.is_dir():
         found = _manifest_in(path) if layout == "auto" else None
+        if not found and is_unfinished(path):
+            raise InputError(
+                f"{path}: its files are being written, or writing them was interrupted: run what "
+                f"writes them again, or remove {path / (ASIDE + '*')}"
+            )
         return _read_manifest(found, reading) if found else _read_folder(path, layout, reading)
     if not path.exists():
         raise ManifestError(f"{path}: no such file or folder")

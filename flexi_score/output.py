@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,8 @@ _REMEDIES: Final = {
 _WRITABLE: Final = "give a folder that is writable, with --out"
 #: Files written aside are left over from a process that was killed once they are so old.
 _LEFT_OVER_S: Final = 3600.0
+#: What folders of files that are written aside are called, before the number of the process.
+ASIDE: Final = ".writing."
 
 
 def output_error(path: Path, error: Exception) -> OutputError:
@@ -131,29 +133,54 @@ def write_together(
         Where that is not possible. What was there before is then still there, unless the last
         step, the renaming, failed: then there is no label.
     """
-    make_folder(folder)
-    for name in [*files, label]:
-        if (folder / name).is_dir():
-            raise output_error(folder / name, IsADirectoryError(errno.EISDIR, "it is a folder"))
-    aside = folder / f".writing.{os.getpid()}"
-    _remove_left_over(folder)
-    try:
-        aside.mkdir(exist_ok=True)
+    with writing_together(folder, label) as aside:
         for name, write in files.items():
             write(aside / name)
         (aside / label).write_text(describe(aside), encoding="utf-8", newline="\n")
-        (folder / label).unlink(missing_ok=True)
-        for name in [*files, label]:
-            os.replace(aside / name, folder / name)
+    return [folder / name for name in [*files, label]]
+
+
+@contextlib.contextmanager
+def writing_together(folder: Path, label: str) -> Iterator[Path]:
+    """A folder aside, to be filled; what is then in it is put in place as by `write_together`.
+
+    Files may lie in folders of it. Those named ``label`` come last, the outermost one at the end.
+
+    Raises
+    ------
+    OutputError
+        As :func:`write_together`.
+    """
+    make_folder(folder)
+    aside = folder / f"{ASIDE}{os.getpid()}"
+    _remove_left_over(folder)
+    try:
+        aside.mkdir(exist_ok=True)
+        yield aside
+        made = [path.relative_to(aside) for path in aside.rglob("*") if not path.is_dir()]
+        made.sort(key=lambda path: (path.name == label, -len(path.parts)))
+        for path in made:
+            if (folder / path).is_dir():
+                raise output_error(folder / path, IsADirectoryError(errno.EISDIR, "is a folder"))
+        for path in made:
+            if path.name == label:
+                (folder / path).unlink(missing_ok=True)
+        for path in made:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(aside / path, folder / path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise output_error(folder, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return [folder / name for name in [*files, label]]
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether files are being written aside here, or were when their writer was killed."""
+    return any(folder.glob(f"{ASIDE}*"))
 
 
 def _remove_left_over(folder: Path) -> None:
-    for old in folder.glob(".writing.*"):
+    for old in folder.glob(f"{ASIDE}*"):
         with contextlib.suppress(OSError):
             if time.time() - old.stat().st_mtime > _LEFT_OVER_S:
                 shutil.rmtree(old)

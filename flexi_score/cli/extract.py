@@ -158,6 +158,7 @@ def init(
     """
     from flexi_score.errors import InputError, OutputError
     from flexi_score.extraction.draft import draft_manifest
+    from flexi_score.output import write_text
     from flexi_score.report.tables import counted
 
     target = out or folder / "manifest.jsonl"
@@ -169,10 +170,7 @@ def init(
         )
     rows, notes = draft_manifest(folder, layout, system, channels=channels, source=source_name)
     text = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
-    try:
-        target.write_text(text, "utf-8")
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error})") from error
+    write_text(target, text)
     print(f"{target}: {counted(len(rows), 'recording')}")
     for note in notes:
         print(note, file=sys.stderr)

@@ -210,20 +210,23 @@ def _write(
 ) -> int:
     from flexi_score.report.tables import counted
     from flexi_score.simulate.channel import parse_condition
-    from flexi_score.simulate.write import write_index, write_scenes
+    from flexi_score.simulate.write import write_index, write_scenes, writing_scenes
 
     # All are parsed before anything is made: a typing error must not cost the work.
     parsed = [parse_condition(text) for text in condition or ["clean"]]
-    folders = []
-    for one in parsed:
-        folder = out if len(parsed) == 1 else out / re.sub(r"[^\w.+-]", "_", one.name)
-        with WorkProgress("recordings", quiet) as progress:
-            write_scenes(made, library, folder, one, seed=seed, noises=noises, progress=progress)
-        print(
-            f"{folder}: {counted(len(made), 'recording')}, manifest.jsonl, truth.jsonl ({one.name})"
-        )
-        folders.append(folder)
-    if len(folders) > 1:
-        write_index(out, folders)
+    several = len(parsed) > 1
+    folders = [re.sub(r"[^\w.+-]", "_", one.name) if several else "" for one in parsed]
+    with writing_scenes(out) as aside:
+        for one, folder in zip(parsed, folders, strict=True):
+            with WorkProgress("recordings", quiet) as progress:
+                write_scenes(
+                    made, library, aside / folder, one, seed=seed, noises=noises, progress=progress
+                )
+        if several:
+            write_index(aside, [aside / folder for folder in folders])
+    for one, folder in zip(parsed, folders, strict=True):
+        n = counted(len(made), "recording")
+        print(f"{out / folder}: {n}, manifest.jsonl, truth.jsonl ({one.name})")
+    if several:
         print(f"{out}: manifest.jsonl, truth.jsonl of all {len(folders) * len(made)} recordings")
     return OK

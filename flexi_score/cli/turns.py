@@ -57,6 +57,8 @@ def turns(
     console.print(
         f"{number}. Agreed: labels that a majority of the annotators backs; f1: of pairs."
     )
+    if items is not None:
+        items.unlink(missing_ok=True)  # rather none than that of other predictions
     write_table(table, out)
     write_table(single, items)
     return OK

@@ -17,7 +17,7 @@ from flexi_score.formats.files import EMBEDDED_SCHEME, brief
 from flexi_score.formats.keys import KNOWN_KEYS, TEXTS
 from flexi_score.formats.roles import ASSUMED
 from flexi_score.formats.spelling import nearest
-from flexi_score.output import write_whole
+from flexi_score.output import writing_together
 from flexi_score.schema import SPEAKERS
 from flexi_score.scoring.run import Run
 
@@ -111,53 +111,58 @@ def export(
     lhotse: list[tuple[str, str]] = []
     silent: dict[str, list[str]] = {}
     total, partial = len(source.recordings), 0
-    for done, recording in enumerate(source, 1):
-        files: dict[str, str] = {}
-        recording, copies, lost = _with_audio(recording, folder)
-        written += copies.values()
-        if lost:
-            notes.append(f"{MANIFEST}: no audio of {brief(recording.id)}: {lost}")
-        for name in (n for n in names if n in WRITERS):
-            texts = WRITERS[name](recording, source.created)
-            if not texts:
-                silent.setdefault(name, []).append(brief(recording.id))
-            for suffix, text in texts.items():
-                if suffix not in files:
-                    files[suffix] = recording.name + suffix
-                    written.append(_write(folder / files[suffix], text))
+    with writing_together(folder, MANIFEST) as aside:
+        for done, recording in enumerate(source, 1):
+            files: dict[str, str] = {}
+            recording, copies, lost = _with_audio(recording, folder, aside)
+            written += [aside / copy.name for copy in copies.values()]
+            if lost:
+                notes.append(f"{MANIFEST}: no audio of {brief(recording.id)}: {lost}")
+            for name in (n for n in names if n in WRITERS):
+                texts = WRITERS[name](recording, source.created)
+                if not texts:
+                    silent.setdefault(name, []).append(brief(recording.id))
+                for suffix, text in texts.items():
+                    if suffix not in files:
+                        files[suffix] = recording.name + suffix
+                        written.append(_write(aside / files[suffix], text))
+            if "lhotse" in names:
+                audio, speech, problem = lhotse_lines(recording)
+                lhotse.append((audio, speech))
+                if problem:
+                    silent.setdefault("lhotse recordings", []).append(problem)
+            index.append(
+                {"recording": recording.id, "name": recording.name, "files": list(files.values())}
+            )
+            row = manifest_row(recording, files)
+            row |= {key: copy.name for key, copy in copies.items() if key in row}
+            manifest.append(json_line(row))
+            partial += recording.partial
+            progress(done, total)
+        for name, missing in silent.items():
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            notes.append(f"{name}: nothing to write of {missing[0]}{more}")
+        if partial:
+            notes.append(
+                f"words of {partial} recordings are those of short utterances only (--asr needed): "
+                f"{MANIFEST} does not give them as transcripts"
+            )
         if "lhotse" in names:
-            audio, speech, problem = lhotse_lines(recording)
-            lhotse.append((audio, speech))
-            if problem:
-                silent.setdefault("lhotse recordings", []).append(problem)
-        index.append(
-            {"recording": recording.id, "name": recording.name, "files": list(files.values())}
-        )
-        row = manifest_row(recording, files)
-        row |= {key: copy.name for key, copy in copies.items() if key in row}
-        manifest.append(json_line(row))
-        partial += recording.partial
-        progress(done, total)
-    for name, missing in silent.items():
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        notes.append(f"{name}: nothing to write of {missing[0]}{more}")
-    if partial:
-        notes.append(
-            f"words of {partial} recordings are those of short utterances only (--asr needed): "
-            f"{MANIFEST} does not give them as transcripts"
-        )
-    if "lhotse" in names:
-        for file, column in zip(_LHOTSE, zip(*lhotse, strict=True), strict=False):
-            written.append(_write(folder / file, gzip.compress("".join(column).encode(), mtime=0)))
-    written.append(_write(folder / MANIFEST, "".join(manifest)))
-    label = {"run": source.label, "formats": list(names), "notes": notes, "recordings": index}
-    text = json.dumps(label, indent=1, ensure_ascii=False) + "\n"
-    written.append(_write(folder / INDEX, text))
+            for file, column in zip(_LHOTSE, zip(*lhotse, strict=True), strict=False):
+                written.append(
+                    _write(aside / file, gzip.compress("".join(column).encode(), mtime=0))
+                )
+        written.append(_write(aside / MANIFEST, "".join(manifest)))
+        label = {"run": source.label, "formats": list(names), "notes": notes, "recordings": index}
+        text = json.dumps(label, indent=1, ensure_ascii=False) + "\n"
+        written.append(_write(aside / INDEX, text))
     ids = {row["recording"]: row["name"] for row in index}
-    return Exported(folder, written, ids, notes)
+    return Exported(folder, [folder / path.name for path in written], ids, notes)
 
 
-def _with_audio(recording: Recording, folder: Path) -> tuple[Recording, dict[str, Path], str]:
+def _with_audio(
+    recording: Recording, folder: Path, aside: Path
+) -> tuple[Recording, dict[str, Path], str]:
     """A recording whose audio lies in files, those copied out of a Parquet file, what is wrong."""
     inside = {key: str(recording.row[key] or "") for key in _AUDIO}
     inside = {key: url for key, url in inside.items() if url.startswith(EMBEDDED_SCHEME)}
@@ -167,10 +172,10 @@ def _with_audio(recording: Recording, folder: Path) -> tuple[Recording, dict[str
 
     copies: dict[str, Path] = {}
     lost = ""
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         for key, url in inside.items():
-            copies[key] = Path(take_out(url, folder / f"{recording.name}.{key}.x")).absolute()
+            copy = take_out(url, aside / f"{recording.name}.{key}.x")
+            copies[key] = folder.absolute() / Path(copy).name
     except AudioError as error:
         lost = str(error)
     row = dict(recording.row)
@@ -223,8 +228,8 @@ _SUFFIXES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def _write(path: Path, content: str | bytes) -> Path:
-    data = content.encode() if isinstance(content, str) else content
-    return write_whole(path, lambda temporary: temporary.write_bytes(data))
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
 
 
 def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from flexi_score.config import PROFILES, unknown_name
-from flexi_score.errors import InputError, OutputError, PrerequisiteError
+from flexi_score.errors import InputError, PrerequisiteError
 from flexi_score.handbook.reference import Pictures, reference_pages
+from flexi_score.output import writing_together
 from flexi_score.version import install_command
 
 _HERE: Final = resources.files("flexi_score.handbook")
@@ -88,8 +89,6 @@ def build_site(app: Any, out: Path, drawn: Sequence[str] = PROFILES) -> Path:
             shutil.copy(str(_HERE / file), docs)
         config = str(_HERE / "mkdocs.yml")
         build(load_config(config, docs_dir=str(docs), site_dir=str(site), strict=True))
-        try:
-            shutil.copytree(site, out, dirs_exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{out}: {error.strerror or error}") from error
+        with writing_together(out, "index.html") as aside:
+            shutil.copytree(site, aside, dirs_exist_ok=True)
     return out / "index.html"

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from flexi_score.output import writing_together
+
 #: A stretch of speech: start and end in s, and its words.
 Said = tuple[float, float, str]
 
@@ -128,7 +130,12 @@ def write_examples(folder: Path) -> Path:
 
     Of each recording: ``ID.csv`` with the speech of both parties, and their words as JSON.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing_together(folder, "manifest.jsonl") as aside:
+        _write_examples(aside)
+    return folder / "manifest.jsonl"
+
+
+def _write_examples(folder: Path) -> None:
     lines = []
     for scenario, annotations, user, replies, duration in _ROWS:
         for system, model in replies.items():
@@ -143,9 +150,7 @@ def write_examples(folder: Path) -> Path:
                 (folder / f"{name}_{who}.json").write_text(json.dumps(_words(spans)), "utf-8")
                 row |= {f"{who}_speech": f"{name}.csv", f"{who}_words": f"{name}_{who}.json"}
             lines.append(json.dumps(row | {"duration": duration, "annotations": annotations}))
-    manifest = folder / "manifest.jsonl"
-    manifest.write_text("\n".join(lines) + "\n", "utf-8")
-    return manifest
+    (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def _words(spans: Sequence[Said]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import polars as pl
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings
 from flexi_score.errors import InputError, SettingsError
-from flexi_score.output import write_text, write_whole
+from flexi_score.output import write_text, writing_together
 from flexi_score.report.latex import tables_tex
 from flexi_score.report.listing import closest_first
 from flexi_score.report.plots import run_drawings
@@ -46,10 +46,10 @@ def write_figures(
     figures, made where it does not exist. ``formats``: sequence of {"svg", "pdf", "png"}.
     ``recordings``: whose timelines to draw; by default the closest decision of each system and
     scenario. ``archive``: for envelopes and words of timelines; by default the run folder's own.
-    Without one they are drawn from the events alone. Returns what was written, ``captions.txt`` and
-    ``tables.tex`` last. Raises SettingsError for a format there is not. Raises InputError if the
-    run cannot be read, or has no recording of a name. Raises OutputError naming the file that
-    cannot be written.
+    Without one they are drawn from the events alone. Returns what was written, ``tables.tex`` and
+    ``captions.txt`` last: a folder without the latter is unfinished. Raises SettingsError for a
+    format there is not. Raises InputError if the run cannot be read, or has no recording of a name.
+    Raises OutputError where they cannot be written.
     """
     for name in formats:
         if name not in FORMATS:
@@ -61,21 +61,20 @@ def write_figures(
     used: set[str] = set()
     scenes = read_scenes(stored, names, archive)
     drawings += [timeline_drawing(scene, used) for scene in scenes]
-    written = []
-    for one in drawings:
-        with drawing(one.texts):
-            figure = one.make()
-            for kind in dict.fromkeys(formats):
-                path = folder / f"{one.name}.{kind}"
-                # Named while it is written as well: the suffix says what it is.
-                save = partial(_save, figure, kind, one)
-                written.append(write_whole(path, save))
     captions = "".join(f"{one.name}: {one.title}\n{one.caption}\n\n" for one in drawings)
     few, signature = stored.settings.summary.few, str(stored.info.get("signature", ""))
     tex = tables_tex(stored.summary, stored.metrics, few, signature)
-    for name, text in (("captions.txt", captions), ("tables.tex", tex)):
-        written.append(write_text(folder / name, text))
-    return written
+    files = [f"{one.name}.{kind}" for one in drawings for kind in dict.fromkeys(formats)]
+    with writing_together(folder, "captions.txt") as aside:
+        for one in drawings:
+            with drawing(one.texts):
+                figure = one.make()
+                for kind in dict.fromkeys(formats):
+                    path = aside / f"{one.name}.{kind}"
+                    save_figure(figure, path, kind, one.name, one.title, one.caption)
+        write_text(aside / "tables.tex", tex)
+        write_text(aside / "captions.txt", captions)
+    return [folder / name for name in [*files, "tables.tex", "captions.txt"]]
 
 
 def read_scenes(run: Run, names: Sequence[str], archive: str | Path | None = None) -> list[Scene]:
@@ -139,10 +138,6 @@ def timeline_drawing(scene: Scene, used: set[str]) -> Drawing:
     return Drawing(
         file, title, caption, str(scene.row["scenario"]), scene.texts, partial(draw_timeline, scene)
     )
-
-
-def _save(figure: Any, kind: str, one: Drawing, path: Path) -> None:
-    save_figure(figure, path, kind, one.name, one.title, one.caption)
 
 
 def _by_recording(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from flexi_score.errors import InputError
 from flexi_score.manifest import Manifest, read_input
-from flexi_score.output import output_error
+from flexi_score.output import write_text
 
 #: Keys of a manifest row that are paths, relative to the working directory where rows are given.
 _PATHS: Final = (
@@ -98,13 +98,8 @@ def read_source(source: Source, folder: Path, layout: str = "auto") -> Manifest:
     if not rows:
         raise InputError("nothing to score: the list of recordings is empty")
     manifest = folder / "manifest.jsonl"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = [json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows]
-        manifest.write_text("".join(lines), "utf-8")
-    except OSError as error:
-        raise output_error(manifest, error) from error
-    return read_input(manifest)
+    lines = [json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows]
+    return read_input(write_text(manifest, "".join(lines)))
 
 
 def _row(item: object, folder: Path, number: int) -> dict[str, Any]:

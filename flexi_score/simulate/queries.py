@@ -15,13 +15,20 @@ import numpy as np
 import soundfile as sf
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
-from flexi_score.errors import InputError, OutputError
+from flexi_score.errors import InputError
 from flexi_score.schema import SPEAKERS
 from flexi_score.simulate.clips import Clip, Clips, Signal
 from flexi_score.simulate.scene import Annotation, Mix, Moment, Say, Scene, mix_scene
 from flexi_score.simulate.speak import TextToSpeech, clip_of
 from flexi_score.simulate.texts import Dialog
-from flexi_score.simulate.write import MANIFEST, TRUTH, Progress, annotations_of, write_rows
+from flexi_score.simulate.write import (
+    MANIFEST,
+    TRUTH,
+    Progress,
+    annotations_of,
+    write_rows,
+    writing_scenes,
+)
 
 #: Silence before the user speaks, and after the last words, for the model's answer (s).
 _LEAD_S, _RESPONSE_S = 0.5, 12.0
@@ -66,13 +73,13 @@ def write_queries(
         raise InputError("no dialogs to speak")
     folder = Path(out)
     manifest, truth = [], []
-    try:
-        (folder / "user").mkdir(parents=True, exist_ok=True)
-        (folder / "model").mkdir(parents=True, exist_ok=True)
+    with writing_scenes(folder) as aside:
+        (aside / "user").mkdir()
+        (folder / "model").mkdir(exist_ok=True)
         speak = _source(tts, clips, folder)
         for number, dialog in enumerate(dialogs, 1):
             mix = _mix_dialog(dialog, speak, system)
-            path = folder / "user" / f"{dialog.id}.wav"
+            path = aside / "user" / f"{dialog.id}.wav"
             sf.write(path, _safe(mix.audio[0]), SAMPLE_RATE_HZ, subtype="PCM_16")
             manifest.append(_manifest_row(dialog, mix))
             truth.append(
@@ -84,10 +91,8 @@ def write_queries(
                 }
             )
             progress(number, len(dialogs))
-        write_rows(folder / MANIFEST, manifest)
-        write_rows(folder / TRUTH, truth)
-    except (OSError, sf.LibsndfileError) as error:
-        raise OutputError(f"{folder}: cannot be written ({error})") from error
+        write_rows(aside / MANIFEST, manifest)
+        write_rows(aside / TRUTH, truth)
     return folder
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from flexi_score.errors import AudioError, InputError, PrerequisiteError
+from flexi_score.output import write_text
 from flexi_score.simulate.clips import Clip, make_clip, read_mono
 
 TIMEOUT_S: Final = 300
@@ -56,11 +57,13 @@ class TextToSpeech:
         path = self.folder / f"{name}.wav"
         key = hashlib.sha256("\0".join([*self.command, text]).encode()).hexdigest()
         if self.spoken.get(name) != key or not path.exists():
+            if self.spoken.pop(name, None):  # killed from here on, it is spoken again
+                write_text(self.folder / LEDGER, json.dumps(self.spoken, indent=1))
             self._speak(path, text)
             clip = _read_clip(path, name, text)
             path.with_suffix(".txt").write_text(text + "\n", "utf-8")
             self.spoken[name] = key
-            (self.folder / LEDGER).write_text(json.dumps(self.spoken, indent=1), "utf-8")
+            write_text(self.folder / LEDGER, json.dumps(self.spoken, indent=1))
             return clip
         return _read_clip(path, name, text)
 

@@ -1,14 +1,16 @@
 """Write simulated recordings: audio, manifest and truth."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import soundfile as sf
 
-from flexi_score.errors import InputError, OutputError
+from flexi_score.errors import InputError
+from flexi_score.output import output_error, writing_together
 from flexi_score.schema import SPEAKERS
 from flexi_score.simulate.channel import CLEAN, Capture, Condition, apply_condition, make_condition
 from flexi_score.simulate.clips import Clips, read_clips
@@ -41,13 +43,11 @@ def write_scenes(
     for noise ``files``. ``progress``: called after each scene: how many are done, how many there
     are. Manifest and truth are written last, when all audio is. Returns the folder.
     """
-    folder = Path(out)
     given = make_condition(condition)
     if len({scene.id for scene in scenes}) < len(scenes):
         raise InputError("two scenes have the same id; every id is used once")
     manifest, made = [], []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_scenes(out) as folder:
         for number, scene in enumerate(scenes, 1):
             how = given if scene.condition is None else make_condition(scene.condition)
             mix = mix_scene(scene, clips)
@@ -59,9 +59,17 @@ def write_scenes(
         truth = truth_rows(made)
         write_rows(folder / MANIFEST, manifest)
         write_rows(folder / TRUTH, truth)
-    except (OSError, sf.LibsndfileError) as error:
-        raise OutputError(f"{folder}: cannot be written ({error})") from error
-    return folder
+    return Path(out)
+
+
+@contextmanager
+def writing_scenes(out: str | Path) -> Iterator[Path]:
+    """What is written is put in place together, the manifest last."""
+    try:
+        with writing_together(Path(out), MANIFEST) as aside:
+            yield aside
+    except sf.LibsndfileError as error:
+        raise output_error(Path(out), error) from error
 
 
 def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
@@ -71,8 +79,7 @@ def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
     ``folders``: of one condition each. An id gets the folder's name before it:
     ``crosstalk_-20.scene_1``. Returns ``out``.
     """
-    root = Path(out)
-    try:
+    with writing_scenes(out) as root:
         for name in (MANIFEST, TRUTH):
             rows = []
             for folder in folders:
@@ -83,9 +90,7 @@ def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
                         row[key] = f"{folder.name}/{row[key]}"
                     rows.append(row)
             write_rows(root / name, rows)
-    except OSError as error:
-        raise OutputError(f"{root}: cannot be written ({error})") from error
-    return root
+    return Path(out)
 
 
 def truth_rows(
