@@ -77,6 +77,20 @@ def refused(path: Path) -> str:
 # A header that says less than the file holds
 
 
+@pytest.mark.parametrize("size", [0, 0x7FFF_FF00, 0x8000_0000, 0xFFFF_FF00, 0xFFFF_FFFF])
+@pytest.mark.parametrize("magic", [b"RIFF", b"RF64"])
+def test_wav_from_a_pipe(tmp_path, magic, size):
+    """A writer that cannot go back leaves sizes that mean nothing, in all places."""
+    x = (noise(1.0) * 32767).astype("<i2")
+    form = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 2, RATE, RATE * 4, 4, 16)
+    sizes = b"ds64" + struct.pack("<I28x", 28) if magic == b"RF64" else b""
+    size = 0xFFFF_FFFF if magic == b"RF64" else size
+    header = magic + struct.pack("<I", size) + b"WAVE" + sizes + form
+    path = tmp_path / "a.wav"
+    path.write_bytes(header + b"data" + struct.pack("<I", size) + x.tobytes())
+    np.testing.assert_array_equal(read(path), x / np.float32(32768))
+
+
 def test_wav_written_on_after_its_data_chunk_was_closed(tmp_path):
     raw = bytearray(encoded(noise(3.5), format="WAV", subtype="PCM_16"))
     at = raw.find(b"data") + 4
@@ -233,6 +247,16 @@ def test_mp3_in_wav_whose_length_is_a_few_frames_off(tmp_path):
 
 
 # Containers that PyAV reads
+
+
+@pytest.mark.parametrize("name", ["a.webm", "a.mkv"])
+def test_matroska_whose_clock_starts_late_is_whole(tmp_path, name):
+    write_av(tmp_path / name, noise(2.0), "libopus", 48000, starts=(4.9,))
+    assert abs(len(read(tmp_path / name)) / 48000 - 2.0 * RATE / 48000) < 0.1
+    assert "time stamps begin at 4.9" in probe(tmp_path / name).note
+    raw = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(raw[: len(raw) // 2])
+    assert "truncated" in refused(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -121,3 +121,28 @@ def test_passages_with_a_clock_of_their_own_are_refused(tmp_path):
     passage = "".join(f"{i / 2}\t{i / 2 + 0.4}\tword{i}\n" for i in range(8))
     with pytest.raises(TranscriptError, match="line 9: the clock starts again at 0 s"):
         read(write(tmp_path, "a.txt", passage * 2))
+
+
+WORDS = [(0.7, 0.96), (0.98, 1.24), (1.5, 1.8), (2.1, 2.36), (2.4, 2.7), (3.0, 3.2)]
+
+
+@pytest.mark.parametrize(
+    ("per_second", "could_be"),
+    [(12.5, "frames of 80 ms"), (25, "frames of 40 ms"), (50, "frames of 20 ms"), (1 / 60, "min")],
+)
+def test_words_counted_in_frames_or_minutes_are_refused(tmp_path, per_second, could_be):
+    rows = [[round(t * per_second, 0 if per_second > 1 else 5) for t in row] for row in WORDS]
+    text = "start,end,word\n" + "".join(f"{a},{b},w\n" for a, b in rows)
+    with pytest.raises(TranscriptError, match=f"a word, which nobody speaks; .*{could_be}"):
+        read(write(tmp_path, "a.csv", text))
+
+
+def test_stretches_in_an_odd_unit_and_clocks_that_start_late_are_noted(tmp_path):
+    frames = "start,end\n9,54\n63,86\n90,104\n"
+    assert "are they frames" in read(write(tmp_path, "a.csv", frames)).notes[0]
+    minutes = "start,end\n0.01,0.07\n0.09,0.11\n0.12,0.14\n"
+    assert "minutes" in read(write(tmp_path, "a.csv", minutes)).notes[0]
+    broadcast = "start,end\n3600.7,3604.3\n3605.0,3608.3\n"
+    assert "first entry, at 3600.7 s" in read(write(tmp_path, "a.csv", broadcast)).notes[0]
+    rounded = "start,end,text\n0,2,good morning to you\n3,5,how are you\n7,8,fine\n"
+    assert read(write(tmp_path, "a.csv", rounded)).notes == []

@@ -254,7 +254,7 @@ def test_half_a_surrogate_pair_is_refused(tmp_path):
             ["chunk 1 ('b'): end: found null", "expected a number of seconds"],
         ),
         ({"chunks": [{"text": "b", "timestamp": None}]}, ["chunk 0: timestamp: found null"]),
-        ({"chunks": [{"text": "b"}]}, ["chunk 0 ('b'): start: found null"]),
+        ({"chunks": [{"text": "b"}]}, ["chunk 0 ('b'): found keys 'text'"]),
         ({"chunks": [{"text": 3, "timestamp": [0, 1]}]}, ["chunk 0: found 3", "expected text"]),
         ({"chunks": [7]}, ["chunk 0: found 7"]),
         ({"segments": [{"start": 0, "end": 1, "text": "a"}]}, ["segment 0", "has no 'words'"]),

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from flexi_score.errors import TranscriptError
-from flexi_score.formats import read_given
+from flexi_score.formats import read_given, read_segments, read_words
 from flexi_score.formats.services import vapi_tools
 from flexi_score.formats.whose import Whose, parse_speakers
 
@@ -392,3 +392,29 @@ def test_an_answer_that_is_not_whole_is_refused(tmp_path, content):
     with pytest.raises(TranscriptError) as error:
         read_given(path, "words", Whose("user"), has_audio=False)
     assert str(error.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"results": [{"type": "word", "start_time": 1, "alternatives": [{"content": "hello"}]}]},
+        {"results": [{"alternatives": [{"transcript": "hello", "timestamps": [["hello", 1, 2]]}]}]},
+        {"results": {"channels": [{"alternatives": [{"transcript": "hello"}]}]}},
+    ],
+)
+def test_text_without_times_is_not_a_party_that_never_spoke(tmp_path, answer):
+    """Speechmatics, Watson, Deepgram without words: shapes near those that are read."""
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(answer))
+    for read in (read_words, read_segments):
+        with pytest.raises(TranscriptError, match="has text, but no words with times"):
+            read(path)
+
+
+def test_milliseconds_by_name(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('[{"text": "hello", "start_ms": 700, "end_ms": 960.5}]')
+    assert read_words(path).rows() == [(700, 960, "hello")]
+    path.write_text('[{"text": "hello", "startMs": 700, "endMs": 960}]')
+    with pytest.raises(TranscriptError, match="found keys 'text', 'startMs', 'endMs', expected"):
+        read_words(path)

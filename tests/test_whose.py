@@ -1,6 +1,7 @@
 """Whose voice labels name, in every format, and what is refused because they leave it open."""
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -212,7 +213,8 @@ def test_choosing_needs_no_entries(tmp_path):
     [
         "sil", "sp", "<sil>", "<p:>", "[BLANK_AUDIO]", "(music)", "[Music]", "♪", "♪ la la ♪",
         "*laughs*", "[ Silence ]", "(upbeat music)", "[background noise]", "Thanks for watching!",
-        "Subtitles by the Amara.org community",
+        "Subtitles by the Amara.org community", "[Musik]", "(risas)", "【音楽】", "%sil", "{SL}",
+        "[no speech]", "(0.8)", "(.)",
     ],
 )  # fmt: skip
 def test_marks_of_silence_and_sound_are_no_speech(tmp_path, text):
@@ -220,8 +222,12 @@ def test_marks_of_silence_and_sound_are_no_speech(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "text", ["hello", "(yeah)", "[inaudible]", "[crosstalk]", "-", "", None, "silence is golden"]
-)
+    "text",
+    [
+        "hello", "(yeah)", "[inaudible]", "[crosstalk]", "-", "", None, "silence is golden",
+        "(( ))", "( )", "<unk>", "%hesitation", "((hello))", "[ __ ]",
+    ],
+)  # fmt: skip
 def test_speech_that_looks_like_a_mark_stays(tmp_path, text):
     assert are_speech(tmp_path, [text, "hello there you all", "a", "b", "c"])[0] is True
 
@@ -242,6 +248,24 @@ def test_two_unknown_labels_that_tile_a_tier_are_refused(tmp_path):
         read_segments(write(tmp_path, "a.txt", text))
 
 
+@pytest.mark.parametrize("label", ["stille", "...", "other"])
+def test_a_label_in_every_gap_is_silence(tmp_path, label):
+    """Whatever its language: nobody says one thing between all that is said."""
+    said = {0.7: (2.0, "how are you"), 2.5: (3.1, "today"), 4.0: (5.0, "well then")}
+    marks = [0.0, *(t for start, (end, _) in said.items() for t in (start, end)), 6.0]
+    rows = [(a, b, said[a][1] if a in said else label) for a, b in pairwise(marks)]
+    path = write(tmp_path, "a.txt", "".join(f"{a}\t{b}\t{text}\n" for a, b, text in rows))
+    read = read_given(path, "segments", Whose("user"), has_audio=False)
+    assert read.table.rows() == [(700, 2000), (2500, 3100), (4000, 5000)]
+    known = label == "stille"
+    assert [label in note for note in read.notes] == ([] if known else [True])
+    # A word a stretch: which of them are silence cannot be told, but it is asked.
+    rows.insert(2, (2.0, 2.0, "indeed"))
+    path = write(tmp_path, "a.txt", "".join(f"{a}\t{b}\t{text}\n" for a, b, text in rows))
+    notes = read_given(path, "segments", Whose("user"), has_audio=False).notes
+    assert known or f"4 of them labelled '{label}'" in notes[0]
+
+
 def test_channels_counted_from_one_are_refused(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("start,end,speaker\n0.5,2,Channel 1\n2.5,4,Channel 2\n")
@@ -253,3 +277,9 @@ def test_channels_counted_from_one_are_refused(tmp_path):
     assert read_given(path, "segments", whose, has_audio=True).table.rows() == [(500, 2000)]
     whose = Whose("user", channels={"user": 1, "model": 2}, shared=True)
     assert read_given(path, "segments", whose, has_audio=True).table.rows() == [(500, 2000)]
+
+
+def test_the_advice_names_the_party_that_has_no_label(tmp_path):
+    path = write(tmp_path, "a.csv", "start,end,speaker\n0.5,2,client\n2.5,4,operator\n")
+    with pytest.raises(TranscriptError, match='--speakers "operator=model"'):
+        read_given(path, "segments", Whose("user", shared=True), has_audio=True)

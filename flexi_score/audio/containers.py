@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 from flexi_score.errors import AudioError
 
 #: Sizes that writers leave in the header when they cannot go back to correct it (pipes).
-_PLACEHOLDER_SIZES: Final = (0, 0x7FFF_F000, 0x7FFF_FFFF, 0xFFFF_FFFF)
+_PLACEHOLDERS: Final = ((0, 0), (0x7FFF_F000, 0x8000_0100), (0xFFFF_FF00, 0xFFFF_FFFF))
 _UNKNOWN_AU_SIZE: Final = 0xFFFF_FFFF
 #: What other files, and tags that are no samples, begin with.
 _FILE_MAGIC: Final = (b"RIFF", b"RIFX", b"RF64", b"FORM", b".snd", b"NIST_1A", b"OggS", b"fLaC")
@@ -87,7 +87,7 @@ def _read_riff(file: BinaryIO, head: bytes, size: int) -> Contents | None:
             if length == 0xFFFF_FFFF and size64:
                 length = size64
             available = max(size - at, 0)
-            streamed = length in _PLACEHOLDER_SIZES or 0xFFFF_FF00 <= length <= 0xFFFF_FFFF
+            streamed = any(low <= length <= high for low, high in _PLACEHOLDERS)
             if length == 0:
                 after = _excess(file, at, size, f"{order}4sI")
                 streamed = available > 0 and after > 0

@@ -46,6 +46,8 @@ USUAL_RATES_HZ: Final = frozenset(
 _UNKNOWN_FRAMES: Final = 2**63 - 1
 #: A lossy encoder may pad by this many samples more than the header's length.
 _SLACK_FRAMES: Final = 1152
+#: Time stamps that begin later than this are worth a note.
+_LATE_S: Final = 0.1
 #: Most samples (frames times channels) decoded at once, whatever the header claims.
 _MAX_BLOCK_SAMPLES: Final = 4_000_000
 
@@ -155,6 +157,11 @@ def _probe_libav(path: str) -> AudioInfo:
         raise AudioError(f"{path}: holds text; expected audio. Is it a manifest or a transcript?")
     stream = probe_stream(path)
     note = None
+    if stream.start_s > _LATE_S:
+        note = (
+            f"its time stamps begin at {stream.start_s:.2f} s, which was taken for its start; "
+            "user_offset or model_offset put it elsewhere"
+        )
     if stream.n_gaps:
         note = (
             f"{_counted(stream.n_gaps, 'gap')} between its packets, {stream.gaps_s:.2f} s in all; "

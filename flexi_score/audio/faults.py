@@ -87,6 +87,9 @@ def _examine_contents(path: str, found: Contents) -> Reading:
             "it first (sph2pipe -f rif INPUT.sph OUTPUT.wav)"
         )
     to_the_end = {} if found.size_at is None else {found.size_at: b"\xff" * 4}
+    is_64 = begins_with(path, b"RF64") or begins_with(path, b"BW64")
+    if to_the_end and is_64 and found.available_bytes < 2**32:
+        to_the_end[0] = b"RIFF"  # or libsndfile goes by the size in another chunk
     if found.declared_bytes is None and found.container == "SPHERE":
         return Reading(note="its header does not say how many samples it holds; all were used")
     if found.declared_bytes is None:

@@ -21,7 +21,8 @@ _DEMUXERS: Final = (
     "ac3,eac3"
 )
 #: Containers whose header states the length of a stream; elsewhere it is an estimate.
-_STATE_LENGTH: Final = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf")
+_MATROSKA: Final = "matroska,webm"
+_STATE_LENGTH: Final = ("mov,mp4,m4a,3gp,3g2,mj2", _MATROSKA, "asf")
 #: A gap between packets counts from here: below it are rounded and jittered time stamps.
 GAP_S: Final = 0.06
 #: Time stamps may go back by this, as encoders' delays do.
@@ -46,6 +47,7 @@ class Stream:
     #: n_gaps, gaps_s: silence between packets that is filled with zeros
     n_gaps: int
     gaps_s: float
+    start_s: float  # of the container's clock, at its first sample
 
 
 def probe_stream(path: str) -> Stream:
@@ -67,6 +69,8 @@ def probe_stream(path: str) -> Stream:
                 stated = container.duration / av.time_base
     if not n_packets:
         raise AudioError(f"{path}: the audio stream of this {name} holds no packets")
+    if stated is not None and name == _MATROSKA:  # its length counts from 0 of its clock
+        stated -= max(zero, 0.0)
     if stated is not None and end < stated - _SLACK_S:
         raise AudioError(
             f"{path}: truncated {name.partition(',')[0]}: the header promises {stated:.2f} s, the "
@@ -85,6 +89,7 @@ def probe_stream(path: str) -> Stream:
         duration_s=end,
         n_gaps=n_gaps,
         gaps_s=gaps_s,
+        start_s=zero if name in _STATE_LENGTH else 0.0,
     )
 
 

@@ -25,7 +25,13 @@ from flexi_score.formats.json_words import (
 )
 from flexi_score.formats.ldc import read_fisher, read_switchboard
 from flexi_score.formats.nonspeech import are_speech, from_word
-from flexi_score.formats.plausible import check_order, check_spacing, refuse_odd_blanks, to_seconds
+from flexi_score.formats.plausible import (
+    check_order,
+    check_spacing,
+    refuse_odd_blanks,
+    to_seconds,
+    without_silence,
+)
 from flexi_score.formats.rttm import read_rttm
 from flexi_score.formats.stm import read_stm
 from flexi_score.formats.subtitles import read_subtitle_words, read_subtitles
@@ -337,14 +343,8 @@ def read_given(
 ) -> Reading:
     """Words or speech of a party, and what is odd about the file.
 
-    Parameters
-    ----------
-    path : Path
-    kind : {"words", "segments"}
-    whose : Whose
-    has_audio : bool
-        Whether the recording has audio, against which the clock of the file is checked later.
-        Without it, times that cannot be seconds are converted here.
+    ``has_audio``: whether the recording has audio, against which the clock of the file is checked
+    later. Without it, times that cannot be seconds are converted here.
 
     Raises
     ------
@@ -365,7 +365,8 @@ def read_given(
         for entry, keep in zip(entries, speech, strict=True)
         if keep
     ]
-    notes = check_order(path, entries, labels=labelled and kind == "segments")
+    entries, silence = without_silence(path, entries, labels=labelled and kind == "segments")
+    notes = [*silence, *check_order(path, entries)]
     if between := [entry.place for entry in entries if entry.place.endswith(INTERPOLATED)]:
         notes.append(
             f"{between[0].removesuffix(INTERPOLATED)}: a time slot without a time was put evenly "
@@ -374,8 +375,8 @@ def read_given(
     if line := unended_line(text):
         notes.append(f"line {line}: is the last and has no line end; is the file cut short?")
     if not has_audio:
-        entries, note = to_seconds(path, entries)
-        notes += [*([note] if note else []), *check_spacing(entries)]
+        entries, converted = to_seconds(path, entries)
+        notes += [*converted, *check_spacing(entries)]
     table = words_frame(path, entries) if kind == "words" else segments_frame(entries)
     return Reading(table, [f"{path.name}: {note}" for note in notes])
 

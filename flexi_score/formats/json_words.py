@@ -32,7 +32,7 @@ from flexi_score.formats.files import (
     read_text,
 )
 from flexi_score.formats.nonspeech import as_word
-from flexi_score.formats.services import NO_WORDS, plain_items
+from flexi_score.formats.services import NO_WORDS, has_text, plain_items
 from flexi_score.formats.timed import Timed, timed
 from flexi_score.formats.whose import ANYONE, Whose, choose_label, require_labels, split_prefixes
 
@@ -41,7 +41,7 @@ _EXPECTED: Final = (
     "or a list of {start, end, word}, in seconds"
 )
 #: Names of an item's start and end, and of what it belongs to; the first that it has counts.
-_TIMES: Final = (("start", "end"), ("start_time", "end_time"))
+_TIMES: Final = (("start", "end"), ("start_time", "end_time"), ("start_ms", "end_ms"))
 _TEXTS: Final = ("word", "text", "words", "segment", "transcript")
 _SPEAKERS: Final = ("speaker", "speaker_label", "speaker_id", "spk", "role", "participant")
 _CHANNELS: Final = ("channel", "channel_index")
@@ -158,6 +158,11 @@ def _items(path: Path, content: Any, want_words: bool) -> Iterator[_Item]:
             "again"
         ) from None
     if plain is not None:
+        if not plain and has_text(content):
+            raise TranscriptError(
+                f"{path}: has text, but no words with times where they are known to be; ask the "
+                f"service for times of words, or write them otherwise: {_EXPECTED}"
+            )
         content = plain
     if isinstance(content, dict):
         if isinstance(content.get("timestamp"), dict):
@@ -193,7 +198,7 @@ def _words_beside(path: Path, content: dict[str, Any]) -> bool:
 
 def _is_item(value: dict[str, Any]) -> bool:
     """Whether an object is an entry rather than a transcript."""
-    known = ("start", "start_time", "audio_filepath")
+    known = ("start", "start_time", "start_ms", "audio_filepath")
     return isinstance(value.get("timestamp"), list) or any(name in value for name in known)
 
 
@@ -235,6 +240,10 @@ def _item(path: Path, place: str, value: Any) -> _Item:
         raise TranscriptError(
             f"{path}, {shown}: has start_offset and end_offset, which count frames of the model; "
             "expected start and end in seconds, as newer NeMo writes them"
+        )
+    if span == [None, None] and not any(name in value for pair in _TIMES for name in pair):
+        raise TranscriptError(
+            f"{path}, {shown}: found keys {name_some(value)}, expected start and end in seconds"
         )
     return _Item(shown, value, _speaker(value), span[0], span[1], text)
 
@@ -329,8 +338,13 @@ def _entries(path: Path, items: list[_Item], whose: Whose) -> list[Timed]:
 def _span(value: dict[str, Any]) -> list[Any]:
     for start, end in _TIMES:
         if start in value or end in value:
-            return [value.get(start), value.get(end)]
+            times = [value.get(start), value.get(end)]
+            return [f"{t}e-3" if start == "start_ms" and _is_number(t) else t for t in times]
     return [None, None]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _text(path: Path, place: str, value: dict[str, Any]) -> str | None:

@@ -12,133 +12,45 @@ from typing import Final
 
 from flexi_score.errors import TranscriptError
 
-#: Praat, MFA, Kaldi, HTK, TIMIT, WebMAUS.
-_MARKS: Final = frozenset(
-    [
-        "sil",
-        "sp",
-        "ssil",
-        "pau",
-        "h#",
-        "epi",
-        "<sil>",
-        "<sp>",
-        "<ssil>",
-        "<eps>",
-        "<p>",
-        "<p:>",
-        "<pause>",
-        "<silence>",
-        "<silent>",
-        "<nsp>",
-        "#",
-    ]
+
+def _set(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+#: Silence by name in other languages: whole labels, and in brackets.
+_SILENCES: Final = _set(
+    "stille silencio silenzio silêncio silencieux stilte pausa тишина пауза "
+    "沉默 静音 靜音 無音 무음 침묵"
 )
-_SOUNDS: Final = frozenset(
-    [
-        "blank",
-        "blank_audio",
-        "silence",
-        "silent",
-        "sil",
-        "pause",
-        "music",
-        "musical",
-        "noise",
-        "noises",
-        "vocalized-noise",
-        "applause",
-        "laughter",
-        "laughs",
-        "laughing",
-        "laugh",
-        "chuckles",
-        "breath",
-        "breathing",
-        "breathes",
-        "inhale",
-        "inhales",
-        "exhale",
-        "exhales",
-        "cough",
-        "coughs",
-        "coughing",
-        "sigh",
-        "sighs",
-        "sighing",
-        "sniff",
-        "sniffs",
-        "click",
-        "clicks",
-        "clicking",
-        "beep",
-        "beeping",
-        "ringing",
-        "ring",
-        "tone",
-        "static",
-        "hum",
-        "typing",
-        "keyboard",
-        "nospeech",
-        "sound",
-        "sounds",
-        "audio",
-        "background",
-        "chirping",
-        "footsteps",
-        "sp",
-        "speechless",
-        "non-speech",
-        "nonspeech",
-        "throat",
-        "hold",
-        "dtmf",
-    ]
+#: Praat, MFA, Kaldi, HTK, TIMIT, WebMAUS, Buckeye, Sphinx.
+_MARKS: Final = _set(
+    "sil sp ssil pau h# epi <sil> <sp> <ssil> <eps> <p> <p:> <pause> <silence> <silent> <nsp> # "
+    "%sil !sil {sl} <nib>"
+)
+_SOUNDS: Final = _SILENCES | _set(
+    "blank blank_audio silence silent sil pause music musical noise noises vocalized-noise "
+    "applause laughter laughs laughing laugh chuckles breath breathing breathes inhale inhales "
+    "exhale exhales cough coughs coughing sigh sighs sighing sniff sniffs click clicks clicking "
+    "beep beeping ringing ring tone static hum typing keyboard nospeech sound sounds audio "
+    "background chirping footsteps sp speechless non-speech nonspeech throat hold dtmf musik "
+    "musique música musica muziek applaus applaudissements aplausos applausi lachen "
+    "gelächter rires risas risos risate музыка аплодисменты смех "
+    "音楽 音乐 音樂 음악 拍手 掌声 박수 笑 笑い 笑声 웃음 "
+    "geräusch rauschen bruit ruido ruído rumore шум"
 )
 #: In brackets, but somebody speaks.
-_SPOKEN: Final = frozenset(
-    [
-        "inaudible",
-        "unintelligible",
-        "indiscernible",
-        "crosstalk",
-        "unk",
-        "unknown",
-        "overlap",
-        "overlapping",
-        "foreign",
-        "speaking",
-        "speaks",
-        "speech",
-        "singing",
-        "sings",
-        "voice",
-        "voices",
-        "talking",
-        "whispers",
-        "whispering",
-    ]
+_SPOKEN: Final = _set(
+    "inaudible unintelligible indiscernible crosstalk unk unknown overlap overlapping foreign "
+    "speaking speaks speech singing sings voice voices talking whispers whispering"
 )
-_BRACKETS: Final = re.compile(r"[\[(<{*]+\s*(.*?)\s*[\])>}*]+[.,!?]?", re.DOTALL)
+_BRACKETS: Final = re.compile(r"[\[(<{*（［【]+\s*(.*?)\s*[\])>}*）］】]+[.,!?]?", re.DOTALL)
+#: A pause and its length in seconds (Jefferson).
+_TIMED_PAUSE: Final = re.compile(r"\(\s*\d*[.,]\d+\s*\)")
 _NOTES: Final = re.compile(r"[♪♫♬🎵🎶\s]*[♪♫♬🎵🎶].*", re.DOTALL)
 #: Labels of segmentation, where a file has few different labels.
-_SILENT_LABELS: Final = frozenset(
-    {
-        "silent",
-        "silence",
-        "pause",
-        "noise",
-        "music",
-        "nonspeech",
-        "non-speech",
-        "non_speech",
-        "nospeech",
-        "no-speech",
-        "no_speech",
-        "ns",
-        "nsp",
-    }
+_SILENT_LABELS: Final = _SILENCES | _set(
+    "silent silence pause noise music nonspeech non-speech non_speech nospeech no-speech "
+    "no_speech ns nsp"
 )
 #: Labels of which one may stand for silence, beside the others.
 _ONE_LETTER: Final = frozenset("01ns")
@@ -222,10 +134,13 @@ def _may_be_mark(text: str) -> bool:
 
 
 def _is_sound(text: str) -> bool:
-    if text in _MARKS or _NOTES.fullmatch(text):
+    if text in _MARKS or _NOTES.fullmatch(text) or _TIMED_PAUSE.fullmatch(text):
         return True
     inner = _BRACKETS.fullmatch(text)
     if inner:
-        tokens = set(re.split(r"[^\w-]+|(?<=[a-z])_(?=[a-z])", inner[1])) - {"", None}
-        return not tokens or (bool(tokens & _SOUNDS) and not tokens & _SPOKEN)
+        said = inner[1].replace("no speech", "nospeech")
+        tokens = set(re.split(r"[^\w-]+|(?<=[a-z])_(?=[a-z])", said)) - {"", None}
+        if not tokens:  # empty parentheses: speech that nobody understood (LDC, Jefferson)
+            return bool(said) or not text.startswith("(")
+        return bool(tokens & _SOUNDS) and not tokens & _SPOKEN
     return _INVENTED.fullmatch(text.strip(" .!?。！…")) is not None

@@ -17,6 +17,8 @@ _DURATION: Final = re.compile(
 #: Entries of these types are not words (AWS, ElevenLabs, Speechmatics).
 NO_WORDS: Final = frozenset({"punctuation", "spacing", "audio_event"})
 
+_SAID: Final = frozenset({"transcript", "text", "content", "message", "display"})
+
 
 def plain_items(content: Any, want_words: bool) -> Items | None:
     """Items of a service's answer.
@@ -56,6 +58,18 @@ def plain_items(content: Any, want_words: bool) -> Items | None:
         if found is not None:
             return found
     return None
+
+
+def has_text(value: Any) -> bool:
+    """Whether an answer holds text of what was said, at whatever depth."""
+    if isinstance(value, list):
+        return any(map(has_text, value))
+    if not isinstance(value, dict):
+        return False
+    return any(
+        bool(item.strip()) if isinstance(item, str) and name in _SAID else has_text(item)
+        for name, item in value.items()
+    )
 
 
 def _deepgram(content: Any, want_words: bool) -> Items | None:

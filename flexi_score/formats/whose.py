@@ -6,7 +6,7 @@ which party is meant, nothing is guessed: :func:`choose_label` raises, naming th
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -191,7 +191,7 @@ def choose_label(path: Path, what: str, labels: Sequence[str], whose: Whose) -> 
         )
     raise TranscriptError(
         f"{path}: found {what} {name_some(names)}, expected names that say who is the user and who "
-        f"the model; {_how(name for name, party in parties.items() if party is None)}"
+        f"the model; {_how((n for n, p in parties.items() if p is None), parties.values())}"
     )
 
 
@@ -241,14 +241,14 @@ def split_prefixes(texts: Sequence[str], whose: Whose) -> tuple[list[str], list[
     return labels, [t[m.end() :] if m else t for t, m in zip(texts, found, strict=True)]
 
 
-def _how(names: Iterable[str]) -> str:
-    listed = list(names)
-    shown = [name.strip() or "LABEL" for name in listed[:3]]
-    pairs = ",".join(f"{n}={p}" for n, p in zip(shown, ("user", "model", NOBODY), strict=False))
-    entry = ", ".join(
-        f'"{n}": "{p}"' for n, p in zip(shown, ("user", "model", NOBODY), strict=False)
-    )
+def _how(names: Iterable[str], named: Collection[str | None] = ()) -> str:
+    """What to state; ``named`` parties have labels already."""
+    shown = [name.strip() or "LABEL" for name in list(names)[:3]]
+    order = sorted((*SPEAKERS, NOBODY), key=lambda party: party in named)
+    pairs = list(zip(shown, order, strict=False))
+    listed = ",".join(f"{name}={party}" for name, party in pairs)
+    entry = ", ".join(f'"{name}": "{party}"' for name, party in pairs)
     return (
-        f'say who is who, for example --speakers "{pairs}", or in the manifest "speakers": '
+        f'say who is who, for example --speakers "{listed}", or in the manifest "speakers": '
         f"{{{entry}}}"
     )
