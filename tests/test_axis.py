@@ -178,3 +178,15 @@ def test_blocks_say_what_went_where(recs, gap):
     assert (joined.start[block] <= spans.start).all()
     assert (joined.end[block] >= spans.end).all()
     assert set(block.tolist()) == set(range(len(joined)))
+
+
+@given(recordings, st.lists(st.tuples(moments, moments), max_size=8))
+def test_covered_counts_cells(made: list[tuple[int, list[Pair], list[Pair]]], asked) -> None:
+    duration = np.array([d for d, _, _ in made])
+    track = axis.bridge(placed([spans for _, spans, _ in made], duration), 0)
+    for r, (d, spans, _) in enumerate(made):
+        start, end = (np.array([pair[k] for pair in asked], np.int64) for k in (0, 1))
+        origin = axis.origins(duration)[r]
+        cells = grid(spans, d)
+        expected = [int(cells[max(a, 0) : max(b, 0)].sum()) for a, b in asked]
+        assert axis.covered(track, start + origin, end + origin).tolist() == expected

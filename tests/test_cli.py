@@ -42,6 +42,7 @@ VERBS = (
     "demo",
     "explore",
     "turns",
+    "naturalness",
 )
 
 #: Metric names that other tools rely on.

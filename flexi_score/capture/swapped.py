@@ -80,7 +80,16 @@ def _moments(tracks: Tracks, origin: Ints, sides: list[Spans]) -> pl.DataFrame:
     for kind, some in spans.items():
         rec = some["rec"].to_numpy()
         start, end = (some[c].to_numpy() + origin[rec] for c in ("start_ms", "end_ms"))
-        own, other = (_covered(side, start, end) for side in sides)
+        length = end - start
+        own, other = (
+            np.divide(
+                axis.covered(side, start, end),
+                length,
+                out=np.full(len(length), np.nan),
+                where=length > 0,
+            )
+            for side in sides
+        )
         each = _row(rec, kind, own, other)
         frames.append(each.group_by("rec", "kind", maintain_order=True).mean())
     return pl.concat(frames)
@@ -146,17 +155,3 @@ def _ends_near(track: Spans, at: Ints) -> np.ndarray:
     after = ends[np.searchsorted(track.end, at - NEAR_MS, "left")]
     near: np.ndarray = after <= at + NEAR_MS
     return near
-
-
-def _covered(track: Spans, start: Ints, end: Ints) -> Floats:
-    """Share of each span that is speech, NaN for an empty one."""
-    before = np.concatenate([[0], np.cumsum(track.end - track.start)])
-
-    def spoken(at: Ints) -> Ints:
-        k = np.searchsorted(track.start, at, "right")
-        last = np.append(track.end, -axis.NEVER)[k - 1]
-        return before[k] - np.where(k > 0, np.maximum(last - at, 0), 0)
-
-    length = np.maximum(end - start, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(length > 0, (spoken(end) - spoken(start)) / length, np.nan)

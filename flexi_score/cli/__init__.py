@@ -19,6 +19,7 @@ from flexi_score.cli import (  # noqa: F401
     extract,
     handbook,
     info,
+    naturalness,
     report,
     score,
     simulate,

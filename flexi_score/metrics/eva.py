@@ -155,7 +155,7 @@ def score_turns(structure: Structure, settings: Settings) -> Turns:
     answered = answer < NEVER
     tools = _tools(structure)
     until = np.where(answered, answer, user.end)
-    has_tool = _covered(tools, user.start, until) > 0
+    has_tool = axis.covered(tools, user.start, until) > 0
 
     overlap_ms, segments = _interruptions(structure, found)
     agent_interrupts = segments > 0
@@ -167,7 +167,7 @@ def score_turns(structure: Structure, settings: Settings) -> Turns:
     # An answer that is under way when the user ends leaves no silence to measure.
     under_way = axis.straddling(structure.model.ipus, user.end) >= 0
     gap = np.where(answered & ~under_way, (answer - user.end).astype(np.float64), np.nan)
-    tool_ms = _covered(tools, user.end, until).astype(np.float64)
+    tool_ms = axis.covered(tools, user.end, until).astype(np.float64)
     settled = latency_score(gap, has_tool)
     agent = np.fmin(
         np.fmin(
@@ -295,19 +295,3 @@ def _tools(structure: Structure) -> Spans:
     )
     given = make_intervals(*(table[name].to_numpy() for name in ("rec", "start_ms", "end_ms")))
     return axis.bridge(axis.place(given, structure.origin, structure.duration_ms), 0)
-
-
-def _covered(track: Spans, start: Ints, end: Ints) -> Ints:
-    """How much (ms) of each interval a track covers."""
-    done = np.concatenate([[0], np.cumsum(track.end - track.start)])
-
-    def upto(moment: Ints) -> Ints:
-        index = np.searchsorted(track.start, moment, "right") - 1
-        begun = np.append(track.start, 0)[index]
-        length = np.append(track.end - track.start, 0)[index]
-        inside = np.where(index >= 0, np.minimum(moment - begun, length), 0)
-        total: Ints = done[np.maximum(index, 0)] + inside
-        return total
-
-    covered: Ints = np.maximum(upto(end) - upto(start), 0)
-    return covered

@@ -182,6 +182,20 @@ def complement(track: Spans, origin: Ints, duration_ms: Ints) -> Spans:
     return Spans(rec, starts, ends).take(ends > starts)
 
 
+def covered(track: Spans, start: Ints, end: Ints) -> Ints:
+    """How much (ms) of each interval a track covers; 0 for an empty one."""
+    before = np.concatenate([[0], np.cumsum(track.end - track.start)])
+    ends = np.append(track.end, -NEVER)
+
+    def upto(at: Ints) -> Ints:
+        k = np.searchsorted(track.start, at, "right")
+        spoken: Ints = before[k] - np.where(k > 0, np.maximum(ends[k - 1] - at, 0), 0)
+        return spoken
+
+    length: Ints = np.maximum(upto(end) - upto(start), 0)
+    return length
+
+
 def inside(track: Spans, at: Ints) -> Ints:
     """Index of the interval that contains each moment, -1 where none does."""
     index = np.searchsorted(track.start, at, "right") - 1
