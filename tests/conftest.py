@@ -72,6 +72,20 @@ def wait_until(holds: Callable[[], object], seconds: float = 300.0) -> None:
         time.sleep(0.005)
 
 
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def serious_faults(page: Any) -> list[Any]:
+    """What axe finds serious or worse in a page of Playwright: rule, element, explanation."""
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate("axe.run().then((r) => r.violations)")
+    return [
+        (v["id"], v["nodes"][0]["html"], v["nodes"][0]["failureSummary"])
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Rows of a JSON Lines file."""
     return [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]

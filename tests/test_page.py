@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 import soundfile as sf
+from conftest import AXE, serious_faults
 
 from flexi_score.archive import store
 from flexi_score.archive.tables import ARCHIVED, ENVELOPE_MS, FRAME_MS
@@ -391,7 +392,7 @@ def test_a_timeline_shows_what_happened(browser, run):
         ]
         detail.get_by_role("button", name="decided at").first.click()
         assert float(detail.locator(".now").inner_text()) == pytest.approx(2.1, abs=0.05)
-        detail.locator("summary", has_text="Everything in order").click()
+        detail.locator("summary", has_text="Events in order of time").click()
         rows = detail.locator(".events tbody tr").all_inner_texts()
         assert any("gap" in row for row in rows)
         detail.locator("summary", has_text="Judge").click()
@@ -615,27 +616,13 @@ def test_works_without_script(browser, run):
         assert not page.locator("#explorer").is_visible()
 
 
-AXE = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
-
-
 @pytest.mark.skipif(not AXE.is_file(), reason="needs axe: npm install axe-core")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser, run, scheme):
     context = browser.new_context(color_scheme=scheme, bypass_csp=True, reduced_motion="reduce")
     page = context.new_page()
     page.goto((run / "report.html").as_uri())
-
-    def serious():
-        page.evaluate(AXE.read_text("utf-8"))
-        found = page.evaluate("axe.run().then((r) => r.violations)")
-        return [
-            (v["id"], v["nodes"][0]["html"], v["nodes"][0]["failureSummary"])
-            for v in found
-            if v["impact"] in ("serious", "critical")
-        ]
-
-    assert serious() == []
+    assert serious_faults(page) == []
     page.locator(".open").first.click()
     page.wait_for_timeout(100)
-    assert serious() == []
-    context.close()
+    assert serious_faults(page) == []

@@ -333,7 +333,7 @@ def _title(group: str) -> str:
     """A group of settings in words."""
     fields = Settings.model_fields
     field = fields.get(group) or fields[f"{group}_"]
-    return (type(field.default).__doc__ or group).partition("\n")[0].rstrip(".")
+    return (type(field.default).__doc__ or group).partition("\n")[0].rstrip(".").replace("_", " ")
 
 
 def _blocks(summary: pl.DataFrame, scores: pl.DataFrame, run: Run) -> list[dict[str, Any]]:

@@ -85,10 +85,11 @@ def build_site(app: Any, out: Path, drawn: Sequence[str] = PROFILES) -> Path:
         for path, page in handbook_pages(app, pictures).items():
             (docs / path).parent.mkdir(parents=True, exist_ok=True)
             (docs / path).write_text(page(), "utf-8")
-        for file in ("page.png", "iframe-worker.js"):
+        for file in ("page.png", "iframe-worker.js", "site.css", "site.js"):
             shutil.copy(str(_HERE / file), docs)
         config = str(_HERE / "mkdocs.yml")
         build(load_config(config, docs_dir=str(docs), site_dir=str(site), strict=True))
+        (site / "404.html").unlink(missing_ok=True)  # a server's, and there is none
         with writing_together(out, "index.html") as aside:
             shutil.copytree(site, aside, dirs_exist_ok=True)
     return out / "index.html"

@@ -80,6 +80,8 @@ def _cell(value: object) -> str:
 def verbs(app: Any) -> str:
     """Verbs and their options, from their own help."""
     text = app.generate_docs(output_format="markdown", usage_name="flexi-score")
+    # Started as ``python -m``, cyclopts leaves a part of that in the usage of every verb.
+    text = re.sub(r" -m flexi_score(\.cli)?(?= )", "", text)
     text = re.sub(r"## Table of Contents\n.*?\n\n(?=\*\*)", "", text, flags=re.DOTALL)
     # Completion is cyclopts' own verb; its help is in another form.
     text = re.sub(r"## flexi-score --install.*?(?=\n## )", "", text, flags=re.DOTALL)

@@ -51,7 +51,7 @@ const number = (metric, value) => {
   return (value + Math.sign(value) * 1e-9).toFixed(metric && metric.kind === "rating" ? 1 : metric && metric.unit === "s" ? 2 : 3);
 };
 const withUnit = (metric, value) =>
-  number(metric, value) + (metric && metric.unit && value !== null ? " " + metric.unit : "");
+  number(metric, value) + (metric && metric.unit && value !== null ? " " + metric.unit.replace(/^1/, "") : "");
 const seconds = (ms, digits = 2) => (ms / 1000).toFixed(digits) + " s";
 const clock = (ms, digits = 2) => {
   const s = Math.max(0, ms) / 1000;
@@ -61,5 +61,7 @@ const clock = (ms, digits = 2) => {
   return minutes < 60 ? `${minutes}:${rest}`
     : `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${rest}`;
 };
+// A name, which a narrow column may break after its separators only.
+const breakable = (name) => name.split(/(?<=[_./-])/).flatMap((part) => [part, make("wbr")]);
 const whole = (n) => n.toLocaleString("en");
 const pill = (code) => make("span", {class: "pill " + statusNames[code], text: statusTitles[code]});

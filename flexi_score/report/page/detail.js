@@ -97,7 +97,7 @@ const eventTable = (detail) => {
       make("td", {class: "text", text: name + outcome}), make("td", {class: "text wrap", text: event.text || event.x || ""})));
   }
   const headings = ["Start (s)", "End (s)", "Who", "What", "Words"];
-  return make("details", {class: "block"}, make("summary", {}, make("h3", {text: `Everything in order (${detail.events.length})`})),
+  return make("details", {class: "block"}, make("summary", {}, make("h3", {text: `Events in order of time (${detail.events.length})`})),
     make("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": "Events"},
       make("table", {class: "ruled events"}, make("thead", {}, make("tr", {}, ...headings.map((text, k) =>
         make("th", {scope: "col", class: k > 1 ? "text" : "", text})))), body)),

@@ -173,7 +173,7 @@ const drawTimeline = (canvas, detail, view, moments, active) => {
     ctx.font = font(10.5, 600);
     ctx.fillStyle = colour[p];
     written(index.who[p], 4, lane[p] + 9, c.lane);
-    if (!detail.env[index.who[p]]) continue;
+    if (!detail.env[index.who[p]] || width < 340) continue;
     ctx.font = font(9.5);
     ctx.fillStyle = c.soft;
     ctx.textAlign = "right";

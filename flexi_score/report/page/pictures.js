@@ -77,7 +77,7 @@ const listWorth = () => {
   ];
   const boxes = lists.filter((one) => one[1].length).map(([title, rows, why]) => make("div", {},
     make("h3", {text: title}), make("ul", {}, ...rows.slice(0, MOST_WORTH).map((r) => make("li", {},
-      make("button", {type: "button", class: "link", text: index.id[r], on: {click: () => openRecording(r)}}),
+      make("button", {type: "button", class: "link", on: {click: () => openRecording(r)}}, ...breakable(index.id[r])),
       make("span", {class: "soft"}, " ", why(r)))))));
   if (!boxes.length || count < 2) return;
   $("worth").append(...boxes);

@@ -14,10 +14,11 @@ const prepareSections = () => {
       } else link.removeAttribute("aria-current");
     }
   };
-  addEventListener("scroll", () => {
+  const later = () => {
     if (!waiting) { waiting = true; requestAnimationFrame(mark); }
-  }, {passive: true});
-  mark();
+  };
+  addEventListener("scroll", later, {passive: true});
+  new ResizeObserver(later).observe(document.body); // pictures are drawn as they come near
 };
 
 const openFromAddress = () => {

@@ -124,8 +124,8 @@ const healthCell = (r) => make("td", {class: "text wide"}, health(r)
 const ills = Object.keys(index.health).length > 0;
 
 const rowOf = (r, columns) => {
-  const open = make("button", {type: "button", class: "open link", text: index.id[r],
-    on: {click: () => onOpen(r)}});
+  const open = make("button", {type: "button", class: "open link",
+    on: {click: () => onOpen(r)}}, ...breakable(index.id[r]));
   const cells = columns.length
     ? columns.map((m) => {
       const found = scoresOf[r].find((score) => score[0] === m);
@@ -143,7 +143,7 @@ const rowOf = (r, columns) => {
     make("td", {class: "text wide"}, make("bdi", {text: system(r)})),
     make("td", {class: "text wide", text: scenario(r)[1]}), ...cells,
     make("td", {class: "text wide"}, pill(status(r))), marginCell(r),
-    make("td", {class: "wide soft", text: length(r) === null ? "–" : clock(length(r) * 1000, 1)}),
+    make("td", {class: "wide soft", text: length(r) === null ? "–" : clock(length(r) * 1000, 1) + (length(r) < 60 ? " s" : "")}),
     ills ? healthCell(r) : null);
   row.addEventListener("click", (event) => {
     if (!event.target.closest("button") && !String(getSelection())) onOpen(r);

@@ -78,7 +78,7 @@ def backchannel_plots(
         if found:
             caption = (
                 f"Where in the user's speech the model's backchannels begin, in {PARTS} parts of "
-                "it from its first to its last IPU; black: the reference positions."
+                "it from its start to its end; black: the reference positions."
             )
             plots.append(
                 Drawing(
