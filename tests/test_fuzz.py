@@ -11,7 +11,7 @@ from conftest import ROOT
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="limits the time of a try by a signal")
 
 #: Damaged copies of each of the 42 inputs. tests/bench/fuzz.py tries more.
-TRIES = 10
+TRIES = 6
 
 
 @pytest.fixture(scope="module")
