@@ -52,10 +52,11 @@ class ArchiveReader:
         table does not hold are absent. ``columns``: columns to read, by default all.
         """
         columns = TABLES[table].names() if columns is None else list(columns)
-        wanted = None if keys is None else pl.Series("key", keys, dtype=pl.String).unique().sort()
+        wanted = None if keys is None else pl.Series("key", keys, dtype=pl.String)
         if self._cache is None:
             return self._read(table, wanted, columns)
-        request = (table, tuple(columns), None if wanted is None else hash(tuple(wanted)))
+        which = None if wanted is None else wanted.hash().to_numpy().tobytes()
+        request = (table, tuple(columns), which)
         if request not in self._cache:
             self._cache[request] = self._read(table, wanted, columns)
         return self._cache[request]
@@ -64,6 +65,7 @@ class ArchiveReader:
         parts = self.parts(table)
         if not parts or (wanted is not None and not len(wanted)):
             return TABLES[table].to_frame().select(columns)
+        wanted = None if wanted is None else wanted.unique().sort()
         read = list(dict.fromkeys(["key", *columns]))
 
         def query(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -156,8 +156,11 @@ def print_comparison(
         flat = is_flat(rows)
         part = rows.filter(~flat)
         if flat.any() and not flat.all():
-            names = [f"{s}.{m}" for s, m in rows.filter(flat).select("scenario", "metric").rows()]
-            console.print(Text(f"Equal on both sides: {plain(', '.join(names))}", style="dim"))
+            none = pl.col("value_baseline").is_null()
+            for title, which in (("Equal on both sides", ~none), ("No value on either side", none)):
+                same = rows.filter(flat & which).select("scenario", "metric").rows()
+                if names := ", ".join(f"{s}.{m}" for s, m in same):
+                    console.print(Text(f"{title}: {plain(names)}", style="dim"))
         if part.is_empty():
             console.print()
             continue

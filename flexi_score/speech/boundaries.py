@@ -130,23 +130,29 @@ def _threshold(speech: Floats, noise: Floats) -> Floats:
     return np.maximum(noise + MARGIN_DB, speech - DEPTH_DB)
 
 
+def _stored(level: Floats) -> NDArray[np.int16]:
+    """The least of the envelope's numbers at or above each level (dB)."""
+    near = np.round(np.clip(level, -320, 320) * 100)
+    least = near + (near / 100.0 < level) - ((near - 1) / 100.0 >= level)
+    return least.astype(np.int16)
+
+
 def _windows(
     levels: NDArray[np.int16], origin: Ints, low: Ints, high: Ints
-) -> tuple[Floats, Bools]:
-    """Frames [low, high) of each channel as rows of one matrix (dB), and which cells hold one."""
-    width = int(np.max(high - low, initial=1))
-    at = low[:, None] + np.arange(max(width, 1))[None, :]
-    inside = (at < high[:, None]) & (at >= 0)
-    index = np.where(inside, at + origin[:, None], 0)
+) -> tuple[NDArray[np.int16], Bools]:
+    """Frames [low, high) of each channel as rows of one matrix, and which cells hold one."""
+    across = np.arange(max(int(np.max(high - low, initial=1)), 1), dtype=np.int32)
+    inside = across < (high - low)[:, None]
+    inside &= across >= -low[:, None]
     if not len(levels):
-        return np.full(inside.shape, -120.0), np.zeros_like(inside)
-    return levels[index] / 100.0, inside
+        return np.full(inside.shape, -12000, np.int16), np.zeros_like(inside)
+    return levels.take((low + origin)[:, None] + across, mode="clip"), inside
 
 
 def _loudest(levels: NDArray[np.int16], origin: Ints, low: Ints, high: Ints) -> Floats:
     """Mean of the loudest frames of each window, -inf of an empty one."""
-    values, inside = _windows(levels, origin, low, high)
-    values = np.where(inside, values, -np.inf)
+    cells, inside = _windows(levels, origin, low, high)
+    values = np.where(inside, cells / 100.0, -np.inf)
     n = min(_LOUDEST, values.shape[1])
     top = np.partition(values, values.shape[1] - n, axis=1)[:, -n:]
     held = np.isfinite(top)
@@ -160,10 +166,11 @@ def _quietest(levels: NDArray[np.int16], origin: Ints, low: Ints, high: Ints) ->
 
     -120 dB where there is no window: nothing but the segment itself.
     """
-    values, inside = _windows(levels, origin, low, high)
-    alone = np.where(inside, values, np.inf).min(axis=1)
+    cells, inside = _windows(levels, origin, low, high)
+    values = np.where(inside, cells / 100.0, np.inf)
+    alone = values.min(axis=1)
     if values.shape[1] >= _LOUDEST:
-        total = np.cumsum(np.pad(np.where(inside, values, np.inf), ((0, 0), (1, 0))), axis=1)
+        total = np.cumsum(np.pad(values, ((0, 0), (1, 0))), axis=1)
         with np.errstate(invalid="ignore"):
             runs = (total[:, _LOUDEST:] - total[:, :-_LOUDEST]) / _LOUDEST
         runs = np.where(np.isfinite(runs), runs, np.inf).min(axis=1)
@@ -175,8 +182,8 @@ def _last_quiet(
     levels: NDArray[np.int16], origin: Ints, low: Ints, high: Ints, threshold: Floats, n: int
 ) -> Ints:
     """Frame behind the last run of ``n`` quiet frames; the first loud one where there is none."""
-    values, inside = _windows(levels, origin, low, high)
-    quiet = inside & (values < threshold[:, None])
+    cells, inside = _windows(levels, origin, low, high)
+    quiet = inside & (cells < _stored(threshold)[:, None])
     runs = _runs(quiet, n)
     width = runs.shape[1]
     last = width - 1 - np.argmax(runs[:, ::-1], axis=1)
@@ -190,8 +197,8 @@ def _first_quiet(
     levels: NDArray[np.int16], origin: Ints, low: Ints, high: Ints, threshold: Floats, n: int
 ) -> Ints:
     """First frame of the first run of ``n`` quiet frames; else of those quiet up to ``high``."""
-    values, inside = _windows(levels, origin, low, high)
-    quiet = inside & (values < threshold[:, None])
+    cells, inside = _windows(levels, origin, low, high)
+    quiet = inside & (cells < _stored(threshold)[:, None])
     runs = _runs(quiet, n)
     loud = inside & ~quiet
     width = loud.shape[1]

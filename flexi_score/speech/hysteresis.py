@@ -43,9 +43,10 @@ def speech_segments(
     offsets = np.asarray(offsets, np.int64)
     duration_ms = np.asarray(duration_ms, np.int64)
     is_high = probabilities >= math.ceil(settings.threshold * 65535)
-    low = np.flatnonzero(probabilities < math.ceil(settings.release * 65535))
-    high = np.flatnonzero(is_high)
-    channel = np.searchsorted(offsets, high, side="right") - 1
+    is_low = probabilities < math.ceil(settings.release * 65535)
+    low, high = np.flatnonzero(is_low), np.flatnonzero(is_high)
+    lows_before = np.concatenate([[0], np.cumsum(is_low)])
+    channel = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[high]
 
     # Between a high frame and the next one of its channel (or the channel's end) there is an end
     # of speech iff low frames there lie far enough apart; it is the first of them.
@@ -53,8 +54,8 @@ def speech_segments(
     is_last[:-1] = channel[1:] != channel[:-1]
     bound = offsets[channel + 1]
     bound[:-1] = np.where(is_last[:-1], bound[:-1], high[1:])
-    first = np.searchsorted(low, high)
-    last = np.searchsorted(low, bound) - 1
+    first = lows_before[high]
+    last = lows_before[bound] - 1
     splits = first <= last
     at = np.flatnonzero(splits)
     span_ms = (low[last[at]] - low[first[at]]) * FRAME_MS
