@@ -269,3 +269,21 @@ def fdb_rate_change(dialogue: Dialogue, overlap) -> float | None:
     middles = [(a + b) / 2 for a, b, _ in dialogue.model_words]
     early, late = sum(m < s for m in middles), sum(m >= e for m in middles)
     return 1000 * (late / after - early / before)
+
+
+def fdb_intensity_change(dialogue: Dialogue, overlap, level) -> float | None:
+    """Mean of the model's level (dB) where it speaks, after the overlap minus before it."""
+    if overlap is None:
+        return None
+    late = dialogue.row.get("model_offset_ms") or 0
+    before, after = [], []
+    for k, cdb in enumerate(level):
+        middle = late + 10 * k + 5
+        if middle < dialogue.duration and any(a <= middle < b for a, b in dialogue.model):
+            if middle < overlap[0]:
+                before.append(cdb / 100)
+            elif middle >= overlap[1]:
+                after.append(cdb / 100)
+    if not before or not after:
+        return None
+    return sum(after) / len(after) - sum(before) / len(before)

@@ -1,7 +1,7 @@
 """Profiles fdb-v1 and tau: plain references, dialogues made by hand, what is hidden and why."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import hypothesis.strategies as st
 import numpy as np
@@ -13,11 +13,14 @@ from hypothesis import given, settings
 from polars.testing import assert_frame_equal
 
 from flexi_score.aggregate import summarize
+from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import PROFILES, SummarySettings, load_settings
 from flexi_score.metrics import fdb_v1, release, tau
 from flexi_score.schema import SCENARIOS, SCORES
 from flexi_score.scoring.fill import fill_given
+from flexi_score.scoring.load import load_tracks
 from flexi_score.segment.structure import build_structure
+from flexi_score.segment.tracks import Envelope, select_tracks
 
 FDB = load_settings("fdb-v1")
 ALL = load_settings("tau", {"tau.min_events": 0})
@@ -39,8 +42,22 @@ def by_recording(table):
 # ---- fdb-v1
 
 
-def fdb(dialogues, scenario, chosen=FDB):
+def levels_of(dialogues):
+    """An envelope of each model's channel (hundredths of dB every 10 ms); every third has none."""
+    rng = np.random.default_rng(len(dialogues))
+    return [
+        rng.integers(-9000, 0, 0 if i % 3 == 2 else d.duration // 10)
+        for i, d in enumerate(dialogues)
+    ]
+
+
+def fdb(dialogues, scenario, chosen=FDB, levels=None):
     tracks = tracks_of(dialogues)
+    levels = levels_of(dialogues) if levels is None else levels
+    first = np.cumsum([0, *map(len, levels)])
+    late = np.array([d.row.get("model_offset_ms") or 0 for d in dialogues], np.int64)
+    cdb = np.concatenate([np.empty(0, np.int64), *levels])
+    tracks = replace(tracks, model_envelope=Envelope(cdb, first, late))
     table = fdb_v1.SCORERS[scenario](tracks, np.arange(len(dialogues)), chosen, {})
     table = fill_given(table, tracks.recordings)
     assert table.schema == SCORES
@@ -79,6 +96,7 @@ def check_fdb(dialogues):
             if scenario == "user_interrupt":
                 rating = dialogue.row.get("rating")
                 assert table["rating", i]["value"] == (rating if tor else None)
+    levels = levels_of(dialogues)
     for scenario in OVERLAPPED:
         table = fdb(dialogues, scenario)
         for i, dialogue in enumerate(dialogues):
@@ -91,6 +109,8 @@ def check_fdb(dialogues):
                     assert row["value"] == pytest.approx(sum(events) / len(events) / 1000)
             change = plain.fdb_rate_change(dialogue, overlap_of(dialogue, scenario))
             assert table["rate_change", i]["value"] == pytest.approx(change)
+            change = plain.fdb_intensity_change(dialogue, overlap_of(dialogue, scenario), levels[i])
+            assert table["intensity_change", i]["value"] == pytest.approx(change)
             want = plain.fdb_behaviour(dialogue, overlap_of(dialogue, scenario), FDB)
             for name in ("respond", "resume", "uncertain", "unknown"):
                 assert table[name, i]["value"] == (None if want is None else want == name)
@@ -118,6 +138,40 @@ def test_speech_rate_before_and_after_worked_out_on_paper():
     alone = fdb([Dialogue(6000, [(2000, 2600)], [(200, 2600)], None, call.model_words, call.row)],
                 "user_interrupt")["rate_change", 0]  # fmt: skip
     assert (alone["value"], alone["status"]) == (None, "not_applicable")
+
+
+def test_intensity_before_and_after_worked_out_on_paper():
+    # The model's file starts at 1 s. It speaks in 1-1.1 s at -20 and -30 dB, half each, over the
+    # overlap at 0 dB, and in 2-2.1 s at -10 dB: from -25 to -10 dB. Silence at -90 dB is no speech.
+    row = {"interrupt_start_ms": 1200, "interrupt_end_ms": 1500, "model_offset_ms": 1000}
+    call = Dialogue(3000, [(1200, 1500)], [(1000, 1100), (1200, 1500), (2000, 2100)], None, [], row)
+    level = np.full(150, -9000)
+    level[0:5], level[5:10], level[20:50], level[100:110] = -2000, -3000, 0, -1000
+    found = fdb([call], "user_interrupt", levels=[level])["intensity_change", 0]
+    assert found["value"] == pytest.approx(15)
+    assert found["reason"] == "-25.0 dB before, -10.0 dB after"
+    gone = fdb([call], "user_interrupt", levels=[level[:0]])["intensity_change", 0]
+    assert (gone["value"], gone["rule"]) == (None, "no_audio")
+
+
+def test_envelopes_are_those_of_the_archive(sample_archive):
+    reader = ArchiveReader(sample_archive)
+    rows = reader.recordings()
+    heard = load_tracks(reader, rows, FDB)[0].model_envelope
+    frames = dict(reader.read("frames", columns=["key", "envelope_cdb"]).iter_rows())
+    for i, key in enumerate(rows["model_key"]):
+        assert heard.cdb[heard.first[i] : heard.first[i + 1]].tolist() == frames[key]
+    assert load_tracks(reader, rows, TAU)[0].model_envelope is None, "it is read where needed"
+
+
+def test_an_envelope_is_selected_with_its_recording():
+    tracks = tracks_of([Dialogue(100), Dialogue(200), Dialogue(300)])
+    whole = Envelope(np.arange(6), np.array([0, 1, 3, 6]), np.array([7, 8, 9]))
+    chosen = select_tracks(replace(tracks, model_envelope=whole), np.array([True, False, True]))
+    found = chosen.model_envelope
+    assert [a.tolist() for a in (found.cdb, found.first, found.start_ms)] == [
+        [0, 3, 4, 5], [0, 1, 4], [7, 9]
+    ]  # fmt: skip
 
 
 @settings(max_examples=20, deadline=None)

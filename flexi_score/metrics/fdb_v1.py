@@ -27,7 +27,7 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics.fdb_rate import rate_change
+from flexi_score.metrics.fdb_change import speech_changes
 from flexi_score.metrics.reasons import Rule, decide
 from flexi_score.metrics.registry import (
     JUDGED_BEHAVIOURS,
@@ -96,8 +96,14 @@ _OVERLAP: Final = """
     rate_change | Speech rate change | mean | none | words/s
       words a second of the model's speech after the overlap minus before it; its interval is that
       of a paired comparison
-      source: Full-Duplex-Bench v1.5, speech before and after (pitch and intensity left out)
+      source: Full-Duplex-Bench v1.5, eval_general_before_after.py (it splits at the overlap's end)
       null: no overlap, no transcript, or no speech before or after
+
+    intensity_change | Intensity change | mean | none | dB
+      mean level of the model's speech after the overlap minus before it: of the archived envelope,
+      dB every 10 ms; its interval is that of a paired comparison
+      source: as of rate_change (pitch is left out)
+      null: no overlap, no audio of the model, or no speech before or after
 
     stop_latency | Stop latency | ratio | down | s
       length of every stretch in which both speak; segments at most 600 ms (user) and
@@ -271,7 +277,7 @@ def _overlap(
     return pl.concat(
         [
             *_behaviours(tracks, rec, segments, start_s, end_s, settings),
-            rate_change(tracks, rec, segments.model, segments.origin, (start_s, end_s)),
+            *speech_changes(tracks, rec, segments.model, segments.origin, (start_s, end_s)),
             _timing(tracks, rec, "stop_latency", _overlaps(segments), "overlaps"),
             _timing(tracks, rec, "response_latency", _response_gaps(segments), "responses"),
         ]

@@ -19,6 +19,7 @@ from flexi_score.scoring.given import Fit, fit_given, inside_speech, on_clock, p
 from flexi_score.segment.partial import heard_up_to
 from flexi_score.segment.tracks import (
     Bools,
+    Envelope,
     Intervals,
     Ints,
     Tracks,
@@ -76,6 +77,7 @@ def load_tracks(
         words["user"],
         words["model"],
         user_known=rows.select(_known("user")).to_series().to_numpy(),
+        model_envelope=_envelope(reader, rows) if settings.profile == "fdb-v1" else None,
     )
     reason = pl.select(pl.coalesce(*(found[s].refusals.alias(s) for s in SPEAKERS)))["user"]
     if reason.is_null().all():
@@ -86,6 +88,20 @@ def load_tracks(
     return (
         select_tracks(tracks, reason.is_null().to_numpy()),
         pl.concat([failures, refused.select(FAILURES.names())]),
+    )
+
+
+def _envelope(reader: ArchiveReader, rows: pl.DataFrame) -> Envelope:
+    """Of the model's channels, as they were recorded."""
+    frames = reader.read("frames", rows["model_key"].drop_nulls(), ["key", "envelope_cdb"])
+    found = rows.join(
+        frames, left_on="model_key", right_on="key", how="left", maintain_order="left"
+    )
+    steps = found["envelope_cdb"]
+    return Envelope(
+        steps.explode().drop_nulls().to_numpy(),
+        np.append(0, steps.list.len().fill_null(0).cast(pl.Int64).cum_sum().to_numpy()),
+        rows["model_offset_ms"].fill_null(0).to_numpy(),
     )
 
 

@@ -70,6 +70,15 @@ class Words:
 
 
 @dataclass(frozen=True)
+class Envelope:
+    """Energy of one speaker's channels, every 10 ms, one recording after another."""
+
+    cdb: Ints  # shape (m,): in hundredths of a dBFS
+    first: Ints  # shape (n + 1,): where each recording's begin; the last is where all end
+    start_ms: Ints  # shape (n,): when the first step begins, in the recording's time
+
+
+@dataclass(frozen=True)
 class Tracks:
     """All that segmentation and metrics look at."""
 
@@ -83,6 +92,7 @@ class Tracks:
     #: shape (n,), or None: whether anything is known of the user's side (audio, segments or words);
     #: None: of all. A side of which nothing is known is not a silent one
     user_known: Bools | None = None
+    model_envelope: Envelope | None = None  # where a metric needs it
 
     def __len__(self) -> int:
         return len(self.duration_ms)
@@ -129,6 +139,11 @@ def select_tracks(tracks: Tracks, keep: Bools) -> Tracks:
             None if all_.checked is None else all_.checked[keep],
         )
 
+    def envelope(all_: Envelope) -> Envelope:
+        sizes = np.diff(all_.first)
+        first = np.concatenate([[0], np.cumsum(sizes[keep])])
+        return Envelope(all_.cdb[np.repeat(keep, sizes)], first, all_.start_ms[keep])
+
     return Tracks(
         tracks.recordings.filter(keep),
         tracks.duration_ms[keep],
@@ -137,6 +152,7 @@ def select_tracks(tracks: Tracks, keep: Bools) -> Tracks:
         words(tracks.user_words),
         words(tracks.model_words),
         None if tracks.user_known is None else tracks.user_known[keep],
+        None if tracks.model_envelope is None else envelope(tracks.model_envelope),
     )
 
 
