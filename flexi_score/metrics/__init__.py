@@ -47,10 +47,10 @@ SETTINGS_READ: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "model_backchannel": ("model_backchannel",),
     },
     "release": {"pause_handling": ("pause_handling",)},
-    "fdb-v1": {},
+    "fdb-v1": {"user_interrupt": ("fdb",), "user_backchannel": ("fdb",)},
     "tau": {"*": ("tau",)},
     "voice-agent": {"*": ("user_backchannel", "voice_agent", "yield_")},
-    "eva": {},
+    "eva": {"*": ("eva",)},
 }
 
 
