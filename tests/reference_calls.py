@@ -144,13 +144,16 @@ def voice_agent(dialogue: Dialogue, settings: Settings) -> dict[str, tuple[float
     return out | {"user_word_errors": (0, 0), "unspoken_words": (0, 0)}
 
 
-def curve(latency: float, tool: bool) -> float:
+def curve(latency: float, tool: bool, settings: Settings) -> float:
     """EVA's latency curve."""
-    slow, late = (3000, 5000) if tool else (2000, 3500)
-    if latency <= -500 or latency >= late:
+    rules = settings.eva
+    slow, late = (
+        (rules.tool_slow_ms, rules.tool_late_ms) if tool else (rules.slow_ms, rules.late_ms)
+    )
+    if latency <= rules.early_ms or latency >= late:
         return 0.0
-    if latency < 500:
-        return (latency + 500) / 1000
+    if latency < rules.prompt_ms:
+        return (latency - rules.early_ms) / (rules.prompt_ms - rules.early_ms)
     return 1.0 if latency <= slow else (late - latency) / (late - slow)
 
 
@@ -160,6 +163,7 @@ def eva(
     """Score, kind and latency of every exchange that counts."""
     found = analyse(dialogue, settings)
     models = found.units["model"]
+    rules = settings.eva
     out: list[tuple[float, str, float | None]] = []
     for e in exchanges(found, settings.takeover.group_ms, attempts=True):
         answer = min((m.start for m in e.models if m.start >= e.end), default=None)
@@ -174,11 +178,14 @@ def eva(
             overlap = sum(
                 max(0, min(m.end, u.end) - max(m.start, u.start)) for m in e.models for u in e.users
             )
-            agent = min(0.5 * max(0.0, 1 - overlap / 2000), {1: 0.5, 2: 0.25}.get(len(cutting), 0))
+            agent = min(
+                0.5 * max(0.0, 1 - overlap / rules.overlap_ms),
+                {1: 0.5, 2: 0.25}.get(len(cutting), 0),
+            )
             if gap is not None:
-                agent = min(agent, curve(gap, tool))
+                agent = min(agent, curve(gap, tool, settings))
         if spoken_over is not None:
-            user = max(0.0, 1 - (spoken_over.end - e.start) / 2000)
+            user = max(0.0, 1 - (spoken_over.end - e.start) / rules.yield_ms)
         if agent is not None and user is not None:
             out.append((min(agent, user), "both", None))
         elif agent is not None:
@@ -187,9 +194,9 @@ def eva(
             out.append((user, "user", None))
         elif answer is not None:
             assert gap is not None
-            out.append((curve(gap, tool), "latency", gap))
+            out.append((curve(gap, tool, settings), "latency", gap))
         else:
-            late = 5000 if tool else 3500
+            late = rules.tool_late_ms if tool else rules.late_ms
             if not (e.last and dialogue.duration - e.end < late):
                 out.append((0.0, "missed", None))
     return out

@@ -137,7 +137,7 @@ def tau(
         latencies.append(answer - end if answer <= again else None)
     answered = [x for x in latencies if x is not None]
 
-    window = 2000
+    window = settings.tau.yield_window_ms
     stops = [
         c.latency
         for c in found.of("interruption", "user")
@@ -158,23 +158,25 @@ def tau(
         "non_directed": "selectivity_non_directed",
     }
     for kind, name in names.items():
-        outcomes = [ignores(model, a, b, end_of, kind) for a, b in ignored[kind]]
+        outcomes = [ignores(model, a, b, end_of, kind, settings) for a, b in ignored[kind]]
         told = [o for o in outcomes if o is not None]
         panel[name] = (sum(told), len(told))
     panel["selectivity"] = tuple(sum(panel[name][i] for name in names.values()) for i in (0, 1))
     return panel
 
 
-def ignores(model: list[Unit], start: int, end: int, end_of: int, kind: str) -> bool | None:
+def ignores(
+    model: list[Unit], start: int, end: int, end_of: int, kind: str, settings: Settings
+) -> bool | None:
     """Whether the model rightly ignored an event; None where that cannot be told."""
     unit = speaking(model, start)
     if unit is not None:
-        if unit.end - start >= 1000:
+        if unit.end - start >= settings.tau.stop_window_ms:
             return True
         return False if unit.end < end_of else None
     if kind == "backchannels":
         return None
-    limit = end + 2000
+    limit = end + settings.tau.response_window_ms
     if any(start <= m.start <= limit for m in model):
         return False
     return True if limit <= end_of else None
@@ -213,10 +215,10 @@ def fdb_latency(words, end_ms: int | None) -> float | None:
     return max(first - end_ms / 1000, 0.0)
 
 
-def fdb_timing(dialogue: Dialogue) -> tuple[list[int], list[int]]:
+def fdb_timing(dialogue: Dialogue, settings: Settings) -> tuple[list[int], list[int]]:
     """Overlaps and response gaps (ms), as the published timing script finds them."""
-    user = joined(dialogue.user, 600, dialogue.duration)
-    model = joined(dialogue.model, 500, dialogue.duration)
+    user = joined(dialogue.user, settings.fdb.user_merge_ms, dialogue.duration)
+    model = joined(dialogue.model, settings.fdb.model_merge_ms, dialogue.duration)
     stops = [
         min(u[1], m[1]) - max(u[0], m[0])
         for u in user
@@ -235,7 +237,7 @@ def fdb_behaviour(
     dialogue: Dialogue, overlap: tuple[int, int] | None, settings: Settings
 ) -> str | None:
     """What the model does after the overlap; None where there is none to speak of."""
-    model = joined(dialogue.model, 500, dialogue.duration)
+    model = joined(dialogue.model, settings.fdb.model_merge_ms, dialogue.duration)
     if overlap is None:
         return None
     if not model:
@@ -244,7 +246,7 @@ def fdb_behaviour(
     now = next((m for m in model if m[0] <= start < m[1]), None)
     if now is None:
         return None
-    stops = now[1] <= end + 1000 and now[1] < dialogue.duration
+    stops = now[1] <= end + settings.fdb.stop_window_ms and now[1] < dialogue.duration
     if not stops:
         return "resume" if now[1] > end else "unknown"
     later = next((m for m in model if m[0] > now[0]), None)
@@ -255,13 +257,13 @@ def fdb_behaviour(
     return "respond" if later[1] - later[0] > settings.backchannel.max_ms else "uncertain"
 
 
-def fdb_rate_change(dialogue: Dialogue, overlap) -> float | None:
+def fdb_rate_change(dialogue: Dialogue, overlap, settings: Settings) -> float | None:
     """Words a second of the model's speech after the overlap, minus before it."""
     if overlap is None or dialogue.model_words is None:
         return None
     s, e = overlap
     before = after = 0
-    for a, b in joined(dialogue.model, 500, dialogue.duration):
+    for a, b in joined(dialogue.model, settings.fdb.model_merge_ms, dialogue.duration):
         before += sum(1 for ms in range(a, b) if ms < s)
         after += sum(1 for ms in range(a, b) if ms >= e)
     if not before or not after:

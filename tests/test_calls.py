@@ -165,8 +165,8 @@ def test_a_silent_model_leaves_every_turn_unanswered():
 )
 def test_the_latency_curve_is_that_of_the_published_table(latency, plain_score, tool_score):
     at = np.array([float(latency)])
-    assert eva.latency_score(at, np.array([False])) == pytest.approx(plain_score)
-    assert eva.latency_score(at, np.array([True])) == pytest.approx(tool_score)
+    assert eva.latency_score(at, np.array([False]), EVA) == pytest.approx(plain_score)
+    assert eva.latency_score(at, np.array([True]), EVA) == pytest.approx(tool_score)
 
 
 @pytest.mark.parametrize(

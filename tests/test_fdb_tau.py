@@ -101,13 +101,13 @@ def check_fdb(dialogues):
         table = fdb(dialogues, scenario)
         for i, dialogue in enumerate(dialogues):
             for name, events in zip(
-                ("stop_latency", "response_latency"), plain.fdb_timing(dialogue), strict=True
+                ("stop_latency", "response_latency"), plain.fdb_timing(dialogue, FDB), strict=True
             ):
                 row = table[name, i]
                 assert row["weight"] == (len(events) or None)
                 if events:
                     assert row["value"] == pytest.approx(sum(events) / len(events) / 1000)
-            change = plain.fdb_rate_change(dialogue, overlap_of(dialogue, scenario))
+            change = plain.fdb_rate_change(dialogue, overlap_of(dialogue, scenario), FDB)
             assert table["rate_change", i]["value"] == pytest.approx(change)
             change = plain.fdb_intensity_change(dialogue, overlap_of(dialogue, scenario), levels[i])
             assert table["intensity_change", i]["value"] == pytest.approx(change)

@@ -28,11 +28,6 @@ def test_it_names_what_stands_behind_a_number_in_one_short_line() -> None:
     assert len(parts[-1]) == 9
 
 
-def test_a_setting_that_became_a_constant_says_so() -> None:
-    with pytest.raises(SettingsError, match=r"eva\.slow_ms: is no setting any more.*\(2000\)"):
-        load_settings("eva", {"eva.slow_ms": "1"})
-
-
 def test_every_fact_is_in_the_hash() -> None:
     settings = load_settings()
     lines = {signature(settings, FACTS)}

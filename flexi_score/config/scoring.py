@@ -96,9 +96,32 @@ class ConversationSettings(Group):
         return self
 
 
-class TauSettings(Group):
-    """Profile tau: how many events a rate of the tau-voice panel needs."""
+class FdbSettings(Group):
+    """Profile fdb-v1: segments of Full-Duplex-Bench v1.5's timing script."""
 
+    user_merge_ms: int = ms(
+        600, "user segments at most this far apart are one", "Full-Duplex-Bench v1.5, get_timing.py"
+    )
+    model_merge_ms: int = ms(
+        500, "model segments, likewise", "Full-Duplex-Bench v1.5, get_timing.py"
+    )
+    stop_window_ms: int = ms(
+        1000, "the model stops for the overlap up to this long after its end", "flexi_score"
+    )
+
+
+class TauSettings(Group):
+    """Profile tau: windows of the tau-voice panel."""
+
+    yield_window_ms: int = ms(2000, "the model yields if it stops within this", "tau-voice")
+    stop_window_ms: int = ms(
+        1000,
+        "the model talks through what it should ignore if it does not stop within this",
+        "tau-voice",
+    )
+    response_window_ms: int = ms(
+        2000, "it leaves that unanswered if it does not start within this of its end", "tau-voice"
+    )
     min_events: int = number(10, "events", "rates on fewer are hidden", "tau-voice", 0, 1_000_000)
 
 
@@ -109,3 +132,31 @@ class VoiceAgentSettings(Group):
         2000, "a silence this long is awkward, and ends a user turn", "flexi_score; tau-voice", 1
     )
     min_events: int = number(10, "events", "rates on fewer are hidden", "tau-voice", 0, 1_000_000)
+
+
+class EvaSettings(Group):
+    """Profile eva: the curves of EVA's turn-taking score."""
+
+    early_ms: int = number(
+        -500, "ms", "a latency at or below this scores 0", "EVA (ServiceNow)", -60_000, 60_000
+    )
+    prompt_ms: int = ms(500, "a latency from this on scores 1", "EVA (ServiceNow)")
+    slow_ms: int = ms(2000, "a latency above this scores less", "EVA (ServiceNow)")
+    late_ms: int = ms(3500, "a latency from this on scores 0", "EVA (ServiceNow)")
+    tool_slow_ms: int = ms(3000, "slow_ms with a tool call", "EVA (ServiceNow)")
+    tool_late_ms: int = ms(5000, "late_ms with a tool call", "EVA (ServiceNow)")
+    on_time_ms: int = ms(200, "a latency below this is early", "EVA (ServiceNow)")
+    overlap_ms: int = ms(
+        2000, "this much overlap with an interrupting model scores 0", "EVA (ServiceNow)", 1
+    )
+    yield_ms: int = ms(
+        2000, "a model that talks on this long when interrupted scores 0", "EVA (ServiceNow)", 1
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "EvaSettings":
+        if not self.early_ms < self.prompt_ms <= self.slow_ms < self.late_ms:
+            raise ValueError("expected eva.early_ms < prompt_ms <= slow_ms < late_ms")
+        if not self.prompt_ms <= self.tool_slow_ms < self.tool_late_ms:
+            raise ValueError("expected eva.prompt_ms <= tool_slow_ms < tool_late_ms")
+        return self

@@ -22,25 +22,6 @@ from flexi_score.errors import SettingsError
 #: Names that a message lists.
 _LISTED: Final = 30
 
-#: Settings that are constants of their published definitions now.
-CONSTANTS: Final = {
-    "eva.early_ms": -500,
-    "eva.prompt_ms": 500,
-    "eva.slow_ms": 2000,
-    "eva.late_ms": 3500,
-    "eva.tool_slow_ms": 3000,
-    "eva.tool_late_ms": 5000,
-    "eva.on_time_ms": 200,
-    "eva.overlap_ms": 2000,
-    "eva.yield_ms": 2000,
-    "tau.yield_window_ms": 2000,
-    "tau.stop_window_ms": 1000,
-    "tau.response_window_ms": 2000,
-    "fdb.user_merge_ms": 600,
-    "fdb.model_merge_ms": 500,
-    "fdb.stop_window_ms": 1000,
-}
-
 PROFILES: Final = ("paper", "release", "fdb-v1", "tau", "voice-agent", "eva")
 
 
@@ -62,8 +43,10 @@ class Settings(Group):
     user_backchannel: scoring.UserBackchannelSettings = scoring.UserBackchannelSettings()
     model_backchannel: scoring.ModelBackchannelSettings = scoring.ModelBackchannelSettings()
     conversation: scoring.ConversationSettings = scoring.ConversationSettings()
+    fdb: scoring.FdbSettings = scoring.FdbSettings()
     tau: scoring.TauSettings = scoring.TauSettings()
     voice_agent: scoring.VoiceAgentSettings = scoring.VoiceAgentSettings()
+    eva: scoring.EvaSettings = scoring.EvaSettings()
     judge: JudgeSettings = JudgeSettings()
     summary: SummarySettings = SummarySettings()
 
@@ -124,11 +107,6 @@ def load_settings(profile: str = "paper", changes: Mapping[str, Any] | None = No
     nested["profile"] = profile
     known = [name for name in setting_names() if name != "profile"]
     for name, value in (changes or {}).items():
-        if name in CONSTANTS:
-            raise SettingsError(
-                f"setting {name}: is no setting any more, but a constant of its definition "
-                f"({CONSTANTS[name]}); leave it out"
-            )
         if name not in known:
             raise SettingsError(unknown_name("setting", name, known))
         group, *middle, leaf = name.split(".")

@@ -3,12 +3,13 @@
 After EVA (MIT licence; docs/metrics/turn_taking.md and src/eva/metrics/experience/turn_taking.py).
 Every exchange (a user turn and the model's answer) gets a score from 0 to 1:
 
-- **latency**, where nobody interrupts: 0 at -0.5 s, rising to 1 at 0.5 s, 1 up to 2 s, falling to
-  0 at 3.5 s; with a tool call in the exchange the last two are 3 s and 5 s;
-- **agent interrupts**: at most 0.5. The least of 0.5 * (1 - overlap / 2 s), 0.5 for
+- **latency**, where nobody interrupts: 0 at ``eva.early_ms``, rising to 1 at ``eva.prompt_ms``, 1
+  up to ``eva.slow_ms``, falling to 0 at ``eva.late_ms``; with a tool call in the exchange the last
+  two are ``eva.tool_slow_ms`` and ``eva.tool_late_ms``;
+- **agent interrupts**: at most 0.5. The least of 0.5 * (1 - overlap / ``eva.overlap_ms``), 0.5 for
   one overlapping segment, 0.25 for two and 0 from three on, and the latency score of the answer
   that starts after the user has finished, where there is one;
-- **user interrupts**: 1 - (time that the model talks on) / 2 s, at least 0;
+- **user interrupts**: 1 - (time that the model talks on) / ``eva.yield_ms``, at least 0;
 - both: the lesser of the two;
 - **missed**, where the model never answers: 0.
 
@@ -41,14 +42,6 @@ from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints, make_intervals, spread
 from flexi_score.segment.types import Structure
 
-#: The latency curve (ms): 0 up to the first, 1 between the next two, 0 from the last on.
-_CURVE: Final = (-500, 500, 2000, 3500)
-#: Its last two where the exchange has a tool call.
-_TOOL_CURVE: Final = (3000, 5000)
-_ON_TIME_MS: Final = 200
-#: Overlap with an interrupting model, and talking on when interrupted, that score 0.
-_OVERLAP_MS: Final = 2000
-_YIELD_MS: Final = 2000
 #: Highest score of an exchange that the agent interrupts, and segments at which it is 0.
 _INTERRUPT_TOP: Final = 0.5
 _INTERRUPT_SEGMENTS: Final = 3
@@ -71,11 +64,11 @@ _SCORE, *_PANEL = metric_table(
       null: no such exchange
 
     on_time | On time | ratio | up
-      share of these latencies from 200 ms to below the middle of the falling slope
+      share of these latencies from eva.on_time_ms to below the middle of the falling slope
       null: no such exchange
 
     early | Early | ratio | down
-      share of them below 200 ms
+      share of them below eva.on_time_ms
       null: no such exchange
 
     late | Late | ratio | down
@@ -127,29 +120,24 @@ class Turns:
         return ~np.isnan(self.score)
 
 
-def latency_score(latency: Floats, has_tool: Bools) -> Floats:
+def latency_score(latency: Floats, has_tool: Bools, settings: Settings) -> Floats:
     """Score of latencies (ms), shape (k,); NaN stays NaN."""
-    early, prompt, *_ = _CURVE
-    slow, late = _falling(has_tool)
-    rising = (latency - early) / (prompt - early)
+    rules = settings.eva
+    slow = np.where(has_tool, rules.tool_slow_ms, rules.slow_ms)
+    late = np.where(has_tool, rules.tool_late_ms, rules.late_ms)
+    rising = (latency - rules.early_ms) / (rules.prompt_ms - rules.early_ms)
     falling = (late - latency) / (late - slow)
     scores: Floats = np.clip(np.minimum(rising, falling), 0.0, 1.0)
     return scores
 
 
-def _falling(has_tool: Bools) -> tuple[Ints, Ints]:
-    """Where the curve starts to fall, and where it has fallen to 0."""
-    slow, late = (np.where(has_tool, t, p) for t, p in zip(_TOOL_CURVE, _CURVE[2:], strict=True))
-    return slow, late
-
-
 def score_turns(structure: Structure, settings: Settings) -> Turns:
     """Score every exchange of all recordings at once.
 
-    ``settings``: uses ``takeover.group_ms``.
+    ``settings``: uses ``eva`` and ``takeover.group_ms``.
     """
     found = exchanges(structure, settings.takeover.group_ms, attempts=True)
-    user = found.user
+    rules, user = settings.eva, found.user
     ends_at = (structure.origin + structure.duration_ms)[user.rec]
     answer = answer_starts(found)
     answered = answer < NEVER
@@ -168,20 +156,20 @@ def score_turns(structure: Structure, settings: Settings) -> Turns:
     under_way = axis.straddling(structure.model.ipus, user.end) >= 0
     gap = np.where(answered & ~under_way, (answer - user.end).astype(np.float64), np.nan)
     tool_ms = axis.covered(tools, user.end, until).astype(np.float64)
-    settled = latency_score(gap, has_tool)
+    settled = latency_score(gap, has_tool, settings)
     agent = np.fmin(
         np.fmin(
-            _INTERRUPT_TOP * np.maximum(1 - overlap_ms / _OVERLAP_MS, 0),
+            _INTERRUPT_TOP * np.maximum(1 - overlap_ms / rules.overlap_ms, 0),
             _INTERRUPT_TOP * np.maximum(1 - (segments - 1) / (_INTERRUPT_SEGMENTS - 1), 0),
         ),
         settled,
     )
-    yielded = np.maximum(1 - yield_ms / _YIELD_MS, 0)
+    yielded = np.maximum(1 - yield_ms / rules.yield_ms, 0)
     score = np.where(agent_interrupts, agent, settled)
     score = np.where(user_interrupts, np.where(agent_interrupts, agent, yielded), score)
     score = np.where(user_interrupts & agent_interrupts, np.minimum(agent, yielded), score)
 
-    _, late = _falling(has_tool)
+    late = np.where(has_tool, rules.tool_late_ms, rules.late_ms)
     unanswered = ~answered & ~agent_interrupts & ~user_interrupts
     too_soon = unanswered & found.is_last & (ends_at - user.end < late)
     missed = unanswered & ~too_soon
@@ -227,14 +215,17 @@ def score(
         decision,
         source="detected",
     )
-    return pl.concat([head, panel_rows(structure, rec, _PANEL, _panel(turns, n))])
+    return pl.concat([head, panel_rows(structure, rec, _PANEL, _panel(turns, n, settings))])
 
 
-def _panel(turns: Turns, n: int) -> dict[str, Events]:
-    scored = turns.scored
+def _panel(turns: Turns, n: int, settings: Settings) -> dict[str, Events]:
+    rules, scored = settings.eva, turns.scored
     plain = ~np.isnan(turns.latency)
     rec, latency, tool = turns.rec[plain], turns.latency[plain], turns.has_tool[plain]
-    early, late = latency < _ON_TIME_MS, latency >= sum(_falling(tool)) / 2
+    middle = np.where(
+        tool, (rules.tool_slow_ms + rules.tool_late_ms) / 2, (rules.slow_ms + rules.late_ms) / 2
+    )
+    early, late = latency < rules.on_time_ms, latency >= middle
     cuts = turns.rec[scored & turns.user_interrupts]
     agent_cuts = turns.rec[scored & turns.agent_interrupts]
     answers, every = total(rec, n), total(turns.rec[scored], n)

@@ -44,12 +44,6 @@ from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
 from flexi_score.segment.tracks import Floats, Intervals, Ints, Tracks
 
-#: Segments of a speaker at most this far apart are one (get_timing.py).
-_USER_MERGE_MS: Final = 600
-_MODEL_MERGE_MS: Final = 500
-#: The model stops for the overlap up to this long after its end.
-_STOP_MS: Final = 1000
-
 _WORDS_TOR: Final = """
       0 without model words, or where there are at most 3 and less than 1 s from the first start
       to the last end; else 1
@@ -59,7 +53,7 @@ _WORDS_TOR: Final = """
 _OVERLAP: Final = """
     respond | Respond | rate | none
       of the annotated interruption or first backchannel [s, e]: 1 if the model stops by e +
-      1 s and next speaks after e, for longer than backchannel.max_ms
+      fdb.stop_window_ms and next speaks after e, for longer than backchannel.max_ms
       null: the overlap is not annotated, or the model does not speak when it begins
 
     resume | Resume | rate | none
@@ -106,8 +100,8 @@ _OVERLAP: Final = """
       null: no overlap, no audio of the model, or no speech before or after
 
     stop_latency | Stop latency | ratio | down | s
-      length of every stretch in which both speak; segments at most 600 ms (user) and
-      500 ms (model) apart are one
+      length of every stretch in which both speak; segments at most fdb.user_merge_ms (user) and
+      fdb.model_merge_ms (model) apart are one
       source: Full-Duplex-Bench v1.5, get_timing.py
       null: both never speak at once
 
@@ -254,7 +248,7 @@ class _Segments:
     end: Ints
 
 
-def _segments(tracks: Tracks) -> _Segments:
+def _segments(tracks: Tracks, settings: Settings) -> _Segments:
     origin = axis.origins(tracks.duration_ms)
 
     def joined(speech: Intervals, gap_ms: int) -> Spans:
@@ -262,8 +256,8 @@ def _segments(tracks: Tracks) -> _Segments:
         return axis.bridge(axis.place(speech, origin, tracks.duration_ms), gap_ms + 1)
 
     return _Segments(
-        joined(tracks.user_speech, _USER_MERGE_MS),
-        joined(tracks.model_speech, _MODEL_MERGE_MS),
+        joined(tracks.user_speech, settings.fdb.user_merge_ms),
+        joined(tracks.model_speech, settings.fdb.model_merge_ms),
         origin,
         origin + tracks.duration_ms,
     )
@@ -273,7 +267,7 @@ def _overlap(
     tracks: Tracks, rec: Ints, start_s: Floats, end_s: Floats, settings: Settings
 ) -> pl.DataFrame:
     """v1.5: behaviour after the annotated overlap, and latencies of the whole recording."""
-    segments = _segments(tracks)
+    segments = _segments(tracks, settings)
     return pl.concat(
         [
             *_behaviours(tracks, rec, segments, start_s, end_s, settings),
@@ -304,7 +298,7 @@ def _behaviours(
     again = np.append(model.start, [0, 0])[at + 1]
     length = np.append(model.end, [0, 0])[at + 1] - again
     speaks_again = np.append(model.rec, [-1, -1])[at + 1] == rec
-    in_time = (stop <= e + _STOP_MS) & (stop < segments.end[rec])
+    in_time = (stop <= e + settings.fdb.stop_window_ms) & (stop < segments.end[rec])
     stopped = speaking & in_time
     through = speaking & ~stopped & (stop > e)
     resume = through | (stopped & speaks_again & (again < e))

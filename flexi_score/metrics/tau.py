@@ -37,12 +37,6 @@ from flexi_score.segment.axis import NEVER, Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints
 from flexi_score.segment.types import MODEL, USER, Structure
 
-#: The model yields in less than this; talks through what it should ignore from this on; leaves
-#: that unanswered if it does not start within this of its end (tau-voice).
-_YIELD_MS: Final = 2000
-_STOP_MS: Final = 1000
-_RESPONSE_MS: Final = 2000
-
 _PANEL: Final = metric_table(
     "tau",
     "conversation",
@@ -58,7 +52,7 @@ _PANEL: Final = metric_table(
 
     yield_rate | R_Y | ratio | up
       share of user interruptions after whose start the model stops in less than
-      2 s
+      tau.yield_window_ms
       null: user interruptions: none, or fewer than tau.min_events for this system
 
     yield_latency | L_Y | ratio | down | s
@@ -72,26 +66,26 @@ _PANEL: Final = metric_table(
 
     selectivity | S | ratio | up
       share of user backchannels (during the model's speech), vocal tics and speech not meant for
-      the model that it rightly ignored: it did not stop within 1 s of the event's
-      start, or, if it was silent then, did not start within 2 s of its end
+      the model that it rightly ignored: it did not stop within tau.stop_window_ms of the event's
+      start, or, if it was silent then, did not start within tau.response_window_ms of its end
       null: such events: none, or fewer than tau.min_events for this system
 
     selectivity_backchannel | S_BC | ratio | up
-      selectivity over backchannels alone: it did not stop within 1 s of the
-      event's start, or, if it was silent then, did not start within 2 s of its
+      selectivity over backchannels alone: it did not stop within tau.stop_window_ms of the
+      event's start, or, if it was silent then, did not start within tau.response_window_ms of its
       end
       null: backchannels: none, or fewer than tau.min_events for this system
 
     selectivity_vocal_tic | S_VT | ratio | up
-      selectivity over annotated vocal tics alone: it did not stop within 1 s of
-      the event's start, or, if it was silent then, did not start within 2 s of
+      selectivity over annotated vocal tics alone: it did not stop within tau.stop_window_ms of
+      the event's start, or, if it was silent then, did not start within tau.response_window_ms of
       its end
       null: vocal tics: none, or fewer than tau.min_events for this system
 
     selectivity_non_directed | S_ND | ratio | up
       selectivity over annotated speech not meant for the model alone: it did not stop within
-      1 s of the event's start, or, if it was silent then, did not start within
-      2 s of its end
+      tau.stop_window_ms of the event's start, or, if it was silent then, did not start within
+      tau.response_window_ms of its end
       null: stretches of speech not meant for the model: none, or fewer than tau.min_events for
       this system
     """,
@@ -139,8 +133,8 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
     answered = ~np.isnan(latency)
     turns, answers = total(turn_rec, n), total(turn_rec[answered], n)
 
-    cut_rec, stop_ms = _user_interruptions(structure, ignored, _YIELD_MS)
-    yields = stop_ms < _YIELD_MS
+    cut_rec, stop_ms = _user_interruptions(structure, ignored, settings.tau.yield_window_ms)
+    yields = stop_ms < settings.tau.yield_window_ms
     cuts = structure.interruptions
     agent = total(cuts.spans.rec[cuts.speaker == MODEL], n)
     panel = {
@@ -169,7 +163,7 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
     }
     right, every = np.zeros(n), np.zeros(n)
     for kind, name in _KINDS.items():
-        rec, correct = _ignores(structure, ignored[kind], kind != "backchannels")
+        rec, correct = _ignores(structure, ignored[kind], settings, kind != "backchannels")
         what = _WORDS.get(kind, kind)
         panel[name] = Events(
             total(rec[correct], n),
@@ -223,16 +217,18 @@ def _user_interruptions(
     return spans.rec[keep], stop[keep]
 
 
-def _ignores(structure: Structure, events: Spans, also_in_silence: bool) -> tuple[Ints, Bools]:
+def _ignores(
+    structure: Structure, events: Spans, settings: Settings, also_in_silence: bool
+) -> tuple[Ints, Bools]:
     """Recording of every event to be ignored, and whether the model did."""
-    model = structure.model.ipus
+    model, rules = structure.model.ipus, settings.tau
     ends_at = (structure.origin + structure.duration_ms)[events.rec]
     at = axis.inside(model, events.start)
     speaking = at >= 0
     stop = np.append(model.end, NEVER)[at]
-    through = stop - events.start >= _STOP_MS
+    through = stop - events.start >= rules.stop_window_ms
     answer = axis.next_start(model, events.start, ends_at)
-    limit = events.end + _RESPONSE_MS
+    limit = events.end + rules.response_window_ms
     unanswered = answer > limit
     # A recording that ends inside the window tells only of what happened before.
     decided = np.where(speaking, through | (stop < ends_at), ~unanswered | (limit <= ends_at))
