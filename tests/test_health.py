@@ -66,6 +66,17 @@ def _copied(folder: Path) -> Row:
     return _stereo(folder, "copied", np.stack([mono, -0.6 * mono], axis=1))
 
 
+def _panned(folder: Path) -> Row:
+    mono = _sample().sum(axis=1)
+    return _stereo(folder, "panned", np.stack([mono, 0.1 * mono], axis=1))
+
+
+def _late_copy(folder: Path) -> Row:
+    mono = _sample().sum(axis=1)
+    late = np.concatenate([np.zeros(round(0.2 * RATE), np.float32), mono])[: len(mono)]
+    return _stereo(folder, "late_copy", 0.9 * np.stack([mono, 0.8 * late], axis=1))
+
+
 def _mixed(folder: Path) -> Row:
     """Both parties on both channels, panned."""
     data = _sample()
@@ -204,6 +215,8 @@ def silent_model(folder: Path) -> Row:
 #: Maker, the check that fires, its channel, and where its number must lie.
 DEFECTS: tuple[tuple[Callable[[Path], Row], str, str | None, float, float, str], ...] = (
     (_copied, "copied", None, 0.999, 1.0, REFUSE),
+    (_panned, "copied", None, 0.999, 1.0, REFUSE),
+    (_late_copy, "copied", None, 0.99, 1.0, REFUSE),
     (_mixed, "mixed", None, -4.1, -3.9, REFUSE),
     (_swapped, "swapped", None, 1.0, 1.0, WARN),
     (_crosstalk, "crosstalk", "model", -14.0, -10.0, WARN),
@@ -221,6 +234,9 @@ DEFECTS: tuple[tuple[Callable[[Path], Row], str, str | None, float, float, str],
     (_tiny, "short", None, 0.4, 0.4, REFUSE),
     (_muted, "silent", "model", -120.0, -85.0, WARN),
 )
+
+#: Those that are refused.
+EXCLUDED = {"copied", "panned", "late_copy", "mixed", "tiny"}
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +278,8 @@ def test_each_defect_fires_its_own_check_with_its_number(
 
 #: What else is wrong with a made example, and why.
 ALSO: dict[str, tuple[str, ...]] = {
-    "_copied": ("mixed",),
+    "_copied": ("mixed", "timeline"),
+    "_panned": ("timeline",),
     "_mixed": ("copied",),
     "_crosstalk_left": ("crosstalk",),
     "_drift": ("crosstalk", "offset", "length"),  # it is measured by crosstalk
@@ -304,19 +321,19 @@ def test_what_is_refused_is_excluded_with_the_reason_and_no_gate_overrides(
     done = cli("score", made[1], "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     scores = pl.read_parquet(tmp_path / "run" / "scores.parquet")
-    gone = scores.filter(pl.col("recording").is_in(["copied", "mixed", "tiny"]))
-    assert set(gone["recording"]) == {"copied", "mixed", "tiny"}
+    gone = scores.filter(pl.col("recording").is_in(list(EXCLUDED)))
+    assert set(gone["recording"]) == EXCLUDED
     assert set(gone["status"]) == {"excluded"}
     assert gone["value"].null_count() == len(gone)
     assert gone["reason"].str.contains("--no-gate").all()
     info = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
-    assert info["excluded"] == 3
-    assert info["health"]["copied.refuse"] == 1
+    assert info["excluded"] == len(EXCLUDED)
+    assert info["health"]["copied.refuse"] == 3
     summary = pl.read_parquet(tmp_path / "run" / "summary.parquet")
     assert (summary["excluded"] >= 3).any()
     text = (tmp_path / "run" / "summary.md").read_text("utf-8")
     assert "Health of the recordings" in text
-    assert "3 recordings left out by the health gate (--no-gate scores them)" in done.stdout
+    assert "5 recordings left out by the health gate (--no-gate scores them)" in done.stdout
     assert pl.read_parquet(tmp_path / "run" / "health.parquet").schema == HEALTH
     done = cli("score", made[1], "--no-gate", "--out", tmp_path / "all")
     assert done.returncode == 0, done.stderr
@@ -330,11 +347,11 @@ def test_check_prints_problems_first_and_its_exit_code_says_so(
     done = cli("check", made[1], "--out", tmp_path / "health.csv")
     assert done.returncode == 1
     lines = [line.split() for line in done.stdout.splitlines() if line.strip()]
-    first = next(line for line in lines if line[0] in {"copied", "mixed", "tiny"})
+    first = next(line for line in lines if line[0] in EXCLUDED)
     assert "refuse" in first
     named = [line[0] for line in lines if line[0] in {d[0].__name__.strip("_") for d in DEFECTS}]
-    assert set(named[:3]) == {"copied", "mixed", "tiny"}
-    assert "3 refused" in done.stdout
+    assert set(named[: len(EXCLUDED)]) == EXCLUDED
+    assert f"{len(EXCLUDED)} refused" in done.stdout
     assert len(pl.read_csv(tmp_path / "health.csv")) > 100
     done = cli("check", sample_archive)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -358,6 +375,7 @@ def test_an_archive_from_before_the_gate_is_scored_and_filled_in(
     shutil.rmtree(old / "health")
     found, failures = pipeline.check(old, settings=SETTINGS)
     assert not len(failures)
+    found = found.filter(pl.col("recording") != "late_copy")  # its crosstalk tells it
     assert not set(found["check"]) & {"copied", "band", "dropouts", "offset", "drift"}
     assert {"level_low", "snr", "short"} <= set(found["check"])
     assert "low" in set(found.filter(pl.col("verdict") == WARN)["recording"])

@@ -8,7 +8,9 @@ import pytest
 import soundfile as sf
 from conftest import SAMPLES, Cli, write_jsonl
 
+import flexi_score
 from flexi_score.audio.signal import open_signals
+from flexi_score.config import load_settings
 from flexi_score.errors import AudioError, InputError
 from flexi_score.extraction.draft import draft_manifest
 from flexi_score.formats.roles import SOURCES, parse_channels, source_channels
@@ -184,3 +186,16 @@ def test_init_writes_a_manifest_that_scores(tmp_path: Path, cli: Cli) -> None:
     assert again.returncode == 2
     assert "--force" in again.stderr
     assert read_input(folder).rows["recording"].to_list() == ["a"]
+
+
+@pytest.mark.parametrize(("apart_ms", "refused"), [(0, True), (30, True), (400, False)])
+def test_what_both_parties_have_alike_is_one_party_s(tmp_path, apart_ms, refused):
+    spans = [(700, 4344), (5044, 8325)]
+    for name, late in (("user", 0), ("model", apart_ms)):
+        lines = [f"{(a + late) / 1000},{(b + late) / 1000}\n" for a, b in spans]
+        (tmp_path / f"{name}.csv").write_text("start,end\n" + "".join(lines))
+    row = {"id": "a", "user_speech": "user.csv", "model_speech": "model.csv"}
+    settings = load_settings("paper", {"extract.asr": "none"})
+    run = flexi_score.score(write_jsonl(tmp_path / "m.jsonl", [row]), settings=settings)
+    reasons = run.failures["reason"].to_list()
+    assert ["give each party its own file" in reason for reason in reasons] == [True] * refused

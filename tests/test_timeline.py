@@ -49,6 +49,13 @@ CASES = {
     "a line that carries nothing any more": (
         [(700, 4344), (7500, 8000)], [(5000, 6500)], False, (0, 8500), (0, 8500), 0.6, "from 7.0 s",
     ),
+    "a line that breaks off in mid-speech": (
+        [(700, 4344)], [(5000, 6990)], False, (0, 8500), (0, 8500), 0.6, "the model was speaking",
+    ),
+    "one signal on both channels, by two clocks": (
+        [(700, 4350), (5040, 6850), (7220, 8310)], [(700, 4352), (5041, 6852), (7223, 8313)],
+        False, (0, 8500), (0, 8500), 1.0, "speak and pause at the same times",
+    ),
     "two files of one session": (
         [(700, 4344)], [(5044, 8300)], True, (0, 8500), (0, 8500), 0.0, "nothing",
     ),

@@ -283,3 +283,14 @@ def test_the_advice_names_the_party_that_has_no_label(tmp_path):
     path = write(tmp_path, "a.csv", "start,end,speaker\n0.5,2,client\n2.5,4,operator\n")
     with pytest.raises(TranscriptError, match='--speakers "operator=model"'):
         read_given(path, "segments", Whose("user", shared=True), has_audio=True)
+
+
+def test_who_speaks_by_other_names_of_the_column(tmp_path):
+    table = "Start Time,End Time,Speaker Name\n0.5,2,User\n2.5,4,Voice Agent\n"
+    items = [{"start": 0.5, "end": 2, "source": "user"}, {"start": 2.5, "end": 4, "source": "bot"}]
+    for path in (write(tmp_path, "a.csv", table), write(tmp_path, "a.json", json.dumps(items))):
+        assert rows(path, "user") == [(500, 2000)]
+        assert rows(path, "model") == [(2500, 4000)]
+    # Where it names no party it is something else, as the recogniser.
+    path = write(tmp_path, "b.json", '[{"start": 0.5, "end": 2, "source": "whisper"}]')
+    assert read_segments(path, "user").rows() == [(500, 2000)]

@@ -10,8 +10,12 @@ from flexi_score.schema import SPEAKERS
 
 #: What is sounding in a channel without speech rises this far above its own floor.
 SOUND_DB: Final = 20.0
-#: One channel that is alike but further below the other than this holds its crosstalk.
+#: One channel that is alike but further below the other than this holds its crosstalk, unless it is
+#: exactly in step: what goes through the air comes later.
 COPIED_GAIN_DB: Final = 12.0
+IN_STEP_MS: Final = 1.0
+#: Crosstalk as loud as this, of which nothing else remains, is a late copy.
+LATE_COPY_DB: Final = -6.0
 #: The band of less speech than this is that of a few sounds: "mhm" has nothing above 500 Hz.
 BAND_SPEECH_MS: Final = 2000
 
@@ -26,7 +30,11 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     whole recording.
     """
     # A copy has no source that would be heard in it.
-    likeness = pl.when(pl.col("copy_gain_db").abs() <= COPIED_GAIN_DB).then(pl.col("copy_r").abs())
+    in_step = pl.col("copy_lag_ms").abs() <= IN_STEP_MS
+    alike = in_step | (pl.col("copy_gain_db").abs() <= COPIED_GAIN_DB)
+    early = pl.when(alike).then(pl.col("copy_r").abs())
+    late = {s: _late_copy(s) for s in SPEAKERS}
+    likeness = pl.max_horizontal(early, *late.values())
     limits = (settings.limit("copied", name) for name in LIMITS)
     copy = likeness >= min((limit for limit in limits if limit is not None), default=2.0)
     table = facts.lazy().with_row_index("rec").with_columns(copy=copy.fill_null(False))
@@ -36,11 +44,24 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
             "copied",
             None,
             likeness,
-            _say(
-                "correlation {} at a lag of {} ms, the model {} dB against the user",
-                ("copy_r", 3),
-                ("copy_lag_ms", 1),
-                ("copy_gain_db", 1),
+            pl.coalesce(
+                *(
+                    pl.when(late[s] > early.fill_null(0.0)).then(
+                        _say(
+                            f"the {s}'s channel is the other's at {{}} dB, {{}} ms late, and "
+                            "nothing else",
+                            (f"{s}_crosstalk_level_db", 1),
+                            (f"{s}_crosstalk_lag_ms", 1),
+                        )
+                    )
+                    for s in SPEAKERS
+                ),
+                _say(
+                    "correlation {} at a lag of {} ms, the model {} dB against the user",
+                    ("copy_r", 3),
+                    ("copy_lag_ms", 1),
+                    ("copy_gain_db", 1),
+                ),
             ),
         ),
         (
@@ -88,6 +109,13 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
         .with_columns(pl.col("check").cast(pl.String))
         .collect()
     )
+
+
+def _late_copy(speaker: str) -> pl.Expr:
+    """Likeness of a channel to crosstalk that is all it holds."""
+    level, depth = (pl.col(f"{speaker}_crosstalk_{name}_db") for name in ("level", "depth"))
+    nothing_left = (level >= LATE_COPY_DB) & (pl.col(f"{speaker}_speech_ms") == 0)
+    return pl.when(nothing_left).then((1 - 10 ** (-depth / 10)).sqrt())
 
 
 def _of_pair() -> list[_Measured]:

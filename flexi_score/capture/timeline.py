@@ -28,8 +28,13 @@ SAME_LENGTH_MS: Final = 500
 PAUSE_MS: Final = 1000
 #: Speech of a channel whose pauses were dropped lasts at least this long.
 MANY_MS: Final = 5000
+#: So much of all speech at the same times, in so many stretches, is one party's, captured twice.
+UNISON: Final = 0.9
+UNISON_STRETCHES: Final = 3
 #: The model's channel ends this much before the user's last words do.
 EARLY_MS: Final = 200
+#: A channel that goes silent so near to the end of speech was cut in mid-speech.
+CUT_MS: Final = 60
 #: Latencies that differ by no more than this were not measured; people's and systems' vary by more.
 CONSTANT_MS: Final = 10
 #: Such latencies are needed to tell that they are constant.
@@ -82,14 +87,19 @@ def timeline_evidence(
     padded &= user_channel[1] - m["last"] >= PAUSE_MS
     appended = paired & ~together & (np.abs(starts - user_channel[1]) <= CONSTANT_MS) & at_start
     early = paired & (u["last"] - ends >= EARLY_MS)
-    closed = (closed_ms >= PAUSE_MS) & (u["last"] - (ends - closed_ms) >= EARLY_MS)
     # It was seen to carry noise while the model said nothing.
-    closed &= ends - closed_ms - starts - m["total"] >= PAUSE_MS
+    nothing = (closed_ms >= PAUSE_MS) & (ends - closed_ms - starts - m["total"] >= PAUSE_MS)
+    closed = nothing & (u["last"] - (ends - closed_ms) >= EARLY_MS)
+    cut = nothing & (np.abs(ends - closed_ms - m["last"]) <= CUT_MS)
+    stretches = np.minimum(*(np.bincount(s.rec, minlength=n) for s in (user, model)))
+    either = u["total"] + m["total"] - both
+    unison = (both >= UNISON * either) & (stretches >= UNISON_STRETCHES)
     constant, latency, count = _constant_latency(user, model, n)
     numbers = pl.DataFrame(
         {
             "lead": (m["first"] - starts) / 1000,
             "over": both / 1000,
+            "all": np.maximum(u["total"], m["total"]) / 1000,
             "start": starts / 1000,
             "end": ends / 1000,
             "closed": (ends - closed_ms) / 1000,
@@ -99,6 +109,13 @@ def timeline_evidence(
         }
     ).with_columns(pl.col(pl.Float64).round(2))
     cases = (
+        (
+            unison,
+            _CERTAIN,
+            "user and model speak and pause at the same times ({} s of {} s): one channel is a "
+            "copy of the other",
+            ("over", "all"),
+        ),
         (
             replies_only,
             _CERTAIN,
@@ -134,6 +151,13 @@ def timeline_evidence(
             "the model's channel holds only zeros from {} s on, and the user speaks until {} s: "
             "was its track closed before the call ended?",
             ("closed", "user_last"),
+        ),
+        (
+            cut,
+            _LIKELY,
+            "the model's channel holds only zeros from {} s on, where the model was speaking: was "
+            "its track closed before the call ended?",
+            ("closed",),
         ),
         (
             padded,

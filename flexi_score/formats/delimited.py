@@ -41,6 +41,7 @@ _WHO: Final = (
     "speaker",
     "speaker_id",
     "speaker_label",
+    "speaker_name",
     "spk",
     "role",
     "party",
@@ -66,7 +67,7 @@ def read_delimited(path: Path, whose: Whose = ANYONE, *, words: bool = False) ->
         lines = [(reader.line_num, cells) for cells in reader if any(c.strip() for c in cells)]
     except csv.Error as cause:
         raise TranscriptError(f"{path}, line {reader.line_num}: not valid CSV: {cause}") from None
-    header = [name.strip().lower() for name in lines[0][1]] if lines else []
+    header = ["_".join(name.lower().split()) for name in lines[0][1]] if lines else []
     columns = next((pair for pair in _PAIRS if pair[0] in header and pair[1] in header), None)
     if columns is None:
         found = name_some(header) if header else "an empty file"
@@ -78,6 +79,7 @@ def read_delimited(path: Path, whose: Whose = ANYONE, *, words: bool = False) ->
         if "kind" in header and len(row) == len(header)
     }
     wanted = wanted_kind(path, kinds, words)
+    who = next((name for name in _WHO if name in header), None)
     entries: list[Timed] = []
     labels: list[str] = []
     for number, cells in lines[1:]:
@@ -94,13 +96,12 @@ def read_delimited(path: Path, whose: Whose = ANYONE, *, words: bool = False) ->
             word = as_word(word[1:] if word.startswith("'") and _FORMULA.match(word) else word)
         start, end = (_seconds(row[name], per_second) for name in (first, last))
         entries.append(timed(path, f"line {number}", start, end, word))
-        label = next((row[name] for name in _WHO if name in row), "")
-        of_channel = label.isdecimal() and not any(name in row for name in _WHO[:-2])
-        labels.append(f"channel {label}" if of_channel else label)
+        label = row[who] if who else ""
+        labels.append(f"channel {label}" if who == "channel" and label.isdecimal() else label)
     speech = are_speech(path, [entry.text for entry in entries])
     labels = [label for label, keep in zip(labels, speech, strict=True) if keep]
     entries = [entry for entry, keep in zip(entries, speech, strict=True) if keep]
-    if not any(name in header for name in _WHO):
+    if not who:
         split = split_prefixes([entry.text or "" for entry in entries], whose)
         if split is None:
             require_labels(path, len(entries), whose, "no column 'speaker' says")

@@ -43,7 +43,12 @@ _EXPECTED: Final = (
 #: Names of an item's start and end, and of what it belongs to; the first that it has counts.
 _TIMES: Final = (("start", "end"), ("start_time", "end_time"), ("start_ms", "end_ms"))
 _TEXTS: Final = ("word", "text", "words", "segment", "transcript")
-_SPEAKERS: Final = ("speaker", "speaker_label", "speaker_id", "spk", "role", "participant")
+_SPEAKERS: Final = (
+    *("speaker", "speaker_label", "speaker_name", "speaker_id", "spk", "role", "participant"),
+    *("party", "who"),
+)
+#: Names that mean this only where they hold a party's.
+_PERHAPS: Final = ("source", "from", "sender", "author")
 _CHANNELS: Final = ("channel", "channel_index")
 _FILES: Final = ("audio_filepath", "session_id")
 
@@ -355,10 +360,11 @@ def _text(path: Path, place: str, value: dict[str, Any]) -> str | None:
 
 
 def _speaker(value: dict[str, Any]) -> str | None:
-    found = next((value[name] for name in _SPEAKERS if value.get(name) is not None), None)
+    found = next((f for name in _SPEAKERS if isinstance(f := value.get(name), str | int)), None)
     if found is not None:
         return str(found)
     channel = next((value[name] for name in _CHANNELS if value.get(name) is not None), None)
     if channel is None:
-        return None
+        perhaps = (str(value.get(name)) for name in _PERHAPS)
+        return next((found for found in perhaps if ANYONE.party_of(found)), None)
     return f"channel {channel}" if str(channel).isdecimal() else str(channel)
