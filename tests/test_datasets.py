@@ -108,6 +108,54 @@ def test_tau2(tmp_path):
     assert any("results.json" in warning for warning in read_input(tmp_path).warnings)
 
 
+def test_the_ticks_of_tau2_tell_what_to_ignore(tmp_path):
+    # 0 user turn with a tic in it, while the agent is silent: none. 3 tic while nobody speaks.
+    # 5 the agent speaks; 6 backchannel; 8 tic as speech; 10 side remark, two ticks; 13 the user
+    # interrupts; 15, 16 two different remarks in a row; 18 the tick that ends the conversation.
+    tic = {"type": "vocal_tic", "text": "um"}
+    side, other = ({"type": "non_directed_phrase", "text": text} for text in ("one sec", "wait"))
+    ticks = [{"user_chunk": None, "agent_chunk": None} for _ in range(19)]
+
+    def user(i, speech, insert=None, action=None, where="speech_effects"):
+        ticks[i]["user_chunk"] = {
+            "contains_speech": speech,
+            "turn_taking_action": action and {"action": action},
+            where: {"speech_insert": insert},
+        }
+
+    user(0, True)
+    user(1, True, tic)
+    user(3, False, tic, where="source_effects")
+    for i in range(5, 15):
+        ticks[i]["agent_chunk"] = {"contains_speech": True}
+    user(6, True, tic, "backchannel")
+    user(8, True, tic)
+    user(10, True, side)
+    user(11, True)
+    user(13, True, None, "generate_message")
+    user(15, False, side)
+    user(16, False, other)
+    user(18, True, side, "backchannel")
+    write(tmp_path / "artifacts" / "task_7" / "sim_a" / "audio" / "both.wav", channels=2)
+    config = {"audio_native_config": {"tick_duration_ms": 100}}
+    results = {"info": config, "simulations": [{"id": "a", "ticks": ticks}]}
+    expected = ([(600, 700)], [[0.3, 0.4], [0.8, 0.9]], [[1.0, 1.2], [1.5, 1.6], [1.6, 1.7]])
+
+    def read():
+        (row,) = read_input(tmp_path).rows.to_dicts()
+        metadata = json.loads(row["metadata"])
+        told = [(span["start_ms"], span["end_ms"]) for span in row["backchannels"]]
+        return told, metadata["vocal_tics"], metadata["non_directed"]
+
+    write(tmp_path / "results.json", results)
+    assert read() == expected
+    write(tmp_path / "simulations" / "a.json", results["simulations"][0])
+    write(tmp_path / "results.json", {"info": {}, "simulation_index": []})
+    assert read()[1] == [[0.6, 0.8], [1.6, 1.8]], "200 ms where the length is not told"
+    write(tmp_path / "simulations" / "a.json", {"id": "a", "ticks": [None, {"user_chunk": 3}]})
+    assert read() == ([], [], [])
+
+
 def test_turnbench(tmp_path):
     place = tmp_path / "task1"
     for name in ("speaker_1_audio.wav", "speaker_2_audio.wav", "combined_audio.wav"):

@@ -4,7 +4,7 @@
   beside ``audit_log.json``, whose calls of tools become ``tools``; ``audio_mixed.wav`` is not used.
 - tau2-bench, voice (github.com/sierra-research/tau2-bench):
   ``artifacts/task_<id>/sim_<id>/audio/both.wav`` with Audacity labels of both parties, and
-  ``results.json`` with the runs.
+  ``results.json`` (with ``simulations/``) with the runs and their ticks.
 - TurnBench (github.com/SesameAILabs/turnbench): ``speaker_{1,2}_audio.wav`` of two people and the
   subtitles of three annotators each.
 - Kaldi data folders (kaldi-asr.org/doc/data_prep.html): ``wav.scp`` and
@@ -13,7 +13,8 @@
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from flexi_score.schema import SPEAKERS
 
 _EVA: Final = ("audio_user", "audio_assistant")
 _TAU2_AUDIO: Final = "both.wav"
+_TAU2_TICK_MS: Final = 200  # where results.json does not say
 _TAU2_FACTS: Final = ("task_id", "trial", "termination_reason")
 _TURNBENCH: Final = ("speaker_1_audio.wav", "speaker_2_audio.wav")
 _ANNOTATORS: Final = ("a", "b", "c")
@@ -72,9 +74,10 @@ def eva(folder: Path) -> Found:
 def tau2(folder: Path) -> Found:
     """Runs of tau2-bench's voice mode.
 
-    The labels beside the audio are the words of each party. Nothing documents which channel of
-    ``both.wav`` is whose, so that is assumed, and checked against the labels by the health check
-    ``swapped``.
+    The labels beside the audio are the words of each party; backchannels, vocal tics and speech not
+    meant for the agent are those of the ticks in ``results.json`` or ``simulations/``. Nothing
+    documents which channel of ``both.wav`` is whose, so that is assumed, and checked against the
+    labels by the health check ``swapped``.
     """
     warnings: list[str] = []
     runs = _tau2_runs(folder, warnings)
@@ -90,8 +93,9 @@ def tau2(folder: Path) -> Found:
                 row[f"{speaker}_words"] = str((place / labels).absolute())
         simulation = next((p[4:] for p in place.parts if p.startswith("sim_")), None)
         metadata = dict(runs.get(simulation or "", {}))
-        if system := metadata.pop("system", None):
-            row["system"] = system
+        for key in ("system", "annotations"):
+            if key in metadata:
+                row[key] = metadata.pop(key)
         samples.append(Sample(name, row, metadata))
     return Found(samples, [], warnings)
 
@@ -107,20 +111,72 @@ def _tau2_runs(folder: Path, warnings: list[str]) -> dict[str, dict[str, Any]]:
         except RowError as error:
             warnings.append(f"{error}; nothing is known of its runs")
             continue
-        if not isinstance(content, dict) or not isinstance(content.get("simulations"), list):
-            continue
-        info = content.get("info")
-        agent = info.get("agent_info") if isinstance(info, dict) else None
-        system = agent.get("llm") if isinstance(agent, dict) else None
-        for run in content["simulations"]:
-            if not isinstance(run, dict) or run.get("id") is None:
+        listed = _at(content, "simulations")
+        listed = listed if isinstance(listed, list) else []
+        system = _at(content, "info", "agent_info", "llm")
+        tick_ms = _at(content, "info", "audio_native_config", "tick_duration_ms")
+        for run in [*listed, *_tau2_files(place / "simulations", warnings)]:
+            if _at(run, "id") is None:
                 continue
             kept = {key: run[key] for key in _TAU2_FACTS if key in run}
-            reward = run.get("reward_info")
-            if isinstance(reward, dict) and "reward" in reward:
-                kept["reward"] = reward["reward"]
+            if (reward := _at(run, "reward_info", "reward")) is not None:
+                kept["reward"] = reward
+            if isinstance(run.get("ticks"), list) and run["ticks"]:
+                kept |= _tau2_events(run["ticks"], tick_ms or _TAU2_TICK_MS)
             runs[str(run["id"])] = kept | ({"system": system} if isinstance(system, str) else {})
     return runs
+
+
+def _tau2_files(folder: Path, warnings: list[str]) -> Iterator[Any]:
+    """Simulations that are kept in files of their own."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            yield json_file(path)
+        except RowError as error:
+            warnings.append(f"{error}; nothing is known of this run")
+
+
+def _tau2_events(ticks: list[Any], tick_ms: float) -> dict[str, Any]:
+    """What the simulated user did that the model should ignore, as tau-voice tells it from ticks.
+
+    A stretch of user ticks with speech is a backchannel by the decision at its first tick; one that
+    begins while the agent speaks is a vocal tic or speech not meant for the agent where it holds
+    such an insert. Inserts in ticks without speech are events of their own.
+    """
+    spans: dict[str, list[list[float]]] = {"backchannel": [], "vocal_tic": [], "other": []}
+    users = [_at(tick, "user_chunk") for tick in ticks]
+    speech = [bool(_at(user, "contains_speech")) for user in users]
+    if speech[-2:] == [False, True]:  # the signal that ends the conversation, not speech
+        users, speech = users[:-1], speech[:-1]
+    inserts = [
+        _at(user, "speech_effects", "speech_insert") or _at(user, "source_effects", "speech_insert")
+        for user in users
+    ]
+    alike = [True if said else insert for said, insert in zip(speech, inserts, strict=True)]
+    for key, group in groupby(range(len(users)), lambda i: alike[i]):
+        at = list(group)
+        kinds = {_at(inserts[i], "type") for i in at} - {None}
+        if not key or (key is not True and not kinds):
+            continue
+        kind = "vocal_tic" if "vocal_tic" in kinds else "other"
+        if key is True:
+            if _at(users[at[0]], "turn_taking_action", "action") == "backchannel":
+                kind = "backchannel"
+            elif not kinds or not _at(ticks[at[0]], "agent_chunk", "contains_speech"):
+                continue
+        spans[kind].append([at[0] * tick_ms / 1000, (at[-1] + 1) * tick_ms / 1000])
+    return {
+        "annotations": {"backchannels": spans["backchannel"]},
+        "vocal_tics": spans["vocal_tic"],
+        "non_directed": spans["other"],
+    }
+
+
+def _at(value: Any, *keys: str) -> Any:
+    """What lies at a path of keys; None where there is nothing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def turnbench(folder: Path) -> Found:

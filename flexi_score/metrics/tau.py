@@ -14,7 +14,8 @@ the manifest has none), or of the metadata ``vocal_tics`` or ``non_directed``, e
 
 Divergences from tau-voice
 --------------------------
-1. tau-voice knows from its simulator what the user does; here it is annotated or detected.
+1. tau-voice knows from its simulator what the user does; here it is annotated (layout ``tau2``:
+   from its ticks) or detected.
 2. Its clock ticks every 200 ms; here times are milliseconds, so a yield latency can be shorter.
 3. A user turn is any stretch of user speech there; here silences below ``takeover.group_ms`` are
    bridged, as people pause. Otherwise every breath would be a turn without a response.
