@@ -13,7 +13,6 @@ from scipy import stats
 
 from flexi_score.aggregate import (
     bootstrap_mean,
-    bootstrap_quantile,
     check_gates,
     cluster_labels,
     compare_runs,
@@ -128,44 +127,12 @@ def test_bootstrap_mean_is_scipys_bca():
     assert ours[1][0] == pytest.approx(theirs.high, abs=0.005)
 
 
-def quantile_reference(x, q, resamples, clusters=None):
-    """Resample, recording by recording, and take numpy's quantile."""
-    rng = np.random.default_rng(9)
-    names = list(dict.fromkeys(clusters)) if clusters is not None else list(range(len(x)))
-    members = {
-        c: [
-            v for v, d in zip(x, clusters if clusters is not None else names, strict=True) if d == c
-        ]
-        for c in names
-    }
-    out = []
-    for _ in range(resamples):
-        drawn = [members[names[i]] for i in rng.integers(0, len(names), len(names))]
-        out.append(np.quantile(np.concatenate(drawn), q))
-    return np.quantile(out, [0.025, 0.975])
-
-
-@pytest.mark.parametrize("q", [0.0, 0.5, 0.9, 1.0])
-@pytest.mark.parametrize("clustered", [False, True])
-def test_bootstrap_quantile_is_plain_resampling(q, clustered):
-    rng = np.random.default_rng(3)
-    x = rng.gamma(2, 1, 60)
-    clusters = [f"c{i % 13}" for i in range(60)] if clustered else None
-    low, high = bootstrap_quantile(x, ["g"] * 60, clusters, q=q, resamples=20_000)
-    want = quantile_reference(x, q, 3_000, clusters)
-    spacing = np.diff(np.sort(x)).max() if q in (0.0, 1.0) else 0.12
-    assert abs(low[0] - want[0]) <= spacing
-    assert abs(high[0] - want[1]) <= spacing
-
-
-@pytest.mark.parametrize("of", ["mean", "median"])
-def test_bootstrap_covers_about_as_often_as_it_says(of):
+def test_bootstrap_covers_about_as_often_as_it_says():
     rng = np.random.default_rng(5)
     runs, n = 400, 50
     x = rng.normal(1.0, 0.5, (runs, n))
     groups = np.repeat(np.arange(runs), n)
-    work = bootstrap_mean if of == "mean" else bootstrap_quantile
-    low, high = work(x.ravel(), groups, resamples=800)
+    low, high = bootstrap_mean(x.ravel(), groups, resamples=800)
     covered = np.mean((low <= 1.0) & (high >= 1.0))
     assert 0.90 <= covered <= 0.985
 
@@ -193,12 +160,8 @@ def test_intervals_ignore_other_groups_and_row_order(rows, shuffler, clustered):
     def run(rows):
         keys = [r[0] for r in rows]
         cl = [str(r[2]) for r in rows] if clustered else None
-        out = {}
-        for work in (bootstrap_mean, bootstrap_quantile):
-            low, high = work([r[1] for r in rows], keys, cl, resamples=100)
-            for i, key in enumerate(dict.fromkeys(keys)):
-                out[work.__name__, key] = (low[i], high[i])
-        return out
+        low, high = bootstrap_mean([r[1] for r in rows], keys, cl, resamples=100)
+        return {key: (low[i], high[i]) for i, key in enumerate(dict.fromkeys(keys))}
 
     whole = run(rows)
     mixed = list(rows)
@@ -206,17 +169,17 @@ def test_intervals_ignore_other_groups_and_row_order(rows, shuffler, clustered):
     again = run(mixed)
     for key in {r[0] for r in rows}:
         alone = run([r for r in rows if r[0] == key])
-        for name in ("bootstrap_mean", "bootstrap_quantile"):
-            np.testing.assert_allclose(whole[name, key], alone[name, key], rtol=1e-9, atol=1e-12)
-            np.testing.assert_allclose(whole[name, key], again[name, key], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(whole[key], alone[key], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(whole[key], again[key], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("work", [bootstrap_mean, bootstrap_quantile])
-def test_bootstrap_of_little(work):
-    low, high = work([1.0, np.nan, 2.0, 2.0, 3.0], ["one", "none", "same", "same", "one2"])
+def test_bootstrap_of_little():
+    low, high = bootstrap_mean(
+        [1.0, np.nan, 2.0, 2.0, 3.0], ["one", "none", "same", "same", "one2"]
+    )
     np.testing.assert_array_equal(low, [np.nan, np.nan, 2.0, np.nan])
     np.testing.assert_array_equal(high, [np.nan, np.nan, 2.0, np.nan])
-    low, _ = work([1.0, 2.0, 3.0], ["g"] * 3, ["same"] * 3)
+    low, _ = bootstrap_mean([1.0, 2.0, 3.0], ["g"] * 3, ["same"] * 3)
     assert np.isnan(low).all()  # one cluster says nothing about others
 
 
@@ -603,7 +566,7 @@ def test_a_comparison_does_not_depend_on_the_other_metrics():
 
 def test_same_system_twice_finds_nothing_often_enough():
     p = [
-        compare_systems(two_systems(20, 0.0, seed=s), METRICS[:2], FAST, permutations=500)
+        compare_systems(two_systems(20, 0.0, seed=s), METRICS[:2], FAST)
         .filter(pl.col("metric") == "latency")["p"]
         .item()
         for s in range(40)

@@ -2,13 +2,7 @@
 
 from flexi_score.aggregate.compare import COMPARISON, compare_runs, compare_systems
 from flexi_score.aggregate.gates import Gate, Tripped, check_gates, parse_gate
-from flexi_score.aggregate.intervals import (
-    bootstrap_mean,
-    bootstrap_quantile,
-    bootstrap_ratio,
-    holm,
-    wilson,
-)
+from flexi_score.aggregate.intervals import bootstrap_mean, bootstrap_ratio, holm, wilson
 from flexi_score.aggregate.plan import PLAN, plan_frame
 from flexi_score.aggregate.summary import (
     QUANTILES,
@@ -30,7 +24,6 @@ __all__ = [
     "Gate",
     "Tripped",
     "bootstrap_mean",
-    "bootstrap_quantile",
     "bootstrap_ratio",
     "check_gates",
     "cluster_key",

@@ -56,11 +56,9 @@ AGREEMENT: Final = make_schema(
 
 
 def krippendorff_alpha(units: ArrayLike, values: ArrayLike, level: Level = "ordinal") -> float:
-    """Krippendorff's alpha of any number of raters, each of whom may have rated any units.
+    """Krippendorff's alpha of any number of raters: a unit and a value for each rating.
 
-    ``units`` (array_like of int, shape (k,)): what each rating is of. ``values``: array_like of
-    float, shape (k,). ``level``: {"nominal", "ordinal", "interval"}. Returns 1 for perfect
-    agreement, 0 for that of chance; NaN where it is not defined.
+    1 is perfect agreement, 0 that of chance; NaN where it is not defined.
     """
     counts, categories = _counts(np.asarray(units), np.asarray(values, np.float64))
     whole = np.ones((1, len(counts)))
@@ -132,13 +130,11 @@ def _errors(sums: Floats) -> Floats:
 def agreement_table(
     ratings: pl.DataFrame, labels: pl.DataFrame, settings: SummarySettings
 ) -> pl.DataFrame:
-    """A judge's ratings against human labels, by metric and system.
+    """A judge's ratings (of repeats the mean) against human labels (:data:`AGREEMENT`).
 
-    ``ratings``: :data:`flexi_score.schema.RATINGS`; of several repeats the mean counts. ``labels``:
-    ``recording, metric, rater, value``. ``settings``: ``resamples``, ``seed`` and ``confidence`` of
-    the intervals. Returns :data:`AGREEMENT`; with more than one system, also a row for all of them.
-    ``kappa`` and ``mae`` are over all pairs of a label and the rating of its recording; ``alpha``
-    (ordinal) takes the judge as one more rater. Labels without a rating are left out.
+    ``labels``: ``recording, metric, rater, value``. With more than one system, also a row for all
+    of them. ``kappa`` and ``mae`` are over all pairs of a label and the rating of its recording;
+    ``alpha`` (ordinal) takes the judge as one more rater. Labels without a rating are left out.
     """
     judged = ratings.group_by("recording", "metric", "system", maintain_order=True).agg(
         judge=pl.col("value").mean()
@@ -219,11 +215,9 @@ def _percentiles(drawn: Floats, confidence: float) -> tuple[Floats, Floats]:
 def repeat_agreement(ratings: pl.DataFrame) -> pl.DataFrame:
     """How far a judge that was asked several times agrees with itself.
 
-    ``ratings``: :data:`flexi_score.schema.RATINGS`. Returns ``metric, recordings, repeats, spread,
-    alpha``, of the recordings with two ratings or more: the mean over them of the standard
-    deviation of their ratings, and Krippendorff's alpha (ordinal; null where it is not defined). Of
-    marked positions the alpha is nominal, over the words that could be marked, and there is no
-    spread. Empty where nothing was asked twice.
+    ``metric, recordings, repeats, spread, alpha``, of the recordings with two ratings or more: the
+    mean standard deviation of their ratings, and Krippendorff's alpha (ordinal). Of marked
+    positions it is nominal, over the words that could be marked, and there is no spread.
     """
     marks = _marks(ratings)
     often = pl.concat([_twice(ratings.filter(pl.col("value").is_not_null())), marks])

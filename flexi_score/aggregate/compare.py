@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from flexi_score.aggregate.difference import PERMUTATIONS, paired_difference, unpaired_difference
+from flexi_score.aggregate.difference import paired_difference, unpaired_difference
 from flexi_score.aggregate.intervals import holm
 from flexi_score.aggregate.plan import surely
 from flexi_score.aggregate.summary import cluster_key, metadata_labels
@@ -64,17 +64,13 @@ def compare_systems(
     *,
     recordings: pl.DataFrame | None = None,
     pair_by: str | None = None,
-    permutations: int = PERMUTATIONS,
     look: tuple[int, int] | None = None,
 ) -> pl.DataFrame:
-    """Compare the systems of one run.
+    """Compare the systems of one run (:data:`COMPARISON`).
 
-    ``scores``: :data:`flexi_score.schema.SCORES`. ``metrics``: of one profile; metrics that are not
-    among them are not compared. ``settings``: ``confidence`` also decides verdicts: p_holm < 1 -
-    confidence. ``systems``: every pair of systems, the earlier one as baseline, where it is not
-    given. ``recordings``: needed for ``pair_by`` and for ``settings.cluster``. ``pair_by``:
-    metadata key that is equal for recordings of one item. ``permutations``: random sign flips or
-    permutations; where all 2**n flips are fewer, all are done. Returns :data:`COMPARISON`.
+    ``settings``: ``confidence`` also decides verdicts: p_holm < 1 - confidence. ``systems``: by
+    default every pair, the earlier one as baseline. ``recordings``: needed for ``pair_by``, a
+    metadata key that is equal for recordings of one item, and for ``settings.cluster``.
     """
     rows = _rows(scores, recordings, pair_by, settings)
     known = rows["system"].unique(maintain_order=True).drop_nulls().to_list()
@@ -88,7 +84,7 @@ def compare_systems(
     for name in {name for pair in systems for name in pair} - set(known):
         raise SettingsError(f"no system {name!r} in the run; it holds {', '.join(known)}")
     tables = [
-        _compare(_side(rows, a), _side(rows, b), metrics, settings, pair_by, permutations, look)
+        _compare(_side(rows, a), _side(rows, b), metrics, settings, pair_by, look)
         for a, b in systems
     ]
     return pl.concat([COMPARISON.to_frame(), *tables])
@@ -103,30 +99,18 @@ def compare_runs(
     names: tuple[str, str] = ("baseline", "candidate"),
     recordings: tuple[pl.DataFrame, pl.DataFrame] | None = None,
     pair_by: str | None = None,
-    permutations: int = PERMUTATIONS,
     look: tuple[int, int] | None = None,
 ) -> pl.DataFrame:
     """Compare two runs: each system that both hold, or their only systems.
 
-    ``baseline`` and ``candidate``: :data:`flexi_score.schema.SCORES` of the runs. ``names``: of the
-    runs, for the columns ``baseline`` and ``candidate``: ``run/system``. ``recordings``: of the
-    runs; needed for ``pair_by`` and for ``settings.cluster``. ``metrics`` and ``settings`` and
-    ``pair_by`` and ``permutations``: as :func:`compare_systems`. Returns :data:`COMPARISON`. Raises
-    SettingsError where the runs share no system and one of them holds several.
+    As :func:`compare_systems`. ``names``: of the runs, for the columns ``baseline`` and
+    ``candidate``: ``run/system``. ``recordings``: of both runs.
     """
     of_a, of_b = recordings or (None, None)
     a = _rows(baseline, of_a, pair_by, settings)
     b = _rows(candidate, of_b, pair_by, settings)
     tables = [
-        _compare(
-            _side(a, x, names[0]),
-            _side(b, y, names[1]),
-            metrics,
-            settings,
-            pair_by,
-            permutations,
-            look,
-        )
+        _compare(_side(a, x, names[0]), _side(b, y, names[1]), metrics, settings, pair_by, look)
         for x, y in match_systems(a, b, names)
     ]
     return pl.concat([COMPARISON.to_frame(), *tables])
@@ -207,7 +191,6 @@ def _compare(
     metrics: Sequence[Metric],
     settings: SummarySettings,
     pair_by: str | None,
-    permutations: int,
     look: tuple[int, int] | None,
 ) -> pl.DataFrame:
     rows = []
@@ -241,9 +224,9 @@ def _compare(
             }
             name = "\x1f".join((a.name, b.name, scenario, metric.name))
             row |= (
-                unpaired_difference(left, right, name, settings, permutations)
+                unpaired_difference(left, right, name, settings)
                 if column is None
-                else paired_difference(left, right, column, name, settings, permutations)
+                else paired_difference(left, right, column, name, settings)
             )
             rows.append(row)
     table = pl.DataFrame(

@@ -17,12 +17,7 @@ _BLOCK: Final = 1 << 22
 
 
 def paired_difference(
-    left: pl.DataFrame,
-    right: pl.DataFrame,
-    column: str,
-    name: str,
-    settings: SummarySettings,
-    permutations: int,
+    left: pl.DataFrame, right: pl.DataFrame, column: str, name: str, settings: SummarySettings
 ) -> dict[str, object]:
     """Effect, interval and p over pairs; several recordings of one key are averaged first."""
     sides = [
@@ -52,12 +47,12 @@ def paired_difference(
         "se": _variance(flipped, size) ** 0.5,
         "ci_low": float(low[0]) if len(low) else None,
         "ci_high": float(high[0]) if len(high) else None,
-        "p": sign_flip_p(flipped, generator(settings.seed, f"flip{name}"), permutations),
+        "p": sign_flip_p(flipped, generator(settings.seed, f"flip{name}")),
     }
 
 
 def unpaired_difference(
-    left: pl.DataFrame, right: pl.DataFrame, name: str, settings: SummarySettings, permutations: int
+    left: pl.DataFrame, right: pl.DataFrame, name: str, settings: SummarySettings
 ) -> dict[str, object]:
     """Difference of the two means, with each side resampled on its own."""
     units = [
@@ -80,10 +75,7 @@ def unpaired_difference(
         tail = (1 - settings.confidence) / 2
         low, high = (float(v) for v in np.quantile(means[1] - means[0], [tail, 1 - tail]))
     p = permutation_p(
-        (total[0], total[1]),
-        (count[0], count[1]),
-        generator(settings.seed, f"permute{name}"),
-        permutations,
+        (total[0], total[1]), (count[0], count[1]), generator(settings.seed, f"permute{name}")
     )
     se = sum(_variance(t, c) for t, c in zip(total, count, strict=True)) ** 0.5
     return {"n_pairs": 0, "se": se, "effect": effect, "ci_low": low, "ci_high": high, "p": p}

@@ -61,11 +61,7 @@ class Tripped:
 
 
 def parse_gate(text: str, metrics: Sequence[Metric]) -> Gate:
-    """A gate from its text.
-
-    ``text``: such as ``latency.p90 > +0.1`` or ``turn_taking.tor < 0.9``. ``metrics``: the
-    registry's metrics of one profile.
-    """
+    """A gate from its text, as ``latency.p90 > +0.1`` or ``turn_taking.tor < 0.9``."""
     form = _FORM.fullmatch(text)
     if form is None:
         raise SettingsError(
@@ -104,11 +100,8 @@ def check_gates(
 ) -> list[Tripped]:
     """Gates that a run trips, for each of its systems and scenarios.
 
-    A gate that cannot be evaluated trips, saying so: no value where one is needed, or no
-    recording with the metric at all. A relative gate without a value in either run does not.
-
-    ``scores``: :data:`flexi_score.schema.SCORES` of the run. ``baseline``: scores of the run that
-    relative gates compare with.
+    A gate that cannot be evaluated trips, saying so: no value where one is needed, or no recording
+    with the metric at all. A relative gate without a value in either run does not.
     """
     tripped: list[Tripped] = []
     kinds = {(m.scenario, m.name): m.aggregate for m in metrics}

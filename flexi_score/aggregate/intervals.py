@@ -1,4 +1,4 @@
-"""Intervals and corrections: Wilson, bootstrap of means, ratios and quantiles, Holm.
+"""Intervals and corrections: Wilson, bootstrap of means and ratios, Holm.
 
 Conventions
 -----------
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 #: scipy.special has these too, and takes longer to import than a small run takes to score.
 _NORMAL: Final = NormalDist()
 
-#: Units beyond which intervals of means and quantiles are computed, not resampled.
+#: Units beyond which intervals are computed, not resampled.
 LARGE: Final = 2_000
 
 #: Cells of one block of resampled indices: 4 million, 32 MB of floats.
@@ -35,15 +35,9 @@ _BLOCK = 1 << 22
 def wilson(
     numerator: ArrayLike, denominator: ArrayLike, confidence: float = 0.95
 ) -> tuple[Floats, Floats]:
-    """Wilson score interval of a proportion.
+    """Wilson score interval of a proportion (1927; without continuity correction).
 
-    ``numerator`` and ``denominator`` (array_like of float, shape (n,)): successes and trials;
-    trials need not be whole (an effective sample size). Returns low, high : ndarray of float64,
-    shape (n,): In [0, 1]; NaN where the denominator is 0.
-
-    References
-    ----------
-    Wilson 1927; without continuity correction.
+    Trials need not be whole (an effective sample size). NaN where there are none.
     """
     k, n = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
     z2 = _NORMAL.inv_cdf(0.5 + confidence / 2) ** 2
@@ -67,20 +61,13 @@ def bootstrap_mean(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> tuple[Floats, Floats]:
-    """Bootstrap interval of each group's mean (bias-corrected and accelerated, BCa).
+    """BCa bootstrap interval of each group's mean (Efron 1987).
 
-    ``values`` (array_like of float, shape (k,)): NaN and null are left out. ``groups`` (array_like,
-    shape (k,)): key of the group that a value belongs to; its text seeds the group's generator.
-    ``clusters`` (array_like, shape (k,)): labels whose values are resampled together. ``resamples``
-    and ``seed`` and ``confidence``: see :class:`flexi_score.config.SummarySettings`. Returns low,
-    high : ndarray of float64, shape (groups,): In order of the groups' first appearance; NaN where
-    a group has fewer than two values (or two clusters). Of more than :data:`LARGE` values (or
-    clusters) the limits are computed in closed form: they differ from resampled ones by less than
-    those differ among themselves.
-
-    References
-    ----------
-    Efron 1987, "Better bootstrap confidence intervals".
+    One value, group and (optionally) cluster each; NaN and null are left out, and values of a
+    cluster are resampled together. The text of a group's key seeds its generator. Returns low and
+    high, shape (groups,), in order of first appearance; NaN where a group has fewer than two values
+    (or clusters). Of more than :data:`LARGE` the limits are computed in closed form: they differ
+    from resampled ones by less than those differ among themselves.
     """
     keys, frame = _grouped(values, groups, clusters)
     return _limits(keys, frame, resamples, seed, confidence)
@@ -96,12 +83,10 @@ def bootstrap_ratio(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> tuple[Floats, Floats]:
-    """Bootstrap interval (BCa) of each group's sum of numerators over sum of denominators.
+    """BCa interval of each group's sum of numerators over sum of denominators.
 
     A recording's numerator and denominator are drawn together. Entries whose numerator is null or
-    NaN are left out, as are those whose denominator is not above 0.
-
-    Parameters and returns as :func:`bootstrap_mean`.
+    NaN are left out, as are those whose denominator is not above 0. Else as :func:`bootstrap_mean`.
     """
     above = _series(denominators).cast(pl.Float64)
     keys, frame = _grouped(_series(numerators).cast(pl.Float64), groups, clusters, above)
@@ -122,43 +107,6 @@ def _limits(
     return low, high
 
 
-def bootstrap_quantile(
-    values: ArrayLike | pl.Series,
-    groups: ArrayLike | pl.Series,
-    clusters: ArrayLike | pl.Series | None = None,
-    *,
-    q: float = 0.5,
-    resamples: int = 2000,
-    seed: int = 0,
-    confidence: float = 0.95,
-) -> tuple[Floats, Floats]:
-    """Percentile bootstrap interval of each group's quantile (linear interpolation, as numpy's).
-
-    Without clusters nothing is resampled: the k-th smallest of n draws with replacement is the
-    value at ``floor(n * U)``, U the k-th order statistic of n uniforms, which is Beta distributed
-    (and the next one given it as well), so one draw a resample gives the same distribution.
-
-    Parameters and returns as :func:`bootstrap_mean`, with ``q`` in [0, 1].
-    """
-    keys, frame = _grouped(values, groups, clusters)
-    low, high = np.full(len(keys), np.nan), np.full(len(keys), np.nan)
-    tail = (1 - confidence) / 2
-    for row, part in _parts(keys, frame):
-        rng = generator(seed, keys[row])
-        x = part["value"].to_numpy()
-        if clusters is None:
-            if len(x) < 2:
-                continue
-            drawn = _order_statistics(x, q, resamples, rng)
-        else:
-            codes = part["cluster"].rank("dense").to_numpy().astype(np.int64) - 1
-            if codes.max(initial=0) < 1:
-                continue
-            drawn = _clustered_quantiles(x, codes, q, resamples, rng)
-        low[row], high[row] = np.quantile(drawn, [tail, 1 - tail])
-    return low, high
-
-
 def effective_size(
     values: ArrayLike | pl.Series, groups: ArrayLike | pl.Series, clusters: ArrayLike | pl.Series
 ) -> Floats:
@@ -166,8 +114,6 @@ def effective_size(
 
     The number of values divided by the design effect, the variance of the rate between clusters
     over that of independent draws, taken as at least 1 (Korn and Graubard 1998).
-
-    Returns ndarray of float64, shape (groups,): NaN where there are fewer than two clusters.
     """
     keys, frame = _grouped(values, groups, clusters)
     size = np.full(len(keys), np.nan)
@@ -181,10 +127,7 @@ def effective_size(
 
 
 def holm(p: ArrayLike) -> Floats:
-    """Holm's step-down adjustment of p-values; NaN stays NaN and is not counted.
-
-    ``p``: array_like of float, shape (n,). Returns ndarray of float64, shape (n,).
-    """
+    """Holm's step-down adjustment of p-values; NaN stays NaN and is not counted."""
     p = np.asarray(p, float)
     out = np.full(p.shape, np.nan)
     known = np.flatnonzero(~np.isnan(p))
@@ -203,10 +146,7 @@ def generator(seed: int, key: object) -> np.random.Generator:
 def resampled_means(
     total: Floats, count: Floats, resamples: int, rng: np.random.Generator
 ) -> Floats:
-    """Means of resampled units, each with the sum and the number of its values.
-
-    Returns ndarray of float64, shape (resamples,).
-    """
+    """Means of resampled units, each with the sum and the number of its values."""
     size = len(total)
     alike = bool((count == count[0]).all())
     out = np.empty(resamples)
@@ -259,42 +199,6 @@ def _computed(total: Floats, count: Floats, confidence: float) -> tuple[float, f
     return limits[0], limits[1]
 
 
-def _order_statistics(x: Floats, q: float, resamples: int, rng: np.random.Generator) -> Floats:
-    """Quantile q of resamples of the sorted x, drawn through uniform order statistics."""
-    n = len(x)
-    position = q * (n - 1)
-    k = int(np.floor(position))  # counted from 0
-    lower = rng.beta(k + 1, n - k, resamples)
-    at = x[np.minimum((lower * n).astype(np.int64), n - 1)]
-    if k + 1 >= n or position == k:
-        return np.asarray(at)
-    upper = lower + (1 - lower) * rng.beta(1, n - k - 1, resamples)
-    above = x[np.minimum((upper * n).astype(np.int64), n - 1)]
-    return np.asarray(at + (position - k) * (above - at))
-
-
-def _clustered_quantiles(
-    x: Floats, codes: NDArray[np.int64], q: float, resamples: int, rng: np.random.Generator
-) -> Floats:
-    """Quantile q of the values of resampled clusters; x is sorted, codes name its clusters."""
-    clusters = int(codes.max()) + 1
-    out = np.empty(resamples)
-    step = max(1, _BLOCK // len(x))
-    for begin in range(0, resamples, step):
-        rows = min(step, resamples - begin)
-        pick = rng.integers(0, clusters, (rows, clusters))
-        pick += np.arange(rows)[:, None] * clusters
-        times = np.bincount(pick.ravel(), minlength=rows * clusters).reshape(rows, clusters)
-        upto = np.cumsum(times[:, codes], axis=1)  # values drawn at or below each x
-        position = q * (upto[:, -1] - 1)
-        k = np.floor(position)
-        at = x[(upto <= k[:, None]).sum(axis=1)]
-        after = np.minimum(k + 1, upto[:, -1] - 1)
-        above = x[(upto <= after[:, None]).sum(axis=1)]
-        out[begin : begin + rows] = at + (position - k) * (above - at)
-    return out
-
-
 def _grouped(
     values: ArrayLike | pl.Series,
     groups: ArrayLike | pl.Series,
@@ -315,18 +219,12 @@ def _series(data: ArrayLike | pl.Series) -> pl.Series:
     return data if isinstance(data, pl.Series) else pl.Series(np.asarray(data).tolist())
 
 
-def _parts(keys: list[object], frame: pl.DataFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The groups that have values, each with its number and rows."""
-    number = {key: row for row, key in enumerate(keys)}
-    for key, part in frame.group_by("group", maintain_order=True):
-        yield number[key[0]], part
-
-
 def _units(keys: list[object], frame: pl.DataFrame) -> Iterator[tuple[int, Floats, Floats]]:
     """What is resampled: values, or clusters, with the sum and weight of their values."""
-    for row, part in _parts(keys, frame):
+    number = {key: row for row, key in enumerate(keys)}
+    for key, part in frame.group_by("group", maintain_order=True):
         units = part.select(pl.col("^cluster$"), total="value", count="weight")
         if "cluster" in units.columns:
             units = units.group_by("cluster", maintain_order=True).sum()
         units = units.sort("total", "count")
-        yield row, units["total"].to_numpy(), units["count"].to_numpy()
+        yield number[key[0]], units["total"].to_numpy(), units["count"].to_numpy()

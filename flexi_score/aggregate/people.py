@@ -48,11 +48,10 @@ Ints = NDArray[np.int64]
 
 
 def read_reference(path: str | Path) -> pl.DataFrame:
-    """Timing of people, from a run folder or a table.
+    """Timing of people (:data:`REFERENCE`), from a run folder or a table.
 
-    ``path``: a run folder (both speakers are people), a Parquet file of its events, or a CSV or
-    Parquet file of ``kind, value_s[, conversation]``, kinds being those of
-    :mod:`flexi_score.metrics.people`. Returns :data:`REFERENCE`.
+    A run folder (both speakers are people), a Parquet file of its events, or a CSV or Parquet file
+    of ``kind, value_s[, conversation]``.
     """
     file = reference_file(path)
     try:
@@ -96,15 +95,13 @@ def reference_file(path: str | Path) -> Path:
 def people_frame(
     values: pl.DataFrame, reference: pl.DataFrame, settings: SummarySettings
 ) -> pl.DataFrame:
-    """Distances of every system's timing from people's.
+    """Distances of every system's timing from people's (:data:`PEOPLE`).
 
-    ``values``: ``system, recording, kind, value_s`` and ``unit``, what is resampled together.
-    ``reference``: :data:`REFERENCE`. Where a conversation is not named its values are taken as they
-    are: the interval is the system's alone, and there is no ceiling. ``settings``: ``resamples``,
-    ``seed``, ``confidence``. Returns :data:`PEOPLE`. The interval is the percentile interval of the
-    resampled distances without twice what resampling adds to a distance on average: once for the
-    resamples, once for the value, which chance raises as much. A small distance may lie above its
-    own interval. Null for one unit.
+    ``values``: ``system, recording, kind, value_s`` and ``unit``, what is resampled together. Where
+    a conversation of the people is not named, the interval is the system's alone, and there is no
+    ceiling. The interval is the percentile interval of the resampled distances without twice what
+    resampling adds to a distance on average: once for the resamples, once for the value, which
+    chance raises as much. A small distance may lie above its own interval.
     """
     rows: list[dict[str, object]] = []
     for kind in KINDS:
@@ -129,11 +126,9 @@ def people_frame(
 def add_people(summary: pl.DataFrame, people: pl.DataFrame, language: str) -> pl.DataFrame:
     """The summary with how far each system is from people, after its conversations' rows.
 
-    ``summary``: :data:`flexi_score.schema.SUMMARY` with the quantiles of floor offsets. ``people``:
-    :data:`PEOPLE`; empty without a reference. ``language``: whose published median floor offsets
-    are held against (:data:`flexi_score.metrics.people.PUBLISHED`). Returns
-    :data:`flexi_score.schema.SUMMARY`. ``n`` counts recordings with such an event, ``denominator``
-    events; the counts by status are those of the floor offsets.
+    ``language``: whose published median floor offsets are held against
+    (:data:`flexi_score.metrics.people.PUBLISHED`). ``n`` counts recordings with such an event,
+    ``denominator`` events; the counts by status are those of the floor offsets.
     """
     median, _ = PUBLISHED.get(language, PUBLISHED[""])
     table = summary.with_row_index("place")

@@ -57,11 +57,9 @@ def plan_frame(
 ) -> pl.DataFrame:
     """How many recordings each metric of a comparison needs (:data:`PLAN`).
 
-    ``comparison``: :data:`flexi_score.aggregate.COMPARISON`. ``detect``: the smallest differences
-    worth finding, by metric (``latency`` or ``turn_taking.latency``). ``confidence``: of the test.
-
-    Normal approximation: (z(1 - alpha / 2) + z(power)) standard errors are found with the power.
-    Raises SettingsError for a metric that is not compared.
+    ``detect``: the smallest differences worth finding, by metric (``latency`` or
+    ``turn_taking.latency``). Normal approximation: (z(1 - alpha / 2) + z(power)) standard errors
+    are found with the power.
     """
     names = comparison.select(full=pl.format("{}.{}", "scenario", "metric"), metric="metric")
     known = {*names["full"], *names["metric"]}

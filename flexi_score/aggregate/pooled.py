@@ -36,14 +36,9 @@ def add_quantiles(
 ) -> pl.DataFrame:
     """Summary rows ``<metric>.p50`` and so on, put after the row of their metric.
 
-    ``summary``: :data:`flexi_score.schema.SUMMARY`, of :func:`flexi_score.aggregate.summarize`.
-    ``observations``: :data:`flexi_score.metrics.conversation.OBSERVATIONS`. ``clusters``:
-    ``recording, label`` (:func:`flexi_score.aggregate.metadata_labels`); a recording without a
-    label is a cluster of its own. ``qs``: in [0, 1]. ``metrics``: those that get quantiles. Returns
-    :data:`flexi_score.schema.SUMMARY`. Every row of one of the metrics gets its quantiles (numpy's
-    linear interpolation); where the system has no event they are null. ``n`` is the number of
-    recordings with an event, ``denominator`` the number of events, ``numerator`` null; the counts
-    by status are those of the metric. No interval for fewer than two clusters.
+    ``clusters``: ``recording, label``; a recording without a label is a cluster of its own. Where
+    the system has no event the quantiles are null. ``n`` is the number of recordings with an event,
+    ``denominator`` the number of events; the counts by status are those of the metric.
     """
     pooled = observations.select(
         *(pl.col(name).cast(pl.String) for name in ("recording", *_KEY)),
@@ -98,12 +93,10 @@ def add_quantiles(
 def clustered_quantiles(
     values: pl.Series, units: pl.Series, qs: Sequence[float], settings: SummarySettings, key: str
 ) -> tuple[Floats, Floats, Floats]:
-    """Quantiles of values and their percentile bootstrap intervals over units.
+    """Quantiles (linear interpolation) and their percentile bootstrap intervals over units.
 
-    ``units``: what is resampled, with all its values. ``settings``: ``resamples``, ``seed``,
-    ``confidence``. ``key``: seeds the draws together with ``settings.seed``. Returns value, low,
-    high : ndarray of float64, shape (len(qs),): Limits are NaN for fewer than two units. Of more
-    than :data:`~flexi_score.aggregate.intervals.LARGE` they are computed, not resampled.
+    A unit is resampled with all its values; ``key`` seeds the draws. Returns value, low and high,
+    shape (len(qs),); limits are NaN for fewer than two units, and computed for many.
     """
     order = values.arg_sort()
     x = values.gather(order).to_numpy()

@@ -16,11 +16,11 @@ import polars as pl
 from flexi_score.aggregate.intervals import (
     Floats,
     bootstrap_mean,
-    bootstrap_quantile,
     bootstrap_ratio,
     effective_size,
     wilson,
 )
+from flexi_score.aggregate.pooled import clustered_quantiles
 from flexi_score.aggregate.values import add_up, describe
 from flexi_score.config import SummarySettings, hint
 from flexi_score.errors import SettingsError
@@ -56,20 +56,15 @@ def summarize(
 ) -> pl.DataFrame:
     """Value, numerator, denominator, interval and counts by status of every metric.
 
-    ``scores``: :data:`flexi_score.schema.SCORES`. ``metrics``: the registry's metrics of one
-    profile. A metric of ``scores`` that is not among them is treated as a mean and comes last.
-    ``clusters``: one label a row of ``scores`` (:func:`cluster_labels`). Means then resample whole
-    clusters, and rates take Wilson's interval at their effective number of recordings.
-    ``failures``: :data:`flexi_score.schema.FAILURES`; counted as ``failed`` under every metric of
-    their scenario (see :func:`with_failures`). ``unsure``: recordings whose boundaries are less
-    sure: ``settings.crosstalk_error_s`` is their error. Returns :data:`flexi_score.schema.SUMMARY`.
-    Systems by first appearance, then metrics in the registry's order. ``value`` and the interval
-    are null where nothing was scored, the interval also for sums, and for means and ratios of fewer
-    than two recordings. For a rate, ``numerator`` and ``denominator`` are the sum of 0/1 and ``n``;
-    for a mean the sum and ``n``; for a sum the count and ``n``; for a ratio the sums of value times
-    weight and of weights (a weight that is null is 1). ``within_error`` counts the values whose
-    margin is at most the error of boundaries (``settings.boundary_error_s``); it is null where none
-    has a margin.
+    A metric of ``scores`` that is not among ``metrics`` is treated as a mean and comes last. With
+    ``clusters`` (:func:`cluster_labels`) means resample whole clusters, and rates take Wilson's
+    interval at their effective number of recordings. ``failures`` count as ``failed`` under every
+    metric of their scenario (:func:`with_failures`). The boundaries of the recordings ``unsure``
+    are off by ``settings.crosstalk_error_s``. For a rate, ``numerator`` and ``denominator`` are the
+    sum of 0/1 and ``n``; for a mean the sum and ``n``; for a sum the count and ``n``; for a ratio
+    the sums of value times weight and of weights (a weight that is null is 1). ``within_error``
+    counts the values whose margin is at most the error of boundaries; it is null where none has a
+    margin.
     """
     unsure = pl.Series(dtype=pl.String) if unsure is None else unsure
     rows = _rows(scores, clusters, unsure)
@@ -108,44 +103,27 @@ def quantiles(
     clusters: pl.Series | None = None,
     qs: Sequence[float] = (0.5, 0.9, 0.95),
 ) -> pl.DataFrame:
-    """Median and upper quantiles of the metrics that are means, with bootstrap intervals.
-
-    ``scores`` and ``metrics`` and ``settings`` and ``clusters``: as :func:`summarize`. ``qs``: in
-    [0, 1]. Returns :data:`QUANTILES`, ordered as :func:`summarize` orders, then by ``q``. Null
-    where nothing was scored.
-    """
+    """Median and upper quantiles of the metrics that are means, as :data:`QUANTILES`."""
     rows = describe(_rows(scores, clusters), metrics).filter(pl.col("aggregate") == "mean")
-    systems = scores.select("system").unique(maintain_order=True).with_row_index("place")
-    order: dict[str, pl.DataType | type[pl.DataType]] = {"place": pl.Int64, "order": pl.Int64}
-    schema = dict(QUANTILES) | order
-    tables = []
-    for q in qs:
-        low, high = bootstrap_quantile(
-            rows["value"],
-            _keys(rows),
-            rows["cluster"] if clusters is not None else None,
-            q=q,
-            resamples=settings.resamples,
-            seed=settings.seed,
-            confidence=settings.confidence,
+    systems = scores["system"].unique(maintain_order=True).to_list()
+    table: list[tuple[object, ...]] = []
+    for key, part in rows.group_by(_KEY, maintain_order=True):
+        known, missing = part.drop_nulls("value"), np.full((3, len(qs)), np.nan)
+        name = "\x1f".join(str(k) for k in key)
+        value, low, high = (
+            clustered_quantiles(known["value"], known["cluster"], qs, settings, name)
+            if len(known)
+            else missing
         )
-        tables.append(
-            rows.group_by(_KEY, maintain_order=True)
-            .agg(
-                pl.col("order").first(),
-                value=pl.col("value").quantile(q, "linear"),
-                n=pl.col("value").count(),
-            )
-            .with_columns(
-                q=pl.lit(float(q)),
-                ci_low=pl.Series(low, dtype=pl.Float64).fill_nan(None),
-                ci_high=pl.Series(high, dtype=pl.Float64).fill_nan(None),
-            )
-            .join(systems, on="system", how="left", nulls_equal=True, maintain_order="left")
-            .select(pl.col(name).cast(kind) for name, kind in schema.items())
-        )
+        place = systems.index(key[0]), part["order"][0]
+        table += [
+            (*place, *key, q, a, len(known), b, c)
+            for q, a, b, c in zip(qs, value, low, high, strict=True)
+        ]
+    schema = {"place": pl.Int64, "order": pl.Int64} | dict(QUANTILES)
     return (
-        pl.concat([pl.Schema(schema).to_frame(), *tables])
+        pl.DataFrame(table, schema, orient="row")
+        .with_columns(pl.col("value", "ci_low", "ci_high").fill_nan(None))
         .sort("place", "order", "q", maintain_order=True, nulls_last=True)
         .select(QUANTILES.names())
     )

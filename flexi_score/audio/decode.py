@@ -182,11 +182,7 @@ def _probe_libav(path: str) -> AudioInfo:
 def decode_blocks(
     info: AudioInfo, channels: Sequence[int], block_s: float = 10.0
 ) -> Iterator[Samples]:
-    """Samples of some channels at the file's own rate, in blocks.
-
-    ``info``: from :func:`probe`. ``channels``: the k channels to keep, counted from 0, in this
-    order. ``block_s``: longest block. Yields ndarray of float32, shape (n, k).
-    """
+    """Samples of the ``channels``, in this order, at the file's own rate, in blocks (n, k)."""
     missing = [c for c in channels if not 0 <= c < info.n_channels]
     if missing:
         raise AudioError(
@@ -251,8 +247,6 @@ def resample_blocks(blocks: Iterable[Samples], rate_hz: int) -> Iterator[Samples
     """Blocks at 16 kHz from blocks at `rate_hz`, as if resampled in one piece (soxr HQ).
 
     There is no delay and no lost tail: n samples become round(n * 16000 / rate_hz), within one.
-
-    ``blocks``: iterable of ndarray, shape (n, k). Yields ndarray of float32, shape (m, k).
     """
     if rate_hz == SAMPLE_RATE_HZ:
         yield from blocks
@@ -275,21 +269,13 @@ def resample_blocks(blocks: Iterable[Samples], rate_hz: int) -> Iterator[Samples
 def read_blocks(
     path: str | Path, channels: Sequence[int], block_s: float = 10.0
 ) -> Iterator[Samples]:
-    """Samples of some channels at 16 kHz, in blocks.
-
-    ``channels``: the k channels to keep, counted from 0, in this order. ``block_s``: longest block.
-    Yields ndarray of float32, shape (n, k). Raises AudioError: as :func:`probe` and
-    :func:`decode_blocks`.
-    """
+    """Samples of the ``channels``, in this order, at 16 kHz, in blocks of shape (n, k)."""
     info = probe(path)
     return resample_blocks(decode_blocks(info, channels, block_s), info.sample_rate_hz)
 
 
 def content_hash(path: str | Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal; an empty file has one, too.
-
-    Raises AudioError if the file cannot be read.
-    """
+    """The sha256 of a file's bytes, in hexadecimal; an empty file has one, too."""
     # A segment file without a line is a party that never spoke.
     _check_file(str(path), may_be_empty=True)
     with open(path, "rb") as file:

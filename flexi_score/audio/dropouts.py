@@ -55,10 +55,7 @@ class ZeroRuns:
         self._tail = data[-(self._most + 2 * self._edge) :]
 
     def dropouts(self, active_dbfs: float) -> tuple[int, float]:
-        """Number of runs inside speech, and their length in all (ms).
-
-        ``active_dbfs``: level of speech.
-        """
+        """Number of runs inside speech, and their length in all (ms)."""
         if not self._lengths:
             return 0, 0.0
         least = max(10 ** ((active_dbfs + EDGE_DB) / 20), EDGE_LEAST)

@@ -92,11 +92,10 @@ def measure_levels(signal: Signal) -> ChannelLevels:
 
 
 def gain_db(levels: ChannelLevels, settings: ExtractSettings) -> float:
-    """Gain that brings a channel to :data:`TARGET_DBFS` before recognition.
+    """Gain, from -40 to 60 dB, that brings a channel to :data:`TARGET_DBFS` before recognition.
 
-    Returns dB, in [-40, 60]. 0 where normalisation is off, and for a channel whose loudest half
-    second is below :data:`SILENCE_DBFS`: it holds no speech, and its noise must not be raised to
-    the level of speech.
+    0 where normalisation is off, and for a channel whose loudest half second is below
+    :data:`SILENCE_DBFS`: its noise must not be raised to the level of speech.
     """
     if not settings.normalize or levels.active_dbfs < SILENCE_DBFS or levels.is_dead:
         return 0.0

@@ -104,10 +104,7 @@ def stated_seconds(path: str) -> float:
 
 
 def decode_stream(path: str, n_channels: int, rate_hz: int) -> Iterator[NDArray[np.float32]]:
-    """All samples, frame by frame, gaps filled with zeros.
-
-    Yields ndarray of float32, shape (n, n_channels).
-    """
+    """All samples, frame by frame (n, n_channels), gaps filled with zeros."""
     n_done = 0
     for at_s, samples, rate in _frames(path):
         if rate != rate_hz or samples.shape[1] != n_channels:

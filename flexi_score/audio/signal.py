@@ -149,13 +149,9 @@ def signal_from_array(samples: Samples, name: str = "samples") -> Signal:
 
 
 def open_signals(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
-    """Decode the user's and the model's channel of one recording.
+    """Decode the user's and the model's channel of one recording, to be closed by the caller.
 
     A two-channel file is decoded in one pass. Offsets of a pair of files are left to the caller.
-
-    ``row``: with the audio keys of :data:`flexi_score.schema.RECORDINGS`: ``audio``,
-    ``user_channel``, ``model_channel``, or ``user_audio`` and ``model_audio`` (mono files). Returns
-    to be closed by the caller.
     """
     if row.get("audio") is not None:
         return _open_one_file(row)

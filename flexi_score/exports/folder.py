@@ -233,12 +233,10 @@ def _write(path: Path, content: str | bytes) -> Path:
 
 
 def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, Any]:
-    """A row that scores the recording with its exported files.
+    """A row that scores the recording with its exported files (their names by suffix).
 
-    ``files``: name of each of its files in the manifest's folder, by suffix. Returns keys of the
-    manifest contract. Metadata whose key the contract would take for one of its own is left out,
-    and so is the audio of a recording whose roles are estimates. Channels that were only assumed
-    are not stated.
+    Metadata whose key the contract would take for one of its own is left out, and so is the audio
+    of a recording whose roles are estimates. Channels that were only assumed are not stated.
     """
     given = recording.row
     row = {"id": recording.id, "system": given["system"], "scenario": given["scenario"]}

@@ -122,12 +122,7 @@ def load_source(
     recordings: Sequence[str] | None = None,
     archive: str | Path | None = None,
 ) -> Source:
-    """Read what there is to export.
-
-    ``run``: a run folder, or what :func:`flexi_score.score` returned. ``recordings``: ids of those
-    wanted; all if not given. ``archive``: where the words of a run folder are; its own ``archive``
-    if not given. Raises ArchiveError where the archive that was named is none, or is damaged.
-    """
+    """Read what there is to export of a run folder, or of what was scored."""
     source = run if isinstance(run, Run) else Run.open(run)
     label = source.name
     _check_columns(source, label)
@@ -244,12 +239,9 @@ def _grouped(table: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
 def safe_names(ids: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     """A file name, without extension, for each id.
 
-    Letters, digits, ``-``, ``_`` and ``.`` stay, all else becomes ``_``. Names have no white
-    space, do not begin with a dot or a dash, are at most 120 bytes long, and differ even where a
-    file system does not tell upper from lower case: those that would not end in a part of their
-    id's SHA-256.
-
-    ``ids``: unique. ``taken``: names that are not to be given, in lower case.
+    Letters, digits, ``-``, ``_`` and ``.`` stay, all else becomes ``_``. Names do not begin with a
+    dot or a dash, are at most 120 bytes long, and differ even where a file system does not tell
+    upper from lower case, also from ``taken``: by a part of their id's SHA-256.
     """
     plain = [_plain(name) for name in ids]
     count = Counter(_folded(name) for name in plain)

@@ -70,11 +70,7 @@ def load_embedder(path: Path | None = None) -> Embedder:
 
 
 def log_mel(samples: Floats) -> Floats:
-    """Log-mel spectrum as Kaldi computes it.
-
-    ``samples`` (shape (n,)): 16 kHz. Returns shape (1 + (n - 400) // 160, 80): no row where there
-    are fewer than 400 samples.
-    """
+    """Kaldi's log-mel spectrum of 16 kHz samples, shape (1 + (n - 400) // 160, 80)."""
     if len(samples) < _WINDOW:
         return np.empty((0, _MELS), np.float32)
     framed = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::FRAME_SAMPLES]
@@ -87,11 +83,7 @@ def log_mel(samples: Floats) -> Floats:
 
 
 def embed(embedder: Embedder, spectra: Sequence[Floats]) -> Floats:
-    """A unit vector for each stretch of speech.
-
-    ``spectra`` (sequence of ndarray of float32, shape (frames, 80)): rows of :func:`log_mel` in
-    which one voice speaks; all of the same length. Returns shape (len(spectra), 192).
-    """
+    """A unit vector of 192 for each stretch of speech, spectra of equal length."""
     import torch
 
     if not spectra:

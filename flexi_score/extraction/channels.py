@@ -36,10 +36,8 @@ def extract_channels(
 ) -> None:
     """Add rows to the tables ``channels``, ``frames``, ``crosstalk`` and ``words``.
 
-    ``row``: :data:`flexi_score.schema.RECORDINGS`. ``signals``, ``keys``, ``crosstalk_keys`` and
-    ``wanted``: the audio, the keys of the channel and of its crosstalk, and of the words to
-    recognise. ``need`` and ``hear``: whose channel and whose words the archive does not hold yet.
-    ``rows``: by table; added to.
+    ``need`` and ``hear``: whose channel and whose words the archive does not hold yet; ``wanted``:
+    keys of the words.
     """
     from flexi_score.extraction.levelling import levelled_probabilities
 
@@ -88,10 +86,7 @@ def extract_channels(
 def channel_row(
     signal: Signal, path: str, raw_audio: str | None, levels: ChannelLevels, gain: float
 ) -> dict[str, Any]:
-    """:data:`flexi_score.archive.tables.CHANNELS`, without key and detector.
-
-    ``path``: the file that the signal was decoded from. ``gain``: in dB, before detection.
-    """
+    """:data:`flexi_score.archive.tables.CHANNELS`, without key and detector."""
     info = probe(path, raw_audio)
     return {
         "duration_ms": signal.duration_ms,
@@ -118,12 +113,7 @@ def hear_words(
     *,
     levels: ChannelLevels | None = None,
 ) -> dict[str, Any]:
-    """Recognise the speech of one channel.
-
-    ``probabilities``: of speech, every 32 ms. ``gain``: in dB, before recognition. ``levels``: of
-    this signal; measured if they are needed and not given. Returns
-    :data:`flexi_score.archive.tables.WORDS`, without key.
-    """
+    """Recognise one channel's speech: a row of ``tables.WORDS`` without its key."""
     from flexi_score.extraction.words import recognize
 
     spans = speech_segments(

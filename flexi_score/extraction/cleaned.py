@@ -40,12 +40,8 @@ def clean_channels(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[Speaker, Cleaned]]:
     """Find crosstalk, take it out, and detect speech in what is left.
 
-    ``signals``, ``levels`` and ``keys``: of both channels: samples, levels, and the keys of their
-    rows in the table ``crosstalk``. ``offsets_ms``: when each channel starts in the recording.
-    ``opened``: closes the cleaned signals. Returns ``rows``:
-    :data:`flexi_score.archive.tables.CROSSTALK`, one per channel; null where there is none;
-    ``frames``: :data:`flexi_score.archive.tables.FRAMES`, likewise; ``cleaned``: the channels with
-    crosstalk.
+    Returns one row per channel of the tables ``crosstalk`` and ``frames`` (null where there is
+    none), and the channels with crosstalk, whose signals ``opened`` closes.
     """
     from flexi_score.extraction.levelling import levelled_probabilities
 

@@ -81,11 +81,9 @@ class _Chunks:
 
 
 def two_voices(diarizer: Diarizer, signal: Signal, gain_db: float) -> Floats:
-    """Speech of two voices in one channel.
+    """Probability that each of two voices talks, shape (ceil(n_samples / 512), 2).
 
-    ``gain_db``: applied before detection. Returns shape (ceil(n_samples / 512), 2): probability
-    that each voice talks, a row every 32 ms. The second column is zero where only one voice is
-    found.
+    The second column is zero where only one voice is found.
     """
     firsts: list[int] = []
     parts: list[NDArray[np.float16]] = []
@@ -174,12 +172,9 @@ def _parted(
 
 
 def assign_roles(voices: Floats, rule: RoleRule) -> dict[Speaker, Quantised]:
-    """Give two voices their roles.
+    """Give the voices of :func:`two_voices` their roles; a tie goes to the first column.
 
-    ``voices`` (shape (n, 2)): from :func:`two_voices`. ``rule`` ({"first_is_user",
-    "first_is_model", "longest_is_model"}): the voice that talks first (for at least 192 ms) is the
-    user, or the model; or the voice that talks longer is the model. A tie goes to the first column.
-    Returns dict of Speaker to ndarray of uint16, shape (n,): probabilities of speech, p = q /
+    Who talks first is who talks for at least 192 ms first. Returns probabilities of speech, p = q /
     65535.
     """
     on = voices >= _ACTIVE
@@ -204,11 +199,7 @@ def _begins(on: NDArray[np.bool_]) -> int:
 
 
 def load_diarizer(threads: int | None = None) -> Diarizer:
-    """What parts one channel into two voices: the packaged segmentation-3.0 and CAM++.
-
-    ``threads``: CPU threads of torch in this process; None leaves torch's own choice. Raises
-    PrerequisiteError where torch or the weights are missing; the message says what to do.
-    """
+    """The packaged segmentation-3.0 and CAM++; PrerequisiteError where they are missing."""
     segmenter, embedder = load_segmenter("--mono diarize", threads), load_embedder()
     shape = [_VERSION, _HOP, segmenter.sha256, embedder.sha256]
     digest = hashlib.sha256(repr(shape).encode()).hexdigest()

@@ -20,13 +20,10 @@ def draft_manifest(
     channels: str | Sequence[str] | None = None,
     source: str | None = None,
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows of a manifest of a folder, to be written and edited.
+    """Rows of a manifest of a folder, to be written and edited, and what to look at before.
 
-    ``folder``, ``layout``, ``system``, ``channels`` and ``source``: as of
-    :func:`flexi_score.manifest.read_input`. Returns ``rows``: in the manifest's own form, paths
-    relative to the folder. ``channels`` is left out where it has to be filled in: files of one
-    channel, or of more than two; ``notes``: what to look at before the manifest is used. Raises
-    InputError as :func:`flexi_score.manifest.read_input`.
+    The parameters are those of :func:`flexi_score.manifest.read_input`. ``channels`` is left out
+    where it has to be filled in: files of one channel, or of more than two.
     """
     folder = Path(folder)
     if not folder.is_dir():

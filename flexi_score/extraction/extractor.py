@@ -21,11 +21,7 @@ class Extractor:
 def load_extractor(
     settings: ExtractSettings, *, detect: bool, recognize: bool, threads: int = 0
 ) -> Extractor:
-    """Load the models that are needed.
-
-    Raises PrerequisiteError if a package or a weight is missing; the message says what to install.
-    Raises SettingsError for a recogniser or language that cannot be.
-    """
+    """Load the models that are needed."""
     detector: Any = None
     recognizer = diarizer = None
     name = "none"

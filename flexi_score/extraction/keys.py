@@ -86,10 +86,7 @@ def offsets_ms(row: Row) -> dict[Speaker, int]:
 
 
 def crosstalk_keys(row: Row, keys: Mapping[Speaker, str]) -> dict[Speaker, str]:
-    """Keys of the crosstalk in each channel, and of the frames without it.
-
-    ``keys``: keys of the channels, which hold the detector and its settings.
-    """
+    """Keys of the crosstalk in each channel, and of the frames without it."""
     at = offsets_ms(row)
     user, model = SPEAKERS
     return {
@@ -107,11 +104,7 @@ def health_key(row: Row, keys: Mapping[Speaker, str]) -> str:
 
 
 def words_key(row: Row, speaker: Speaker, heard_key: str, extractor: Extractor) -> str | None:
-    """Key of recognised words; None where none are to be recognised.
-
-    ``heard_key``: key of the frames that say where there is speech: of the channel, or without its
-    crosstalk.
-    """
+    """Key of the words recognised in the frames of ``heard_key``; None where none are to be."""
     if row[f"{speaker}_words"] is not None or extractor.recognizer is None:
         return None
     return content_key(
@@ -126,10 +119,7 @@ def words_key(row: Row, speaker: Speaker, heard_key: str, extractor: Extractor) 
 
 
 def given_key(kind: str, file_hash: str, whose: Whose, has_audio: bool) -> str:
-    """Key of a transcript or segment file (``kind``: ``words`` or ``segments``).
-
-    A new release reads the file again.
-    """
+    """Key of a transcript or segment file; a new release reads the file again."""
     return content_key(
         kind, package_version(), GIVEN_VERSION, {"whose": whose._asdict()}, has_audio, file_hash
     )

@@ -73,8 +73,6 @@ def attempt(
     """Extract one recording; a fault of the recording becomes part of the outcome.
 
     ``began`` is called first, with the hash of everything that the attempt depends on.
-
-    Raises FlexiScoreError for faults that are not the recording's, such as a missing package.
     """
     batch = Batch()
     try:
@@ -158,11 +156,9 @@ def died(task: Task, how: str, source_hash: str | None = None) -> Outcome:
 def plan_tasks(
     rows: pl.DataFrame, archive: Path, *, retry_failed: bool, positions: pl.Series | None = None
 ) -> list[Task]:
-    """A task for every row of a manifest, with what is known of its files and failed attempts.
+    """A task for every row, with what is known of its files and failed attempts.
 
-    ``rows``: :data:`flexi_score.schema.RECORDINGS`. ``retry_failed``: whether to repeat attempts
-    that failed and would, by all that is known, fail again. ``positions``: place of each row in its
-    manifest, where `rows` is a part of it.
+    ``positions``: place of each row in its manifest, where `rows` is a part of it.
     """
     attempts = ArchiveReader(archive).attempts().select("recording", "source_hash")
     failed = {} if retry_failed else dict(attempts.iter_rows())
@@ -175,11 +171,7 @@ def plan_tasks(
 
 
 def keep_refused(archive: Path, refused: pl.DataFrame) -> None:
-    """Keep the manifest's rows that could not be read (:data:`flexi_score.schema.FAILURES`).
-
-    So whoever scores the archive counts them, too. What it holds already is not written again; a
-    row that is put right counts as any recording, once it is extracted.
-    """
+    """Keep the manifest's rows that could not be read, so that scoring counts them, too."""
     attempts = ArchiveReader(archive).attempts()
     news = refused.join(attempts, on=refused.columns, how="anti", nulls_equal=True)
     store.append(archive, "failures", news)

@@ -46,10 +46,7 @@ def levelled_probabilities(
     levels: Sequence[ChannelLevels],
     settings: ExtractSettings,
 ) -> list[Levelled]:
-    """Probability of speech in every frame of every channel, quiet channels raised.
-
-    ``levels``: of these signals. ``settings``: uses ``normalize``.
-    """
+    """Probability of speech in every frame of every channel, quiet channels raised."""
     first = speech_probabilities(detector, signals, [0.0] * len(signals))
     found = [Levelled(probabilities, 0.0) for probabilities in first]
     if not settings.normalize:

@@ -45,10 +45,8 @@ def mono_channels(
 ) -> tuple[dict[str, Any], dict[Speaker, dict[str, Any]], float]:
     """Both roles of a one-channel recording.
 
-    ``path``: the file it was decoded from. ``settings``: uses mono_roles and what shapes the gain.
-    ``raw_audio``: what the bytes of a file without a header mean. Returns, without keys, the row of
-    :data:`flexi_score.archive.tables.CHANNELS` of either role and each role's of
-    :data:`flexi_score.archive.tables.FRAMES`; the gain in dB, applied before detection.
+    Returns, without keys, the row of ``tables.CHANNELS`` of either role and each role's of
+    ``tables.FRAMES``; and the gain in dB, applied before detection.
     """
     levels = measure_levels(signal)
     gain = gain_db(levels, settings)
@@ -73,12 +71,7 @@ def mono_channels(
 def role_envelope(
     envelope_cdb: Centi, own: Quantised, other: Quantised, noise_dbfs: float
 ) -> Centi:
-    """The recording's energy as one role's own.
-
-    ``envelope_cdb`` (shape (n,)): energy every 10 ms, in hundredths of a dBFS. ``own`` and
-    ``other`` (shape (m,)): probabilities of speech of this role and of the other, every 32 ms.
-    Returns shape (n,): not above the noise where the other role talks and this one does not.
-    """
+    """The energy, but not above the noise where the other role alone talks."""
     if not len(own):
         return envelope_cdb
     middle = np.arange(len(envelope_cdb)) * _ENVELOPE_MS + _ENVELOPE_MS // 2

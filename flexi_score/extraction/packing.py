@@ -87,10 +87,7 @@ def find_runs(speech: Sequence[tuple[int, int]], duration_ms: int) -> list[tuple
 def divide_long(
     runs: Sequence[tuple[int, int]], quietest: Callable[[int, int], int]
 ) -> list[tuple[int, int]]:
-    """Runs of at most `LONGEST_RUN_MS`; longer ones are cut where they are quietest.
-
-    ``quietest``: ``quietest(start_ms, end_ms)`` returns the quietest moment in between.
-    """
+    """Runs of at most `LONGEST_RUN_MS`; longer ones are cut where they are quietest."""
     divided: list[tuple[int, int]] = []
     for start, end in runs:
         while end - start > LONGEST_RUN_MS:
@@ -104,11 +101,7 @@ def divide_long(
 
 
 def plan_packs(runs: Sequence[tuple[int, int]], duration_ms: int) -> list[Pack]:
-    """Runs in order, in as few packs as hold them; a pack ends between two runs.
-
-    ``runs``: sorted, disjoint (they may touch), none longer than `LONGEST_RUN_MS`. ``duration_ms``:
-    of the recording: margins stay inside it.
-    """
+    """Runs in order, in as few packs as hold them; a pack ends between two runs."""
     if not runs:
         return []
     start, end = np.asarray(runs, np.int64).T
@@ -157,8 +150,6 @@ def assign_words(pack: Pack, start_ms: Ints, end_ms: Ints) -> Ints:
 
     A word belongs to the run that holds most of it (the earlier one where two hold the same); a
     word outside every run to the nearest, up to `REACH_MS` away.
-
-    ``start_ms`` and ``end_ms`` (shape (w,)): in pack time. Returns shape (w,).
     """
     if not len(start_ms) or not len(pack.run_at_ms):
         return np.full(len(start_ms), -1, np.int64)
@@ -174,9 +165,7 @@ def assign_words(pack: Pack, start_ms: Ints, end_ms: Ints) -> Ints:
 def map_words(pack: Pack, start_ms: Ints, end_ms: Ints) -> tuple[Ints, Ints, Ints]:
     """Words in recording time, each inside the run it belongs to.
 
-    ``start_ms`` and ``end_ms`` (shape (w,)): in pack time, in the order in which they were said.
-    Returns ``which`` (shape (k,)): the words that are kept; ``start_ms`` and ``end_ms`` (shape
-    (k,)): in recording time, ``start < end``, starts strictly increasing, no two words overlapping.
+    Returns which words are left, and their starts (strictly increasing) and ends; no two overlap.
     """
     run = assign_words(pack, start_ms, end_ms)
     # Words are said in order, so a word never belongs to an earlier run than the one before it.

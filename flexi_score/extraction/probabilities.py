@@ -48,10 +48,7 @@ class Detector:
 
 
 def load_detector(threads: int | None = None) -> Detector:
-    """Silero's network, from the installed silero-vad package.
-
-    ``threads``: CPU threads of one call; None leaves onnxruntime's own choice.
-    """
+    """Silero's network, from the installed silero-vad package."""
     path = weights_path()
     try:
         import onnxruntime
@@ -97,13 +94,10 @@ def speech_probabilities(
     gains_db: Sequence[float],
     limits: Sequence[float | None] | None = None,
 ) -> list[Quantised]:
-    """Probability of speech in every frame of every channel.
+    """Probability of speech in every frame of every channel, p = q / 65535.
 
-    ``detector``: from :func:`load_detector`, or from
-    :func:`~flexi_score.extraction.pyannote_vad.load_pyannote_detector`. ``signals``: one per
-    channel. ``gains_db``: gain of each before detection. ``limits``: largest absolute sample of
-    each after the gain; None for no limit. The tracks are in the order of `signals`, of shape
-    (ceil(n_samples / 512),); p = q / 65535.
+    ``gains_db``: applied before detection. ``limits``: largest sample after the gain; None for
+    none. Returns one array per channel, shape (ceil(n_samples / 512),).
     """
     if not isinstance(detector, Detector):
         return pyannote_probabilities(detector, signals, gains_db)

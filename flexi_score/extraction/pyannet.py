@@ -71,12 +71,7 @@ class Segmenter:
 
 
 def load_segmenter(option: str, threads: int | None = None, path: Path | None = None) -> Segmenter:
-    """The segmentation network.
-
-    ``option``: option of the command that needs it, for messages. ``threads``: CPU threads of torch
-    in this process; None leaves torch's own choice. ``path``: the checkpoint; the packaged one by
-    default.
-    """
+    """The network of a checkpoint (the packaged one); messages name ``option``."""
     try:
         import torch
     except ImportError as error:
@@ -95,20 +90,12 @@ def load_segmenter(option: str, threads: int | None = None, path: Path | None = 
 
 
 def segment(segmenter: Segmenter, samples: Any) -> Any:
-    """Probabilities of windows.
-
-    ``samples``: shape (b, n). Returns shape (b, frames, 1 + N_SPEAKERS): of any speech, then of
-    each local speaker.
-    """
+    """Probabilities of windows (b, n): of any speech, then of each local speaker, on axis 2."""
     return _probabilities(_run(segmenter.weights, samples))
 
 
 def windows(n_samples: int, hop_frames: int) -> list[tuple[int, int]]:
-    """First frame and length in samples of each window over a signal.
-
-    The last one ends with the signal (its start is moved forward); a signal that is shorter than
-    a window is one window of its own length, not below a second.
-    """
+    """First frame and length in samples of each window; the last one ends with the signal."""
     if n_samples <= WINDOW:
         return [(0, max(n_samples, _SHORTEST))]
     last = -(-(n_samples - WINDOW) // STEP)
@@ -126,12 +113,9 @@ def frame_count(length: int) -> int:
 def slide(
     segmenter: Segmenter, signal: Signal, gain_db: float, hop_frames: int
 ) -> Iterator[tuple[int, Floats]]:
-    """Run the network over a signal, window by window.
+    """Run the network over a signal, window by window; a long one is never whole in memory.
 
-    ``signal``: read as it is needed: a long signal is never in memory as a whole. ``gain_db``:
-    applied to the samples. ``hop_frames``: frames from one window to the next. Yields
-    ``first_frame``: of the window, on the common grid; ``probabilities`` (shape (frames, 1 +
-    N_SPEAKERS)): as :func:`segment` has them.
+    Yields the window's first frame on the common grid, and what :func:`segment` says of it.
     """
     import torch
 
@@ -150,11 +134,7 @@ def slide(
 
 
 def average(parts: Iterator[tuple[int, Floats]], n_samples: int) -> Floats:
-    """One track from overlapping windows: a mean that trusts the middle of a window most.
-
-    ``n_samples``: length of the signal. Returns shape (n, k): a row a frame of the grid; at least
-    one.
-    """
+    """One track from overlapping windows: a mean that trusts the middle of a window most."""
     total: Floats | None = None
     weight: Floats = np.zeros(max(n_samples, _SHORTEST) // STEP + 2, np.float32)
     for first, values in parts:
@@ -178,10 +158,7 @@ def trust(frames: int) -> Floats:
 
 
 def to_grid(track: Floats, n_samples: int, cell: int) -> Floats:
-    """Values at the middle of each cell of so many samples, by linear interpolation.
-
-    ``track`` (shape (n,)): one value a frame. Returns shape (ceil(n_samples / cell),).
-    """
+    """Values at the middle of each cell of so many samples, by linear interpolation."""
     at = np.arange(-(-n_samples // cell)) * cell + cell / 2
     found: Floats = np.interp(at, CENTRE + STEP * np.arange(len(track)), track).astype(np.float32)
     return found

@@ -44,11 +44,7 @@ class PyannoteDetector:
 
 
 def load_pyannote_detector(threads: int | None = None) -> PyannoteDetector:
-    """Load the segmentation network as a detector.
-
-    ``threads``: CPU threads of torch in this process; None leaves torch's own choice. Raises
-    PrerequisiteError where torch or the weights are missing; the message says what to do.
-    """
+    """Load the segmentation network as a detector."""
     segmenter = load_segmenter("--vad pyannote", threads)
     shape = repr([_VERSION, _HOP, WINDOW, segmenter.sha256])
     return PyannoteDetector(SEGMENTATION, hashlib.sha256(shape.encode()).hexdigest(), segmenter)
@@ -57,10 +53,8 @@ def load_pyannote_detector(threads: int | None = None) -> PyannoteDetector:
 def pyannote_probabilities(
     detector: PyannoteDetector, signals: Sequence[Signal], gains_db: Sequence[float]
 ) -> list[Quantised]:
-    """Probability of speech in every 32 ms of every channel.
+    """As :func:`flexi_score.extraction.probabilities.speech_probabilities`.
 
-    Parameters and result are those of
-    :func:`flexi_score.extraction.probabilities.speech_probabilities`.
     The network's frames (17 ms) are read off at the middle of each frame of the archive.
     """
     return [

@@ -73,8 +73,7 @@ def attempt_on_ray(
 ) -> None:
     """Attempt all tasks as Ray actors, on the cluster of ``RAY_ADDRESS`` or on this machine.
 
-    ``n_workers``: actors; 0: as many as the cluster has room for. ``take``: gets each outcome as it
-    comes in, in this process.
+    ``n_workers``: actors; 0: as many as the cluster has room for.
     """
     try:
         import ray

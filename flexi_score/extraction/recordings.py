@@ -91,12 +91,10 @@ def read_known(archive: Path) -> Known:
 
 
 def extract_recording(row: Row, extractor: Extractor, known: Known, batch: Batch) -> dict[str, Any]:
-    """Extract what is missing of one recording.
+    """Extract what is missing of one recording; returns its ``tables.LINKS``.
 
-    ``row``: a row of :data:`flexi_score.schema.RECORDINGS`. ``known``: what is not made again; what
-    is made is added. ``batch``: what is made is added, also where the recording fails in the end.
-    Returns its links (:data:`flexi_score.archive.tables.LINKS`). Raises RecordingError if the
-    recording cannot be used.
+    What is made is added to ``batch``, also where the recording fails in the end. Raises
+    RecordingError if the recording cannot be used.
     """
     link: dict[str, Any] = dict.fromkeys(tables.LINKS.names())
     # Files that replace a model are read first: if one is malformed, the audio is not decoded.

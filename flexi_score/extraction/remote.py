@@ -44,10 +44,7 @@ def is_url(path: str | Path) -> bool:
 
 
 def read_remote_manifest(url: str, **reading: Any) -> Manifest:
-    """A manifest at a URL, or that of the folder there; its relative paths become URLs beside it.
-
-    ``**reading``: as :func:`flexi_score.manifest.read_input` takes it.
-    """
+    """A manifest at a URL, or that of the folder there; relative paths become URLs."""
     system, place = _open(url)
     try:
         if system.isdir(place):
@@ -113,10 +110,7 @@ def mirror_archive(url: str) -> Iterator[tuple[Path, Callable[[], None]]]:
 
 @contextmanager
 def staged(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Local copies of those of a recording's files that are URLs: path by URL.
-
-    Raises AudioError naming the URL that cannot be fetched.
-    """
+    """Local copies of those of a recording's files that are URLs: path by URL."""
     urls = sorted({row[name] for name in PATHS if row[name] is not None and is_url(row[name])})
     if not urls:
         yield {}
@@ -137,11 +131,7 @@ def staged(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
 
 
 def take_out(url: str, place: Path) -> str:
-    """Write audio that a Parquet file holds into a file of its own; returns its path.
-
-    `place`: that path, whose last suffix becomes the audio's own. Raises AudioError where the file
-    cannot be read or holds no bytes there.
-    """
+    """Write audio that a Parquet file holds into a file of its own, with its own suffix."""
     parts = urlsplit(url)
     query = parse_qs(parts.query)
     path, column, row = unquote(parts.path), query["column"][0], int(query["row"][0])

@@ -104,11 +104,7 @@ def keep_speech(archive: Path, rows: pl.DataFrame, settings: SpeechSettings) -> 
 
 
 def check_parts(archive: Path, *, repair: bool = False) -> list[Path]:
-    """Check every part of an archive by its hash before anything is built upon it.
-
-    Returns the damaged parts that were moved aside. Raises ArchiveError naming the damaged parts,
-    unless they are to be moved aside.
-    """
+    """Check every part of an archive by its hash; those damaged are an error, or moved aside."""
     damaged = store.damaged_parts(archive)
     if damaged and not repair:
         raise ArchiveError("\n".join(parts.explain_damage(part) for part in damaged))

@@ -31,11 +31,9 @@ def short_speech(
     duration_ms: int,
     max_ms: int,
 ) -> Intervals:
-    """The speech of one channel whose words matter to timing.
+    """The speech of one channel whose words matter to timing, sorted and disjoint.
 
-    ``speech``: what full recognition would hear. ``probabilities``: of speech, every 32 ms.
-    ``levels``: of the same signal. ``max_ms``: longest utterance (``extract.asr_needed_max_ms``).
-    The intervals are sorted and disjoint.
+    ``speech``: what full recognition would hear. ``max_ms``: ``extract.asr_needed_max_ms``.
     """
     frames = np.array([0, len(probabilities)], np.int64)
     length = np.array([duration_ms], np.int64)

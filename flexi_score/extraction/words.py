@@ -68,16 +68,11 @@ def recognize(
     n_samples: int,
     gain_db: float,
 ) -> pl.DataFrame:
-    """Words of one channel, all of them inside its speech.
+    """Words (:data:`WORDS`) of one channel, each inside one stretch of speech, none overlapping.
 
-    ``read``: ``read(start, end)`` returns the 16 kHz samples in between as float32, shape ``(end -
-    start,)``. Never more than about 30 s are asked for at once. ``speech``: detected speech.
-    Nothing is recognised elsewhere; without any, there are no words. ``n_samples``: length of the
-    channel. ``gain_db``: applied to the samples before recognition. Returns :data:`WORDS`, sorted.
-    Each word starts and ends inside one stretch of speech (silences below 200 ms do not divide
-    one), ``start_ms < end_ms``, and no two overlap. Text has its punctuation attached; a language
-    that is written without spaces has a row a character. ``probability`` is the mean over the
-    word's tokens, 0 where Whisper's criteria still find fault with the text that the word is in.
+    ``read(start, end)``: 16 kHz samples, at most about 30 s at once. A language that is written
+    without spaces has a row a character. ``probability`` is the mean over the word's tokens, 0
+    where Whisper's criteria still find fault with the text that the word is in.
     """
     duration_ms = n_samples // _PER_MS
     runs = divide_long(

@@ -50,9 +50,8 @@ class Setup:
 def choose_workers(asked: int, n_recordings: int, seconds: float, device: str = "auto") -> int:
     """How many worker processes to use; 1 means none but this one.
 
-    ``asked``: 0 to choose: one a GPU where the recogniser runs on GPUs, else one a CPU as far as
-    memory goes; only one for little audio. ``seconds``: of audio, in all. ``device``:
-    ``extract.device``.
+    0 is asked for to choose: one a GPU where the recogniser runs on GPUs, else one a CPU as far as
+    memory goes; only one for little audio.
     """
     if asked > 0:
         return max(1, min(asked, n_recordings))
@@ -81,11 +80,7 @@ def attempt_here(tasks: Sequence[Task], setup: Setup, take: Callable[[Outcome], 
 def attempt_in_workers(
     tasks: Sequence[Task], setup: Setup, n_workers: int, take: Callable[[Outcome], None]
 ) -> None:
-    """Attempt all tasks in worker processes.
-
-    ``take``: gets each outcome as it comes in, in this process. Raises FlexiScoreError for
-    what stops a worker from working at all, as a model that is missing.
-    """
+    """Attempt all tasks in worker processes; ``take`` gets each outcome, in this process."""
     waiting = deque((task, 1) for task in tasks)
     with _Pool(setup, n_workers) as pool:
         while waiting or pool.busy():

@@ -34,19 +34,13 @@ def ask(
     progress: Callable[[Progress], None] = lambda progress: None,
     client: Any = None,
 ) -> pl.DataFrame:
-    """Ratings for questions: kept ones, and the rest from the server.
+    """Ratings (:data:`flexi_score.schema.RATINGS`) for questions: kept ones, the rest asked.
 
-    ``questions``: recording, system, scenario, metric, rubric, rubric_version, question (a JSON
-    object). ``store``: ``judge.sqlite`` of the archive; made where there is none. ``settings``:
-    with mode ``openai-batch``, this is :func:`flexi_score.judge.batch.run.ask_in_batches`.
-    ``progress``: called with a :class:`Progress` after every question. ``client``: in place of one
-    made from the settings; for batches an ``openai.OpenAI``. Returns
-    :data:`flexi_score.schema.RATINGS`, one row a question and repeat. What could not be asked or
-    was not answered is ``failed``, with the problem; the next call asks it again. Raises
-    PrerequisiteError: no key, a key that is refused, a model that does not exist, no package
-    openai. Raises SettingsError: a parameter that the model refuses, or a limit of cost without a
-    price. Raises ArchiveError: the store cannot be used. Raises KeyboardInterrupt: interrupted;
-    what was paid for is kept.
+    ``store``: ``judge.sqlite`` of the archive; made where there is none. ``client``: in place of
+    one made from the settings; for batches an ``openai.OpenAI``. What was not answered is
+    ``failed``, with the problem; the next call asks it again. Raises PrerequisiteError (key, model,
+    package), SettingsError (a parameter that the model refuses, a limit of cost without a price),
+    ArchiveError (the store), KeyboardInterrupt (what was paid for is kept).
     """
     if settings.mode == "openai-batch":
         from flexi_score.judge.batch.run import ask_in_batches
@@ -75,13 +69,8 @@ def replay(questions: pl.DataFrame, store: Path, settings: JudgeSettings) -> pl.
     """Ratings for questions from kept replies alone: no network, no package openai.
 
     Replies may be of any server, but all of the same one: that of ``judge.base_url`` where it is
-    set; else the only one that has answered any of these questions, or OpenAI's own.
-
-    ``questions`` and ``store`` and ``settings``: as :func:`ask`; nothing is written. Returns
-    :data:`flexi_score.schema.RATINGS`: ``missing`` where nothing is kept, ``failed`` where what is
-    kept is of no use, ``pending`` where a batch has not been collected. Raises SettingsError if
-    several servers have answered these questions and none is named. Raises ArchiveError: the store
-    cannot be used.
+    set; else the only one that has answered any of these questions, or OpenAI's own. A rating is
+    ``missing`` where nothing is kept, ``failed`` where that is of no use, ``pending`` in a batch.
     """
     items = make_requests(questions, settings)
     requests = distinct(items)
@@ -115,10 +104,7 @@ def _replayed_server(received: Mapping[str, Sequence[Received]], settings: Judge
 
 
 def estimate(questions: pl.DataFrame, store: Path, settings: JudgeSettings) -> Estimate:
-    """What :func:`ask` would take: calls, tokens and money; nothing is asked or written.
-
-    ``questions`` and ``store`` and ``settings``: as :func:`ask`.
-    """
+    """What :func:`ask` would take: calls, tokens and money; nothing is asked or written."""
     known = survey(distinct(make_requests(questions, settings)), Path(store), server_of(settings))
     pending = sum(outcome.status == "pending" for outcome in known.outcomes.values())
     return estimate_requests(

@@ -97,12 +97,7 @@ def find_key(settings: JudgeSettings) -> str:
 
 
 def open_client(settings: JudgeSettings) -> Any:
-    """An ``openai.AsyncOpenAI`` for these settings.
-
-    It does not retry by itself: retries are counted, bounded and told here.
-
-    Raises PrerequisiteError if the package or the key is missing.
-    """
+    """An ``openai.AsyncOpenAI`` that does not retry by itself: retries are counted here."""
     return _open("AsyncOpenAI", settings)
 
 
@@ -166,10 +161,9 @@ def _brief(text: object, settings: JudgeSettings) -> str:
 async def ask_once(
     client: Any, request: Request, settings: JudgeSettings, price: Price | None
 ) -> Received | Fault:
-    """Send one request.
+    """Send one request; returns what has been paid for, of use or not, or why nothing came.
 
-    Returns what has been paid for, of use or not; or why nothing came. Raises RunStopped where no
-    other question would fare better.
+    Raises RunStopped where no other question would fare better.
     """
     import openai
 
@@ -243,12 +237,9 @@ def _timeout(settings: JudgeSettings) -> Fault:
 
 
 def api_fault(error: Exception, settings: JudgeSettings, *, of_model: bool = True) -> Fault:
-    """What an error of the SDK calls for.
+    """What an error of the SDK calls for; RunStopped where nothing else would fare better.
 
-    ``of_model``: a model was asked; else it is about files and batches, and what is not found is
-    one of these.
-
-    Raises RunStopped where nothing else would fare better.
+    Without ``of_model`` it is about files and batches, and what is not found is one of these.
     """
     import openai
 

@@ -87,11 +87,9 @@ def cost_usd(
 def count_tokens(text: str) -> int:
     """About how many tokens a text is, without the model's own vocabulary.
 
-    Byte-pair vocabularies hold most English words whole, with the space before them; so: a word is
-    one token for every eight letters begun, up to three digits are one, and so is any other mark;
-    what is not ASCII counts one for every two bytes; two marks side by side (as JSON is full of)
-    share one. On English rubrics and transcripts in JSON it is up to 16 % below the count of GPT-2,
-    whose vocabulary is a quarter of GPT-4o's. Kept replies, where there are any, correct it
+    A word is one token for every eight letters begun, up to three digits are one, and so is any
+    other mark; what is not ASCII counts one for every two bytes; two marks side by side share one.
+    On English rubrics and JSON it is up to 16 % below GPT-2's count. Kept replies correct it
     (:func:`estimate_requests`).
     """
     total = 0.0

@@ -60,11 +60,7 @@ _PROBES: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
 def rate_again(
     ratings: pl.DataFrame, store: Path, settings: Settings, model: str | None = None
 ) -> pl.DataFrame:
-    """Ratings of a run's questions by a model; that of the settings if none is named.
-
-    ``ratings``: :data:`flexi_score.schema.RATINGS`, with their questions. ``store``: where replies
-    are kept. ``settings``: ``judge``; in mode ``replay`` nobody is asked. Returns ``RATINGS``.
-    """
+    """Ratings of a run's questions by a model; that of the settings if none is named."""
     chosen = settings.judge
     if model is not None:
         chosen = chosen.model_copy(update={"model": model})
@@ -76,19 +72,13 @@ def rate_again(
 def second_rater(
     ratings: pl.DataFrame, store: Path, settings: Settings, model: str
 ) -> pl.DataFrame:
-    """Another model's ratings as labels: ``recording, metric, rater, value``.
-
-    ``ratings``, ``store`` and ``settings``: as :func:`rate_again`. Marked positions are no labels.
-    """
+    """Another model's ratings as labels: ``recording, metric, rater, value``; no positions."""
     other = rate_again(ratings, store, settings, model).filter(pl.col("metric") != MARKED)
     return _means(other).select("recording", "metric", rater=pl.lit(model), value="value")
 
 
 def probe_table(ratings: pl.DataFrame, store: Path, settings: Settings) -> pl.DataFrame:
-    """How far ratings shift under each probe (:data:`PROBES`); the mean of repeats counts.
-
-    ``ratings``, ``store`` and ``settings``: as :func:`rate_again`. Marked positions are not probed.
-    """
+    """How far ratings shift under each probe (:data:`PROBES`); the mean of repeats counts."""
     plain = ratings.filter((pl.col("metric") != MARKED) & pl.col("question").is_not_null())
     rows = []
     for name, change in _PROBES.items():

@@ -59,12 +59,7 @@ class Questions(NamedTuple):
 
 
 def build_questions(structure: Structure, scores: pl.DataFrame, settings: Settings) -> Questions:
-    """Everything that a judge is to be asked about these recordings.
-
-    ``scores``: :data:`flexi_score.schema.SCORES` of this structure, with those that are
-    ``pending``. Returns at most one question a recording and metric, by metric and then in the
-    recordings' order.
-    """
+    """What is to be asked: at most one question for each ``pending`` score, by metric."""
     # What follows from another metric's rating needs no question of its own.
     wanted = scores.filter((pl.col("status") == PENDING) & ~pl.col("metric").is_in(FOLLOWERS))
     wanted = wanted.with_columns(pl.col("metric").replace(JUDGED_BEHAVIOURS[0], BEHAVIOUR))

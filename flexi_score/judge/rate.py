@@ -43,10 +43,8 @@ def find_ratings(
 ) -> Verdicts:
     """Have the questions answered, or find the answers that are kept.
 
-    ``recordings``: :data:`flexi_score.schema.RECORDINGS`: in replay, a rating that came with a
-    recording stands in for a reply that is not kept. ``store``: where replies are kept; None:
-    nowhere, so there is nothing to replay, and what is asked is asked again the next time.
-    ``settings``: ``judge.mode`` says how. Returns one row a question and repeat.
+    In replay, a rating that came with a recording stands in for a reply that is not kept. Without a
+    ``store`` nothing is replayed, and what is asked is asked again the next time.
     """
     mode, rows = settings.judge.mode, questions.rows
     if mode == "none":
@@ -154,10 +152,7 @@ def judge_info(ratings: pl.DataFrame, not_asked: int, settings: Settings) -> dic
 
 
 def judge_notes(info: Mapping[str, Any]) -> list[str]:
-    """Sentences for readers of a summary: how far a judge that was asked again agreed with itself.
-
-    ``info`` is that of :func:`judge_info`.
-    """
+    """How far a judge that was asked again agreed with itself, of :func:`judge_info`."""
     repeats = info.get("judge", {}).get("repeats", {})
     return [
         f"Judge: {metric} of {found['recordings']} recordings asked {found['repeats']} times: "

@@ -41,10 +41,7 @@ class Outcome:
 
 
 def make_requests(questions: pl.DataFrame, settings: JudgeSettings) -> list[Item]:
-    """The requests for all questions and repeats, in order.
-
-    Raises SettingsError: for an unknown rubric.
-    """
+    """The requests for all questions and repeats, in order."""
     absent = [name for name in QUESTIONS if name not in questions.columns]
     if absent:
         raise InputError(f"questions: have no column {absent[0]!r}; expected {list(QUESTIONS)}")
@@ -128,11 +125,7 @@ def survey(requests: Sequence[Request], path: Path, server: str) -> Survey:
 def ratings_frame(
     items: Sequence[Item], outcomes: Mapping[str, Outcome], settings: JudgeSettings
 ) -> pl.DataFrame:
-    """The ratings, in the order of the questions.
-
-    ``outcomes``: by key; a key that is not there is an error of the caller. Returns
-    :data:`flexi_score.schema.RATINGS`.
-    """
+    """:data:`flexi_score.schema.RATINGS`, in the order of the questions."""
     rows = []
     for row, request in items:
         outcome = outcomes[request.key]

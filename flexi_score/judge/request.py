@@ -36,17 +36,12 @@ def server_of(settings: JudgeSettings) -> str:
 def make_request(rubric: Rubric, question: str, repeat: int, settings: JudgeSettings) -> Request:
     """The request for a question.
 
-    The rubric's instructions are the system message. The user message is the question, a JSON
-    object, and nothing else: transcripts are never part of an instruction.
-
-    The key is the SHA-256 of the canonical JSON of: the rubric's name and version, the model, both
-    messages (instructions and full input), the form asked of the reply (schema), temperature,
-    reasoning effort, seed, the limit of tokens, and the repeat. Whatever only changes when a reply
-    comes or what it costs (concurrency, retries, prices, the way by a batch) is no part of it. Nor
-    is the server's address: a local server has another port tomorrow. The address is kept beside
-    every reply instead, and asking takes only replies of the server that would be asked.
-
-    ``question``: a JSON object. ``repeat``: from 0; the seed sent is ``judge.seed`` plus this.
+    The rubric's instructions are the system message; the user message is the question, a JSON
+    object: transcripts are never part of an instruction. The key is the SHA-256 of all that can
+    change the answer: rubric, model, messages, form of the reply, temperature, reasoning effort,
+    seed (``judge.seed`` plus the repeat), limit of tokens, repeat. The server's address is no part
+    of it, as a local server has another port tomorrow; it is kept beside every reply, and asking
+    takes only replies of the server that would be asked.
     """
     try:
         parsed = json.loads(question)

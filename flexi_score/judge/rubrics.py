@@ -79,8 +79,7 @@ def load_rubric(name: str) -> Rubric:
 def read_reply(rubric: Rubric, question: Mapping[str, Any], raw: str) -> Reading:
     """Read a judge's reply; nothing in it is guessed or mended.
 
-    ``question``: what was asked; ``words`` (each ``[word, end in s]``) says which positions there
-    are. ``raw``: the reply as it came.
+    ``words`` of the question (each ``[word, end in s]``) says which positions there are.
     """
     found = _parse(raw)
     wanted = list(rubric.schema["properties"])

@@ -321,10 +321,7 @@ def _open(path: Path, options: str) -> sqlite3.Connection:
 
 
 def gather_replies(paths: Iterable[Path]) -> list[Received]:
-    """All that these files (``judge.sqlite``; those that exist) ever received, oldest first.
-
-    Raises ArchiveError if a file cannot be read.
-    """
+    """All that these files (``judge.sqlite``; those that exist) ever received, oldest first."""
     replies: list[Received] = []
     for path in paths:
         with Store(path, write=False) as store:

@@ -50,15 +50,11 @@ def panel_rows(
     min_events: int = 0,
     setting: str = "",
 ) -> pl.DataFrame:
-    """Score rows of a panel for the recordings ``rec``.
+    """Score rows of a panel for the recordings ``rec``; ``weight`` is the denominator.
 
-    ``rec`` (shape (k,)): give all recordings of a system and scenario at once: ``min_events``
-    counts theirs. ``metrics``: in the order wanted. ``panel``: by name of the metric.
-    ``min_events``: values on fewer events per system and scenario are hidden. ``setting``: name of
-    the setting that holds ``min_events``, for the reason. Returns
-    :data:`flexi_score.schema.SCORES`. ``weight`` is the denominator. A recording without any event
-    is ``not_applicable``; where the system has too few, the value is null and the status
-    ``excluded``.
+    Values on fewer than ``min_events`` (of the setting named ``setting``) of a system and scenario
+    are hidden, so give all of these at once. A recording without any event is ``not_applicable``;
+    where the system has too few, the value is null and the status ``excluded``.
     """
     rows = structure.tracks.recordings.select("system", "scenario")[rec]
     silent = ~speaks(structure)[rec]

@@ -197,11 +197,10 @@ def apply_condition(
     clips: Clips | None = None,
     noises: str | Path | None = None,
 ) -> Capture:
-    """Put clean channels through a condition.
+    """Put clean channels through a condition; ``seed`` and the scene's id decide what is random.
 
-    ``seed``: with the scene's id it decides everything random. ``clips``: voices of babble.
-    ``noises``: folder of noise recordings. Raises InputError where the condition cannot be met:
-    babble without clips, an offset longer than the silence at the recording's edge.
+    Raises InputError where the condition cannot be met: babble without clips, an offset longer than
+    the silence at the recording's edge.
     """
     described = condition.as_dict()
     scene = mix.scene

@@ -96,11 +96,7 @@ class Clips:
 
 
 def measure_speech(audio: Signal, level: float | None = None) -> list[Span]:
-    """Where there is speech in a clean signal (see the module's conventions).
-
-    ``audio`` (ndarray of float64, shape (n,)): 16 kHz. ``level``: active level of the speech;
-    measured if not given. The list is empty where there is none.
-    """
+    """Where there is speech in a clean signal (see the module's conventions)."""
     rms = envelope(audio)
     active = active_level(audio) if level is None else level
     if active <= 0:
@@ -135,10 +131,7 @@ def active_level(audio: Signal) -> float:
 
 
 def make_clip(audio: Signal, name: str = "clip", *, voice: str = "", text: str = "") -> Clip:
-    """A clip from a recording of one voice: trimmed to its speech, levelled to 1.
-
-    Silences inside are kept as they are, and recorded.
-    """
+    """A clip from a recording of one voice: trimmed to its speech, levelled to 1."""
     audio = np.asarray(audio, np.float64)
     level = active_level(audio)
     spans = measure_speech(audio, level)

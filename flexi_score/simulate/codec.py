@@ -35,12 +35,9 @@ def check_codec(name: str) -> str:
 
 
 def pass_codec(audio: Signal, name: str) -> Signal:
-    """Channels as they come out of a codec, at the same moments.
+    """Channels, shape (k, n), as they come out of a codec, at the same moments.
 
-    ``audio`` (ndarray of float64, shape (k, n)): 16 kHz. ``name``: one of :data:`CODECS`. ``ulaw``
-    and ``alaw`` are G.711 at 8 kHz, from 300 to 3400 Hz. Returns shape (k, n); for G.711 (k, n //
-    2), at 8 kHz. Raises InputError for an unknown codec, PrerequisiteError where libsndfile was
-    built without it.
+    ``ulaw`` and ``alaw`` are G.711 at 8 kHz, from 300 to 3400 Hz: shape (k, n // 2).
     """
     check_codec(name)
     if name in TELEPHONE:

@@ -31,11 +31,10 @@ def make_noise(
     avoid: frozenset[str] = frozenset(),
     folder: str | Path | None = None,
 ) -> Signal:
-    """Noise of a kind.
+    """Noise of a kind (:data:`NOISES`), shape (n,), at active level 1.
 
-    ``kind``: one of :data:`NOISES`. ``n``: samples. ``clips``: the voices of babble. ``avoid``:
-    clips that babble leaves out where it can: those of the scene. ``folder``: where ``files`` takes
-    its recordings from: one is drawn, and repeated to length. Returns shape (n,): active level 1.
+    Babble leaves out the clips of ``avoid`` where it can; ``files`` draws one of ``folder`` and
+    repeats it to length.
     """
     if kind == "babble":
         made = _babble(n, rng, clips, avoid)
@@ -189,10 +188,7 @@ def _shaped(n: int, rng: Rng, gain: Callable[[Signal], Signal]) -> Signal:
 
 
 def room_response(rt60_s: float, rng: Rng, lag_ms: float = 0.0) -> Signal:
-    """A synthetic room: the direct sound after a lag, then noise that decays exponentially.
-
-    Its energy is 1. With ``rt60_s`` 0 it is the direct sound alone.
-    """
+    """A synthetic room of energy 1: the direct sound, then noise that decays exponentially."""
     lag = round(lag_ms * MS)
     tail = rng.standard_normal(max(round(rt60_s * RATE), 1))
     tail *= 10 ** (-3 * np.arange(len(tail)) / max(len(tail), 1))

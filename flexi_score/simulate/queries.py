@@ -60,12 +60,10 @@ def write_queries(
 ) -> Path:
     """Write the user's channel of every dialog, and a manifest with annotations.
 
-    ``dialogs``: from :func:`flexi_score.simulate.texts.read_texts`. ``out``: folder:
-    ``user/ID.wav`` (16 kHz, mono, 16 bits), ``manifest.jsonl``, ``truth.jsonl``, and ``clips/``
-    with what was spoken. ``tts``: command template
-    (:class:`flexi_score.simulate.speak.TextToSpeech`). ``clips``: instead: a folder of clips named
-    ``ID_PART``, as ``clips/`` of an earlier run has them. ``progress``: called after each dialog.
-    What was spoken before a text that cannot be is kept; another run goes on there.
+    Into ``out``: ``user/ID.wav`` (16 kHz), ``manifest.jsonl``, ``truth.jsonl``, and ``clips/`` with
+    what was spoken by ``tts``. ``clips``, instead: a folder of clips named ``ID_PART``, as an
+    earlier run has them. What was spoken before a text that cannot be is kept; another run goes on
+    there.
     """
     if (tts is None) == (clips is None):
         raise InputError("give either a text-to-speech command (--tts) or clips (--clips)")

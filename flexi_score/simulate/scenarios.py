@@ -34,14 +34,12 @@ def random_scenes(
     annotate: bool = True,
     levels_db: tuple[float, float] = (-32.0, -20.0),
 ) -> list[Scene]:
-    """Random scenes with known outcomes.
+    """``n`` random scenes for :func:`flexi_score.simulate.write.write_scenes`.
 
-    ``n``: how many. ``clips``: at least a few that last 1.3 s or more. User and model are given
-    different voices where there are several. ``seed``: the same seed gives the same scenes.
-    ``scenario``: one scenario or some; the six of the benchmark in turn if not given.
-    ``conversation`` chains turns of both. ``annotate``: whether the manifest gives the scenario's
-    moments away. ``levels_db``: lowest and highest level of speech, dBFS, drawn for each channel.
-    The scenes are for :func:`flexi_score.simulate.write.write_scenes`.
+    ``scenario``: one or some; the six of the benchmark in turn if not given. ``annotate``: whether
+    the manifest gives the scenario's moments away. ``levels_db``: lowest and highest level of
+    speech, dBFS, drawn for each channel. User and model have different voices where there are
+    several.
     """
     wanted = [scenario] if isinstance(scenario, str) else list(scenario or SCENARIOS[:6])
     for name in wanted:

@@ -37,11 +37,8 @@ def write_scenes(
 ) -> Path:
     """Make the recordings of scenes under a condition: a folder that can be scored.
 
-    ``out``: folder for the audio, ``manifest.jsonl`` and ``truth.jsonl``; made where it is missing.
-    ``condition``: see :func:`flexi_score.simulate.channel.parse_condition`. A scene's own goes
-    before it. ``seed``: the same seed gives the same bytes. ``noises``: folder of noise recordings,
-    for noise ``files``. ``progress``: called after each scene: how many are done, how many there
-    are. Manifest and truth are written last, when all audio is. Returns the folder.
+    A scene's own condition goes before. ``noises``: folder of recordings, for noise ``files``.
+    Manifest and truth are written last, when all audio is.
     """
     given = make_condition(condition)
     if len({scene.id for scene in scenes}) < len(scenes):
@@ -75,9 +72,7 @@ def writing_scenes(out: str | Path) -> Iterator[Path]:
 def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
     """One manifest and one truth over folders of :func:`write_scenes`, to be scored as one run.
 
-    ``out``: the folder that holds them, where ``manifest.jsonl`` and ``truth.jsonl`` are written.
-    ``folders``: of one condition each. An id gets the folder's name before it:
-    ``crosstalk_-20.scene_1``. Returns ``out``.
+    An id gets the folder's name before it: ``crosstalk_-20.scene_1``.
     """
     with writing_scenes(out) as root:
         for name in (MANIFEST, TRUTH):
@@ -96,11 +91,7 @@ def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
 def truth_rows(
     made: Sequence[tuple[Scene, Facts, dict[Any, str], dict[str, Any]]],
 ) -> list[dict[str, Any]]:
-    """Rows of ``truth.jsonl``: speech in ms, words, and the condition.
-
-    What the speech scores is not stated: :func:`flexi_score.validate` scores it under the settings
-    of the run that it is compared with.
-    """
+    """Rows of ``truth.jsonl``: speech in ms, words, and the condition."""
     return [
         {
             "id": scene.id,

@@ -48,11 +48,7 @@ SENSITIVITY: Final = make_schema(
 
 
 def main_effects(table: pl.DataFrame, setting: str) -> pl.DataFrame:
-    """Each metric against one setting: mean, lowest and highest over the others.
-
-    ``table``: of a :class:`~flexi_score.sweep.Sweep`. Returns ``scenario, metric, system,
-    <setting>, value, low, high``, in the table's order of metrics and by the setting's value.
-    """
+    """Each metric against one setting: ``value, low, high`` over the others."""
     return (
         table.group_by([*_KEY, setting], maintain_order=True)
         .agg(value=pl.col("value").mean(), low=pl.col("value").min(), high=pl.col("value").max())
@@ -65,10 +61,9 @@ def main_effects(table: pl.DataFrame, setting: str) -> pl.DataFrame:
 def sensitivity(table: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """How far each metric of each system moves, over the sweep and with each setting alone.
 
-    ``table``: of a :class:`~flexi_score.sweep.Sweep`. ``names``: its settings. Returns
-    :data:`SENSITIVITY`. ``range`` of a setting is the difference between the highest and the lowest
-    value while all others stay, averaged over the others; ``max_range`` the largest. A setting that
-    never varies alone (in a list) has no row.
+    ``range`` of a setting is the difference between the highest and the lowest value while all
+    others stay, averaged over the others; ``max_range`` the largest. A setting that never varies
+    alone (in a list) has no row.
     """
     value = pl.col("value")
     overall = table.group_by(_KEY, maintain_order=True).agg(
@@ -111,15 +106,10 @@ def sensitivity(table: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
 
 
 def flips(table: pl.DataFrame, names: Sequence[str], metrics: Sequence[Metric]) -> pl.DataFrame:
-    """Pairs of systems whose order under a metric turns as one setting changes.
+    """Pairs of systems whose order under a metric turns as one setting changes (:data:`FLIPS`).
 
-    While the other settings stay, a setting goes through its values; between which two does the
-    order of the systems turn? Values at which both are equal, or one has none, are passed over. In
-    a list of combinations in which no setting varies alone, neighbouring rows are compared.
-
-    ``table``: of a :class:`~flexi_score.sweep.Sweep`. ``names``: its settings. ``metrics``: for
-    which way is better. Returns :data:`FLIPS`: metrics in their order, then by ``times``, most
-    first.
+    Values at which both are equal, or one has none, are passed over. In a list of combinations in
+    which no setting varies alone, neighbouring rows are compared.
     """
     pairs = _pairs(table, names, metrics)
     found = [

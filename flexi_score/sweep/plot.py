@@ -35,12 +35,9 @@ _CHARACTER: Final = 4.6
 def plot_svg(
     table: pl.DataFrame, names: Sequence[str], metrics: Sequence[Metric], *, page: bool = False
 ) -> str:
-    """Each metric (rows) against each setting (columns).
+    """Each metric (rows) against each setting (columns), as SVG.
 
-    ``table``: of a :class:`~flexi_score.sweep.Sweep`. ``names``: its settings. ``metrics``: for
-    labels and units. ``page``: for a page that embeds it
-    (:func:`flexi_score.report.plots.svg.svg_text`). Returns an SVG document. A line is the mean
-    over the other settings, the band around it their lowest and highest.
+    A line is the mean over the other settings, the band around it their lowest and highest.
     """
     systems = table["system"].drop_nulls().unique(maintain_order=True).to_list()[:_MOST_SYSTEMS]
     shown = table.filter(pl.col("system").is_in(systems)).drop_nulls("value")

@@ -195,10 +195,8 @@ def score_share(
 ) -> pl.DataFrame:
     """Values of some combinations: ``combination, system, scenario, metric, value, n``.
 
-    ``progress`` is called with the number of combinations done, after each. No judge is
-    asked: of ratings, those that came with the recordings count, and replies that the archive has.
-
-    Raises ArchiveError, InputError if the archive cannot be read, or holds no recordings.
+    No judge is asked: of ratings, those that came with the recordings count, and replies that the
+    archive has.
     """
     profile = share.settings[0].profile
     values = _Values(profile_metrics(profile))

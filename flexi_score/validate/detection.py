@@ -59,11 +59,7 @@ def _length(spans: Spans, n: int) -> Ints:
 
 
 def boundary_frame(paired: Paired, settings: Settings, collar_ms: int) -> pl.DataFrame:
-    """Every boundary of truth and run, matched where they are near (:data:`BOUNDARIES`).
-
-    Starts are matched with starts and ends with ends, one to one, closest pairs first, up to
-    ``collar_ms`` apart (:func:`flexi_score.validate.match.match`).
-    """
+    """Every boundary of truth and run, matched up to ``collar_ms`` (:data:`BOUNDARIES`)."""
     origin = axis.origins(paired.truth.duration_ms)
     frames = []
     for speaker in SPEAKERS:

@@ -24,11 +24,8 @@ def event_counts(
 ) -> pl.DataFrame:
     """Events of truth and run, and how many are the same (:data:`EVENT_COUNTS`).
 
-    The truth's events are those of its speech under the run's settings. Two events are the same
-    if kind, speaker and recording are, and their starts and ends are at most ``collar_ms`` apart.
-
-    ``events``: :data:`flexi_score.schema.EVENTS` of the run. Returns a row for each recording both
-    of whose sides are known, kind and speaker.
+    The truth's events are those of its speech under the run's settings. Two are the same if kind
+    and speaker are, and their starts and ends are at most ``collar_ms`` apart.
     """
     tracks = select_tracks(paired.truth, paired.both)
     names = tracks.recordings["recording"]

@@ -9,12 +9,10 @@ from flexi_score.segment.tracks import Ints, spread
 def match(truth: Spans, found: Spans, collar_ms: int) -> tuple[Ints, Ints]:
     """Pair spans whose starts and whose ends are both at most ``collar_ms`` apart.
 
-    Pairs are taken in the order of |start error| + |end error|, each span at most once. Of pairs
-    with the same error the one that is found late goes first, then the earlier.
-
-    ``truth`` and ``found``: on one axis, sorted by start; recordings lie further apart than the
-    collar. A boundary is a span that ends where it starts. Returns the positions of the pairs in
-    ``truth``, ascending, and in ``found`` (shape (p,)).
+    Pairs are taken in the order of |start error| + |end error|, each span at most once; of equal
+    ones the one that is found late goes first, then the earlier. Both on one axis, sorted by start;
+    recordings lie further apart than the collar. Returns the positions of the pairs in ``truth``,
+    ascending, and in ``found``.
     """
     first = np.searchsorted(found.start, truth.start - collar_ms, "left")
     right, left = spread(first, np.searchsorted(found.start, truth.start + collar_ms, "right"))

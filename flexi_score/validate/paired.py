@@ -78,10 +78,7 @@ class Paired:
 
 
 def pair(run: Run, truth: Truth, speech: Tracks | None = None) -> Paired:
-    """Find the recordings that both have.
-
-    ``speech``: the run's speech before it was made into IPUs, to be compared in their place.
-    """
+    """Find the recordings that both have; ``speech`` is compared in place of the run's IPUs."""
     in_run = run.recordings.join(run.failures, on="recording", how="anti", maintain_order="left")
     stated = truth.recordings
     rows = in_run.join(
@@ -180,12 +177,11 @@ def _tracks(rows: pl.DataFrame, length: Ints, truth: Truth, names: pl.Series) ->
 
 
 def groups_of(paired: Paired, truth: Truth, by: list[str] | None) -> tuple[pl.DataFrame, list[str]]:
-    """Which groups every recording belongs to.
+    """``recording, by, level``: which groups every recording belongs to; and what was left out.
 
     ``by``: keys of the truth's ``condition``, of its other fields, ``system``, ``scenario`` or keys
     of the run's metadata; ``a,b`` crosses two. If not given, the ``name`` of the condition where it
-    has one, else all its keys. Returns ``recording, by, level``; every recording is in ``all,
-    all``; conditions that have too many levels to be shown without being asked for.
+    has one, else all its keys but those with too many levels. Every recording is in ``all, all``.
     """
     names = paired.names
     labels = _labels(paired, truth)

@@ -39,11 +39,7 @@ def validation_svg(
     *,
     page: bool = False,
 ) -> str:
-    """The picture, as the text of an SVG file.
-
-    ``groups``: rows; the first 40 are drawn. ``title``: what a group is called. ``page``: for a
-    page that embeds it (:func:`flexi_score.report.plots.svg.svg_text`).
-    """
+    """The picture, as the text of an SVG file; the first 40 groups are drawn."""
     shown = list(groups[:_MOST_ROWS])
     names = [title(*key) for key in shown]
     with drawing(names):

@@ -77,16 +77,9 @@ def validation_md(validation: Validation) -> str:
 
 
 def write_validation(validation: Validation, out: str | Path) -> list[Path]:
-    """Write a validation into a folder.
-
-    ``validation.parquet`` and ``.json`` (the long table; the JSON also says what was compared),
-    ``.md``, ``.svg``, and what they were added up from: ``validation_channels.parquet``,
-    ``validation_boundaries.parquet``, ``validation_events.parquet``,
-    ``validation_outcomes.parquet``.
+    """Write a validation into a folder: the long table, what it was added up from, a picture.
 
     ``validation.json`` is written last, so that what has it is whole.
-
-    Raises OutputError, naming the path that cannot be written.
     """
     folder = Path(out)
     data = json.dumps(

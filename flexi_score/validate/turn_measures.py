@@ -27,10 +27,7 @@ TURNS: Final = make_schema(
 def turn_measures(
     items: pl.DataFrame, agreement: pl.DataFrame, settings: SummarySettings
 ) -> pl.DataFrame:
-    """Recall, false positives, latency, penalty and agreement (:data:`TURNS`).
-
-    Intervals resample recordings.
-    """
+    """Recall, false positives, latency, penalty and agreement (:data:`TURNS`)."""
     found = pl.col("predicted_ms").is_not_null()
     length = (pl.col("end_ms") - pl.col("start_ms")) / 1000
     late = (pl.col("predicted_ms") - pl.col("start_ms")) / 1000

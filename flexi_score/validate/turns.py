@@ -305,8 +305,7 @@ def turn_items(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Events and spans with what was predicted (:data:`ITEMS`), and how annotators agree.
 
-    ``labels``: :data:`LABELS`; ``predictions``: :data:`PREDICTIONS`, of which recordings without
-    labels are left out. The second frame is ``recording, task, agreed, labels, f1_sum, f1_pairs``.
+    The second frame is ``recording, task, agreed, labels, f1_sum, f1_pairs``.
     """
     given = {
         key: part["time_ms"].to_list()

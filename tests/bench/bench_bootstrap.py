@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
-from flexi_score.aggregate import bootstrap_mean, bootstrap_quantile, summarize
+from flexi_score.aggregate import bootstrap_mean, summarize
 from flexi_score.config import SummarySettings
 from flexi_score.metrics.registry import Metric
 
@@ -72,11 +72,6 @@ def main() -> None:
     _time(
         "  the same in 150 clusters",
         lambda: bootstrap_mean(values, group, clusters, resamples=RESAMPLES),
-    )
-    _time(f"median, {what}", lambda: bootstrap_quantile(values, group, resamples=RESAMPLES))
-    _time(
-        "  the same in 150 clusters",
-        lambda: bootstrap_quantile(values, group, clusters, resamples=RESAMPLES),
     )
     settings = SummarySettings(resamples=RESAMPLES)
     _time(

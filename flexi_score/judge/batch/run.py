@@ -75,10 +75,7 @@ def ask_in_batches(
 ) -> pl.DataFrame:
     """Collect the batches that have ended, submit what is to be asked, and say how it stands.
 
-    ``questions`` and ``store`` and ``settings``: as :func:`flexi_score.judge.ask.ask`. ``tell``:
-    called with a line of text about every batch. ``client``: in place of one made from the
-    settings. Returns :data:`flexi_score.schema.RATINGS`; ``pending`` what waits in a batch. Raises
-    PrerequisiteError, SettingsError, ArchiveError: as :func:`flexi_score.judge.ask.ask`.
+    As :func:`flexi_score.judge.ask.ask`; ``tell`` is called with a line about every batch.
     """
     items = make_requests(questions, settings)
     requests, server, path = distinct(items), server_of(settings), Path(store)
@@ -132,10 +129,10 @@ def collect(store: Path, settings: JudgeSettings, *, client: Any = None) -> Coll
 def submit(
     requests: Sequence[Request], store: Path, settings: JudgeSettings, *, client: Any = None
 ) -> dict[str, str]:
-    """Submit requests, in as many batches as the limits of the API want.
+    """Submit requests, in as many batches as the API's limits want; why a key was not.
 
-    ``requests``: what is kept, or waits already, is to be left out by the caller; what another
-    process is asking is left out here. Returns why a key was not submitted.
+    What is kept or waits is to be left out by the caller; what another process asks is left out
+    here.
     """
     refused: dict[str, str] = {}
     chosen = _affordable(requests, settings, refused)

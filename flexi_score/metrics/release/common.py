@@ -143,12 +143,10 @@ def decide(
     margin_s: Floats | None = None,
     source: pl.Series | str | None = None,
 ) -> pl.DataFrame:
-    """Score rows of one metric: the first case that holds decides a recording.
+    """Score rows of one metric: the first case that holds decides, the last must hold everywhere.
 
-    ``rec``: shape (k,). ``facts`` (dict of str to ndarray of shape (k,)): what the reasons may
-    quote, rounded to 1 ms. ``cases``: the last one must hold everywhere. ``reference_s``,
-    ``decided_s`` and ``margin_s`` (shape (k,)): NaN for none; stored only in rows that are scored
-    or silent, or wait for a rating.
+    ``facts``: what the reasons may quote. Moments and margin are stored only in rows that are
+    scored or silent, or wait for a rating.
     """
     where = [np.broadcast_to(np.asarray(case.where, bool), rec.shape) for case in cases]
     values = [np.broadcast_to(np.asarray(case.value, np.float64), rec.shape) for case in cases]

@@ -184,11 +184,8 @@ def explain_differences(
 ) -> pl.DataFrame:
     """The samples whose outcome changes between the two profiles, and why.
 
-    ``paper_scores`` and ``release_scores``: rows of :data:`flexi_score.schema.SCORES` for the same
-    recordings. ``tolerance_s``: metrics in seconds must differ by more than this to be listed; the
-    others by any amount. Returns ``recording, system, scenario, metric, paper, release, why``,
-    sorted by scenario, metric, system and recording. Null in ``paper`` or ``release`` means
-    unscored by that profile. Metrics that only one profile has are left out.
+    ``tolerance_s``: metrics in seconds must differ by more than this to be listed; the others by
+    any amount. Metrics that only one profile has are left out.
     """
     keys = ["recording", "system", "scenario", "metric"]
     renamed = release_scores.with_columns(_paper_name())

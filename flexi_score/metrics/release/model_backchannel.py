@@ -149,9 +149,8 @@ def _count_before(
 def scan(segments: Runs, inside: Ints) -> tuple[Bools, Ints, Bools]:
     """The script's walk over the segments, for all recordings at once.
 
-    ``inside`` (shape (m,)): words in each segment. Returns ``tor`` (shape (k,)); ``stop`` (shape
-    (k,)): position of the first segment longer than 3 s, where the walk ends; -1 without one;
-    ``listed`` (shape (m,)): the segments left in the list of backchannels.
+    Returns the takeovers; the first segment longer than 3 s, where the walk ends (-1 without one);
+    and which segments are left in the list of backchannels.
     """
     length = segments.end - segments.start
     stop = first_where(segments, length > 3)

@@ -96,11 +96,7 @@ def score(tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies) -
 
 
 def cut_at(words: Runs, tau: Floats) -> Ints:
-    """Position of the word after which each model falls silent; -1 where none does.
-
-    ``words``: the model's words. ``tau`` (shape (k,)): the backchannel in s; with NaN there is no
-    cut.
-    """
+    """Position of the word after which each model falls silent; -1 where none does."""
     position = np.arange(len(words.start))
     before = np.where(position == words.first[words.owner], words.last[words.owner], position - 1)
     follows = np.where(position == words.last[words.owner], -1, position + 1)

@@ -131,11 +131,10 @@ def score(tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies) -
 
 
 def scan(words: Runs, start: Floats, end: Floats) -> tuple[Floats, Floats, Ints]:
-    """A, B and the position of the word that stops the scan, for all recordings at once.
+    """A, B (s) and the position of the word that stops the scan, for all recordings at once.
 
-    ``words``: the model's words. ``start`` and ``end`` (shape (k,)): the interruptions, in s.
-    Returns ``a`` and ``b`` (shape (k,)): in s, 0 where no word overlaps before the scan stops;
-    ``stop`` (shape (k,)): position in ``words``, -1 where no word stops the scan.
+    A and B are 0 where no word overlaps before the scan stops; the position is -1 where none stops
+    it.
     """
     start_of, end_of = start[words.owner], end[words.owner]
     overlaps = (words.start < end_of) & (words.end > start_of)
