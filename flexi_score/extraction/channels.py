@@ -26,18 +26,15 @@ HEARD: Final = SpeechSettings(min_silence_ms=100, pad_ms=30, boundaries=False, c
 def extract_channels(
     row: Row,
     signals: Mapping[Speaker, Signal],
-    keys: Mapping[Speaker, str],
+    need: Mapping[Speaker, str],
+    hear: Mapping[Speaker, str],
     crosstalk_keys: Mapping[Speaker, str],
-    wanted: Mapping[Speaker, str | None],
-    need: list[Speaker],
-    hear: list[Speaker],
     extractor: Extractor,
     rows: dict[str, list[dict[str, Any]]],
 ) -> None:
     """Add rows to the tables ``channels``, ``frames``, ``crosstalk`` and ``words``.
 
-    ``need`` and ``hear``: whose channel and whose words the archive does not hold yet; ``wanted``:
-    keys of the words.
+    ``need`` and ``hear``: keys of the channels and of the words that the archive lacks.
     """
     from flexi_score.extraction.levelling import levelled_probabilities
 
@@ -48,18 +45,18 @@ def extract_channels(
         [levels[s] for s in SPEAKERS],
         extractor.settings,
     )
-    probabilities = {s: own.probabilities for s, own in zip(SPEAKERS, found, strict=True)}
-    gains = {s: own.gain_db for s, own in zip(SPEAKERS, found, strict=True)}
-    for s in need:
+    probabilities = {s: own for s, (own, _) in zip(SPEAKERS, found, strict=True)}
+    gains = {s: gain for s, (_, gain) in zip(SPEAKERS, found, strict=True)}
+    for s, key in need.items():
         path = row["audio"] or row[f"{s}_audio"]
         rows["channels"].append(
-            {"key": keys[s]}
+            {"key": key}
             | channel_row(signals[s], path, row.get("raw_audio"), levels[s], gains[s])
             | {"detector": extractor.detector.version}
         )
         rows["frames"].append(
             {
-                "key": keys[s],
+                "key": key,
                 "probabilities": pl.Series(probabilities[s]),
                 "envelope_cdb": pl.Series(levels[s].envelope_cdb),
             }
@@ -76,11 +73,11 @@ def extract_channels(
         )
         rows["crosstalk"].extend(crosstalk)
         rows["frames"].extend(frames)
-        for s in hear:
+        for s, key in hear.items():
             own = cleaned.get(s, Cleaned(signals[s], levels[s], probabilities[s]))
             gain = gain_db(own.levels, extractor.settings)
             words = hear_words(own.signal, own.probabilities, gain, extractor, levels=own.levels)
-            rows["words"].append({"key": wanted[s], **words})
+            rows["words"].append({"key": key, **words})
 
 
 def channel_row(

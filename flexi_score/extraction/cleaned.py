@@ -65,8 +65,7 @@ def clean_channels(
             continue
         signal, crosstalk = found
         now = measure_levels(signal)
-        (own,) = levelled_probabilities(detector, [signal], [now], settings)
-        probabilities = own.probabilities
+        ((probabilities, _),) = levelled_probabilities(detector, [signal], [now], settings)
         cleaned[s] = Cleaned(signal, now, probabilities)
         speech = np.pad(probabilities, (0, -len(probabilities) % _FRAMES)).reshape(-1, _FRAMES)
         rows[-1] |= {

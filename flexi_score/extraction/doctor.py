@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexi_score.config import load_settings
-from flexi_score.extraction.weights import cache_dir, find_weight, list_weights, verify
+from flexi_score.extraction.weights import cache_dir, find_weight, list_weights, usable_cpus, verify
 from flexi_score.version import install_command
 
 #: What each extra is for, in the order shown; extras that only bundle others are left out.
@@ -160,9 +160,9 @@ def _codecs() -> Iterator[Check]:
 
 def _processors() -> Check:
     total = os.cpu_count() or 1
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else total
-    threads = os.environ.get("OMP_NUM_THREADS")
-    found = f"{usable} of {total} CPUs usable" + (f", OMP_NUM_THREADS={threads}" if threads else "")
+    found = f"{usable_cpus()} of {total} CPUs usable"
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        found += f", OMP_NUM_THREADS={threads}"
     return Check("processors", True, found, "")
 
 

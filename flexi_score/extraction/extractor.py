@@ -1,6 +1,7 @@
 """The loaded models of an extraction, and the settings they run under."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flexi_score.config import ExtractSettings
@@ -18,36 +19,41 @@ class Extractor:
     diarizer: Any = None
 
 
-def load_extractor(
-    settings: ExtractSettings, *, detect: bool, recognize: bool, threads: int = 0
-) -> Extractor:
-    """Load the models that are needed."""
+@dataclass(frozen=True)
+class Setup:
+    """What a process needs to load its models."""
+
+    settings: ExtractSettings
+    archive: Path  # it is only read: what it holds is not made again
+    #: detect, recognize: which models are needed
+    detect: bool
+    recognize: bool
+    #: CPU threads of each model; 0: the machine's, divided by the number of workers
+    threads: int = 0
+
+
+def load_extractor(setup: Setup) -> Extractor:
+    """Load the models that are needed; their packages are imported here."""
+    settings, threads = setup.settings, setup.threads
     detector: Any = None
     recognizer = diarizer = None
     name = "none"
-    if detect and settings.mono == "diarize":
+    if setup.detect and settings.mono == "diarize":
         from flexi_score.extraction.diarize import load_diarizer
 
         diarizer = load_diarizer(threads or None)
-    if detect and settings.vad == "pyannote":
+    if setup.detect and settings.vad == "pyannote":
         from flexi_score.extraction.pyannote_vad import load_pyannote_detector
 
         detector = load_pyannote_detector(threads or None)
-    elif detect:
+    elif setup.detect:
         from flexi_score.extraction.probabilities import load_detector
 
         detector = load_detector(threads or None)
-    if recognize:
+    if setup.recognize:
         from flexi_score.extraction.recognizer import load_recognizer
 
-        recognizer = load_recognizer(
-            settings.asr,
-            language=settings.language,
-            compute_type=settings.compute_type,
-            beam_size=settings.beam_size,
-            threads=threads,
-            device=settings.device,
-        )
+        recognizer = load_recognizer(settings, threads)
         name = recognizer.identity
         if settings.asr_words == "needed":
             name = mark_partial(name, settings.asr_needed_max_ms)

@@ -45,8 +45,8 @@ _STALE_S: Final = 86_400.0
 class Task:
     """One recording to attempt."""
 
-    row: Row  # :data:`flexi_score.schema.RECORDINGS`
-    position: int  # its place in the manifest, counted from 0
+    #: :data:`flexi_score.schema.RECORDINGS`, and ``manifest_position``: its place, counted from 0
+    row: Row
     #: SHA-256 of those of its files that have not been touched since they were read
     hashes: Mapping[str, str] = field(default_factory=dict)
     failed_as: str | None = None  # ``source_hash`` of a failed attempt that is not to be repeated
@@ -112,8 +112,7 @@ def _attempt(
         return _failed(task, batch, problem, source, local)
     for table in _MEASURED:
         batch.rows[table] = [_rounded(measured) for measured in batch.rows[table]]
-    link["manifest_position"] = task.position
-    batch.rows["recordings"].append(dict(task.row) | link)
+    batch.rows["recordings"].append(link | dict(task.row))
     return Outcome(task, batch.rows, seconds=link["duration_ms"] / 1000)
 
 
@@ -153,20 +152,14 @@ def died(task: Task, how: str, source_hash: str | None = None) -> Outcome:
     return Outcome(task, Batch().rows | {"failures": [failure]}, error=reason)
 
 
-def plan_tasks(
-    rows: pl.DataFrame, archive: Path, *, retry_failed: bool, positions: pl.Series | None = None
-) -> list[Task]:
-    """A task for every row, with what is known of its files and failed attempts.
-
-    ``positions``: place of each row in its manifest, where `rows` is a part of it.
-    """
+def plan_tasks(rows: pl.DataFrame, archive: Path, *, retry_failed: bool) -> list[Task]:
+    """A task for every row, with what is known of its files and failed attempts."""
     attempts = ArchiveReader(archive).attempts().select("recording", "source_hash")
     failed = {} if retry_failed else dict(attempts.iter_rows())
     cache = _read_cache(archive)
-    places = range(len(rows)) if positions is None else positions.to_list()
     return [
-        Task(row, place, _still_valid(row, cache), failed.get(row["recording"]))
-        for place, row in zip(places, rows.iter_rows(named=True), strict=True)
+        Task(row, _still_valid(row, cache), failed.get(row["recording"]))
+        for row in rows.iter_rows(named=True)
     ]
 
 

@@ -8,7 +8,6 @@ is brought to :data:`TARGET_DBFS`, and what is more than :data:`HEADROOM_DB` abo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -32,30 +31,22 @@ _LEAST_FRAMES: Final = 10  # of 10 ms: less speech has no level
 _STEP_MS: Final = 10
 
 
-@dataclass(frozen=True)
-class Levelled:
-    """Probabilities of one channel."""
-
-    probabilities: NDArray[np.uint16]  # p = q / 65535, every 32 ms
-    gain_db: float  # gain before detection; 0 where one pass was enough
-
-
 def levelled_probabilities(
     detector: Any,
     signals: Sequence[Signal],
     levels: Sequence[ChannelLevels],
     settings: ExtractSettings,
-) -> list[Levelled]:
-    """Probability of speech in every frame of every channel, quiet channels raised."""
+) -> list[tuple[NDArray[np.uint16], float]]:
+    """Probabilities of every channel, and the gain (dB) before; quiet channels are raised."""
     first = speech_probabilities(detector, signals, [0.0] * len(signals))
-    found = [Levelled(probabilities, 0.0) for probabilities in first]
+    found = [(probabilities, 0.0) for probabilities in first]
     if not settings.normalize:
         return found
     for i, (signal, own) in enumerate(zip(signals, levels, strict=True)):
         gain, limit = second_pass(own, first[i])
         if gain is not None:
             (again,) = speech_probabilities(detector, [signal], [gain], [limit])
-            found[i] = Levelled(again, gain)
+            found[i] = again, gain
     return found
 
 

@@ -9,15 +9,15 @@ the cluster with pickle, and so does this module.
 import pickle
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
 from flexi_score.errors import FlexiScoreError, PrerequisiteError
-from flexi_score.extraction.extractor import load_extractor
+from flexi_score.extraction.extractor import Setup, load_extractor
 from flexi_score.extraction.ledger import Outcome, Task, attempt, died
 from flexi_score.extraction.recordings import Known, read_known
-from flexi_score.extraction.workers import Setup, load_here
 from flexi_score.version import install_command
 
 #: Ray keeps track of blocks; a recording each as long as that is cheap.
@@ -44,12 +44,7 @@ class _Actor:
 
         self._attempts = attempts
 
-        self._extractor = load_extractor(
-            setup.settings,
-            detect=setup.detect,
-            recognize=setup.recognize,
-            threads=setup.threads or 1,
-        )
+        self._extractor = load_extractor(replace(setup, threads=setup.threads or 1))
         held: Known = ray.get(known)
         self._known = Known({k: set(v) for k, v in held.keys.items()}, dict(held.durations), {})
 
@@ -85,7 +80,7 @@ def attempt_on_ray(
     if not tasks:
         return
     # What is missing here is missing there: say so at once, not in every actor.
-    load_here(setup)
+    load_extractor(setup)
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False)
     context = ray.data.DataContext.get_current()

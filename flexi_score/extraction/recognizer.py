@@ -2,14 +2,14 @@
 
 import difflib
 import hashlib
-import os
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from flexi_score.config import ExtractSettings
 from flexi_score.errors import PrerequisiteError, SettingsError
-from flexi_score.extraction.weights import fetch, list_weights
+from flexi_score.extraction.weights import fetch, list_weights, usable_cpus
 from flexi_score.version import install_command
 
 #: Bumped when the same recogniser would give other words.
@@ -20,36 +20,23 @@ _VERSION = 1
 class Recognizer:
     """A loaded recogniser and what is known about it."""
 
-    model: Any
-    name: str  # as asked for: a packaged name, a Whisper name, or a path
-    sha256: str  # of ``model.bin``
+    model: Any  # a ``faster_whisper.WhisperModel``
     language: str  # ISO 639-1 code, or ``auto``: detected in each channel
     beam_size: int
-    compute_type: str
-    device: str  # where it runs: ``cpu`` or ``cuda``
     identity: str  # one line that names every choice that changes the words
 
 
-def load_recognizer(
-    model: str,
-    *,
-    language: str,
-    compute_type: str = "int8",
-    beam_size: int = 1,
-    threads: int = 0,
-    device: str = "auto",
-) -> Recognizer:
-    """Load a Whisper model.
+def load_recognizer(settings: ExtractSettings, threads: int = 0) -> Recognizer:
+    """Load the Whisper model of ``settings.asr``.
 
-    ``model``: a packaged name (``tiny.en``, ``base``), another Whisper name (``small``,
-    ``large-v3``, or ``owner/name``; faster-whisper downloads it or takes it from its cache), or the
-    path of a folder with a Whisper model converted for CTranslate2. ``language``: ISO 639-1 code,
-    or ``auto`` to detect it in each channel; English where the model knows nothing else.
-    ``compute_type``: CTranslate2's name for the arithmetic, as ``int8`` or ``float16``.
-    ``beam_size``: 1: greedy. ``threads``: CPU threads; 0: as many as this process may use, at most
-    8. ``device``: {"auto", "cpu", "cuda"}. Raises SettingsError for a model, language or compute
-    type that does not exist, or a language that the model does not know.
+    ``asr``: a packaged name (``tiny.en``, ``base``), another Whisper name (``small``, or
+    ``owner/name``; faster-whisper downloads it or takes it from its cache), or the path of a folder
+    with a Whisper model converted for CTranslate2. ``threads``: CPU threads; 0: as many as this
+    process may use, at most 8. Raises SettingsError for a model, language or compute type that does
+    not exist, or a language that the model does not know.
     """
+    model, language, beam_size = settings.asr, settings.language, settings.beam_size
+    compute_type, device = settings.compute_type, settings.device
     try:
         import faster_whisper
     except ImportError as error:
@@ -68,7 +55,7 @@ def load_recognizer(
             str(source),
             device=device,
             compute_type=compute_type,
-            cpu_threads=threads or min(_usable_cpus(), 8),
+            cpu_threads=threads or min(usable_cpus(), 8),
         )
     except Exception as error:  # whatever CTranslate2, tokenizers or the hub's client raise
         raise _cannot_load(model, source, compute_type, device, error) from error
@@ -86,7 +73,7 @@ def load_recognizer(
     parts = [f"{Path(model).name if source is not model else model}@{digest[:12]}", code]
     parts += [f"beam{beam_size}", compute_type, f"faster-whisper-{version('faster-whisper')}"]
     parts += [f"packing-{_VERSION}"] + ([on] if on != "cpu" else [])
-    return Recognizer(loaded, model, digest, code, beam_size, compute_type, on, ",".join(parts))
+    return Recognizer(loaded, code, beam_size, ",".join(parts))
 
 
 def _language_code(language: str) -> str:
@@ -160,9 +147,3 @@ def _sha256(source: Path | str, model: str) -> str:
         path = Path(download_model(model, local_files_only=True)) / "model.bin"
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

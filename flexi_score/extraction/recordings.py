@@ -67,10 +67,10 @@ class Known:
 
     def missing(
         self, keys: Keys, words: Mapping[Speaker, str | None]
-    ) -> tuple[list[Speaker], list[Speaker]]:
-        """Whose channel, and whose words, are still to be made."""
-        need = [s for s in SPEAKERS if not self.holds(keys[s])]
-        return need, [s for s in SPEAKERS if words[s] and words[s] not in self.keys["words"]]
+    ) -> tuple[dict[Speaker, str], dict[Speaker, str]]:
+        """Keys of the channels, and of the words, that are still to be made."""
+        need = {s: keys[s] for s in SPEAKERS if not self.holds(keys[s])}
+        return need, {s: w for s, w in words.items() if w and w not in self.keys["words"]}
 
     def add(
         self, keys: Keys, words: Mapping[Speaker, str | None], durations: Mapping[Speaker, int]
@@ -140,9 +140,7 @@ def _extract_pair(
             signals: dict[Speaker, Signal] = {"user": user, "model": model}
             health = measure_health(user, model, paired=row["audio"] is None)
             if fresh:
-                extract_channels(
-                    row, signals, keys, crosstalk, words, need, hear, extractor, batch.rows
-                )
+                extract_channels(row, signals, need, hear, crosstalk, extractor, batch.rows)
         batch.rows["health"].append({"key": pair} | health)
         known.keys["health"].add(pair)
         known.keys["crosstalk"].update(crosstalk.values())
@@ -177,12 +175,12 @@ def _extract_mono(
             channel, frames, gain = mono_channels(
                 signal, path, extractor.diarizer, extractor.settings, raw_audio
             )
-            batch.rows["channels"].extend(channel | {"key": keys[s]} for s in need)
-            batch.rows["frames"].extend(frames[s] | {"key": keys[s]} for s in need)
-            for s in hear:
+            batch.rows["channels"].extend(channel | {"key": key} for key in need.values())
+            batch.rows["frames"].extend(frames[s] | {"key": key} for s, key in need.items())
+            for s, key in hear.items():
                 probabilities = frames[s]["probabilities"].to_numpy()
                 recognised = hear_words(signal, probabilities, gain, extractor)
-                batch.rows["words"].append({"key": words[s], **recognised})
+                batch.rows["words"].append({"key": key, **recognised})
             known.add(keys, words, dict.fromkeys(SPEAKERS, signal.duration_ms))
     return keys, words
 

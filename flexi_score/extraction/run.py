@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -12,9 +11,10 @@ from flexi_score.archive import parts, store
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import ExtractSettings, Settings, SpeechSettings
 from flexi_score.errors import ArchiveError, SettingsError
+from flexi_score.extraction.extractor import Setup
 from flexi_score.extraction.ledger import Outcome, Task, Writer, plan_tasks
 from flexi_score.extraction.recordings import recordings_seconds
-from flexi_score.extraction.workers import Setup, attempt_here, attempt_in_workers, choose_workers
+from flexi_score.extraction.workers import attempt_here, attempt_in_workers, choose_workers
 from flexi_score.speech.archived import missing_speech
 
 Progress = Callable[[Mapping[str, Any], float, str | None], None]
@@ -23,15 +23,6 @@ Executor = Literal["local", "ray"]
 
 #: Recordings whose speech is detected at a time: their frames are held in memory.
 _SPEECH_RECORDINGS: Final = 2000
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What came of an extraction: recordings done, failed, and not tried again."""
-
-    done: int
-    failed: int
-    skipped: int
 
 
 def extract_rows(
@@ -43,35 +34,24 @@ def extract_rows(
     threads: int = 0,
     executor: Executor = "local",
     retry_failed: bool = False,
-    repair: bool = False,
-    positions: pl.Series | None = None,
     after_write: Callable[[], None] = lambda: None,
     progress: Progress = lambda row, seconds, error: None,
-) -> Counts:
-    """Extract every recording of a manifest that the archive does not hold yet.
+) -> int:
+    """Extract every recording that the archive does not hold yet; returns how many were skipped.
 
-    ``rows``: :data:`flexi_score.schema.RECORDINGS`. ``archive``: an open archive; it is written as
-    the work goes on, by this process only. ``settings``: uses ``extract``; the archive also keeps
-    the speech intervals of ``speech``. ``workers``: processes to work in: 1 is this one, 0 chooses.
-    ``threads``: CPU threads of each model; 0 chooses. ``executor`` ({"local", "ray"}): where the
-    workers run: on this machine, or as Ray actors. ``retry_failed``: whether to repeat failed
-    attempts of which nothing has changed since. ``repair``: whether to move damaged parts of the
-    archive aside, so that what was in them is made again. ``positions``: place of each row in its
-    manifest, where `rows` is a part of it. ``after_write``: called after each writing to the
-    archive. ``progress``: called after each recording: its row, its seconds, an error message or
-    None. Raises ArchiveError if a part is damaged and is not to be moved aside, or nothing can be
-    written. Raises PrerequisiteError, SettingsError if a model cannot be loaded.
+    ``rows``: `RECORDINGS` and ``manifest_position``. The archive is written
+    as the work goes on, by this process only; it also keeps the speech intervals of ``speech``.
+    A recording that failed before, and of which nothing has changed, is skipped unless
+    ``retry_failed``. The others: :class:`flexi_score.scoring.pipeline.Extraction`.
     """
-    check_parts(archive, repair=repair)
-    tasks = plan_tasks(rows, archive, retry_failed=retry_failed, positions=positions)
+    tasks = plan_tasks(rows, archive, retry_failed=retry_failed)
     setup = Setup(settings.extract, archive, *_models_needed(rows, settings.extract), threads)
-    writer = Writer(archive, after_write)
-    counts = {"done": 0, "failed": 0, "skipped": 0}
+    writer, skipped = Writer(archive, after_write), 0
 
     def take(outcome: Outcome) -> None:
+        nonlocal skipped
         writer.add(outcome)
-        kind = "skipped" if outcome.skipped else "failed" if outcome.error else "done"
-        counts[kind] += 1
+        skipped += outcome.skipped
         progress(outcome.task.row, outcome.seconds, outcome.error)
 
     try:
@@ -85,16 +65,11 @@ def extract_rows(
         writer.flush()
     keep_speech(archive, rows, settings.speech)
     after_write()
-    return Counts(**counts)
+    return skipped
 
 
 def keep_speech(archive: Path, rows: pl.DataFrame, settings: SpeechSettings) -> None:
-    """Add the speech intervals of these settings, so that scoring need not detect them again.
-
-    Detected from the archived frames, many recordings at a time; no audio is read.
-
-    ``rows``: :data:`flexi_score.schema.RECORDINGS`.
-    """
+    """Add the speech intervals of these settings, detected from the archived frames."""
     reader = ArchiveReader(archive)
     archived = reader.recordings().join(rows.select("recording"), on="recording", how="semi")
     for first in range(0, len(archived), _SPEECH_RECORDINGS):

@@ -15,36 +15,23 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Final
 
 from flexi_score import errors
-from flexi_score.config import ExtractSettings
 from flexi_score.errors import FlexiScoreError
-from flexi_score.extraction.extractor import Extractor, load_extractor
+from flexi_score.extraction.extractor import Setup, load_extractor
 from flexi_score.extraction.ledger import Outcome, Task, attempt, died
 from flexi_score.extraction.recordings import read_known
+from flexi_score.extraction.weights import usable_cpus
 
 #: With less audio than this, starting further processes takes longer than it saves.
 _WORTH_S: Final = 300.0
 #: What a worker with the packaged models needs, roughly; larger models need more.
 _WORKER_BYTES: Final = 1_500_000_000
 _ATTEMPTS: Final = 2
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a worker needs to load its models."""
-
-    settings: ExtractSettings
-    archive: Path  # it is only read: what it holds is not made again
-    #: detect, recognize: which models are needed
-    detect: bool
-    recognize: bool
-    #: CPU threads of each model; 0: the machine's, divided by the number of workers
-    threads: int = 0
 
 
 def choose_workers(asked: int, n_recordings: int, seconds: float, device: str = "auto") -> int:
@@ -62,16 +49,9 @@ def choose_workers(asked: int, n_recordings: int, seconds: float, device: str = 
     return max(1, min(gpus or usable_cpus(), n_recordings, room))
 
 
-def load_here(setup: Setup) -> Extractor:
-    """Load the models into this process."""
-    return load_extractor(
-        setup.settings, detect=setup.detect, recognize=setup.recognize, threads=setup.threads
-    )
-
-
 def attempt_here(tasks: Sequence[Task], setup: Setup, take: Callable[[Outcome], None]) -> None:
     """Attempt all tasks in this process, one after another."""
-    extractor = load_here(setup)
+    extractor = load_extractor(setup)
     known = read_known(setup.archive)
     for task in tasks:
         take(attempt(task, extractor, known))
@@ -124,7 +104,7 @@ class _Pool:
     def __init__(self, setup: Setup, n_workers: int) -> None:
         self._context = multiprocessing.get_context("spawn")
         threads = setup.threads or max(1, usable_cpus() // n_workers)
-        self._setup = Setup(setup.settings, setup.archive, setup.detect, setup.recognize, threads)
+        self._setup = replace(setup, threads=threads)
         self._gpus = 0 if setup.settings.device == "cpu" else count_gpus()
         self._deaths_while_loading = 0
         self._workers: list[_Worker] = []
@@ -241,7 +221,7 @@ def _serve(pipe: Connection, setup: Setup, gpu: int | None) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
     try:
         with _told_to_parent(pipe):
-            extractor = load_here(setup)
+            extractor = load_extractor(setup)
             known = read_known(setup.archive)
             pipe.send(("ready", None))
             while True:
@@ -266,13 +246,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def usable_cpus() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def count_gpus() -> int:

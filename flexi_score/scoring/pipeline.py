@@ -85,32 +85,30 @@ def extract(
     manifest = read_source(source, folder / "memory", layout)
     # The extraction modules are the only heavy imports; scoring an archive never gets here.
     from flexi_score.extraction.ledger import keep_refused
-    from flexi_score.extraction.run import extract_rows, in_shard
+    from flexi_score.extraction.run import check_parts, extract_rows, in_shard
 
-    positions = pl.Series(range(len(manifest.rows)), dtype=pl.Int64)
+    check_parts(folder, repair=how.get("repair", False))
+    rows = manifest.rows.with_columns(manifest_position=pl.int_range(pl.len()))
     if shard is not None:
-        mine = in_shard(manifest.rows, shard)
-        positions = positions.filter(mine)
+        rows = rows.filter(in_shard(rows, shard))
         refused = manifest.failures.filter(in_shard(manifest.failures, shard))
-        manifest = replace(manifest, rows=manifest.rows.filter(mine), failures=refused)
-    counts = extract_rows(
-        manifest.rows,
+        manifest = replace(manifest, rows=rows.drop("manifest_position"), failures=refused)
+    skipped = extract_rows(
+        rows,
         folder,
         settings,
         workers=how.get("workers", 1),
         threads=how.get("threads", 0),
         executor=how.get("executor", "local"),
         retry_failed=how.get("retry_failed", False),
-        repair=how.get("repair", False),
-        positions=positions,
         after_write=after_write,
         progress=how.get("progress", lambda row, seconds, error: None),
     )
     keep_refused(folder, manifest.failures)
     after_write()
-    if counts.skipped:
+    if skipped:
         manifest.warnings.append(
-            f"failed before, and nothing has changed since: {counts.skipped}, not tried again; "
+            f"failed before, and nothing has changed since: {skipped}, not tried again; "
             "--retry-failed tries"
         )
     return folder, manifest

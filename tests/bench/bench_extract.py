@@ -71,10 +71,10 @@ def write_speech(
 def load() -> object:
     """What extraction without recognition needs, with one thread."""
     from flexi_score.config import load_settings
-    from flexi_score.extraction.extractor import load_extractor
+    from flexi_score.extraction.extractor import Setup, load_extractor
 
     settings = load_settings("paper", {"extract.asr": "none"}).extract
-    return load_extractor(settings, detect=True, recognize=False, threads=1)
+    return load_extractor(Setup(settings, Path(), True, False, 1))
 
 
 def extract_speech(paths: Sequence[Path], extractor: object) -> int:

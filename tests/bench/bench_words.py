@@ -21,6 +21,7 @@ import soundfile as sf
 import torch
 from silero_vad import get_speech_timestamps, load_silero_vad
 
+from flexi_score.config import ExtractSettings
 from flexi_score.extraction.recognizer import load_recognizer
 from flexi_score.extraction.words import recognize
 
@@ -111,7 +112,9 @@ def main():
     parser.add_argument("--limit", type=int, default=None)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    recognizer = load_recognizer(options.model, language="en", threads=options.threads)
+    recognizer = load_recognizer(
+        ExtractSettings(asr=options.model, language="en"), threads=options.threads
+    )
     vad = load_silero_vad()
     channels = load_channels(options.limit)
     audio = sum(len(samples) for samples, *_ in channels) / RATE
