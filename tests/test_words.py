@@ -28,7 +28,7 @@ from flexi_score.extraction.packing import (
     plan_packs,
 )
 from flexi_score.extraction.recognizer import load_recognizer
-from flexi_score.extraction.words import WORDS, _Heard, _passed_over, recognize
+from flexi_score.extraction.words import WORDS, _passed_over, _Recognized, recognize
 
 SAMPLES = Path(__file__).parents[1] / "sample_recordings"
 RATE = 16_000
@@ -378,7 +378,7 @@ def test_what_was_passed_over_is_heard_again():
     at = int(pack.run_at_ms[0])
 
     def again(starts, ends, since=0):
-        words = _Heard(
+        words = _Recognized(
             np.array(starts) + at, np.array(ends) + at, ["x"] * len(starts), [1.0], "en", False
         )
         return _passed_over(pack, words, since)

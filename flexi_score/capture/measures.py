@@ -1,11 +1,13 @@
 """The value of every health check, from what is known of recordings."""
 
+import re
+from collections.abc import Callable
 from typing import Final
 
 import polars as pl
 
 from flexi_score.config import HealthSettings
-from flexi_score.config.health import CHECKS, LIMITS
+from flexi_score.config.health import CHECKS, LIMITS, Check
 from flexi_score.schema import SPEAKERS
 
 #: What is sounding in a channel without speech rises this far above its own floor.
@@ -19,8 +21,9 @@ LATE_COPY_DB: Final = -6.0
 #: The band of less speech than this is that of a few sounds: "mhm" has nothing above 500 Hz.
 BAND_SPEECH_MS: Final = 2000
 
-#: A check, the channel it is of (None: the whole recording), its number, and the evidence in words.
-_Measured = tuple[str, str | None, pl.Expr, pl.Expr]
+_EVIDENCE: Final = {check.name: check.evidence for check in CHECKS}
+#: A fact that evidence quotes, and its decimals.
+_FACT: Final = re.compile(r"\{(\w+):(\d)\}")
 
 
 def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
@@ -37,78 +40,70 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     likeness = pl.max_horizontal(early, *late.values())
     limits = (settings.limit("copied", name) for name in LIMITS)
     copy = likeness >= min((limit for limit in limits if limit is not None), default=2.0)
-    table = facts.lazy().with_row_index("rec").with_columns(copy=copy.fill_null(False))
-    both = pl.col("user_key").is_not_null() & pl.col("model_key").is_not_null()
-    rows: list[_Measured] = [
-        (
-            "copied",
-            None,
-            likeness,
-            pl.coalesce(
-                *(
-                    pl.when(late[s] > early.fill_null(0.0)).then(
-                        _say(
-                            f"the {s}'s channel is the other's at {{}} dB, {{}} ms late, and "
-                            "nothing else",
-                            (f"{s}_crosstalk_level_db", 1),
-                            (f"{s}_crosstalk_lag_ms", 1),
-                        )
-                    )
-                    for s in SPEAKERS
-                ),
-                _say(
-                    "correlation {} at a lag of {} ms, the model {} dB against the user",
-                    ("copy_r", 3),
-                    ("copy_lag_ms", 1),
-                    ("copy_gain_db", 1),
-                ),
-            ),
-        ),
-        (
-            "mixed",
-            None,
-            pl.col("mixed_db"),
-            _say("a party is in the other's channel at {} dB, without delay", ("mixed_db", 1)),
-        ),
-        ("swapped", None, pl.col("swapped"), pl.col("swapped_evidence")),
-        ("timeline", None, pl.col("timeline"), pl.col("timeline_evidence")),
-        ("annotation", "user", pl.col("annotation_ms"), pl.col("annotation_evidence")),
-        # Both channels of one file have the same note.
-        (
-            "file",
-            None,
-            pl.when(pl.any_horizontal(pl.col("user_note", "model_note").is_not_null())).then(1.0),
-            pl.concat_str(
-                "user_note",
-                pl.when(pl.col("paired") | pl.col("user_note").is_null()).then("model_note"),
-                separator="; ",
-                ignore_nulls=True,
-            ),
-        ),
-        *_of_pair(),
-        (
-            "words",
-            None,
-            pl.col("word_confidence"),
-            _say("a probability of {} on average", ("word_confidence", 2)),
-        ),
-        (
-            "short",
-            None,
-            pl.when(both).then(pl.col("span_ms") / 1000),
-            _say("{} s long", (pl.col("span_ms") / 1000, 2)),
-        ),
-    ]
-    for speaker in SPEAKERS:
-        rows += _of_channel(speaker)
-    order = pl.Enum([check.name for check in CHECKS])
-    return (
-        pl.concat(_part(table, *row) for row in rows)
-        .with_columns(pl.col("check").cast(order))
-        .sort("rec", "check", maintain_order=True)
-        .with_columns(pl.col("check").cast(pl.String))
-        .collect()
+    shift = pl.col("model_offset_ms").fill_null(0) - pl.col("user_offset_ms").fill_null(0)
+    # Crosstalk is later than its source by the way it takes; what is earlier is the files' fault.
+    ahead = pl.max_horizontal(
+        -(pl.col("lag_into_model_ms") + shift), -(pl.col("lag_into_user_ms") - shift)
     )
+    table = facts.lazy().with_row_index("rec")
+    table = table.with_columns(
+        *(column for speaker in SPEAKERS for column in _derived(speaker)),
+        copy=copy.fill_null(False),
+        span_s=pl.col("span_ms") / 1000,
+        ends_ms=pl.col("model_duration_ms") - pl.col("user_duration_ms") + shift,
+        apart_ms=pl.col("drift_ppm").abs() * pl.col("span_ms") / 1e6,
+    )
+    both, paired = (
+        pl.all_horizontal(pl.col("user_key", "model_key").is_not_null()),
+        pl.when("paired"),
+    )
+    noted = pl.any_horizontal(pl.col("user_note", "model_note").is_not_null())
+    whole = {
+        "copied": likeness,
+        "mixed": pl.col("mixed_db"),
+        "swapped": pl.col("swapped"),
+        "timeline": pl.col("timeline"),
+        "file": pl.when(noted).then(1.0),
+        "length": paired.then(pl.col("ends_ms").abs()),
+        "offset": paired.then(ahead),
+        "drift": paired.then("apart_ms"),
+        "words": pl.col("word_confidence"),
+        "short": pl.when(both).then("span_s"),
+    }
+    # Both channels of one file have the same note.
+    note = pl.when(pl.col("paired") | pl.col("user_note").is_null()).then("model_note")
+    late_copy = (
+        pl.when(late[s] > early.fill_null(0.0)).then(
+            _say(
+                f"the {s}'s channel is the other's at {{crosstalk_level_db:1}} dB, "
+                "{crosstalk_lag_ms:1} ms late, and nothing else",
+                s,
+            )
+        )
+        for s in SPEAKERS
+    )
+    details = {
+        "copied": pl.coalesce(*late_copy, _say(_EVIDENCE["copied"])),
+        "swapped": pl.col("swapped_evidence"),
+        "timeline": pl.col("timeline_evidence"),
+        "file": pl.concat_str("user_note", note, separator="; ", ignore_nulls=True),
+        "offset": _lags(shift),
+    }
+    parts = []
+    of_channel = {speaker: _of_channel(speaker) for speaker in SPEAKERS}
+    for check in CHECKS:
+        name = check.name
+        if name in whole:
+            detail = details[name] if name in details else _say(check.evidence)
+            parts.append(_part(table, check, None, whole[name], detail))
+        for speaker in SPEAKERS:
+            if name in of_channel[speaker]:
+                detail = _silence(speaker) if name == "silent" else _say(check.evidence, speaker)
+                parts.append(_part(table, check, speaker, of_channel[speaker][name], detail))
+        if name == "annotation":
+            detail = pl.col("annotation_evidence")
+            parts.append(_part(table, check, "user", pl.col("annotation_ms"), detail))
+    return pl.concat(parts).sort("rec", maintain_order=True).collect()
 
 
 def _late_copy(speaker: str) -> pl.Expr:
@@ -118,187 +113,115 @@ def _late_copy(speaker: str) -> pl.Expr:
     return pl.when(nothing_left).then((1 - 10 ** (-depth / 10)).sqrt())
 
 
-def _of_pair() -> list[_Measured]:
-    """Checks of a pair of files: their ends, and their clocks as crosstalk shows them."""
-    shift = pl.col("model_offset_ms").fill_null(0) - pl.col("user_offset_ms").fill_null(0)
-    ends = pl.col("model_duration_ms") - pl.col("user_duration_ms") + shift
-    # Crosstalk is later than its source by the way it takes; what is earlier is the files' fault.
-    early = pl.max_horizontal(
-        -(pl.col("lag_into_model_ms") + shift), -(pl.col("lag_into_user_ms") - shift)
-    )
-    apart = pl.col("drift_ppm").abs() * pl.col("span_ms") / 1e6
-    paired = pl.when("paired")
-    lags = pl.concat_str(
-        *(
-            pl.when(pl.col(name).is_not_null()).then(_say(text, (pl.col(name) + sign * shift, 1)))
-            for name, text, sign in (
-                ("lag_into_model_ms", "the user is heard in the model's file {} ms late", 1),
-                ("lag_into_user_ms", "the model is heard in the user's file {} ms late", -1),
-            )
-        ),
+def _lags(shift: pl.Expr) -> pl.Expr:
+    """At which lags the parties of two files are heard in each other's, in words."""
+    model, user = pl.col("lag_into_model_ms") + shift, pl.col("lag_into_user_ms") - shift
+    return pl.concat_str(
+        pl.format("the user is heard in the model's file {} ms late", _shown(model, 1)),
+        pl.format("the model is heard in the user's file {} ms late", _shown(user, 1)),
         separator=", ",
         ignore_nulls=True,
     )
-    return [
-        (
-            "length",
-            None,
-            paired.then(ends.abs()),
-            _say("the model's file ends {} ms after the user's", (ends, 0)),
-        ),
-        ("offset", None, paired.then(early), lags),
-        (
-            "drift",
-            None,
-            paired.then(apart),
-            _say(
-                "the model's clock is slow by {} ppm (by {} lags of crosstalk), {} ms over the "
-                "recording",
-                ("drift_ppm", 1),
-                ("drift_lags", 0),
-                (apart, 0),
-            ),
-        ),
-    ]
 
 
-def _of_channel(speaker: str) -> list[_Measured]:
-    def c(name: str) -> pl.Expr:
-        return pl.col(f"{speaker}_{name}")
-
-    captured = c("key").is_not_null()
-    speaks = pl.when(captured & (c("speech_ms") > 0))
+def _derived(speaker: str) -> list[pl.Expr]:
+    """What evidence of one channel quotes, beside the facts."""
+    c = _columns(speaker)
     clipped = pl.max_horizontal(c("clipped_share"), c("flat_share").fill_null(0.0))
-    above = c("active_dbfs") - c("noise_dbfs")
-    level = _say(
-        "its loudest half second is at {} dBFS, its floor at {} dBFS",
-        (c("active_dbfs"), 1),
-        (c("noise_dbfs"), 1),
-    )
     left = c("offset_ms").fill_null(0) + c("duration_ms") - c("last_ms")
     return [
-        (
-            "crosstalk",
-            speaker,
-            pl.when(~pl.col("copy")).then(c("crosstalk_level_db")),
-            _say(
-                "the other party is heard at {} dB, {} ms late, and comes off by {} dB",
-                (c("crosstalk_level_db"), 1),
-                (c("crosstalk_lag_ms"), 1),
-                (c("crosstalk_depth_db"), 1),
-            ),
-        ),
-        (
-            "crosstalk_left",
-            speaker,
-            pl.when(~pl.col("copy")).then(100 * c("crosstalk_doubt_share")),
-            _say(
-                "{} % of it stands less than 18 dB above what may be left of that",
-                (100 * c("crosstalk_doubt_share"), 1),
-            ),
-        ),
-        (
-            "silent",
-            speaker,
-            pl.when(captured & ~pl.col("copy") & ~c("dead") & (c("speech_ms") == 0)).then(
-                c("active_dbfs")
-            ),
-            _silence(speaker),
-        ),
-        (
-            "clipping",
-            speaker,
-            speaks.then(clipped),
-            _say(
-                "{} % of its samples are at full scale or at one and the same peak of {} dBFS",
-                (clipped * 100, 3),
-                (c("peak_dbfs"), 1),
-            ),
-        ),
-        ("level_low", speaker, speaks.then(c("active_dbfs")), level),
-        ("level_high", speaker, speaks.then(c("active_dbfs")), level),
-        ("snr", speaker, speaks.then(above), level),
-        (
-            "band",
-            speaker,
-            pl.when(captured & (c("speech_ms") >= BAND_SPEECH_MS)).then(c("band_hz")),
-            _say("no energy of speech above {} Hz", (c("band_hz"), 0)),
-        ),
-        (
-            "dropouts",
-            speaker,
-            speaks.then(c("dropout_ms")),
-            _say(
-                "{} runs of exact zeros inside speech, {} ms in all",
-                (c("dropouts"), 0),
-                (c("dropout_ms"), 1),
-            ),
-        ),
-        (
-            "truncated",
-            speaker,
-            speaks.then(left.clip(0)),
-            _say("speech goes on to {} ms before the channel's end", (left.clip(0), 0)),
-        ),
+        (100 * clipped).alias(f"{speaker}_clipped_percent"),
+        (100 * c("zero_share")).alias(f"{speaker}_zero_percent"),
+        (100 * c("crosstalk_doubt_share")).alias(f"{speaker}_doubt_percent"),
+        left.clip(0).alias(f"{speaker}_left_ms"),
     ]
+
+
+def _of_channel(speaker: str) -> dict[str, pl.Expr]:
+    """The number of each check of one channel."""
+    c = _columns(speaker)
+    captured, no_copy = c("key").is_not_null(), pl.when(~pl.col("copy"))
+    speaks = pl.when(captured & (c("speech_ms") > 0))
+    clipped = pl.max_horizontal(c("clipped_share"), c("flat_share").fill_null(0.0))
+    mute = captured & ~pl.col("copy") & ~c("dead") & (c("speech_ms") == 0)
+    return {
+        "crosstalk": no_copy.then(c("crosstalk_level_db")),
+        "crosstalk_left": no_copy.then(c("doubt_percent")),
+        "silent": pl.when(mute).then(c("active_dbfs")),
+        "clipping": speaks.then(clipped),
+        "level_low": speaks.then(c("active_dbfs")),
+        "level_high": speaks.then(c("active_dbfs")),
+        "snr": speaks.then(c("active_dbfs") - c("noise_dbfs")),
+        "band": pl.when(captured & (c("speech_ms") >= BAND_SPEECH_MS)).then(c("band_hz")),
+        "dropouts": speaks.then(c("dropout_ms")),
+        "truncated": speaks.then(c("left_ms")),
+    }
+
+
+def _columns(speaker: str) -> Callable[[str], pl.Expr]:
+    return lambda name: pl.col(f"{speaker}_{name}")
 
 
 def _silence(speaker: str) -> pl.Expr:
     """Evidence of a party that said nothing, or of a capture that failed, in words."""
     other = next(s for s in SPEAKERS if s != speaker)
-    c = {name: pl.col(f"{speaker}_{name}") for name in ("active_dbfs", "noise_dbfs", "zero_share")}
+    c = _columns(speaker)
     alive = (
         pl.when(pl.col(f"{other}_speech_ms") > 0)
-        .then(_say(f"; the {other} speaks for {{}} s", (pl.col(f"{other}_speech_ms") / 1000, 1)))
-        .otherwise(pl.lit(f"; nor is there speech of the {other}"))
-    )
-    quiet = (
-        pl.when(c["zero_share"] >= 0.5)
         .then(
-            _say(
-                "{} % of its samples are zero and the rest reach {} dBFS: digital silence, as of a "
-                "party that sends nothing, or of a muted input",
-                (c["zero_share"] * 100, 1),
-                (c["active_dbfs"], 1),
+            pl.format(
+                f"; the {other} speaks for {{}} s", _shown(pl.col(f"{other}_speech_ms") / 1000, 1)
             )
         )
-        .when(c["active_dbfs"] - c["noise_dbfs"] >= SOUND_DB)
+        .otherwise(pl.lit(f"; nor is there speech of the {other}"))
+    )
+    zeros = (
+        "{zero_percent:1} % of its samples are zero and the rest reach {active_dbfs:1} dBFS: "
+        "digital silence, as of a party that sends nothing, or of a muted input"
+    )
+    quiet = (
+        pl.when(c("zero_share") >= 0.5)
+        .then(_say(zeros, speaker))
+        .when(c("active_dbfs") - c("noise_dbfs") >= SOUND_DB)
         .then(
             _say(
-                "sound at up to {} dBFS over a floor of {} dBFS, none of it detected as speech",
-                (c["active_dbfs"], 1),
-                (c["noise_dbfs"], 1),
+                "sound at up to {active_dbfs:1} dBFS over a floor of {noise_dbfs:1} dBFS, none of "
+                "it detected as speech",
+                speaker,
             )
         )
         .otherwise(
             _say(
-                "a steady floor of {} dBFS, so the capture ran and the party said nothing",
-                (c["active_dbfs"], 1),
+                "a steady floor of {active_dbfs:1} dBFS, so the capture ran and the party said "
+                "nothing",
+                speaker,
             )
         )
     )
     return pl.concat_str(quiet, alive)
 
 
-def _say(template: str, *values: tuple[str | pl.Expr, int]) -> pl.Expr:
-    shown = []
-    for value, digits in values:
-        number = pl.col(value) if isinstance(value, str) else value
-        number = number.cast(pl.Float64).round(digits)
-        number = number.cast(pl.Int64) if digits == 0 else number
-        shown.append(number.cast(pl.String).fill_null("-"))
-    return pl.format(template, *shown)
+def _say(evidence: str, speaker: str | None = None) -> pl.Expr:
+    """Evidence with its facts, those of a channel where there is a speaker."""
+    head = f"{speaker}_" if speaker else ""
+    shown = [_shown(pl.col(head + name), int(digits)) for name, digits in _FACT.findall(evidence)]
+    return pl.format(_FACT.sub("{}", evidence), *(value.fill_null("-") for value in shown))
+
+
+def _shown(number: pl.Expr, digits: int) -> pl.Expr:
+    number = number.cast(pl.Float64).round(digits)
+    return (number.cast(pl.Int64) if digits == 0 else number).cast(pl.String)
 
 
 def _part(
-    table: pl.LazyFrame, check: str, channel: str | None, value: pl.Expr, detail: pl.Expr
+    table: pl.LazyFrame, check: Check, channel: str | None, value: pl.Expr, detail: pl.Expr
 ) -> pl.LazyFrame:
     """The rows that have a number; of no others the evidence is put into words."""
     measured = table.with_columns(value=value.cast(pl.Float64).fill_nan(None))
     return measured.filter(pl.col("value").is_not_null()).select(
         "rec",
         "recording",
-        check=pl.lit(check),
+        check=pl.lit(check.name),
         channel=pl.lit(channel, pl.String),
         value="value",
         detail=detail,

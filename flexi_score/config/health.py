@@ -21,6 +21,7 @@ class Check:
     value: str
     title: str
     remedy: str
+    evidence: str = ""
     unit: str = ""
     source: str = "flexi_score"
 

@@ -161,10 +161,10 @@ def _parted(
         found = np.zeros((len(part), 2), np.float32)
         inside = np.arange(bounds[w], bounds[w + 1])
         for column in np.unique(chunks.column[inside]):
-            mine = inside[chunks.column[inside] == column]
+            chosen = inside[chunks.column[inside] == column]
             # A frame between two stretches belongs to the nearer one.
-            turn = (chunks.last[mine[:-1]] + chunks.first[mine[1:]] + 1) // 2
-            of_frame = voice[mine][np.searchsorted(turn, np.arange(len(part)), side="right")]
+            turn = (chunks.last[chosen[:-1]] + chunks.first[chosen[1:]] + 1) // 2
+            of_frame = voice[chosen][np.searchsorted(turn, np.arange(len(part)), side="right")]
             track = part[:, column].astype(np.float32)
             for k in (0, 1):
                 found[:, k] = np.maximum(found[:, k], np.where(of_frame == k, track, 0))

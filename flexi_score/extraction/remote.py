@@ -45,25 +45,25 @@ def is_url(path: str | Path) -> bool:
 
 def read_remote_manifest(url: str, **reading: Any) -> Manifest:
     """A manifest at a URL, or that of the folder there; relative paths become URLs."""
-    system, place = _open(url)
+    system, location = _open(url)
     try:
-        if system.isdir(place):
-            here = [n for n in MANIFEST_NAMES if system.exists(posixpath.join(place, n))]
+        if system.isdir(location):
+            here = [n for n in MANIFEST_NAMES if system.exists(posixpath.join(location, n))]
             if len(here) != 1:
                 raise InputError(
                     f"{url}: expected one of {', '.join(MANIFEST_NAMES)} in this folder"
                 )
-            place = posixpath.join(place, here[0])
+            location = posixpath.join(location, here[0])
         # Kept until the program ends: a Parquet file may hold the audio itself.
         temporary = tempfile.mkdtemp(prefix="flexi_score-")
         atexit.register(shutil.rmtree, temporary, ignore_errors=True)
-        local = Path(temporary).resolve() / posixpath.basename(place)
-        system.get_file(place, str(local))
+        local = Path(temporary).resolve() / posixpath.basename(location)
+        system.get_file(location, str(local))
         manifest = read_input(local, **reading)
         root = str(local.parent)
     except OSError as error:
         raise InputError(f"{url}: cannot be fetched: {error}") from error
-    base = posixpath.dirname(place)
+    base = posixpath.dirname(location)
 
     def remote(path: str | None) -> str | None:
         if path is None or path.startswith(EMBEDDED_SCHEME):
@@ -81,11 +81,11 @@ def read_remote_manifest(url: str, **reading: Any) -> Manifest:
 @contextmanager
 def mirror_archive(url: str) -> Iterator[tuple[Path, Callable[[], None]]]:
     """A local copy of the archive at a URL, and a function that sends new parts there."""
-    system, place = _open(url)
+    system, location = _open(url)
     with tempfile.TemporaryDirectory(prefix="flexi_score-") as temporary:
         folder = Path(temporary)
         try:
-            there = _fetch_parts(system, place, folder)
+            there = _fetch_parts(system, location, folder)
         except OSError as error:
             raise ArchiveError(f"{url}: cannot be fetched: {error}") from error
 
@@ -98,7 +98,7 @@ def mirror_archive(url: str) -> Iterator[tuple[Path, Callable[[], None]]]:
                 if name in there or not part.exists():
                     continue
                 try:
-                    _send(system, part, posixpath.join(place, name))
+                    _send(system, part, posixpath.join(location, name))
                 except OSError as error:
                     raise ArchiveError(f"{url}/{name}: cannot be sent: {error}") from error
                 there.add(name)
@@ -121,16 +121,16 @@ def staged(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             if url.startswith(EMBEDDED_SCHEME):
                 local[url] = take_out(url, Path(temporary) / str(n))
                 continue
-            system, place = _open(url)
-            local[url] = str(Path(temporary) / f"{n}-{posixpath.basename(place)}")
+            system, location = _open(url)
+            local[url] = str(Path(temporary) / f"{n}-{posixpath.basename(location)}")
             try:
-                system.get_file(place, local[url])
+                system.get_file(location, local[url])
             except (OSError, ValueError) as error:
                 raise AudioError(f"{url}: cannot be fetched: {error}") from error
         yield local
 
 
-def take_out(url: str, place: Path) -> str:
+def take_out(url: str, location: Path) -> str:
     """Write audio that a Parquet file holds into a file of its own, with its own suffix."""
     parts = urlsplit(url)
     query = parse_qs(parts.query)
@@ -150,7 +150,7 @@ def take_out(url: str, place: Path) -> str:
             f"{path}, row {row + 1}: {column} holds no bytes; expected embedded audio. Where it "
             "only names a file, write that name as the column's value"
         )
-    named = place.with_suffix(query.get("suffix", [""])[0])
+    named = location.with_suffix(query.get("suffix", [""])[0])
     named.write_bytes(data)
     return str(named)
 
@@ -164,16 +164,16 @@ def _open(url: str) -> tuple[Any, str]:
             "the one for the protocol, as s3fs or gcsfs"
         ) from error
     try:
-        system, place = fsspec.core.url_to_fs(url)
+        system, location = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise PrerequisiteError(f"{url}: {error}") from error
-    return system, str(place).rstrip("/")
+    return system, str(location).rstrip("/")
 
 
-def _fetch_parts(system: Any, place: str, folder: Path) -> set[str]:
+def _fetch_parts(system: Any, location: str, folder: Path) -> set[str]:
     there = set()
     for name in ["archive.json", *tables.TABLES]:
-        remote = posixpath.join(place, name)
+        remote = posixpath.join(location, name)
         if not system.exists(remote):
             continue
         if name == "archive.json":
@@ -188,16 +188,16 @@ def _fetch_parts(system: Any, place: str, folder: Path) -> set[str]:
     return there
 
 
-def _send(system: Any, part: Path, place: str) -> None:
+def _send(system: Any, part: Path, location: str) -> None:
     """Send a part; object stores show it whole or not at all, a file system must be helped."""
     spoken = {system.protocol} if isinstance(system.protocol, str) else set(system.protocol)
     if spoken & OBJECT_STORES:
-        system.put_file(str(part), place)
+        system.put_file(str(part), location)
         return
-    system.makedirs(posixpath.dirname(place), exist_ok=True)
+    system.makedirs(posixpath.dirname(location), exist_ok=True)
     if "file" not in spoken:
-        system.put_file(str(part), place)
+        system.put_file(str(part), location)
         return
-    beside = posixpath.join(posixpath.dirname(place), f".{posixpath.basename(place)}.tmp")
+    beside = posixpath.join(posixpath.dirname(location), f".{posixpath.basename(location)}.tmp")
     system.put_file(str(part), beside)
-    system.mv(beside, place)
+    system.mv(beside, location)

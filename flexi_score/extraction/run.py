@@ -128,7 +128,7 @@ def _attempt_locally(
 
 def _models_needed(rows: pl.DataFrame, settings: ExtractSettings) -> tuple[bool, bool]:
     """Whether any recording needs the detector, and any the recogniser."""
-    heard = rows.filter(pl.col("audio").is_not_null() | pl.col("user_audio").is_not_null())
+    with_audio = rows.filter(pl.col("audio").is_not_null() | pl.col("user_audio").is_not_null())
     # A recogniser is not loaded where every channel brings its own transcript.
-    bare = heard.filter(pl.col("user_words").is_null() | pl.col("model_words").is_null())
-    return len(heard) > 0, settings.asr != "none" and len(bare) > 0
+    bare = with_audio.filter(pl.col("user_words").is_null() | pl.col("model_words").is_null())
+    return len(with_audio) > 0, settings.asr != "none" and len(bare) > 0

@@ -72,9 +72,11 @@ def _are_two(window: Ints, speaker: Ints, length: Ints, vectors: Floats, voice: 
         return bool(sums[0] @ sums[1] <= _ONE_VOICE)
     few = int(not (long & (voice == 1)).any())
     few = few if (voice == few).any() else 1 - few
-    mine = usable & (voice == few)
-    apart = mine & ~np.isin(speaker, speaker[voice != few]) & np.isin(window, window[voice != few])
-    return bool(2 * length[apart].sum() > length[mine].sum())
+    sparse = usable & (voice == few)
+    apart = (
+        sparse & ~np.isin(speaker, speaker[voice != few]) & np.isin(window, window[voice != few])
+    )
+    return bool(2 * length[apart].sum() > length[sparse].sum())
 
 
 def _starts(vectors: Floats, weight: NDArray[np.float64]) -> list[tuple[int, int]]:

@@ -50,7 +50,7 @@ _MOST_ROUNDS = 4
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _Recognized:
     """Words in pack time, and whether Whisper's criteria find fault with them."""
 
     start_ms: Ints
@@ -97,63 +97,69 @@ def _add_words(
 ) -> str:
     """Append the words of a pack; returns its language (the channel's first pack decides)."""
     audio = _lay_out(read, pack, scale)
-    heard = _hear_all(recognizer, audio, pack, language, recognizer.beam_size)
-    if heard.failed and first and len(pack.run_at_ms) > 1:
+    recognized = _recognize_all(recognizer, audio, pack, language, recognizer.beam_size)
+    if recognized.failed and first and len(pack.run_at_ms) > 1:
         for half in halve(pack):
-            _add_words(rows, recognizer, read, half, scale, heard.language, first=False)
-        return heard.language
-    if heard.failed:
+            _add_words(rows, recognizer, read, half, scale, recognized.language, first=False)
+        return recognized.language
+    if recognized.failed:
         wider = max(5, recognizer.beam_size)
-        again = _hear_all(recognizer, audio, pack, heard.language, wider, no_repeat_ngram_size=3)
-        heard = heard if again.failed else again
-    which, start, end = map_words(pack, heard.start_ms, heard.end_ms)
+        again = _recognize_all(
+            recognizer, audio, pack, recognized.language, wider, no_repeat_ngram_size=3
+        )
+        recognized = recognized if again.failed else again
+    which, start, end = map_words(pack, recognized.start_ms, recognized.end_ms)
     for i, a, b in zip(which.tolist(), start.tolist(), end.tolist(), strict=True):
-        rows.append((a, b, heard.text[i], 0.0 if heard.failed else heard.probability[i]))
-    return heard.language
+        rows.append(
+            (a, b, recognized.text[i], 0.0 if recognized.failed else recognized.probability[i])
+        )
+    return recognized.language
 
 
-def _hear_all(
+def _recognize_all(
     recognizer: Recognizer,
     audio: NDArray[np.float32],
     pack: Pack,
     language: str,
     beam_size: int,
     no_repeat_ngram_size: int = 0,
-) -> _Heard:
+) -> _Recognized:
     """Hear a pack, and hear again what Whisper passed over.
 
     Now and then Whisper ends its text in the middle of a sentence, or leaves something out, and
     stretches a word over the rest. The detector knows better: from a word that holds more speech
     than a word can, or from the end of the last word, the rest is heard on its own.
     """
-    heard = _hear(recognizer, audio, language, beam_size, no_repeat_ngram_size)
+    recognized = _recognize_once(recognizer, audio, language, beam_size, no_repeat_ngram_size)
     since = 0
     for _ in range(_MOST_ROUNDS):
-        keep, at = _passed_over(pack, heard, since)
+        keep, at = _passed_over(pack, recognized, since)
         if at < 0:
             break
         rest = audio[at * _PER_MS :]
-        news = _hear(recognizer, rest, heard.language, beam_size, no_repeat_ngram_size)
+        news = _recognize_once(
+            recognizer, rest, recognized.language, beam_size, no_repeat_ngram_size
+        )
         if not news.text:
             break
-        heard = _Heard(
-            np.append(heard.start_ms[:keep], news.start_ms + at),
-            np.append(heard.end_ms[:keep], news.end_ms + at),
-            heard.text[:keep] + news.text,
-            heard.probability[:keep] + news.probability,
-            heard.language,
-            heard.failed or news.failed,
+        recognized = _Recognized(
+            np.append(recognized.start_ms[:keep], news.start_ms + at),
+            np.append(recognized.end_ms[:keep], news.end_ms + at),
+            recognized.text[:keep] + news.text,
+            recognized.probability[:keep] + news.probability,
+            recognized.language,
+            recognized.failed or news.failed,
         )
         since = at
-    return heard
+    return recognized
 
 
-def _passed_over(pack: Pack, heard: _Heard, since: int) -> tuple[int, int]:
+def _passed_over(pack: Pack, recognized: _Recognized, since: int) -> tuple[int, int]:
     """How many words to keep, and the moment from which to hear again (pack time), or -1."""
-    if not heard.text:
+    if not recognized.text:
         return 0, -1
-    start = np.append(heard.start_ms, heard.end_ms[-1])
-    end = np.append(heard.end_ms, pack.length_ms)
+    start = np.append(recognized.start_ms, recognized.end_ms[-1])
+    end = np.append(recognized.end_ms, pack.length_ms)
     speech = speech_between(pack, start, end)
     found = (speech > _MOST_SPEECH_MS) & (start >= since + _PROGRESS_MS)
     if not found.any():
@@ -176,13 +182,13 @@ def _lay_out(read: Read, pack: Pack, scale: np.float32) -> NDArray[np.float32]:
     return audio
 
 
-def _hear(
+def _recognize_once(
     recognizer: Recognizer,
     audio: NDArray[np.float32],
     language: str,
     beam_size: int,
     no_repeat_ngram_size: int = 0,
-) -> _Heard:
+) -> _Recognized:
     segments, info = recognizer.model.transcribe(
         audio,
         language=None if language == "auto" else language,
@@ -214,7 +220,7 @@ def _hear(
                 end.append(round(float(word.end) * 1000))
                 text.append(word.word.strip())
                 odds.append([float(word.probability)])
-    return _Heard(
+    return _Recognized(
         np.asarray(start, np.int64),
         np.asarray(end, np.int64),
         text,

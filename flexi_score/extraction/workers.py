@@ -34,14 +34,14 @@ _WORKER_BYTES: Final = 1_500_000_000
 _ATTEMPTS: Final = 2
 
 
-def choose_workers(asked: int, n_recordings: int, seconds: float, device: str = "auto") -> int:
+def choose_workers(requested: int, n_recordings: int, seconds: float, device: str = "auto") -> int:
     """How many worker processes to use; 1 means none but this one.
 
-    0 is asked for to choose: one a GPU where the recogniser runs on GPUs, else one a CPU as far as
+    ``requested``: 0 to choose: one a GPU where the recogniser runs on GPUs, else one a CPU as far as
     memory goes; only one for little audio.
     """
-    if asked > 0:
-        return max(1, min(asked, n_recordings))
+    if requested > 0:
+        return max(1, min(requested, n_recordings))
     if seconds < _WORTH_S:
         return 1
     gpus = 0 if device == "cpu" else count_gpus()

@@ -68,8 +68,8 @@ def _draw(
         write(figure, x, 16, text, fontweight="bold")
         legend(figure, entries, x, 34, _WIDTH)
     short = labels(names, 32)
-    for place, name in enumerate(names):
-        y = _TOP + _ROW * (place + 0.5) + 3.5
+    for row, name in enumerate(names):
+        y = _TOP + _ROW * (row + 0.5) + 3.5
         write(figure, _NAMES - 12, y, short[name], ha="right", fontsize=SMALL + 0.5)
     boundary = panel(figure, _NAMES, _TOP, _LEFT, body)
     _draw_boundaries(figure, boundary, spread, shown)
@@ -100,10 +100,10 @@ def _draw_boundaries(
     rules(axes, [((0, 0), (0, end))], FAINT, 1.0)
     texts = [f"{tick:+d}".replace("-", "\N{MINUS SIGN}") if tick else "0" for tick in every]
     x_axis(figure, axes, at, "milliseconds", texts)
-    for place, key in enumerate(shown):
+    for row, key in enumerate(shown):
         for boundary, colour, shift in (("start", _START, 0.3), ("end", _END, 0.7)):
             if (values := spread.get((*key, boundary))) is not None:
-                y = place + shift
+                y = row + shift
                 p5, p25, p50, p75, p95 = (_root(q / reach) for q in values[:-1])
                 rules(axes, [((p5, y), (p95, y))], colour, 1.2)
                 bars(axes, [(p25, y - 0.13, max(p75 - p25, 0.004), 0.26)], colour)
@@ -124,16 +124,16 @@ def _draw_detection(
     x_axis(
         figure, axes, [0, top / 2, top], "% of true speech", [f"{x:g}" for x in (0, top / 2, top)]
     )
-    for place, key in enumerate(shown):
+    for row, key in enumerate(shown):
         if key not in errors:
             continue
         false, miss, n = errors[key]
         a, b = min(false, top), min(miss, top)
-        bars(axes, [(0, place + 0.24, a, 0.52)], _FALSE)
-        bars(axes, [(a, place + 0.24, min(b, top - a), 0.52)], _MISS)
+        bars(axes, [(0, row + 0.24, a, 0.52)], _FALSE)
+        bars(axes, [(a, row + 0.24, min(b, top - a), 0.52)], _MISS)
         text = f"{false + miss:.2f} (n {n})"
         axes.text(
-            min(a + b, top) + 0.03 * top, place + 0.5, text, va="center_baseline", fontsize=SMALL
+            min(a + b, top) + 0.03 * top, row + 0.5, text, va="center_baseline", fontsize=SMALL
         )
 
 
