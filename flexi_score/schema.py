@@ -4,10 +4,12 @@ Times in tables are integer milliseconds, intervals are half-open ``[start_ms, e
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import polars as pl
 
+#: A row of a table or of a manifest, by column.
+Row: TypeAlias = dict[str, Any]
 Speaker = Literal["user", "model"]
 SPEAKERS: Final[tuple[Speaker, Speaker]] = ("user", "model")
 

@@ -16,7 +16,6 @@ from flexi_score.report.tables import Column, Table
 from flexi_score.schema import FAILURES
 from flexi_score.scoring import pipeline
 from flexi_score.scoring.run import Run
-from flexi_score.simulate import Clips
 from flexi_score.sweep import Sweep
 from flexi_score.validate import read_truth, validate
 
@@ -136,12 +135,6 @@ def test_a_validation_shows_its_errors(tmp_path) -> None:
     page = parse(validate(run, truth)._repr_html_())
     assert "Detection error (%)" in page.text
     assert "svg" in page.tags
-
-
-def test_clips_show_what_they_are() -> None:
-    page = parse(Clips({}, {"a<b>.wav": "too short"}, "<root>")._repr_html_())
-    assert "a<b>.wav" in page.text
-    assert "flexi_score: 0 clips" in page.text
 
 
 def test_long_tables_are_bounded() -> None:

@@ -40,15 +40,9 @@ def parted(tmp_path, monkeypatch):
         ),
         weights.WeightFile("config.json", 2, digest(b"{}"), ("flexi_test_part1/data/config.json",)),
     )
-    texts = dict.fromkeys(
-        ("role", "model", "extra", "licence", "licence_source", "origin", "speed"), "test"
-    )
+    texts = dict.fromkeys(("role", "extra", "licence"), "test")
     weight = weights.Weight(
-        name="parted",
-        packages=("flexi-test-part1==1", "flexi-test-part2==1"),
-        notes=(),
-        files=files,
-        **texts,
+        name="parted", packages=("flexi-test-part1==1", "flexi-test-part2==1"), files=files, **texts
     )
     monkeypatch.setattr(weights, "list_weights", lambda: (weight,))
     monkeypatch.setenv("FLEXI_SCORE_CACHE", str(tmp_path / "cache"))

@@ -36,7 +36,6 @@ class OggLink:
     #: start, end: its bytes in the file
     start: int
     end: int
-    n_streams: int  # streams side by side in it
     ended: bool  # whether its last page says that it is the last
     whole: bool  # whether its last page is complete
     lost_pages: int  # numbers of pages that are skipped
@@ -51,7 +50,7 @@ def ogg_links(path: str) -> list[OggLink]:
         opening, whole, seen = True, True, False
 
         def close(end: int) -> None:
-            links.append(OggLink(start, end, len(streams), ended >= set(streams), whole, lost))
+            links.append(OggLink(start, end, ended >= set(streams), whole, lost))
 
         while at < size:
             if data[at : at + 4] != b"OggS":

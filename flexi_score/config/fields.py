@@ -22,6 +22,6 @@ def ms(default: int, text: str, source: str, ge: int = 0) -> Any:
     return number(default, "ms", text, source, ge, 3_600_000)
 
 
-def choice(default: Any, text: str, source: str) -> Any:
+def choice(default: object, text: str, source: str) -> Any:
     """What is not a number."""
     return Field(default, description=text, json_schema_extra={"unit": "", "source": source})

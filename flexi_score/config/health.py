@@ -94,7 +94,7 @@ class HealthSettings(Group):
 
     @field_validator("checks", mode="before")
     @classmethod
-    def _filled(cls, given: Any) -> Any:
+    def _filled(cls, given: object) -> Any:
         """Given limits over the defaults: a limit that is not named keeps its value."""
         if not isinstance(given, dict):
             return given

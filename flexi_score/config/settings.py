@@ -185,7 +185,7 @@ def _short_recognizer(identity: str) -> str:
     return "+".join(shown)
 
 
-def _counts(name: str, value: Any, judged: bool) -> bool:
+def _counts(name: str, value: object, judged: bool) -> bool:
     """Whether a setting can change a number: a warning cannot, nor a limit that is not set."""
     group, _, leaf = name.partition(".")
     if group == "judge" and leaf != "mode":
@@ -194,11 +194,11 @@ def _counts(name: str, value: Any, judged: bool) -> bool:
     return group != "health" or (not leaf.endswith(".warn") and value is not None)
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _none_if_said(value: Any) -> Any:
+def _none_if_said(value: object) -> Any:
     return None if isinstance(value, str) and value.lower() in {"", "null"} else value
 
 

@@ -18,7 +18,7 @@ from flexi_score.formats.keys import KNOWN_KEYS, TEXTS
 from flexi_score.formats.roles import ASSUMED
 from flexi_score.formats.spelling import nearest
 from flexi_score.output import writing_together
-from flexi_score.schema import SPEAKERS
+from flexi_score.schema import SPEAKERS, Row
 from flexi_score.scoring.run import Run
 
 #: Names of all formats that can be written.
@@ -106,7 +106,7 @@ def export(
     if not overwrite:
         _refuse_existing(folder, names, source)
     written: list[Path] = []
-    index: list[dict[str, Any]] = []
+    index: list[Row] = []
     manifest: list[str] = []
     lhotse: list[tuple[str, str]] = []
     silent: dict[str, list[str]] = {}
@@ -232,7 +232,7 @@ def _write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, Any]:
+def manifest_row(recording: Recording, files: Mapping[str, str]) -> Row:
     """A row that scores the recording with its exported files (their names by suffix).
 
     Metadata whose key the contract would take for one of its own is left out, and so is the audio
@@ -264,7 +264,7 @@ def manifest_row(recording: Recording, files: Mapping[str, str]) -> dict[str, An
     return {key: value for key, value in row.items() if value is not None and value != {}}
 
 
-def _audio(given: Mapping[str, Any]) -> dict[str, Any]:
+def _audio(given: Row) -> Row:
     if given["audio"] and given.get("roles") == ASSUMED:
         return {"audio": given["audio"]}
     if given["audio"]:
@@ -272,7 +272,7 @@ def _audio(given: Mapping[str, Any]) -> dict[str, Any]:
         return {"audio": given["audio"], "channels": channels}
     if not given["user_audio"] or not given["model_audio"]:
         return {}
-    row: dict[str, Any] = {}
+    row: Row = {}
     for speaker in SPEAKERS:
         row[f"{speaker}_audio"] = given[f"{speaker}_audio"]
         if offset := given[f"{speaker}_offset_ms"]:
@@ -280,11 +280,11 @@ def _audio(given: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _annotations(given: Mapping[str, Any]) -> dict[str, Any]:
+def _annotations(given: Row) -> Row:
     def seconds(ms: int | None) -> float | None:
         return None if ms is None else ms / 1000
 
-    found: dict[str, Any] = {"user_turn_end": seconds(given["user_turn_end_ms"])}
+    found: Row = {"user_turn_end": seconds(given["user_turn_end_ms"])}
     for name in ("pause", "interrupt"):
         start, end = given[f"{name}_start_ms"], given[f"{name}_end_ms"]
         found[name] = None if start is None else [seconds(start), seconds(end)]

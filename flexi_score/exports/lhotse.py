@@ -4,14 +4,14 @@ Written after the manifests that lhotse 1.33 writes itself; lhotse is not needed
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flexi_score.audio.decode import AudioInfo, probe
 from flexi_score.errors import AudioError
 from flexi_score.exports.source import Recording
 from flexi_score.exports.writers import json_line
 from flexi_score.formats.files import brief
-from flexi_score.schema import SPEAKERS, Speaker
+from flexi_score.schema import SPEAKERS, Row, Speaker
 
 
 class Location(NamedTuple):
@@ -46,7 +46,7 @@ def lhotse_lines(recording: Recording) -> tuple[str, str, str | None]:
     )
 
 
-def _recordings(recording: Recording) -> tuple[list[dict[str, Any]], dict[Speaker, Location]]:
+def _recordings(recording: Recording) -> tuple[list[Row], dict[Speaker, Location]]:
     row, name = recording.row, recording.name
     if row["audio"]:
         audio = _probe(row["audio"])
@@ -81,11 +81,11 @@ def _format(info: AudioInfo) -> tuple[int, int, int | None]:
     return info.n_channels, info.sample_rate_hz, info.n_frames
 
 
-def _source(audio: AudioInfo, channels: list[int]) -> dict[str, Any]:
+def _source(audio: AudioInfo, channels: list[int]) -> Row:
     return {"type": "file", "channels": channels, "source": audio.path}
 
 
-def _recording(name: str, sources: list[dict[str, Any]], audio: AudioInfo) -> dict[str, Any]:
+def _recording(name: str, sources: list[Row], audio: AudioInfo) -> Row:
     n_samples = audio.n_frames or 0
     return {
         "id": name,
@@ -97,9 +97,7 @@ def _recording(name: str, sources: list[dict[str, Any]], audio: AudioInfo) -> di
     }
 
 
-def _supervisions(
-    recording: Recording, speaker: Speaker, location: Location
-) -> Iterator[dict[str, Any]]:
+def _supervisions(recording: Recording, speaker: Speaker, location: Location) -> Iterator[Row]:
     words = recording.words[speaker]
     at = 0
     ipus = recording.spans("ipu", speaker)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -16,7 +16,16 @@ from flexi_score.config import Settings, hint
 from flexi_score.errors import ArchiveError, InputError
 from flexi_score.formats.timed import Timed
 from flexi_score.report.tables import counted
-from flexi_score.schema import EVENTS, RECORDINGS, SCORES, SPEAKERS, WORDS, Speaker, make_schema
+from flexi_score.schema import (
+    EVENTS,
+    RECORDINGS,
+    SCORES,
+    SPEAKERS,
+    WORDS,
+    Row,
+    Speaker,
+    make_schema,
+)
 from flexi_score.scoring.load import load_words
 from flexi_score.scoring.run import Run, find_archive
 from flexi_score.segment.tracks import Words, words_table
@@ -41,11 +50,11 @@ class Recording:
     #: id, name: as in the run, and as a file is called
     id: str
     name: str
-    row: Mapping[str, Any]  # :data:`flexi_score.schema.RECORDINGS` and ``duration_ms``
+    row: Row  # :data:`flexi_score.schema.RECORDINGS` and ``duration_ms``
     #: events, scores: rows of :data:`flexi_score.schema.EVENTS` and
     #: :data:`flexi_score.schema.SCORES`
-    events: Sequence[Mapping[str, Any]]
-    scores: Sequence[Mapping[str, Any]]
+    events: Sequence[Row]
+    scores: Sequence[Row]
     #: words of each speaker; None where they are not known
     words: Mapping[Speaker, list[Timed] | None]
     partial: bool  # the words are those of short utterances only
@@ -228,9 +237,9 @@ def _words_of(
     return pl.concat(tables), worded
 
 
-def _grouped(table: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+def _grouped(table: pl.DataFrame) -> dict[str, list[Row]]:
     """Rows of each recording; plain ones, as many small tables take longer to handle."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[Row]] = {}
     for row in table.iter_rows(named=True):
         found.setdefault(row["recording"], []).append(row)
     return found

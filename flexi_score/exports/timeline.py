@@ -6,7 +6,7 @@ from typing import Any, Final
 from flexi_score.exports.source import Recording
 from flexi_score.formats.lanes import Lane
 from flexi_score.formats.timed import Timed
-from flexi_score.schema import SPEAKERS
+from flexi_score.schema import SPEAKERS, Row
 
 #: Lanes of each speaker after speech and words, and of the conversation.
 _OF_SPEAKER: Final = {
@@ -109,7 +109,7 @@ def _moments(recording: Recording) -> Iterator[tuple[Any, str, int]]:
             yield row, "decided", row["decided_ms"]
 
 
-def rows(recording: Recording) -> list[dict[str, Any]]:
+def rows(recording: Recording) -> list[Row]:
     """Events, words, annotations and moments as rows of :data:`COLUMNS`, sorted by start."""
     found = [{name: event[name] for name in _OF_EVENT} for event in recording.events]
     for speaker in SPEAKERS:
@@ -134,7 +134,7 @@ def rows(recording: Recording) -> list[dict[str, Any]]:
     return [dict.fromkeys(COLUMNS) | row | {"recording": recording.id} for row in found]
 
 
-def _row(kind: str, speaker: str | None, entry: Timed, **more: Any) -> dict[str, Any]:
+def _row(kind: str, speaker: str | None, entry: Timed, **more: Any) -> Row:
     times = {"start_ms": entry.start_ms, "end_ms": entry.end_ms}
     return {"kind": kind, "speaker": speaker} | times | more
 

@@ -104,7 +104,7 @@ def _run(weights: dict[str, Any], features: Any) -> Any:
     import torch
     from torch.nn import functional
 
-    def normed(x: Any, name: str) -> Any:
+    def normed(x: object, name: str) -> Any:
         return functional.batch_norm(
             x,
             weights[f"{name}.running_mean"],
@@ -113,12 +113,12 @@ def _run(weights: dict[str, Any], features: Any) -> Any:
             weights.get(f"{name}.bias"),
         )
 
-    def flat(x: Any, name: str, norm: str, stride: int = 1) -> Any:
+    def flat(x: object, name: str, norm: str, stride: int = 1) -> Any:
         kernel = weights[f"{name}.weight"]
         x = functional.conv2d(x, kernel, stride=(stride, 1), padding=kernel.shape[2] // 2)
         return normed(x, norm)
 
-    def residual(x: Any, name: str, stride: int) -> Any:
+    def residual(x: object, name: str, stride: int) -> Any:
         y = flat(x, f"{name}.conv1", f"{name}.bn1", stride).relu_()
         y = flat(y, f"{name}.conv2", f"{name}.bn2")
         if f"{name}.shortcut.0.weight" in weights:

@@ -13,9 +13,9 @@ from flexi_score.audio.signal import Signal, zero_tail_ms
 from flexi_score.config import SpeechSettings
 from flexi_score.extraction.cleaned import Cleaned, clean_channels
 from flexi_score.extraction.extractor import Extractor
-from flexi_score.extraction.keys import Row, offsets_ms
+from flexi_score.extraction.keys import offsets_ms
 from flexi_score.extraction.short_speech import short_speech
-from flexi_score.schema import SPEAKERS, TIMED_WORDS, Speaker
+from flexi_score.schema import SPEAKERS, TIMED_WORDS, Row, Speaker
 from flexi_score.speech.hysteresis import speech_segments
 
 #: Recognition hears all that this finds, whatever the scoring thresholds will be: the words of an
@@ -30,7 +30,7 @@ def extract_channels(
     hear: Mapping[Speaker, str],
     crosstalk_keys: Mapping[Speaker, str],
     extractor: Extractor,
-    rows: dict[str, list[dict[str, Any]]],
+    rows: dict[str, list[Row]],
 ) -> None:
     """Add rows to the tables ``channels``, ``frames``, ``crosstalk`` and ``words``.
 
@@ -82,7 +82,7 @@ def extract_channels(
 
 def channel_row(
     signal: Signal, path: str, raw_audio: str | None, levels: ChannelLevels, gain: float
-) -> dict[str, Any]:
+) -> Row:
     """:data:`flexi_score.archive.tables.CHANNELS`, without key and detector."""
     info = probe(path, raw_audio)
     return {
@@ -109,7 +109,7 @@ def hear_words(
     extractor: Extractor,
     *,
     levels: ChannelLevels | None = None,
-) -> dict[str, Any]:
+) -> Row:
     """Recognise one channel's speech: a row of ``tables.WORDS`` without its key."""
     from flexi_score.extraction.words import recognize
 

@@ -13,7 +13,7 @@ from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.audio.levels import ChannelLevels, measure_levels, noise_dbfs
 from flexi_score.audio.signal import Signal
 from flexi_score.config import ExtractSettings
-from flexi_score.schema import SPEAKERS, Speaker
+from flexi_score.schema import SPEAKERS, Row, Speaker
 from flexi_score.speech.crosstalk import CROSSTALK_VERSION, find_lags, separate
 
 #: Frames of the detector (32 ms) in one of separation (64 ms).
@@ -37,7 +37,7 @@ def clean_channels(
     detector: Any,
     settings: ExtractSettings,
     opened: ExitStack,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[Speaker, Cleaned]]:
+) -> tuple[list[Row], list[Row], dict[Speaker, Cleaned]]:
     """Find crosstalk, take it out, and detect speech in what is left.
 
     Returns one row per channel of the tables ``crosstalk`` and ``frames`` (null where there is
@@ -55,8 +55,8 @@ def clean_channels(
     separated = dict(zip(SPEAKERS, separate(user, model, lags, model_at), strict=True))
     for signal in (found[0] for found in separated.values() if found):
         opened.enter_context(signal)
-    rows: list[dict[str, Any]] = []
-    frames: list[dict[str, Any]] = []
+    rows: list[Row] = []
+    frames: list[Row] = []
     cleaned: dict[Speaker, Cleaned] = {}
     for s in SPEAKERS:
         rows.append({"key": keys[s], "algorithm": f"crosstalk-{CROSSTALK_VERSION}"})

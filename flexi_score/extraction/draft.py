@@ -9,7 +9,7 @@ from flexi_score.errors import AudioError, InputError
 from flexi_score.formats.contract import DEFAULT_SYSTEM
 from flexi_score.formats.layouts import read_layout
 from flexi_score.manifest import said_channels
-from flexi_score.schema import SPEAKERS
+from flexi_score.schema import SPEAKERS, Row
 
 
 def draft_manifest(
@@ -19,7 +19,7 @@ def draft_manifest(
     *,
     channels: str | Sequence[str] | None = None,
     source: str | None = None,
-) -> tuple[list[dict[str, Any]], list[str]]:
+) -> tuple[list[Row], list[str]]:
     """Rows of a manifest of a folder, to be written and edited, and what to look at before.
 
     The parameters are those of :func:`flexi_score.manifest.read_input`. ``channels`` is left out
@@ -60,7 +60,7 @@ def draft_manifest(
     return rows, notes
 
 
-def _below(value: Any, folder: Path) -> Any:
+def _below(value: object, folder: Path) -> Any:
     """A path inside the folder as relative to it; anything else as it is."""
     if isinstance(value, str) and value.startswith(str(folder.absolute())):
         return Path(value).relative_to(folder.absolute()).as_posix()

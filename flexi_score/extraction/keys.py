@@ -14,12 +14,10 @@ from flexi_score.capture.audio_measures import HEALTH_VERSION
 from flexi_score.config import ExtractSettings, IpuSettings, SpeechSettings
 from flexi_score.extraction.extractor import Extractor
 from flexi_score.formats.whose import Whose
-from flexi_score.schema import SPEAKERS, Speaker
+from flexi_score.schema import SPEAKERS, Row, Speaker
 from flexi_score.speech.crosstalk import CROSSTALK_VERSION
 from flexi_score.speech.detect import BOUNDARIES_VERSION
 from flexi_score.version import package_version
-
-Row = Mapping[str, Any]
 
 #: Version of decoding, levels, normalisation and speech probabilities. Raise it with every change
 #: that may move a stored number.

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -24,11 +24,11 @@ from flexi_score.archive.reader import ARTEFACTS, ArchiveReader
 from flexi_score.audio.decode import content_hash
 from flexi_score.errors import AudioError, FlexiScoreError, RecordingError
 from flexi_score.extraction.extractor import Extractor
-from flexi_score.extraction.keys import Row, algorithm_versions
+from flexi_score.extraction.keys import algorithm_versions
 from flexi_score.extraction.recordings import Batch, Known, describe_failure, extract_recording
 from flexi_score.extraction.remote import PATHS as _PATHS
 from flexi_score.extraction.remote import staged
-from flexi_score.schema import RECORDINGS
+from flexi_score.schema import RECORDINGS, Row
 
 #: Results are written at least this often.
 _FLUSH_S: Final = 20.0
@@ -58,7 +58,7 @@ class Outcome:
 
     task: Task
     #: rows for the archive by table, of ``recordings`` or ``failures`` among them
-    rows: dict[str, list[dict[str, Any]]]
+    rows: dict[str, list[Row]]
     seconds: float = 0.0  # length of the recording
     error: str | None = None
     skipped: bool = False  # it failed before in the same way, and was not tried again
@@ -116,7 +116,7 @@ def _attempt(
     return Outcome(task, batch.rows, seconds=link["duration_ms"] / 1000)
 
 
-def _rounded(row: Row) -> dict[str, Any]:
+def _rounded(row: Row) -> Row:
     """Measurements to six decimals: sums in another order, by more threads, end elsewhere."""
     return {
         name: round(value, 6) + 0.0 if isinstance(value, float) else value
@@ -217,7 +217,7 @@ def _paths(row: Row) -> Iterator[str]:
             yield row[name]
 
 
-def _hash_files(row: Row, hashes: dict[str, str]) -> list[dict[str, Any]]:
+def _hash_files(row: Row, hashes: dict[str, str]) -> list[Row]:
     """Hash the files without a known hash; returns rows to store (:data:`tables.FILES`)."""
     found = []
     for path in _paths(row):

@@ -6,8 +6,7 @@ moved into the other's speech. These channels are marked ``estimated``, and all 
 them carries that mark.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -19,7 +18,7 @@ from flexi_score.audio.signal import Signal
 from flexi_score.config import ExtractSettings
 from flexi_score.extraction.channels import channel_row
 from flexi_score.extraction.diarize import Diarizer, assign_roles, two_voices
-from flexi_score.schema import SPEAKERS, Speaker
+from flexi_score.schema import SPEAKERS, Row, Speaker
 
 Quantised = NDArray[np.uint16]
 Centi = NDArray[np.int16]
@@ -29,7 +28,7 @@ _FRAME_MS: Final = 32
 _ENVELOPE_MS: Final = 10
 
 
-def is_mono(row: Mapping[str, Any]) -> bool:
+def is_mono(row: Row) -> bool:
     """Whether a recording is one file of one channel, and its row asks for no special channels."""
     if row["audio"] is None or {row["user_channel"], row["model_channel"]} != {0, 1}:
         return False
@@ -42,7 +41,7 @@ def mono_channels(
     diarizer: Diarizer,
     settings: ExtractSettings,
     raw_audio: str | None = None,
-) -> tuple[dict[str, Any], dict[Speaker, dict[str, Any]], float]:
+) -> tuple[Row, dict[Speaker, Row], float]:
     """Both roles of a one-channel recording.
 
     Returns, without keys, the row of ``tables.CHANNELS`` of either role and each role's of

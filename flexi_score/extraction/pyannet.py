@@ -89,7 +89,7 @@ def load_segmenter(option: str, threads: int | None = None, path: Path | None = 
     return Segmenter(hashlib.sha256(path.read_bytes()).hexdigest(), weights)
 
 
-def segment(segmenter: Segmenter, samples: Any) -> Any:
+def segment(segmenter: Segmenter, samples: object) -> Any:
     """Probabilities of windows (b, n): of any speech, then of each local speaker, on axis 2."""
     return _probabilities(_run(segmenter.weights, samples))
 
@@ -101,13 +101,6 @@ def windows(n_samples: int, hop_frames: int) -> list[tuple[int, int]]:
     last = -(-(n_samples - WINDOW) // STEP)
     starts = [*range(0, last, hop_frames), last]
     return [(start, WINDOW) for start in starts]
-
-
-def frame_count(length: int) -> int:
-    """Frames of a window of so many samples."""
-    n = (length - _KERNEL) // _STRIDE + 1
-    n = ((n // 3 - 4) // 3 - 4) // 3
-    return max(n, 0)
 
 
 def slide(
@@ -208,7 +201,7 @@ def _run(weights: dict[str, Any], samples: Any) -> Any:
     import torch
     from torch.nn import functional
 
-    def normed(x: Any, name: str) -> Any:
+    def normed(x: object, name: str) -> Any:
         return functional.instance_norm(
             x, weight=weights[f"{name}.weight"], bias=weights[f"{name}.bias"]
         )

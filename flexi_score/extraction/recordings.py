@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import polars as pl
 
@@ -17,7 +17,6 @@ from flexi_score.errors import RecordingError, TranscriptError
 from flexi_score.extraction.channels import extract_channels, hear_words
 from flexi_score.extraction.extractor import Extractor
 from flexi_score.extraction.keys import (
-    Row,
     channel_key,
     crosstalk_keys,
     given_key,
@@ -30,7 +29,7 @@ from flexi_score.formats import read_given
 from flexi_score.formats.length import stated_length_ms
 from flexi_score.formats.whose import Whose
 from flexi_score.manifest import END_SLACK_MS
-from flexi_score.schema import SPEAKERS, Speaker
+from flexi_score.schema import SPEAKERS, Row, Speaker
 
 #: So many stretches of speech are not the same for both parties by chance.
 _TWINS: Final = 2
@@ -47,9 +46,7 @@ Keys = Mapping[Speaker, str]
 class Batch:
     """Rows for the archive, table by table."""
 
-    rows: dict[str, list[dict[str, Any]]] = field(
-        default_factory=lambda: {name: [] for name in tables.TABLES}
-    )
+    rows: dict[str, list[Row]] = field(default_factory=lambda: {name: [] for name in tables.TABLES})
 
 
 @dataclass(frozen=True)
@@ -90,13 +87,13 @@ def read_known(archive: Path) -> Known:
     return Known(keys, dict(table.iter_rows()), {})
 
 
-def extract_recording(row: Row, extractor: Extractor, known: Known, batch: Batch) -> dict[str, Any]:
+def extract_recording(row: Row, extractor: Extractor, known: Known, batch: Batch) -> Row:
     """Extract what is missing of one recording; returns its ``tables.LINKS``.
 
     What is made is added to ``batch``, also where the recording fails in the end. Raises
     RecordingError if the recording cannot be used.
     """
-    link: dict[str, Any] = dict.fromkeys(tables.LINKS.names())
+    link: Row = dict.fromkeys(tables.LINKS.names())
     # Files that replace a model are read first: if one is malformed, the audio is not decoded.
     last_end_ms = _given_files(row, link, batch, known)
     if row["audio"] is None and row["user_audio"] is None:
@@ -111,7 +108,7 @@ def extract_recording(row: Row, extractor: Extractor, known: Known, batch: Batch
     return link | {"duration_ms": max(ends)}
 
 
-def describe_failure(row: Row, problem: Exception) -> dict[str, Any]:
+def describe_failure(row: Row, problem: Exception) -> Row:
     """A row of the failures of the archive."""
     stage = "words" if type(problem).__name__ == "TranscriptError" else "audio"
     return {
@@ -125,7 +122,7 @@ def describe_failure(row: Row, problem: Exception) -> dict[str, Any]:
 
 
 def _extract_pair(
-    row: Row, link: dict[str, Any], extractor: Extractor, known: Known, batch: Batch
+    row: Row, link: Row, extractor: Extractor, known: Known, batch: Batch
 ) -> tuple[Keys, Mapping[Speaker, str | None]]:
     """Both channels, their crosstalk, words and health; keys of the channels and their words."""
     keys = {s: channel_key(row, s, extractor, known.hashes) for s in SPEAKERS}
@@ -159,7 +156,7 @@ def _is_mono(row: Row, extractor: Extractor) -> bool:
 
 
 def _extract_mono(
-    row: Row, link: dict[str, Any], extractor: Extractor, known: Known, batch: Batch
+    row: Row, link: Row, extractor: Extractor, known: Known, batch: Batch
 ) -> tuple[Keys, Mapping[Speaker, str | None]]:
     """Both roles from one channel, as an estimate, and their words; as :func:`_extract_pair`."""
     from flexi_score.audio.signal import open_mono
@@ -209,7 +206,7 @@ def _length_ms(row: Row, last_end_ms: int) -> int:
     return max(last_end_ms, *moments)
 
 
-def _given_files(row: Row, link: dict[str, Any], batch: Batch, known: Known) -> int:
+def _given_files(row: Row, link: Row, batch: Batch, known: Known) -> int:
     """Read the transcripts and segment files of a recording; returns the last end (ms)."""
     ends = [0]
     has_audio = row["audio"] is not None or row["user_audio"] is not None
@@ -229,7 +226,7 @@ def _given_files(row: Row, link: dict[str, Any], batch: Batch, known: Known) -> 
             ends += reading.table["end_ms"].to_list()
             if key in known.keys[kind]:
                 continue
-            entry: dict[str, Any] = {"key": key, kind: reading.table.to_dicts()}
+            entry: Row = {"key": key, kind: reading.table.to_dicts()}
             entry["note"] = "; ".join(reading.notes) or None
             batch.rows[kind].append(entry | ({"source": "file"} if kind == "words" else {}))
             known.keys[kind].add(key)

@@ -9,7 +9,7 @@ import posixpath
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from flexi_score.archive.parts import list_parts
 from flexi_score.errors import ArchiveError, AudioError, InputError, PrerequisiteError
 from flexi_score.formats.files import EMBEDDED_SCHEME
 from flexi_score.manifest import MANIFEST_NAMES, Manifest, read_input
+from flexi_score.schema import Row
 from flexi_score.version import install_command
 
 PATHS = (
@@ -109,7 +110,7 @@ def mirror_archive(url: str) -> Iterator[tuple[Path, Callable[[], None]]]:
 
 
 @contextmanager
-def staged(row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def staged(row: Row) -> Iterator[dict[str, str]]:
     """Local copies of those of a recording's files that are URLs: path by URL."""
     urls = sorted({row[name] for name in PATHS if row[name] is not None and is_url(row[name])})
     if not urls:

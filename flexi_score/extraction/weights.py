@@ -37,18 +37,13 @@ class WeightFile:
 
 @dataclass(frozen=True)
 class Weight:
-    """One entry of ``weights.toml``; its comments say what each field means."""
+    """What is used of an entry of ``weights.toml``; its comments say what each field means."""
 
     name: str
     role: str
-    model: str
     packages: tuple[str, ...]
     extra: str
     licence: str
-    licence_source: str
-    origin: str
-    speed: str
-    notes: tuple[str, ...]
     files: tuple[WeightFile, ...]
     #: Only the files of its packages are used, not what these packages need themselves.
     alone: bool = False
@@ -233,11 +228,10 @@ def _weight(entry: dict[str, Any]) -> Weight:
         WeightFile(file["name"], file["size"], file["sha256"], tuple(file["from"]))
         for file in entry["files"]
     )
-    texts = ("name", "role", "model", "extra", "licence", "licence_source", "origin", "speed")
+    texts = ("name", "role", "extra", "licence")
     return Weight(
         **{key: str(entry[key]) for key in texts},
         packages=tuple(entry["packages"]),
-        notes=tuple(entry["notes"]),
         files=files,
         alone=bool(entry.get("alone", False)),
     )

@@ -37,7 +37,7 @@ _ATTEMPTS: Final = 2
 def choose_workers(requested: int, n_recordings: int, seconds: float, device: str = "auto") -> int:
     """How many worker processes to use; 1 means none but this one.
 
-    ``requested``: 0 to choose: one a GPU where the recogniser runs on GPUs, else one a CPU as far as
+    0 is to choose: one a GPU where the recogniser runs on GPUs, else one a CPU as far as
     memory goes; only one for little audio.
     """
     if requested > 0:

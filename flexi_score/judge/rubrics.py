@@ -134,7 +134,7 @@ def _score(value: Any, levels: Sequence[float]) -> float:
     return float(value)
 
 
-def _positions(value: Any, question: Mapping[str, Any]) -> list[float]:
+def _positions(value: object, question: Mapping[str, Any]) -> list[float]:
     if not isinstance(value, list):
         raise ReplyError(f"positions_s: found {_brief(value)}, expected a list of seconds")
     ends = {float(end) for _, end in question["words"]}
@@ -145,7 +145,7 @@ def _positions(value: Any, question: Mapping[str, Any]) -> list[float]:
     return sorted({float(position) for position in value})
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
     """A value for an error: short, on one line, printable."""
     text = ascii(value)
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ, probe, read_blocks
@@ -71,19 +70,6 @@ class Clips:
 
     def __len__(self) -> int:
         return len(self.by_name)
-
-    def _repr_html_(self) -> str:
-        from flexi_score.report.notebook import frame_table, notebook_html
-
-        rows = [(c.name, c.voice, c.duration_ms, c.text) for c in self.by_name.values()]
-        clips = pl.DataFrame(rows, ["Clip", "Voice", "ms", "Text"], orient="row")
-        bad = pl.DataFrame(list(self.rejected.items()), ["File", "Why"], orient="row")
-        return notebook_html(
-            f"flexi_score: {len(self)} clips",
-            [f"from {self.root}"],
-            [frame_table("Clips", clips)],
-            [frame_table("Not usable", bad)],
-        )
 
     def __getitem__(self, name: str) -> Clip:
         """A clip by name."""

@@ -37,7 +37,7 @@ def read_plan(path: str | Path) -> list[Scene]:
     return scenes
 
 
-def parse_object(kind: type[_T], value: Any, where: str) -> _T:
+def parse_object(kind: type[_T], value: object, where: str) -> _T:
     """A dataclass of a plan from decoded values; every key that is wrong is named."""
     if not isinstance(value, dict):
         raise InputError(f"{where}: found {brief(value)}, expected an object")
@@ -59,7 +59,7 @@ def parse_object(kind: type[_T], value: Any, where: str) -> _T:
         raise InputError(f"{where}: {'; '.join(faults)}") from None
 
 
-def _names_of(kind: Any) -> list[str]:
+def _names_of(kind: object) -> list[str]:
     """Keys of a dataclass and of those inside it."""
     found: list[str] = []
     for name, hint in get_type_hints(kind).items():
@@ -70,6 +70,6 @@ def _names_of(kind: Any) -> list[str]:
     return found
 
 
-def _parts(hint: Any) -> list[Any]:
+def _parts(hint: object) -> list[Any]:
     """A type, and the types that it is made of."""
     return [hint, *(part for inside in get_args(hint) for part in _parts(inside))]

@@ -9,14 +9,14 @@ puts them there, and scores the folder.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import soundfile as sf
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.errors import InputError
-from flexi_score.schema import SPEAKERS
+from flexi_score.schema import SPEAKERS, Row
 from flexi_score.simulate.clips import Clip, Clips, Signal
 from flexi_score.simulate.scene import Annotation, Mix, Moment, Say, Scene, mix_scene
 from flexi_score.simulate.speak import TextToSpeech, clip_of
@@ -137,7 +137,7 @@ def _text(dialog: Dialog) -> dict[str, str]:
     return {key: text for key, text in dialog.parts.items() if key != "backchannel"}
 
 
-def _manifest_row(dialog: Dialog, mix: Mix) -> dict[str, Any]:
+def _manifest_row(dialog: Dialog, mix: Mix) -> Row:
     return {
         "id": dialog.id,
         "system": mix.scene.system,

@@ -13,7 +13,6 @@ from dataclasses import field
 from typing import Any, Final, Literal
 
 import numpy as np
-import polars as pl
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
@@ -95,18 +94,6 @@ class Mix:
     facts: Facts
     said: dict[Speaker, str]  # the texts of the clips, where known
     voices: dict[Speaker, str]
-
-    def _repr_html_(self) -> str:
-        from flexi_score.report.notebook import frame_table, notebook_html
-
-        spans = [(side, a, b) for side in SPEAKERS for a, b in getattr(self.facts, side)]
-        speech = pl.DataFrame(spans, ["Speaker", "start (ms)", "end (ms)"], orient="row")
-        facts = [
-            f"{self.scene.scenario}, {self.scene.system}, {self.facts.duration_ms / 1000:.2f} s",
-            *(f"{side}: {text}" for side, text in self.said.items() if text),
-        ]
-        tables = [frame_table("True speech", speech.sort("start (ms)"))]
-        return notebook_html(f"flexi_score: scene {self.scene.id}", facts, tables)
 
 
 _MOMENT = re.compile(

@@ -10,7 +10,7 @@ backchannel), or ``context`` and ``interrupt``.
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from flexi_score.errors import InputError
 from flexi_score.formats.files import brief, load_json, name_some
@@ -85,7 +85,7 @@ def _read_file(path: Path) -> list[Dialog]:
     return [_dialog(path, scenario, str(name), content) for name, content in pairs]
 
 
-def _dialog(path: Path, scenario: str, name: str, content: Any) -> Dialog:
+def _dialog(path: Path, scenario: str, name: str, content: object) -> Dialog:
     if isinstance(content, list) and len(content) == 1:
         content = content[0]
     if not isinstance(content, dict):

@@ -11,7 +11,7 @@ import soundfile as sf
 
 from flexi_score.errors import InputError
 from flexi_score.output import output_error, writing_together
-from flexi_score.schema import SPEAKERS
+from flexi_score.schema import SPEAKERS, Row
 from flexi_score.simulate.channel import CLEAN, Capture, Condition, apply_condition, make_condition
 from flexi_score.simulate.clips import Clips, read_clips
 from flexi_score.simulate.codec import TELEPHONE
@@ -88,9 +88,7 @@ def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
     return Path(out)
 
 
-def truth_rows(
-    made: Sequence[tuple[Scene, Facts, dict[Any, str], dict[str, Any]]],
-) -> list[dict[str, Any]]:
+def truth_rows(made: Sequence[tuple[Scene, Facts, dict[Any, str], Row]]) -> list[Row]:
     """Rows of ``truth.jsonl``: speech in ms, words, and the condition."""
     return [
         {
@@ -106,7 +104,7 @@ def truth_rows(
     ]
 
 
-def _write_audio(folder: Path, name: str, capture: Capture, condition: Condition) -> dict[str, Any]:
+def _write_audio(folder: Path, name: str, capture: Capture, condition: Condition) -> Row:
     """Write one or two files; return their keys in the manifest."""
     telephone = condition.codec in TELEPHONE
     suffix = ".wav" if telephone else ".flac"
@@ -124,9 +122,9 @@ def _write_audio(folder: Path, name: str, capture: Capture, condition: Condition
     return files
 
 
-def _manifest_row(mix: Mix, capture: Capture, files: dict[str, Any]) -> dict[str, Any]:
+def _manifest_row(mix: Mix, capture: Capture, files: Row) -> Row:
     scene, facts = mix.scene, capture.facts
-    row: dict[str, Any] = {"id": scene.id, "system": scene.system, "scenario": scene.scenario}
+    row: Row = {"id": scene.id, "system": scene.system, "scenario": scene.scenario}
     row |= files
     annotations = annotations_of(facts, scene.annotate)
     row |= {"annotations": annotations} if annotations else {}
@@ -136,14 +134,14 @@ def _manifest_row(mix: Mix, capture: Capture, files: dict[str, Any]) -> dict[str
     return row | {key: value for key, value in scene.metadata.items() if key not in row}
 
 
-def annotations_of(facts: Facts, which: Sequence[str]) -> dict[str, Any]:
+def annotations_of(facts: Facts, which: Sequence[str]) -> Row:
     """Annotations of a manifest row, in seconds; those that the recording has no moment for go."""
 
     def seconds(span: tuple[int, int]) -> list[float]:
         return [span[0] / 1000, span[1] / 1000]
 
     end = facts.user_turn_end
-    known: dict[str, Any] = {
+    known: Row = {
         "user_turn_end": None if end is None else end / 1000,
         "pause": facts.pause and seconds(facts.pause),
         "interrupt": facts.interrupt and seconds(facts.interrupt),
@@ -153,7 +151,7 @@ def annotations_of(facts: Facts, which: Sequence[str]) -> dict[str, Any]:
     return {key: known[key] for key in known if key in which and known[key] is not None}
 
 
-def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """JSON Lines."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 

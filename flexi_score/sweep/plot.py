@@ -170,5 +170,5 @@ def _ticks(values: Sequence[Any], texts: Sequence[str], width: float) -> list[An
     return list(dict.fromkeys([values[0], values[-1]]))
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)

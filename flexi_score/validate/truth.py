@@ -251,7 +251,7 @@ def flat_labels(values: Mapping[str, Any], head: str = "") -> list[tuple[str, st
     return found
 
 
-def label(value: Any) -> str:
+def label(value: object) -> str:
     """A scalar as a group is called by it: ``none``, ``true``, ``-20``, ``babble``."""
     if value is None:
         return "none"
@@ -260,7 +260,7 @@ def label(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _value(metric: str, value: Any) -> float | None:
+def _value(metric: str, value: object) -> float | None:
     if value is None or isinstance(value, bool | int | float):
         return None if value is None else float(value)
     raise RowError(f"outcome.{metric}: found {brief(value)}, expected a number or null")
@@ -273,7 +273,7 @@ def _ms(where: str, value: Any) -> int:
     return int(value)
 
 
-def _speech(root: Path, value: Any, side: Speaker) -> list[tuple[int, int]] | None:
+def _speech(root: Path, value: object, side: Speaker) -> list[tuple[int, int]] | None:
     if value is None:
         return None
     if isinstance(value, str):
@@ -281,7 +281,7 @@ def _speech(root: Path, value: Any, side: Speaker) -> list[tuple[int, int]] | No
     return [(a, b) for a, b, _ in _timed(value, f"{side}_speech", 2, "[start_ms, end_ms]")]
 
 
-def _words(root: Path, value: Any, side: Speaker) -> list[tuple[int, int, str]] | None:
+def _words(root: Path, value: object, side: Speaker) -> list[tuple[int, int, str]] | None:
     if value is None:
         return None
     if isinstance(value, str):
@@ -290,7 +290,7 @@ def _words(root: Path, value: Any, side: Speaker) -> list[tuple[int, int, str]] 
     return [(a, b, str(text)) for a, b, text in found]
 
 
-def _timed(value: Any, key: str, size: int, expected: str) -> list[tuple[int, int, Any]]:
+def _timed(value: object, key: str, size: int, expected: str) -> list[tuple[int, int, Any]]:
     if not isinstance(value, list | tuple):
         raise RowError(f"{key}: found {brief(value)}, expected a list of {expected} or a path")
     found = []

@@ -1,12 +1,12 @@
 """Recall, false positives, latency, penalty and agreement of :mod:`flexi_score.validate.turns`."""
 
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from flexi_score.aggregate.intervals import bootstrap_ratio
 from flexi_score.config import SummarySettings
-from flexi_score.schema import make_schema
+from flexi_score.schema import Row, make_schema
 from flexi_score.validate.turns import TASKS
 
 #: ``value`` is null where there is nothing to be right or wrong about.
@@ -35,7 +35,7 @@ def turn_measures(
     paid = pl.when("positive").then(late.abs()).otherwise(length)
     one = pl.lit(1.0)
     items = items.with_columns(late=late, cost=pl.when(found).then(paid).otherwise(missed))
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for task in TASKS:
         own, labels = items.filter(task=task), agreement.filter(task=task)
         events, spans = own.filter("positive"), own.filter(~pl.col("positive"))

@@ -33,7 +33,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -41,7 +41,7 @@ import polars as pl
 from flexi_score.errors import InputError, TranscriptError
 from flexi_score.formats.datasets import turnbench
 from flexi_score.formats.subtitles import read_subtitles
-from flexi_score.schema import SPEAKERS, make_schema
+from flexi_score.schema import SPEAKERS, Row, make_schema
 from flexi_score.scoring.run import Run
 from flexi_score.segment.axis import Spans
 from flexi_score.validate.match import match
@@ -108,7 +108,7 @@ class Label(NamedTuple):
 def read_labels(folder: str | Path) -> pl.DataFrame:
     """Annotators' labels of a folder in TurnBench's layout (:data:`LABELS`)."""
     found = turnbench(Path(folder))
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for sample in found.samples:
         for key, file in sorted(sample.metadata.items()):
             speaker, _, annotator = key.partition("_annotation_")
@@ -311,8 +311,8 @@ def turn_items(
         key: part["time_ms"].to_list()
         for key, part in predictions.group_by("recording", "speaker", "task")
     }
-    items: list[dict[str, Any]] = []
-    agreement: list[dict[str, Any]] = []
+    items: list[Row] = []
+    agreement: list[Row] = []
     for (recording,), part in labels.group_by("recording", maintain_order=True):
         views = {}
         annotators = sorted(part["annotator"].unique())
