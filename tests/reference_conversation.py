@@ -289,3 +289,14 @@ def fdb_intensity_change(dialogue: Dialogue, overlap, level) -> float | None:
     if not before or not after:
         return None
     return sum(after) / len(after) - sum(before) / len(before)
+
+
+def fdb_tools(dialogue: Dialogue) -> tuple[float | None, float | None]:
+    """Tool and task latency (s) of Full-Duplex-Bench v3, by timing."""
+    end, tools = dialogue.row.get("user_turn_end_ms"), dialogue.row.get("tools") or []
+    starts = sorted(a for a, _, _ in dialogue.model_words or [])
+    if end is None or not tools or (starts and starts[0] < end):
+        return None, None
+    tool = (min(t["start_ms"] for t in tools) - end) / 1000
+    told = [a for a in starts if a >= max(t["end_ms"] for t in tools)]
+    return tool, (told[0] - end) / 1000 if told else None

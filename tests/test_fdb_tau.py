@@ -31,7 +31,12 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def dialogues_of(found, scenario="conversation"):
-    return [random_dialogue(np.random.default_rng(seed), scenario) for seed in found]
+    made = [random_dialogue(np.random.default_rng(seed), scenario) for seed in found]
+    for seed, dialogue in zip(found, made, strict=True):
+        at = np.random.default_rng(seed).integers(0, dialogue.duration + 1, (seed % 3, 2))
+        pairs = np.sort(at, axis=1).tolist()
+        dialogue.row["tools"] = [{"start_ms": a, "end_ms": b} for a, b in pairs] or None
+    return made
 
 
 def by_recording(table):
@@ -93,6 +98,9 @@ def check_fdb(dialogues):
             if end is not None:
                 want = plain.fdb_latency(dialogue.model_words, dialogue.row.get(end))
                 assert table["latency", i]["value"] == want
+            if scenario == "turn_taking":
+                found = [table[name, i]["value"] for name in ("tool_latency", "task_latency")]
+                assert found == pytest.approx(list(plain.fdb_tools(dialogue)))
             if scenario == "user_interrupt":
                 rating = dialogue.row.get("rating")
                 assert table["rating", i]["value"] == (rating if tor else None)
@@ -138,6 +146,23 @@ def test_speech_rate_before_and_after_worked_out_on_paper():
     alone = fdb([Dialogue(6000, [(2000, 2600)], [(200, 2600)], None, call.model_words, call.row)],
                 "user_interrupt")["rate_change", 0]  # fmt: skip
     assert (alone["value"], alone["status"]) == (None, "not_applicable")
+
+
+def test_waiting_for_tools_worked_out_on_paper():
+    # The turn ends at 2 s; tools run in 2.5-3.5 and 3-6 s; "one moment" at 4 s, then at 6.4 s.
+    tools = [{"start_ms": 2500, "end_ms": 3500}, {"start_ms": 3000, "end_ms": 6000}]
+    row = {"user_turn_end_ms": 2000, "tools": tools}
+    words = [(4000, 4400, "one"), (4400, 4900, "moment"), (6400, 6900, "found")]
+    speech = [(4000, 4900), (6400, 6900)]
+    call = Dialogue(9000, [(200, 2000)], speech, None, words, row)
+    table = fdb([call], "turn_taking")
+    assert table["tool_latency", 0]["value"] == pytest.approx(0.5)
+    assert table["task_latency", 0]["value"] == pytest.approx(4.4)
+    early = Dialogue(9000, [(200, 2000)], [(1500, 1900)], None, [(1500, 1900, "hm"), *words], row)
+    table = fdb([early], "turn_taking")
+    assert {table[name, 0]["rule"] for name in ("tool_latency", "task_latency")} == {"interrupts"}
+    table = fdb([Dialogue(9000, [], speech[:1], None, words[:2], row)], "turn_taking")
+    assert table["task_latency", 0]["rule"] == "untold"
 
 
 def test_intensity_before_and_after_worked_out_on_paper():
@@ -290,8 +315,8 @@ def test_fdb_in_a_summary():
     ]
     scores = fdb_v1.SCORERS["turn_taking"](tracks_of(dialogues), np.arange(5), FDB, {})
     table = summarize(scores, fdb_v1.METRICS, FAST)
-    assert table["metric"].to_list() == ["tor", "latency"]
-    assert table["value"].to_list() == [1.0, pytest.approx((0 + 0 + 0 + 1 + 2) / 5)]
+    assert table["metric"].to_list() == ["tor", "latency", "tool_latency", "task_latency"]
+    assert table["value"].to_list() == [1.0, pytest.approx((0 + 0 + 0 + 1 + 2) / 5), None, None]
 
 
 # ---- tau

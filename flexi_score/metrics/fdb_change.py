@@ -1,5 +1,7 @@
 """Full-Duplex-Bench v1.5: how rate and level of the model's speech change after an overlap."""
 
+from typing import Final
+
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
@@ -10,6 +12,20 @@ from flexi_score.metrics.release import common as c
 from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
 from flexi_score.segment.tracks import Bools, Floats, Ints, Tracks
+
+CHANGES: Final = """
+    rate_change | Speech rate change | mean | none | words/s
+      words a second of the model's speech after the overlap minus before it; its interval is that
+      of a paired comparison
+      source: Full-Duplex-Bench v1.5, eval_general_before_after.py (it splits at the overlap's end)
+      null: no overlap, no transcript, or no speech before or after
+
+    intensity_change | Intensity change | mean | none | dB
+      mean level of the model's speech after the overlap minus before it: of the archived envelope,
+      dB every 10 ms; its interval is that of a paired comparison
+      source: as of rate_change (pitch is left out)
+      null: no overlap, no audio of the model, or no speech before or after
+""".strip()
 
 
 def speech_changes(

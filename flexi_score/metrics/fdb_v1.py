@@ -1,4 +1,4 @@
-"""Profile ``fdb-v1``: Full-Duplex-Bench v1, and what timing can tell of v1.5.
+"""Profile ``fdb-v1``: Full-Duplex-Bench v1, and what timing can tell of v1.5 and v3.
 
 The v1 rules (Lin et al. 2025, arXiv 2503.04721; scripts ``eval_smooth_turn_taking.py``,
 ``eval_pause_handling.py``, ``eval_user_interruption.py``, ``eval_backchannel.py``) are the
@@ -27,7 +27,8 @@ import numpy as np
 import polars as pl
 
 from flexi_score.config import Settings
-from flexi_score.metrics.fdb_change import speech_changes
+from flexi_score.metrics.fdb_change import CHANGES, speech_changes
+from flexi_score.metrics.fdb_v3 import TEXT, tool_rows
 from flexi_score.metrics.reasons import Rule, decide
 from flexi_score.metrics.registry import (
     JUDGED_BEHAVIOURS,
@@ -50,7 +51,7 @@ _WORDS_TOR: Final = """
       null: no transcript of the model
 """
 #: v1.5, of scenarios user_interrupt and user_backchannel.
-_OVERLAP: Final = """
+_OVERLAP: Final = f"""
     respond | Respond | rate | none
       of the annotated interruption or first backchannel [s, e]: 1 if the model stops by e +
       fdb.stop_window_ms and next speaks after e, for longer than backchannel.max_ms
@@ -87,17 +88,7 @@ _OVERLAP: Final = """
       judge: none of these
       null: as of respond, or no rating
 
-    rate_change | Speech rate change | mean | none | words/s
-      words a second of the model's speech after the overlap minus before it; its interval is that
-      of a paired comparison
-      source: Full-Duplex-Bench v1.5, eval_general_before_after.py (it splits at the overlap's end)
-      null: no overlap, no transcript, or no speech before or after
-
-    intensity_change | Intensity change | mean | none | dB
-      mean level of the model's speech after the overlap minus before it: of the archived envelope,
-      dB every 10 ms; its interval is that of a paired comparison
-      source: as of rate_change (pitch is left out)
-      null: no overlap, no audio of the model, or no speech before or after
+    {CHANGES}
 
     stop_latency | Stop latency | ratio | down | s
       length of every stretch in which both speak; segments at most fdb.user_merge_ms (user) and
@@ -129,6 +120,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         """,
         "Full-Duplex-Bench v1, eval_smooth_turn_taking.py",
     ),
+    *_table("turn_taking", TEXT, "Full-Duplex-Bench v3"),
     *_table(
         "pause_handling",
         f"tor | TOR | rate | down{_WORDS_TOR}",
@@ -162,10 +154,11 @@ METRICS: Final[tuple[Metric, ...]] = (
 def score_turn_taking(
     tracks: Tracks, rec: Ints, settings: Settings, latency_s: Latencies
 ) -> pl.DataFrame:
-    """Scores of the turn_taking recordings ``rec``: ``tor latency``."""
+    """Scores of the turn_taking recordings ``rec``: v1's, then those of v3."""
     end = c.annotation_s(tracks, rec, "user_turn_end_ms")
     tor = score_pause_handling(tracks, rec, settings, latency_s)
-    return pl.concat([tor, _latency(tracks, rec, end, "turn", "turn end")])
+    latency = _latency(tracks, rec, end, "turn", "turn end")
+    return pl.concat([tor, latency, *tool_rows(tracks, rec, end)])
 
 
 def score_pause_handling(
