@@ -779,3 +779,29 @@ def test_channels_of_labels_without_audio(tmp_path):
     (tmp_path / "m.jsonl").write_text(json.dumps(row) + "\n")
     found = read_input(tmp_path / "m.jsonl", channels="model,user").rows.row(0, named=True)
     assert (found["user_channel"], found["model_channel"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"info": {"annotations": {"user_turn_end": 3.0}}}, "info.annotations.*: annotations, at"),
+        ({"a": {"b": {"user_turn_end": 3.0}}}, "a.b.user_turn_end.*annotations.user_turn_end"),
+        ({"a": [{"user_turn_end": 3.0}]}, "a.user_turn_end.*annotations.user_turn_end"),
+        ({"a": {"channels": {"user": 1, "model": 0}}}, "a.channels.*channels, at the top"),
+        ({"meta.user_turn_end": 3.0}, "meta.user_turn_end.*annotations.user_turn_end"),
+        ({"annotations/pause": [1, 2]}, "annotations/pause.*annotations.pause"),
+        ({"annotations_interrupt": [1, 2]}, "annotations_interrupt.*annotations.interrupt"),
+        ({"user_transcript": "a.json"}, "user_transcript.*its place is user_words"),
+    ],
+)
+def test_keys_of_the_contract_inside_other_objects_are_refused(tmp_path, row, said):
+    (tmp_path / "m.jsonl").write_text(json.dumps({"id": "a", "audio": "a.wav"} | row))
+    with pytest.raises(ManifestError, match=said.replace(".*:", ".*")):
+        read_input(tmp_path / "m.jsonl")
+
+
+def test_names_of_users_own_inside_their_objects_stay(tmp_path):
+    own = {"info": {"annotations": {"mood": 3}, "channels": {"user": "left"}, "pause": 1}}
+    (tmp_path / "m.jsonl").write_text(json.dumps({"id": "a", "audio": "a.wav"} | own))
+    (row,) = read_input(tmp_path / "m.jsonl").rows.to_dicts()
+    assert json.loads(row["metadata"]) == own

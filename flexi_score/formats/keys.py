@@ -1,5 +1,6 @@
 """Keys of a manifest row, and where those belong that stand in the wrong place."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -56,6 +57,8 @@ _MISPLACED: Final[Mapping[str, str]] = {
     "interrupt": "annotations.interrupt (its [start, end]) or text.interrupt (its words)",
     **{f"{name}_channel": f"channels.{name}" for name in CHANNELS},
     **{f"text_{name}": f"text.{name}" for name in TEXTS},
+    **{f"{name}_transcript": f"{name}_words" for name in CHANNELS},
+    **{f"{name}_segments": f"{name}_speech" for name in CHANNELS},
     **{f"{name}_offset_ms": f"{name}_offset, in seconds" for name in CHANNELS},
     "user_turn_end_ms": "annotations.user_turn_end, in seconds",
     "reference_backchannels_ms": "annotations.reference_backchannels, in seconds",
@@ -69,6 +72,8 @@ _MISPLACED: Final[Mapping[str, str]] = {
 _TELLING: Final = ("user_turn_end", "reference_backchannels", "user_channel", "model_channel")
 #: Names of users' own that are one letter from a key.
 _OWN: Final = ("speaker",)
+#: So deep in an object of the user's are keys of the contract looked for.
+_DEEP: Final = 4
 
 
 def check_place(key: str, value: Any) -> None:
@@ -83,12 +88,38 @@ def check_place(key: str, value: Any) -> None:
         return
     if near := nearest(key, KNOWN_KEYS):
         raise RowError(f"unknown key {key!r}; did you mean {near!r}?")
-    if near := nearest(key, _MISPLACED):
+    if near := nearest(key, _MISPLACED) or _under_other_name(key):
         raise RowError(f"unknown key {key!r}; its place is {_MISPLACED[near]}")
-    if isinstance(value, dict):
-        for inner in value:
-            if inner in _TELLING:
-                raise RowError(f"unknown key '{key}.{inner}'; its place is {_MISPLACED[inner]}")
+    if isinstance(value, dict | list):
+        _check_inside(value, key, 1)
+
+
+def _under_other_name(key: str) -> str | None:
+    """An annotation's name behind another: ``meta.user_turn_end``, ``annotations_pause``."""
+    plain = re.sub(r"[\W_]+", "_", key.strip().lower())
+    head, _, rest = plain.partition("_")
+    if head.startswith("annotation") and rest in ANNOTATIONS:
+        return rest
+    return next((name for name in _TELLING if plain.endswith(f"_{name}")), None)
+
+
+def _check_inside(value: Any, path: str, depth: int) -> None:
+    """Refuse what is the contract's, by its name or contents, inside objects of the user's."""
+    if isinstance(value, list):
+        value = value[0] if value and isinstance(value[0], dict | list) else {}
+    if isinstance(value, list) or depth > _DEEP:
+        return
+    for name, inner in value.items():
+        place = _MISPLACED[name] if name in _TELLING else None
+        if isinstance(inner, dict) and inner:
+            annotates = name == "annotations" and set(inner) <= set(ANNOTATIONS)
+            numbers = all(isinstance(n, int) for n in inner.values())
+            if annotates or (name == "channels" and set(inner) == set(CHANNELS) and numbers):
+                place = place_of(name)
+        if place:
+            raise RowError(f"unknown key '{path}.{name}'; its place is {place}")
+        if isinstance(inner, dict | list):
+            _check_inside(inner, f"{path}.{name}", depth + 1)
 
 
 def place_of(name: str) -> str | None:

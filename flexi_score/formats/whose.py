@@ -218,8 +218,9 @@ def require_labels(path: Path, n_entries: int, whose: Whose, what: str) -> None:
     """
     if whose.shared and n_entries:
         raise TranscriptError(
-            f"{path}: is given for both user and model, but {what} whose its entries are; give "
-            "each party a file of its own, or one whose labels say who speaks"
+            f"{path}: is given for both user and model, but {what} whose its entries are "
+            f"({n_entries} were read); give each party a file of its own, or one whose labels say "
+            "who speaks"
         )
 
 
