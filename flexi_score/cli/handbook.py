@@ -64,7 +64,7 @@ def demo(
     ] = True,
     quiet: Quiet = False,
 ) -> int:
-    """Score thirteen made conversations, and show the page: nothing but this package is needed.
+    """Score thirteen invented conversations, and show the page: nothing but this package is needed.
 
     The conversations are annotation files: OUT/manifest.jsonl lists them, OUT.run has the results.
 

@@ -59,12 +59,16 @@ def sweep(
         flexi-score sweep run/archive --grid speech.threshold=0.4,0.5,0.6 \\
             --grid yield.hold_ms=300,500,800 --out sweep
     """
+    from flexi_score.errors import SettingsError
     from flexi_score.sweep import combinations, parse_grid, read_list, write_sweep
     from flexi_score.sweep import sweep as run_sweep
 
     out = out or archive.absolute().with_name("sweep")
     folder_to_write(out, "--out")
-    chosen_settings(profile, set_)  # a typing error shows before any work
+    try:
+        chosen_settings(profile, set_)  # a typing error shows before any work
+    except SettingsError as error:
+        raise SettingsError(f"{error}; --grid takes several values of a setting") from error
     from flexi_score.config import parse_assignments
 
     rows = [] if list_ is None else read_list(list_)

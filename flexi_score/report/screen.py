@@ -31,7 +31,7 @@ from flexi_score.scoring.run import Run
 MOST_LINES: Final = 40
 _FEWEST_ROWS: Final = 6
 _MOST_NOTES: Final = 12
-_NOTE_LINES: Final = 3
+_NOTE_LINES: Final = 4
 #: A column of values is not made narrower than this; systems without room are counted.
 _NARROWEST: Final = 9
 _FAILURES: Final = 3

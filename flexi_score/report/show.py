@@ -38,9 +38,10 @@ class RunPlots:
         return _shown(metric_plots(self._run.summary, self._run.metrics))
 
     def latency(self) -> Shown:
-        """How long the model takes to answer and to stop."""
+        """How long the model takes to answer and to stop; of conversations, floor offsets."""
         run = self._run
-        return _shown(latencies(run.scores, self._systems, run.settings, run_quantiles(run)))
+        found = latencies(run.scores, self._systems, run.settings, run_quantiles(run))
+        return _shown(found) if found else self.floor_offsets()
 
     def floor_offsets(self) -> Shown:
         """When turns begin, measured from the end of the turn before."""
