@@ -141,7 +141,8 @@ def _tau2_events(ticks: list[Any], tick_ms: float) -> dict[str, Any]:
 
     A stretch of user ticks with speech is a backchannel by the decision at its first tick; one that
     begins while the agent speaks is a vocal tic or speech not meant for the agent where it holds
-    such an insert. Inserts in ticks without speech are events of their own.
+    such an insert. Inserts in ticks without speech are events of their own. The audio is taken to
+    begin with the first tick.
     """
     spans: dict[str, list[list[float]]] = {"backchannel": [], "vocal_tic": [], "other": []}
     users = [_at(tick, "user_chunk") for tick in ticks]
