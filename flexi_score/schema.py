@@ -52,7 +52,7 @@ TIMED_WORDS: Final = make_schema({field.name: field.dtype for field in WORD.fiel
 #: Timed words of recordings, in the recordings' own time.
 WORDS: Final = make_schema({"recording": pl.String, "speaker": pl.String, **TIMED_WORDS})
 
-#: One row a recording, as :func:`flexi_score.manifest.read_manifest` returns it. Paths are
+#: One row per recording, as :func:`flexi_score.manifest.read_manifest` returns it. Paths are
 #: absolute strings; ``metadata`` is a JSON object of the keys that the contract does not name.
 RECORDINGS: Final = make_schema(
     {
@@ -106,7 +106,7 @@ FAILURES: Final = pl.Schema(
     }
 )
 
-#: How recordings were captured: one row a check that could be made.
+#: How recordings were captured: one row per check that could be made.
 HEALTH: Final = pl.Schema(
     {
         "recording": pl.String,
@@ -178,7 +178,7 @@ SUMMARY: Final = pl.Schema(
     }
 )
 
-#: What a judge was asked and what it answered: one row a question and repeat.
+#: What a judge was asked and what it answered: one row per question and repeat.
 RATINGS: Final = make_schema(
     {
         "recording": pl.String,

@@ -145,7 +145,7 @@ def test_transcripts_and_segment_files_are_enough(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "parts"),
     [
-        ("m.jsonl", "", ["empty", "one row a recording"]),
+        ("m.jsonl", "", ["empty", "one row per recording"]),
         ("m.csv", " \n", ["empty"]),
         ("m.json", "[]", ["no rows"]),
         ("m.json", '[{"id": "a",\n "audio" "b"}]', ["not valid JSON", "line 2, column 10"]),

@@ -74,7 +74,7 @@ def voice(seed: int, *spans_ms: tuple[int, int], pitch: float = 140.0) -> np.nda
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clips of the sample recordings' voices, one folder a voice."""
+    """Clips of the sample recordings' voices, one folder per voice."""
     root = tmp_path_factory.mktemp("clips")
     rows = {row["id"]: row for row in read_jsonl(SAMPLES / "manifest.jsonl")}
     for truth in read_jsonl(SAMPLES / "truth.jsonl"):

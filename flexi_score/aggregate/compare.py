@@ -27,7 +27,7 @@ from flexi_score.errors import SettingsError
 from flexi_score.metrics.registry import Metric
 from flexi_score.schema import make_schema
 
-#: One row a pair of sides, scenario and metric.
+#: One row per pair of sides, scenario and metric.
 #:
 #: ``test``: paired | unpaired; ``paired_by``: recording, "recording without system", or the
 #: metadata key; null if unpaired. ``n_pairs``: pairs with a value on both sides, which alone enter

@@ -21,7 +21,7 @@ from flexi_score.schema import SUMMARY
 #: What is read of ``--reference``; ``conversation`` is null where it is not told.
 REFERENCE: Final = pl.Schema({"conversation": pl.String, "kind": pl.String, "value_s": pl.Float64})
 
-#: One row a system, kind of event and statistic (``ks``, ``wasserstein``: s).
+#: One row per system, kind of event and statistic (``ks``, ``wasserstein``: s).
 PEOPLE: Final = pl.Schema(
     {
         "system": pl.String,

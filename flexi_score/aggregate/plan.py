@@ -29,7 +29,7 @@ from flexi_score.errors import SettingsError
 #: Chance that a difference of the size is found (Cohen 1988).
 POWER: Final = 0.8
 
-#: One row a row of the comparison.
+#: One row per row of the comparison.
 PLAN: Final = pl.Schema(
     {
         "baseline": pl.String,
@@ -41,7 +41,7 @@ PLAN: Final = pl.Schema(
         "detectable": pl.Float64,  # smallest difference that so many find; null: fewer than two
         "difference": pl.Float64,  # to be found: the one asked for, else the effect observed
         "asked": pl.Boolean,
-        "needed": pl.Int64,  # pairs, or recordings a side; null without spread or difference
+        "needed": pl.Int64,  # pairs, or recordings per side; null without spread or difference
     }
 )
 

@@ -1,4 +1,4 @@
-"""Scores of recordings added up: one row a system, scenario and metric.
+"""Scores of recordings added up: one row per system, scenario and metric.
 
 A metric is a *rate* (mean of 0/1, Wilson interval), a *mean* (bootstrap interval), a *sum* (a
 count, no interval) or a *ratio* (sum of value times weight over sum of weights, as events per

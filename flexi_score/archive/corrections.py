@@ -35,7 +35,7 @@ MOMENTS: Final = (
 )
 SPANS: Final = "backchannels"
 MARKS: Final = "reference_backchannels_ms"
-#: Speech that replaces what was detected, one row a channel.
+#: Speech that replaces what was detected, one row per channel.
 SPEECH: Final = make_schema(
     {"recording": pl.String, "speaker": pl.String, "key": pl.String, "speech": pl.List(INTERVAL)}
 )

@@ -137,7 +137,7 @@ def _names_of(metric: "Metric") -> set[str]:
 
 
 def _list_metrics(console: "Console", listed: Iterable["Metric"]) -> None:
-    """A line a metric: what is printed for a profile without further questions."""
+    """A line per metric: what is printed for a profile without further questions."""
     from itertools import groupby
 
     from rich.text import Text

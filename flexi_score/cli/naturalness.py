@@ -1,4 +1,4 @@
-"""``flexi-score naturalness``: what a voice activity projection network holds of a run."""
+"""``flexi-score naturalness``: how likely a run is under a voice activity projection network."""
 
 import math
 import sys
@@ -21,7 +21,7 @@ def naturalness(
     threads: Threads = 1,
     quiet: Quiet = False,
 ) -> int:
-    """Say how probable a turn-taking network holds what was done at each boundary of RUN.
+    """Print how likely what happened at each boundary of RUN is under a turn-taking network.
 
     At each end of a user's turn and each start of a model's turn: the log-likelihood of what
     followed in the next 2 s, and the share of the model in what was expected. WEIGHTS are those of

@@ -2,7 +2,7 @@
 
 What a rater sees is the rubric and the question, in an order that does not depend on systems, and
 the sound; never a name, a system, a score or the judge's words. Ratings go into ``labels.csv`` of
-the run folder, one row a recording, metric and rater, as they are given.
+the run folder, one row per recording, metric and rater, as they are given.
 """
 
 import csv

@@ -175,8 +175,8 @@ class Session:
         Returns
         -------
         dict
-            ``blocks``: scenarios with their metrics, each with a row a system; ``changed``: scores
-            that are other than in the run; ``recordings``: how many recordings have one; ``ms``.
+            ``blocks``: scenarios with their metrics, with a row per system; ``changed``: scores that
+            are other than in the run; ``recordings``: how many recordings have one; ``ms``.
         """
         started = time.perf_counter()
         scores, summary = self.scores(changes)

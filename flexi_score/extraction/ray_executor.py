@@ -84,7 +84,7 @@ def attempt_on_ray(
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False)
     context = ray.data.DataContext.get_current()
-    context.max_errored_blocks = -1  # a lost recording is told by its absence
+    context.max_errored_blocks = -1  # a lost recording is recognised by its absence
     context.enable_progress_bars = False
     context.execution_options.preserve_order = False
     gpus = 1 if setup.settings.device == "cuda" else 0

@@ -71,7 +71,7 @@ def recognize(
     """Words (:data:`WORDS`) of one channel, each inside one stretch of speech, none overlapping.
 
     ``read(start, end)``: 16 kHz samples, at most about 30 s at once. A language that is written
-    without spaces has a row a character. ``probability`` is the mean over the word's tokens, 0
+    without spaces has a row per character. ``probability`` is the mean over the word's tokens, 0
     where Whisper's criteria still find fault with the text that the word is in.
     """
     duration_ms = n_samples // _PER_MS

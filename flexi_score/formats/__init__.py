@@ -266,7 +266,7 @@ FORMATS: Final[dict[str, Format]] = {
 _OF_WORDS: Final = frozenset(
     {"JSON", "JSON Lines", "CTM", "Switchboard", "Fisher", "CHAT", "Transcriber"}
 )
-#: Formats with an entry a line, which can be cut without anything else in them being wrong.
+#: Formats with an entry per line, which can be cut without anything else in them being wrong.
 _OF_LINES: Final = frozenset(
     {"RTTM", "CTM", "STM", "CSV or TSV", "Audacity labels", "WebVTT", "SubRip"}
     | {"Switchboard", "Fisher", "CHAT"}
@@ -302,7 +302,7 @@ def read_words(path: str | Path, speaker: Speaker | None = None) -> pl.DataFrame
     Returns
     -------
     polars.DataFrame
-        ``start_ms, end_ms, text``, sorted; one row an entry of the file, which may be a phrase
+        ``start_ms, end_ms, text``, sorted; one row per entry of the file, which may be a phrase
         or one character (:func:`flexi_score.formats.text.word_counts` says how many words).
 
     Raises

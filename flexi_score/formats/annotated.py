@@ -1,7 +1,7 @@
-"""Recordings with annotation files beside them, told by the same name.
+"""Recordings with annotation files beside them, recognised by the same name.
 
 ``call.wav`` with ``call.TextGrid`` (or ``.eaf``, ``.rttm``, ``.ctm``, ``.stm``, ``.csv``, ...), or
-with one file a speaker, ``call.user.rttm`` and ``call.model.rttm``; or the files alone, without
+with one file per speaker, ``call.user.rttm`` and ``call.model.rttm``; or the files alone, without
 audio. Subtitles are left out: their cues say what is on the screen, not who speaks when.
 """
 

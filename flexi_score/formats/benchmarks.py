@@ -1,8 +1,8 @@
-"""Folders of the FLEXI and Full-Duplex-Bench releases: one folder a sample.
+"""Folders of the FLEXI and Full-Duplex-Bench releases: one folder per sample.
 
 A sample holds ``input.*`` (user) and ``output.*`` (model), as audio, as word-timed transcripts
 (``.json``) or both, and the JSON file of its scenario. Samples lie in a folder of one scenario,
-or in one folder a scenario; the scenario is told by a folder's name, else by the JSON file.
+or in one folder per scenario; the scenario is recognised by a folder's name, else by the JSON file.
 """
 
 import re

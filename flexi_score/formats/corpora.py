@@ -94,7 +94,7 @@ def _sides(root: Path) -> dict[str, str]:
 def telephone(folder: Path) -> Found:
     """Calls of Switchboard and Fisher: ``sw02001.sph``, ``fe_03_00001.sph`` and transcripts.
 
-    Audio and transcripts may lie in different folders; they are told by their names.
+    Audio and transcripts may lie in different folders; they are recognised by their names.
     """
     calls: dict[str, dict[str, str]] = {}
     for place, names in list_files(folder).items():

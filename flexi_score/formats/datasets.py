@@ -1,4 +1,4 @@
-"""Folders of further benchmarks and corpora: roles and files told by their names.
+"""Folders of further benchmarks and corpora: roles and files recognised by their names.
 
 - EVA (github.com/ServiceNow/eva): ``audio_user.wav`` and ``audio_assistant.wav`` of a conversation
   beside ``audit_log.json``, whose calls of tools become ``tools``; ``audio_mixed.wav`` is not used.
@@ -225,7 +225,7 @@ def kaldi(folder: Path) -> Found:
     """Two-channel recordings of a Kaldi data folder.
 
     A recording is a file of ``wav.scp``; where ``reco2file_and_channel`` puts two recordings on its
-    channels A and B, these are the parties. Who of them is the user is told by their names
+    channels A and B, these are the parties. Who of them is the user is recognised by their names
     (``call1-user``), else not at all. Commands are never run; of ``sph2pipe -c N FILE |`` the file
     is read.
     """
@@ -322,7 +322,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     return [(n, line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
-#: How each of these is told by looking.
+#: How each of these is recognised.
 TELLING: Final[dict[str, Callable[[Path, list[str]], bool]]] = {
     "eva": lambda place, names: all(any(Path(n).stem == stem for n in names) for stem in _EVA),
     "tau2": lambda place, names: _TAU2_AUDIO in names and place.parent.name.startswith("sim_"),

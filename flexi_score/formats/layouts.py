@@ -326,7 +326,7 @@ def detect_layout(folder: Path) -> str:
     )
 
 
-#: How each layout that is told by the files of one folder is told.
+#: How each layout that is recognised by the files of one folder is told.
 _TELLING: Final[dict[str, Callable[[Path, list[str]], bool]]] = {
     **TELLING,
     "fdb2": is_fdb2,

@@ -1,6 +1,6 @@
 """Transcripts of telephone speech from the Linguistic Data Consortium: Switchboard and Fisher.
 
-- Switchboard (ISIP, ``sw2001A-ms98-a-trans.text``, ``-word.text``): a file a side,
+- Switchboard (ISIP, ``sw2001A-ms98-a-trans.text``, ``-word.text``): a file per side,
   ``sw2001A-ms98-a-0001 0.000000 0.977625 [silence]``
 - Fisher (``fe_03_00001.txt``): ``84.86 87.33 A: who turned me onto this``
 

@@ -13,7 +13,7 @@ from flexi_score.formats.timed import Timed, timed
 from flexi_score.formats.whose import ANYONE, Whose, choose_label
 from flexi_score.schema import Speaker
 
-#: A line with spaces in the names of its file or speaker, told by the two ``<NA>`` between them.
+#: A line with spaces in the names of its file or speaker: two ``<NA>`` stand between them.
 _SPACED: Final = re.compile(
     r"SPEAKER\s+(\S.*?)\s+(\S+)\s+([0-9.]+)\s+([0-9.]+)\s+(<NA>)\s+(<NA>)\s+"
     r"(\S.*?)(?:\s+(?:<NA>|[0-9.]+)){0,2}"

@@ -114,7 +114,7 @@ class _Cue(NamedTuple):
 
 
 def _cues(path: Path, text: str) -> list[_Cue]:
-    """All cues, told by their time lines: blank lines between them may be missing, or be text."""
+    """All cues, by their time lines: blank lines between them may be missing, or be text."""
     is_vtt = text.startswith("WEBVTT")
     if not is_vtt and path.suffix.lower() == ".vtt":
         raise TranscriptError(f"{path}, line 1: found {brief(text[:20])}, expected WEBVTT")

@@ -48,7 +48,7 @@ def read_table(path: Path) -> Table:
     """
     table = READERS[path.suffix.lower()](path)
     if not table.rows:
-        raise ManifestError(f"{path}: the manifest has no rows; expected one row a recording")
+        raise ManifestError(f"{path}: the manifest has no rows; expected one row per recording")
     return table
 
 
@@ -206,7 +206,7 @@ READERS: Final[dict[str, Callable[[Path], Table]]] = {
 def _text(path: Path) -> str:
     text = read_text(path, ManifestError)
     if not text.strip():
-        raise ManifestError(f"{path}: the manifest is empty; expected one row a recording")
+        raise ManifestError(f"{path}: the manifest is empty; expected one row per recording")
     return text
 
 

@@ -46,7 +46,7 @@ def word_counts(text: pl.Series) -> NDArray[np.float64]:
     """Words that each transcript entry stands for.
 
     Tokens between spaces count 1 each where they hold a letter or digit. Characters of the
-    scripts in :data:`SCRIPTS` count 1 / mean characters per word, so that one entry a character
+    scripts in :data:`SCRIPTS` count 1 / mean characters per word, so that one entry per character
     (as recognisers write Chinese) and one entry a phrase add up to the same.
 
     Parameters

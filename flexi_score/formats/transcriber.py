@@ -13,7 +13,7 @@ from flexi_score.formats.whose import ANYONE, Whose, choose_label
 
 
 def read_transcriber(path: Path, whose: Whose = ANYONE) -> list[Timed]:
-    """Stretches of a speaker, told by the name or the id in ``<Speakers>``.
+    """Stretches of a speaker, recognised by the name or the id in ``<Speakers>``.
 
     Raises
     ------

@@ -245,7 +245,7 @@ class _Said:
 def _ask(
     structure: Structure, metric: str, settings: Settings, wanted: Bools, fields: _Fields
 ) -> Questions:
-    """One question a recording, or why there is none."""
+    """One question per recording, or why there is none."""
     rubric = metric
     if settings.judge.rubric == "release" and f"release_{metric}" in rubric_names():
         rubric = f"release_{metric}"

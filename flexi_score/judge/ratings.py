@@ -1,4 +1,4 @@
-"""From kept replies to :data:`flexi_score.schema.RATINGS`: one row a question and repeat."""
+"""From kept replies to :data:`flexi_score.schema.RATINGS`: one row per question and repeat."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -102,7 +102,7 @@ METRICS: Final = tuple(replace(m, profile=profile) for profile in PROFILES for m
 
 
 def timings(events: pl.DataFrame) -> pl.DataFrame:
-    """Times of single events, one row an event and speaker.
+    """Times of single events, one row per event and speaker.
 
     Parameters
     ----------

@@ -1,1 +1,1 @@
-"""One TOML file a profile: the settings in which it differs from the defaults."""
+"""One TOML file per profile: the settings in which it differs from the defaults."""

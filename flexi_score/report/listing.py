@@ -1,7 +1,7 @@
 """The page's table of recordings: which are listed, and their columns as JSON.
 
-One list a column, and of the scores one sparse list a metric: a hundred thousand recordings take
-some megabytes and no loop over them.
+One list per column, and of the scores one sparse list per metric: a hundred thousand recordings
+take some megabytes and no loop over them.
 """
 
 import json

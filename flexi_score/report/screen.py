@@ -133,7 +133,7 @@ def print_screen(
 
 
 def scenario_rows(summary: pl.DataFrame, metrics: Sequence[Metric], few: int) -> list[Row]:
-    """A row a metric of the six scenarios that has a better direction and any value."""
+    """A row per metric of the six scenarios that has a better direction and any value."""
     find = metric_finder(metrics)
     systems = systems_of(summary)
     part = summary.filter(pl.col("scenario") != "conversation")

@@ -194,7 +194,7 @@ def _scores(scores: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
 
 
 def _encoded(table: pl.DataFrame) -> dict[str, str]:
-    """JSON of each recording's rows: an object with one list a column."""
+    """JSON of each recording's rows: an object with one list per column."""
     columns = [name for name in table.columns if name != "recording"]
     if table.is_empty():
         return {}

@@ -60,7 +60,7 @@ _CLOCKS: Final = {
 
 @dataclass(frozen=True)
 class Fit:
-    """How given files fit, one row a recording."""
+    """How given files fit, one row per recording."""
 
     #: scale, shift_ms: shape (n,): time in the recording is ``time * scale + shift_ms``
     scale: Floats

@@ -165,7 +165,7 @@ def _known(speaker: Speaker) -> pl.Expr:
 def _entries(
     stored: pl.DataFrame, rows: pl.DataFrame, speaker: Speaker, kind: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Stored words or segments of one speaker, a row an entry, and the rows that hold them."""
+    """Stored words or segments of one speaker, a row per entry, and the rows that hold them."""
     keys = rows.select(pl.int_range(pl.len()).alias("rec"), key=f"{speaker}_{kind}_key")
     held = keys.join(stored, on="key", how="inner", maintain_order="left")
     return held.select("rec", kind).explode(kind).drop_nulls(kind).unnest(kind), held

@@ -1,4 +1,4 @@
-"""How probable a turn-taking model holds what was done at each boundary of a scored run.
+"""How likely what happened at each boundary of a scored run is under a turn-taking model.
 
 A voice activity projection network (:mod:`flexi_score.extraction.vap`), trained on conversations
 between people, hears both channels up to a boundary and gives the probability of what follows. What
@@ -30,7 +30,7 @@ from flexi_score.scoring.run import Run
 from flexi_score.segment import axis
 from flexi_score.segment.tracks import make_intervals
 
-#: One row a boundary. ``state``: what followed; null where the recording ends within 2 s.
+#: One row per boundary. ``state``: what followed; null where the recording ends within 2 s.
 #: ``log_likelihood``: natural logarithm of its probability; null as ``state``, or where nothing was
 #: heard before. ``p_now`` and ``p_future``: share of the model in the expected activity of the next
 #: 0.6 s, and of the 1.4 s after these.

@@ -180,7 +180,7 @@ class Run:
 
     @property
     def scores(self) -> pl.DataFrame:
-        """One row a recording and metric (:data:`flexi_score.schema.SCORES`)."""
+        """One row per recording and metric (:data:`flexi_score.schema.SCORES`)."""
         return self.table("scores")
 
     @property

@@ -61,7 +61,7 @@ def read_texts(source: str | Path) -> list[Dialog]:
         sorted({name for name in ids if ids.count(name) > 1}) if len(set(ids)) < len(ids) else []
     )
     if twice:
-        raise InputError(f"{source}: given twice: {name_some(twice)}; keep one file a scenario")
+        raise InputError(f"{source}: given twice: {name_some(twice)}; keep one file per scenario")
     return dialogs
 
 

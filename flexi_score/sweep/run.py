@@ -38,7 +38,7 @@ class Sweep:
     Attributes
     ----------
     table : polars.DataFrame
-        One row a combination, system, scenario and metric: ``combination`` (its number, from 0),
+        One row per combination, system, scenario and metric: ``combination`` (its number, from 0),
         a column for each setting of ``names`` (its value in force), ``system``, ``scenario``,
         ``metric``, ``value`` (null where nothing was scored), ``n`` (recordings with a value).
     names : tuple of str

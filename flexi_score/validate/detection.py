@@ -35,7 +35,7 @@ BOUNDARIES = make_schema(
 
 
 def detection_frame(paired: Paired, settings: Settings) -> pl.DataFrame:
-    """Speech of truth, of the run and of both, a row a known channel (:data:`DETECTION`)."""
+    """Speech of truth, of the run and of both, a row per known channel (:data:`DETECTION`)."""
     n = len(paired.truth)
     frames = []
     for speaker in SPEAKERS:

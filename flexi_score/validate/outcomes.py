@@ -92,7 +92,7 @@ def _stated(paired: Paired, truth: Truth, metrics: Sequence[Metric]) -> pl.DataF
 
 
 def outcome_frame(scores: pl.DataFrame, wanted: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Truth and run side by side, a row a recording and metric (:data:`OUTCOMES`)."""
+    """Truth and run side by side, a row per recording and metric (:data:`OUTCOMES`)."""
     metrics = _listed(profile_metrics(settings.profile))
     found = scores.select("recording", "metric", "margin_s", found="value")
     return (

@@ -1,6 +1,6 @@
 """A validation as one picture: boundary errors as distributions, detection error as bars.
 
-A row a group. Left, on one axis of milliseconds, the signed errors of starts (above) and ends
+A row per group. Left, on one axis of milliseconds, the signed errors of starts (above) and ends
 (below): a line from the 5th to the 95th percentile, a bar over the middle half, a mark at the
 median. The axis is that of the square root, to show 5 ms and 500 ms at once. Right,
 false alarm and miss in per cent of true speech, one after the other.

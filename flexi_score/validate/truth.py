@@ -365,6 +365,6 @@ def _both(
     if spans["user"] and spans["user"] == spans["model"]:
         raise TranscriptError(
             f"{path}: does not say whose speech it is; name its tiers (labels) user and model, or "
-            f"write a file a channel ({path.stem}.user{path.suffix})"
+            f"write a file per channel ({path.stem}.user{path.suffix})"
         )
     return spans

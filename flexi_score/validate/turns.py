@@ -83,7 +83,7 @@ LABELS: Final = make_schema(
 PREDICTIONS: Final = make_schema(
     {"recording": pl.String, "speaker": pl.String, "task": pl.String, "time_ms": pl.Int64}
 )
-#: One row an event that is to be found, or a span in which nothing is.
+#: One row per event that is to be found, or a span in which nothing is.
 ITEMS: Final = make_schema(
     {
         "recording": pl.String,

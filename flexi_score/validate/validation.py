@@ -36,7 +36,7 @@ class Validation:
     table : polars.DataFrame
         :data:`flexi_score.validate.measures.VALIDATION`, every measure by group.
     detection, boundaries, events, outcomes, aggregates : polars.DataFrame
-        What it was added up from, a row a channel, boundary, recording and kind, recording and
+        What it was added up from, a row per channel, boundary, recording and kind, recording and
         metric, or value of the summary.
     groups : polars.DataFrame
         ``recording, by, level``.

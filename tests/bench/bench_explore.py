@@ -23,7 +23,7 @@ MOVES = 7
 
 
 def main(size: int) -> None:
-    """Print a row a setting."""
+    """Print a row per setting."""
     with tempfile.TemporaryDirectory() as place:
         archive = build(Path(place) / "archive", size, audio=True)
         session = open_session(flexi_score.score(archive).write(Path(place) / "a.run"))

@@ -83,7 +83,7 @@ def statistics_frame(structure: Structure, settings: Settings | None = None) -> 
     """Counts and times of every recording, whatever its scenario.
 
     ``settings``: uses the group ``conversation``; the defaults if not given. Returns
-    :data:`STATISTICS`, one row a recording in manifest order. ``<side>_turns`` counts turns that
+    :data:`STATISTICS`, one row per recording in manifest order. ``<side>_turns`` counts turns that
     took the floor. ``<side>_floor_changes`` are those that followed a turn of the other,
     ``<side>_floor_offset_ms`` the sum of their floor-transfer offsets; those below 0 are
     ``<side>_overlapped_starts``, the others ``<side>_responses`` with ``<side>_response_ms``.
@@ -138,7 +138,7 @@ def statistics_frame(structure: Structure, settings: Settings | None = None) -> 
 
 
 def observations(structure: Structure) -> pl.DataFrame:
-    """Floor-transfer offsets, response latencies and stop latencies, one row an event.
+    """Floor-transfer offsets, response latencies and stop latencies, one row per event.
 
     Returns :data:`OBSERVATIONS`, by recording, metric (:data:`OBSERVED`) and time, in s.
     ``<side>_floor_offset``: start of the side's turn minus end of the other's, signed;

@@ -29,7 +29,7 @@ const prepareValues = () => {
   }
 };
 
-// A dot a recording on the axis of each measure that is no rate.
+// A dot per recording on the axis of each measure that is no rate.
 const MOST_DOTS = 200;
 const drawDots = () => {
   for (const svg of document.querySelectorAll(".axis svg[data-metric]")) {

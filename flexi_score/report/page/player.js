@@ -1,4 +1,4 @@
-// Sound of one recording: one two-channel file, or one file a speaker, each starting at its own time.
+// Sound of one recording: one two-channel file, or one file per speaker, each starting at its own time.
 const createPlayer = (r, detail, tell) => {
   const embedded = document.querySelector(`script.sound[data-r="${r}"]`);
   let address = null;

@@ -48,14 +48,14 @@ _TICKS: Final = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 def margin_plots(
     scores: pl.DataFrame, systems: Sequence[str], metrics: Sequence[Metric], settings: Settings
 ) -> list[Drawing]:
-    """The plot of all margins, a row a metric; nothing where no threshold decides."""
+    """The plot of all margins, a row per metric; nothing where no threshold decides."""
     rows = margins(scores, metrics)
     if not rows:
         return []
     error = settings.summary.boundary_error_s
     caption = (
-        "How far one boundary would have to move to flip an outcome, a dot a recording. Shaded: no "
-        f"more than {error * 1000:g} ms, the error with which boundaries are measured "
+        "How far one boundary would have to move to flip an outcome, a dot per recording. Shaded: "
+        f"no more than {error * 1000:g} ms, the error with which boundaries are measured "
         "(summary.boundary_error_s); the numbers count those within it."
     ) + left_out(systems)
     return [
