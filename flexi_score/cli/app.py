@@ -65,7 +65,9 @@ SetOption = Annotated[
     list[str] | None,
     Parameter(name="--set", negative="", help="Any setting as name=value; repeatable."),
 ]
-Profile = Annotated[str, Parameter(help="Definitions: paper, release, fdb-v1, tau, voice-agent or eva.")]
+Profile = Annotated[
+    str, Parameter(help="Definitions: paper, release, fdb-v1, tau, voice-agent or eva.")
+]
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative="", help="No progress.")]
 Threads = Annotated[int, Parameter(help="CPU threads of each model; 0 lets it choose.")]
 Open = Annotated[bool, Parameter(name="--open", negative="", help="Show the page in a browser.")]

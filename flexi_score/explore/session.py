@@ -175,7 +175,7 @@ class Session:
         Returns
         -------
         dict
-            ``blocks``: scenarios with their metrics, with a row per system; ``changed``: scores that
+            ``blocks``: scenarios with their metrics, a row per system; ``changed``: scores that
             are other than in the run; ``recordings``: how many recordings have one; ``ms``.
         """
         started = time.perf_counter()
