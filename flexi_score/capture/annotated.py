@@ -11,15 +11,11 @@ from flexi_score.segment.tracks import Floats, Tracks
 
 
 def annotation_evidence(tracks: Tracks) -> tuple[Floats, pl.Series]:
-    """How far the user's speech starts from the annotated starts.
+    """How far the user's speech starts from the annotated starts, and the worst in words.
 
-    Annotated starts of the user's speech are those of ``annotations.interrupt`` and
-    ``annotations.backchannels``.
-
-    Returns in ms (shape (n,)) the largest distance of an annotated start from the nearest onset of
-    the user's speech; the recording's length where the user never speaks; NaN without such an
-    annotation, or where nothing is known of the user; and that start and onset in words, null
-    without one.
+    In ms, shape (n,): the largest distance of an annotated interruption or backchannel from the
+    nearest onset; the recording's length where the user never speaks; NaN without such an
+    annotation, or where nothing is known of the user.
     """
     size, origin = len(tracks), axis.origins(tracks.duration_ms)
     starts = _annotated_starts(tracks)

@@ -53,12 +53,9 @@ _TINY: Final = 1e-20
 
 
 def measure_health(user: Signal, model: Signal, *, paired: bool) -> dict[str, Any]:
-    """One row of the archive's table ``health``.
+    """:data:`flexi_score.archive.tables.HEALTH` without its key; None where not measurable.
 
-    ``user`` and ``model``: as captured, without offsets. ``paired``: they come from two files, so
-    that their clocks may differ. Returns :data:`flexi_score.archive.tables.HEALTH` without its key.
-    None where a number cannot be measured: no sound, or, for lags and drift, no crosstalk to
-    measure them by.
+    ``paired``: the channels come from two files, so that their clocks may differ.
     """
     starts, chunks = _chunks(user, model)
     row: dict[str, Any] = {}
@@ -80,10 +77,7 @@ def measure_health(user: Signal, model: Signal, *, paired: bool) -> dict[str, An
 
 
 def band_hz(frames: Floats) -> float | None:
-    """Upper edge of the highest 250 Hz band that holds speech, None without frames.
-
-    ``frames`` (ndarray of float64, shape (n, 512)): of speech, at 16 kHz.
-    """
+    """Upper edge of the highest 250 Hz band that holds speech, None without frames."""
     if not len(frames):
         return None
     spectrum = np.abs(np.fft.rfft(frames * np.hanning(_FRAME))) ** 2
@@ -126,9 +120,6 @@ def mixed_db(chunks: Sequence[tuple[Floats, Floats]], lag_ms: float | None) -> f
     Unlike crosstalk through the air, a mix is the same sound in both channels, without delay. 0 dB
     is one channel copied, or a channel that holds both parties; separate lines are some -20 dB or
     less apart, and None where they hold nothing in common.
-
-    ``chunks``: of the user's and the model's channel. ``lag_ms``: at which they are most alike
-    (:func:`likeness`).
     """
     if lag_ms is None or abs(lag_ms) > SAME_LAG_MS:
         return None
@@ -150,15 +141,11 @@ def mixed_db(chunks: Sequence[tuple[Floats, Floats]], lag_ms: float | None) -> f
 def crosstalk_lags(
     starts: Sequence[int], chunks: Sequence[tuple[Floats, Floats]]
 ) -> tuple[float | None, float | None, float | None, int]:
-    """Lags at which each of two files is heard in the other, and how they drift apart.
+    """Lags (ms) at which each of two files is heard in the other, and how they drift apart.
 
     Where one party alone speaks and is heard in the other's file, the lag of that crosstalk is that
-    of its path plus the misalignment of the files. The first part is never negative and does not
-    change.
-
-    Returns lag at the middle of the recording (ms), negative where crosstalk is heard first; how
-    fast the model's clock runs against the user's: positive where it is slow, so that what it hears
-    comes ever later in the user's file's time; lags from which the drift was measured.
+    of its path, never negative, plus the misalignment of the files. Also how fast the model's clock
+    runs against the user's (positive: slow), and from how many lags that was measured.
     """
     when = np.array(starts, np.float64) / SAMPLE_RATE_HZ + CHUNK_S / 2
     loud = np.array([[float(c @ c) for c in pair] for pair in chunks]).reshape(-1, 2)

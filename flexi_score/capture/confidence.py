@@ -19,12 +19,9 @@ _COLUMNS: Final = ("key", "confidence", "n_words")
 
 
 def word_confidence(reader: ArchiveReader, rows: pl.DataFrame) -> pl.Series:
-    """Mean probability of the recognised words of both channels of each recording.
+    """Mean probability of the recognised words of each recording, null where there are none.
 
     Both channels together: they speak one language, and a single short word says little.
-
-    ``rows``: :data:`flexi_score.archive.tables.ARCHIVED`. Returns shape (len(rows),), null where
-    nothing was recognised.
     """
     keys = pl.concat([rows[f"{s}_words_key"].alias("key") for s in SPEAKERS]).drop_nulls()
     stored = reader.read("words", keys, _COLUMNS)

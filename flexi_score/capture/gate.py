@@ -26,13 +26,7 @@ REFUSE: Final = "refuse"
 def check_health(
     reader: ArchiveReader, rows: pl.DataFrame, tracks: Tracks, settings: Settings
 ) -> pl.DataFrame:
-    """Verdicts on recordings.
-
-    ``rows``: :data:`flexi_score.archive.tables.ARCHIVED` rows; those that are not in ``tracks`` are
-    ignored. ``tracks``: of these rows, from :func:`~flexi_score.scoring.load.load_tracks`.
-    ``settings``: uses ``health``. Returns :data:`flexi_score.schema.HEALTH`, recording by
-    recording.
-    """
+    """Verdicts on the recordings in ``tracks`` (:data:`flexi_score.schema.HEALTH`)."""
     facts = gather_facts(reader, rows, tracks, recognised=settings.extract.asr != "none")
     return judge(measure(facts, settings.health), settings.health)
 
@@ -80,8 +74,7 @@ def _sentence() -> pl.Expr:
 def judge(measured: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     """Verdicts on measured numbers (:data:`flexi_score.schema.HEALTH`).
 
-    ``measured``: ``recording, check, channel, value, detail``, in any order. ``settings``: the
-    limits. A value at a limit is beyond it; a limit that is null is never reached.
+    A value at a limit is beyond it; a limit that is null is never reached.
     """
     limits = pl.DataFrame(
         {

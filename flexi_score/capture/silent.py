@@ -27,10 +27,9 @@ _ZERO_DBFS: Final = -119.0
 
 
 def noisy_systems(reader: ArchiveReader, rows: pl.DataFrame) -> frozenset[str]:
-    """Systems whose model channels carry noise between words.
+    """Systems whose model channels carry noise between words, of those with a dead one.
 
-    ``rows``: :data:`flexi_score.archive.tables.ARCHIVED`: every recording of the run, also where it
-    is scored chunk by chunk. Only systems with a dead model channel are looked at.
+    ``rows``: every recording of the run, also where it is scored chunk by chunk.
     """
     dead = reader.read("channels", columns=["key", "dead"]).filter("dead")
     held = pl.col("model_key").is_in(dead["key"].implode())
@@ -50,11 +49,9 @@ def noisy_systems(reader: ArchiveReader, rows: pl.DataFrame) -> frozenset[str]:
 def find_dead(
     reader: ArchiveReader, rows: pl.DataFrame, noisy: Iterable[str], settings: Settings
 ) -> pl.DataFrame:
-    """Dead channels, and which of them are failed captures.
+    """One row per dead channel, and whether it is a failed capture; none is without the gate.
 
-    ``rows``: :data:`flexi_score.archive.tables.ARCHIVED`. ``noisy``: from :func:`noisy_systems`.
-    ``settings``: ``health.gate``: without it no capture counts as failed. Returns ``recording,
-    system, scenario, channel, where, zeros, failed, detail, remedy``: one row per dead channel.
+    Returns ``recording, system, scenario, channel, where, zeros, failed, detail, remedy``.
     """
     parts = []
     for speaker in SPEAKERS:
@@ -132,11 +129,7 @@ def dead_health(dead: pl.DataFrame) -> pl.DataFrame:
 
 
 def silent_notes(health: pl.DataFrame, recordings: pl.DataFrame) -> list[str]:
-    """What a run says first: systems most of whose recordings have a model channel of zeros.
-
-    ``health``: :data:`flexi_score.schema.HEALTH`. ``recordings``: ``recording`` and ``system`` of
-    what was scored.
-    """
+    """What a run says first: systems most of whose recordings have a model channel of zeros."""
     zeros = health.filter(
         (pl.col("check") == "dead") & (pl.col("channel") == "model") & (pl.col("verdict") == "warn")
     )["recording"]

@@ -26,9 +26,9 @@ _TEXTS: Final = ("text_query", "text_interrupt", "text_statement")
 def swap_evidence(tracks: Tracks) -> tuple[Floats, pl.Series]:
     """How much more the evidence fits the other channel, and the evidence in words.
 
-    The number (shape (n,)) is the mean over the kinds of evidence of the share that fits the other
-    channel minus the share that fits the channel named: 1 where all of it is on the other, -1 where
-    all is as it should be, NaN without evidence. The words are null without it.
+    The mean over the kinds of evidence of the share that fits the other channel minus the share
+    that fits the channel named: 1 where all of it is on the other, -1 where all is as it should be,
+    NaN without evidence.
     """
     origin = axis.origins(tracks.duration_ms)
     sides = [

@@ -51,14 +51,11 @@ def timeline_evidence(
     model_channel: tuple[Ints, Ints],
     closed_ms: Ints,
 ) -> tuple[Floats, pl.Series]:
-    """How strongly a recording's channels seem to lie on different timelines.
+    """How strongly (0 to 1) a recording's channels seem to lie on different timelines, and why.
 
-    ``tracks``: speech of n recordings. ``paired`` (ndarray of bool, shape (n,)): whether the
-    parties have a file each. ``user_channel`` and ``model_channel`` ((ndarray of int64, ndarray of
-    int64), each of shape (n,)): start and end of each channel on the recording's axis (ms); -1
-    where there is no audio. ``closed_ms`` (ndarray of int64, shape (n,)): for how long the model's
-    line carries nothing at its end, after noise before. Returns a number from 0 to 1 (shape (n,)),
-    NaN where there is no audio, or one party is silent; and the evidence in words.
+    ``user_channel`` and ``model_channel``: start and end of each channel on the recording's axis
+    (ms); -1 where there is no audio. ``closed_ms``: for how long the model's line carries nothing
+    at its end, after noise before. NaN where there is no audio, or one party is silent.
     """
     n = len(tracks)
     origin = axis.origins(tracks.duration_ms)

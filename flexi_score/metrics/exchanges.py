@@ -35,9 +35,8 @@ class Exchanges:
 def exchanges(structure: Structure, apart_ms: int, *, attempts: bool = False) -> Exchanges:
     """User turns and the model's answers of all recordings at once.
 
-    ``apart_ms``: a silence of the user of at least this length ends a turn (ms). ``attempts``:
-    whether an attempt of the user that failed (inside one IPU of the model) opens an exchange.
-    Backchannels open no exchange.
+    A silence of the user of at least ``apart_ms`` ends a turn. ``attempts``: whether an attempt of
+    the user that failed (inside one IPU of the model) opens an exchange. Backchannels open none.
     """
     user, model = structure.user, structure.model
     opens = user.role != BACKCHANNEL if attempts else user.role == CLAIM

@@ -109,24 +109,25 @@ def score_rows(
     metric: str,
     value: ArrayLike,
     status: ArrayLike | str,
-    reason: Decision | pl.Series | ArrayLike | str,
-    *,
-    reference_ms: ArrayLike | None = None,
-    decided_ms: ArrayLike | None = None,
-    margin_s: ArrayLike | None = None,
-    source: ArrayLike | str | None = None,
-    weight: ArrayLike | None = None,
+    decision: Decision,
+    **columns: Column,
 ) -> pl.DataFrame:
-    """Rows of :data:`flexi_score.schema.SCORES` for one metric.
+    """Rows of :data:`flexi_score.schema.SCORES` for one metric; NaN becomes null.
 
-    ``recordings``: ``Tracks.recordings``. ``rec`` (shape (k,)): numbers of the recordings scored.
-    ``value`` (shape (k,)): NaN becomes null: unscored. ``reference_ms``, ``decided_ms``,
-    ``margin_s`` and ``weight`` (shape (k,)): NaN becomes null. ``weight`` is the denominator of a
-    metric that is a ratio.
+    ``rec``: numbers of the recordings scored. ``weight`` is the denominator of a ratio.
     """
     rows = np.asarray(rec, np.int64)
-    rule = reason.rule if isinstance(reason, Decision) else None
-    sentence = reason.reason if isinstance(reason, Decision) else reason
+    given: dict[str, object] = {
+        "metric": metric,
+        "value": np.asarray(value, np.float64),
+        "status": status,
+        "rule": decision.rule,
+        "reason": decision.reason,
+        **columns,
+    }
+    names = SCORES.names()
+    if unknown := given.keys() - set(names):
+        raise TypeError(f"scores have no column {min(unknown)!r}")
 
     def column(name: str, data: object) -> pl.Series:
         kind = SCORES[name]
@@ -143,16 +144,7 @@ def score_rows(
     # also why rows are taken by subscript: `gather` is a query.)
     return pl.DataFrame(
         [
-            *(recordings[name][rows] for name in ("recording", "system", "scenario")),
-            column("metric", metric),
-            column("value", np.asarray(value, np.float64)),
-            column("status", status),
-            column("rule", rule),
-            column("reason", sentence),
-            column("reference_ms", reference_ms),
-            column("decided_ms", decided_ms),
-            column("margin_s", margin_s),
-            column("source", source),
-            column("weight", weight),
+            *(recordings[name][rows] for name in names[:3]),
+            *(column(name, given.get(name)) for name in names[3:]),
         ]
     )

@@ -126,11 +126,8 @@ def score_archive(
 ) -> Run:
     """Score archived recordings: no audio, no models.
 
-    ``rows``: :data:`flexi_score.archive.tables.ARCHIVED`. ``failures``:
-    :data:`flexi_score.schema.FAILURES`: what failed before. Raises InputError, ArchiveError if
-    there is nothing to score, or it cannot be read. Raises OutputError if the tables of batches
-    cannot be kept. ``ready``: what :func:`~flexi_score.scoring.prepare.prepare` makes of these
-    rows, where that is known; of use where they are one batch.
+    ``ready``: what :func:`~flexi_score.scoring.prepare.prepare` makes of these rows, where that is
+    known; of use where they are one batch.
     """
     work = work or Work()
     if not len(rows) and not len(failures):
@@ -160,13 +157,7 @@ def score_prepared(
 def find_questions(
     reader: ArchiveReader, rows: pl.DataFrame, settings: Settings, batch: int = BATCH
 ) -> Questions:
-    """What a judge would be asked about archived recordings; nobody is asked.
-
-    ``reader``, ``rows`` and ``settings``: as in :func:`score_archive`; of the judge, no settings
-    are needed. ``batch``: recordings looked at at a time. Returns what to ask
-    (:data:`flexi_score.judge.questions.QUESTIONS`), and what cannot be asked
-    (:data:`flexi_score.judge.questions.NOT_JUDGED`).
-    """
+    """What a judge would be asked about archived recordings, and what cannot be asked."""
     found = []
     for one in batches(reader, rows, noisy_systems(reader, rows), batch):
         structure = build_structure(one.load(settings).tracks, settings)

@@ -44,9 +44,8 @@ _UNRATED: Final = pl.when(pl.col("status") == PENDING).then(pl.lit("excluded")).
 def fill_ratings(scores: pl.DataFrame, verdicts: Verdicts) -> pl.DataFrame:
     """Scores with ratings in place of what was pending.
 
-    ``scores``: :data:`flexi_score.schema.SCORES`, with rows of status ``pending``. Returns the same
-    rows: ``scored`` with the mean of the ratings, or ``excluded`` (null) with the reason why there
-    is none.
+    Those rows are ``scored`` with the mean of the ratings, or ``excluded`` with the reason why
+    there is none.
     """
     if not any(map(len, verdicts)):
         return scores.with_columns(status=_UNRATED)
@@ -121,18 +120,7 @@ def fill_given(scores: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFrame:
 def fill_kept(
     structure: Structure, scores: pl.DataFrame, settings: Settings, replies: Path
 ) -> pl.DataFrame:
-    """Scores with ratings from kept replies in place of what was pending; nobody is asked.
-
-    Parameters
-    ----------
-    structure : Structure
-    scores : polars.DataFrame
-        As in :func:`fill_ratings`, of recordings of the structure.
-    settings : Settings
-        Of ``judge.mode`` replay.
-    replies : Path
-        :data:`flexi_score.judge.rate.REPLIES` of the archive.
-    """
+    """Scores with ratings from kept replies in place of what was pending; nobody is asked."""
     questions = build_questions(structure, scores, settings)
     verdicts = find_ratings(questions, structure.tracks.recordings, replies, settings)
     if len(marked_recordings(verdicts.ratings)):
@@ -143,12 +131,7 @@ def fill_kept(
 def fill_references(
     scores: pl.DataFrame, tracks: Tracks, ratings: pl.DataFrame, settings: Settings
 ) -> pl.DataFrame:
-    """Scores with the distance from the reference positions that a judge marked.
-
-    ``scores``: :data:`flexi_score.schema.SCORES`. ``tracks``: of (at least) the recordings that
-    have marked positions (:func:`marked_recordings`). ``ratings``:
-    :data:`flexi_score.schema.RATINGS`.
-    """
+    """Scores with the distance from the reference positions that a judge marked."""
     marked = (
         ratings.filter(pl.col("metric") == REFERENCE)
         .explode("positions_s")

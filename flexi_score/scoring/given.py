@@ -85,9 +85,9 @@ def fit_given(
     """The clock of every given file.
 
     ``given``: entries of the files, on their own clocks. ``speech`` and ``other``: detected speech
-    of the party, and of the other one, on the recordings' clocks. ``duration_ms`` and ``offset_ms``
-    (shape (n,)): length of the recording; where the party's audio file starts in it. ``checked``
-    (shape (n,)): recordings with a given file and with audio. ``what``: path of the file.
+    of the party, and of the other one, on the recordings' clocks. ``offset_ms``: where the party's
+    audio file starts. ``checked``: recordings with a given file and with audio. ``what``: path of
+    the file.
     """
     n = len(duration_ms)
     given, speech = given.take(checked[given.rec]), speech.take(checked[speech.rec])
@@ -264,12 +264,7 @@ def _inside(given: Intervals, duration_ms: Ints) -> Intervals:
 
 
 def given_health(recordings: pl.DataFrame) -> pl.DataFrame:
-    """A warning for each recording with something odd about a given file.
-
-    ``recordings``: as in :class:`~flexi_score.segment.tracks.Tracks`, with ``user_given_note`` and
-    ``model_given_note``, where they were loaded from an archive. Returns
-    :data:`flexi_score.schema.HEALTH`, check ``given``.
-    """
+    """A warning for each recording with something odd about a given file (check ``given``)."""
     parts = [
         recordings.filter(pl.col(f"{speaker}_given_note").is_not_null()).select(
             "recording",

@@ -76,9 +76,8 @@ def read_source(source: Source, folder: Path, layout: str = "auto") -> Manifest:
     """The manifest of what is to be scored.
 
     ``source``: a manifest, a folder of recordings or an audio file; rows of a manifest, as a frame
-    or as mappings; recordings in memory; or a list of audio files, rows and recordings. ``folder``:
-    where what is in memory is written, to be read as any other recording. ``layout``: how to read a
-    folder. Raises InputError for what is none of these, or cannot be read.
+    or as mappings; recordings in memory, which are written into ``folder``; or a list of audio
+    files, rows and recordings.
     """
     if isinstance(source, Manifest):
         return source

@@ -18,14 +18,10 @@ from flexi_score.judge.store import FILE, gather_replies, keep_replies
 
 
 def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
-    """Add the parts of archives to another.
+    """Add the parts of archives to another, made where it does not exist; how many were new.
 
-    ``archives``: archives of this version. ``into``: folder of an archive, made where it does not
-    exist. Returns how many parts were added; those that it had already are not counted. What judges
-    have replied, and what was corrected by hand, is added as well. Raises InputError if there is
-    nothing to merge, an archive is to be merged into itself, or questions of one wait in a batch.
-    Raises ArchiveError naming every damaged part; nothing is then merged. Or if nothing can be
-    written.
+    What judges have replied, and what was corrected by hand, is added as well. A damaged part, or a
+    question that waits in a batch, is an error, and nothing is then merged.
     """
     if not archives:
         raise InputError("merge: expected one or more archives")

@@ -39,9 +39,8 @@ def prepare(
 ) -> Prepared:
     """Speech of archived recordings, without those that are not to be scored.
 
-    ``rows``: :data:`flexi_score.archive.tables.ARCHIVED`. ``noisy``: from
-    :func:`flexi_score.capture.silent.noisy_systems`, where ``rows`` are only a share of the run; by
-    default of these rows.
+    ``noisy``: from :func:`flexi_score.capture.silent.noisy_systems`, where ``rows`` are only a
+    share of the run; by default of these rows.
     """
     noisy = noisy_systems(reader, rows) if noisy is None else noisy
     rows, misplaced = _annotated_inside(rows)

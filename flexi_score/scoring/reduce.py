@@ -51,13 +51,7 @@ def reduce_run(
     archive: Path | None = None,
     tracks: Tracks | None = None,
 ) -> Run:
-    """Add up the batches of a run.
-
-    ``spool``: tables of the batches (:func:`flexi_score.scoring.engine.score_batch`). ``failures``:
-    :data:`flexi_score.schema.FAILURES`: what failed before anything was scored. ``facts``: detector
-    and recogniser, for the signature. ``archive`` and ``tracks``: as in
-    :class:`flexi_score.scoring.run.Run`.
-    """
+    """Add up the batches of a run; ``failures`` are those from before anything was scored."""
     metrics = profile_metrics(settings.profile)
     refused, health = (spool.scan(name).collect() for name in ("refused", "health"))
     failures = pl.concat([failures, spool.scan("failures").collect()])
@@ -110,10 +104,7 @@ def summarize_run(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Summary of a run (:data:`flexi_score.schema.SUMMARY`), and how far it is from people.
 
-    ``scores``: of what failed too, and all of each scenario that they have. ``recordings`` and
-    ``health``: of (at least) these scores. ``observed``: of conversations
-    (:data:`flexi_score.metrics.conversation.OBSERVATIONS`). ``events``: read where people's timing
-    is given.
+    ``events`` are read where people's timing is given.
     """
     shown = settings.summary
     clusters = sessions = None

@@ -14,11 +14,7 @@ _REMEDY: Final = (
 
 
 def estimated_recordings(recordings: pl.DataFrame) -> pl.DataFrame:
-    """Recordings (as in :class:`~flexi_score.segment.tracks.Tracks`) whose roles are estimates.
-
-    They have text in the column ``estimated_by``, which names the models and the rule; tables
-    that were not loaded from an archive need not have that column.
-    """
+    """Recordings whose roles are estimates: ``estimated_by`` names the models and the rule."""
     if "estimated_by" not in recordings.columns:
         return recordings.clear()
     return recordings.filter(pl.col("estimated_by").is_not_null())

@@ -16,13 +16,11 @@ _SPEAKERS: Final = ("both", "model", "none", "user")
 
 
 def events_frame(structure: Structure, *, with_text: bool = True) -> pl.DataFrame:
-    """All events of all recordings.
+    """All events of all recordings (:data:`flexi_score.schema.EVENTS`).
 
-    ``with_text``: whether to join the words of each event into ``text`` (the slowest part). Returns
-    :data:`flexi_score.schema.EVENTS`, by recording (in manifest order), start and kind. Every
-    silent interval is a ``silence`` row of speaker ``none``; those inside the conversation appear
-    again as ``pause`` (of its speaker) or ``gap`` (``none``). ``n_words`` is null where the
-    recording has no transcript, ``text`` also where it was not asked for.
+    Every silent interval is a ``silence`` row of speaker ``none``; those inside the conversation
+    appear again as ``pause`` (of its speaker) or ``gap`` (``none``). ``n_words`` is null where the
+    recording has no transcript, ``text`` also without ``with_text`` (the slowest part).
     """
     turns, cuts, s = structure.turns, structure.interruptions, structure
     tables = [

@@ -10,11 +10,9 @@ from flexi_score.segment.types import Labelled, Speaker, Structure, Turns
 
 
 def narrow(structure: Structure, rec: Ints) -> Structure:
-    """The structure without the speech of other recordings.
+    """The structure without the speech of other recordings, which keep their numbers and places.
 
-    ``rec`` (shape (k,)): numbers of the recordings wanted. They keep their numbers and their places
-    on the axis. IPUs, groups, turns and backchannels are those of these recordings; which
-    word belongs to which IPU is left out. The rest is as it was, that of other recordings included.
+    Which word belongs to which IPU is left out. The rest is as it was, that of others included.
     """
     if len(rec) == len(structure):
         return structure

@@ -19,11 +19,7 @@ def mark_partial(recognizer: str, max_ms: int) -> str:
 
 
 def heard_up_to(sources: pl.Series, settings: Settings) -> Ints:
-    """Longest utterance whose words are known, by the source of each transcript; 0 is any.
-
-    ``sources``: ``source`` of the archive's words. ``settings``: uses ``profile`` and
-    ``backchannel.max_ms``. Returns shape (n,): in ms.
-    """
+    """Longest utterance (ms) whose words are known, by the source of each transcript; 0 is any."""
     limit = sources.str.extract(r",needed-(\d+)ms$").cast(pl.Int64).fill_null(0)
     found = np.asarray(limit.to_numpy(), np.int64)
     least = int(found[found > 0].min(initial=np.iinfo(np.int64).max))

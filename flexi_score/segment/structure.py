@@ -90,9 +90,8 @@ def build_structure(tracks: Tracks, settings: Settings) -> Structure:
 def group_ids(ipus: Spans, other: Spans, group_ms: int) -> Ints:
     """Number of the group of each IPU of a speaker, from 0.
 
-    ``ipus`` and ``other``: tracks of the speaker and of the other. ``group_ms``: IPUs at least this
-    far apart are in different groups (ms). Returns shape (k,): IPUs inside an IPU of the other
-    group only with IPUs inside the same one.
+    IPUs at least ``group_ms`` apart are in different groups; IPUs inside an IPU of the other group
+    only with IPUs inside the same one.
     """
     if not len(ipus):
         return np.empty(0, np.int64)
