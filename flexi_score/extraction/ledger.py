@@ -25,7 +25,7 @@ from flexi_score.audio.decode import content_hash
 from flexi_score.errors import AudioError, FlexiScoreError, RecordingError
 from flexi_score.extraction.extractor import Extractor
 from flexi_score.extraction.keys import algorithm_versions
-from flexi_score.extraction.recordings import Batch, Known, describe_failure, extract_recording
+from flexi_score.extraction.recordings import Known, Made, describe_failure, extract_recording
 from flexi_score.extraction.remote import PATHS as _PATHS
 from flexi_score.extraction.remote import staged
 from flexi_score.schema import RECORDINGS, Row
@@ -74,18 +74,18 @@ def attempt(
 
     ``began`` is called first, with the hash of everything that the attempt depends on.
     """
-    batch = Batch()
+    made = _no_rows()
     try:
         with staged(task.row) as local:
-            return _attempt(task, local, batch, extractor, known, began)
+            return _attempt(task, local, made, extractor, known, began)
     except AudioError as problem:  # a URL that cannot be fetched
-        return _failed(task, batch, problem, None, {})
+        return _failed(task, made, problem, None, {})
 
 
 def _attempt(
     task: Task,
     local: Mapping[str, str],
-    batch: Batch,
+    made: Made,
     extractor: Extractor,
     known: Known,
     began: Callable[[str], None],
@@ -97,23 +97,27 @@ def _attempt(
         for name, value in task.row.items()
     }
     files = _hash_files(row, known.hashes)
-    batch.rows["files"] += [] if local else files
+    made["files"] += [] if local else files
     hashes = dict(known.hashes)
     hashes |= {url: hashes[path] for url, path in local.items() if path in hashes}
     source = _source_hash(task.row, extractor, hashes)
     if source == task.failed_as:
-        return Outcome(task, batch.rows, skipped=True)
+        return Outcome(task, made, skipped=True)
     began(source)
     try:
-        link = extract_recording(row, extractor, known, batch)
+        link = extract_recording(row, extractor, known, made)
     except Exception as problem:
         if isinstance(problem, FlexiScoreError) and not isinstance(problem, RecordingError):
             raise
-        return _failed(task, batch, problem, source, local)
+        return _failed(task, made, problem, source, local)
     for table in _MEASURED:
-        batch.rows[table] = [_rounded(measured) for measured in batch.rows[table]]
-    batch.rows["recordings"].append(link | dict(task.row))
-    return Outcome(task, batch.rows, seconds=link["duration_ms"] / 1000)
+        made[table] = [_rounded(measured) for measured in made[table]]
+    made["recordings"].append(link | dict(task.row))
+    return Outcome(task, made, seconds=link["duration_ms"] / 1000)
+
+
+def _no_rows() -> Made:
+    return {name: [] for name in tables.TABLES}
 
 
 def _rounded(row: Row) -> Row:
@@ -125,7 +129,7 @@ def _rounded(row: Row) -> Row:
 
 
 def _failed(
-    task: Task, batch: Batch, problem: Exception, source: str | None, local: Mapping[str, str]
+    task: Task, made: Made, problem: Exception, source: str | None, local: Mapping[str, str]
 ) -> Outcome:
     failure = describe_failure(task.row, problem) | {"source_hash": source}
     if not isinstance(problem, RecordingError):
@@ -136,8 +140,8 @@ def _failed(
         )
     for url, path in local.items():
         failure["reason"] = failure["reason"].replace(path, url)
-    batch.rows["failures"].append(failure)
-    return Outcome(task, batch.rows, error=failure["reason"])
+    made["failures"].append(failure)
+    return Outcome(task, made, error=failure["reason"])
 
 
 def died(task: Task, how: str, source_hash: str | None = None) -> Outcome:
@@ -149,7 +153,7 @@ def died(task: Task, how: str, source_hash: str | None = None) -> Outcome:
     )
     failure = describe_failure(task.row, RecordingError(reason))
     failure |= {"error": "WorkerDied", "source_hash": source_hash}
-    return Outcome(task, Batch().rows | {"failures": [failure]}, error=reason)
+    return Outcome(task, _no_rows() | {"failures": [failure]}, error=reason)
 
 
 def plan_tasks(rows: pl.DataFrame, archive: Path, *, retry_failed: bool) -> list[Task]:
@@ -176,7 +180,7 @@ class Writer:
     def __init__(self, archive: Path, after_write: Callable[[], None] = lambda: None) -> None:
         self._archive = archive
         self._after_write = after_write
-        self._batch = Batch()
+        self._made = _no_rows()
         self._since = time.monotonic()
         reader = ArchiveReader(archive)
         self._keys = {name: reader.keys(name) for name in ARTEFACTS}
@@ -193,14 +197,14 @@ class Writer:
                 self._keys[table].update(row["key"] for row in fresh)
             elif table == "recordings":
                 fresh = [r for r in rows if self._archived.get(r["recording"]) != _digest(r)]
-            self._batch.rows[table] += fresh
-        waiting = len(self._batch.rows["recordings"]) + len(self._batch.rows["failures"])
+            self._made[table] += fresh
+        waiting = len(self._made["recordings"]) + len(self._made["failures"])
         if waiting >= _FLUSH_RECORDINGS or time.monotonic() - self._since > _FLUSH_S:
             self.flush()
 
     def flush(self) -> None:
         """Write what is waiting: artefacts first, then the recordings that refer to them."""
-        for table, rows in self._batch.rows.items():
+        for table, rows in self._made.items():
             store.append(self._archive, table, rows)
             rows.clear()
         self._after_write()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
@@ -40,13 +40,8 @@ _MOMENTS: Final = ("user_turn_end_ms", "pause_end_ms", "interrupt_end_ms")
 
 #: Key of each speaker's channel.
 Keys = Mapping[Speaker, str]
-
-
-@dataclass
-class Batch:
-    """Rows for the archive, table by table."""
-
-    rows: dict[str, list[Row]] = field(default_factory=lambda: {name: [] for name in tables.TABLES})
+#: Rows for the archive, table by table.
+Made = dict[str, list[Row]]
 
 
 @dataclass(frozen=True)
@@ -87,20 +82,20 @@ def read_known(archive: Path) -> Known:
     return Known(keys, dict(table.iter_rows()), {})
 
 
-def extract_recording(row: Row, extractor: Extractor, known: Known, batch: Batch) -> Row:
+def extract_recording(row: Row, extractor: Extractor, known: Known, made: Made) -> Row:
     """Extract what is missing of one recording; returns its ``tables.LINKS``.
 
-    What is made is added to ``batch``, also where the recording fails in the end. Raises
+    What is made is added to ``made``, also where the recording fails in the end. Raises
     RecordingError if the recording cannot be used.
     """
     link: Row = dict.fromkeys(tables.LINKS.names())
     # Files that replace a model are read first: if one is malformed, the audio is not decoded.
-    last_end_ms = _given_files(row, link, batch, known)
+    last_end_ms = _given_files(row, link, made, known)
     if row["audio"] is None and row["user_audio"] is None:
         return link | {"duration_ms": _length_ms(row, last_end_ms)}
     # Audio sets the length, whatever a transcript says.
     extract = _extract_mono if _is_mono(row, extractor) else _extract_pair
-    keys, words = extract(row, link, extractor, known, batch)
+    keys, words = extract(row, link, extractor, known, made)
     for s in SPEAKERS:
         link[f"{s}_key"] = keys[s]
         link[f"{s}_words_key"] = link[f"{s}_words_key"] or words[s]
@@ -122,7 +117,7 @@ def describe_failure(row: Row, problem: Exception) -> Row:
 
 
 def _extract_pair(
-    row: Row, link: Row, extractor: Extractor, known: Known, batch: Batch
+    row: Row, link: Row, extractor: Extractor, known: Known, made: Made
 ) -> tuple[Keys, Mapping[Speaker, str | None]]:
     """Both channels, their crosstalk, words and health; keys of the channels and their words."""
     keys = {s: channel_key(row, s, extractor, known.hashes) for s in SPEAKERS}
@@ -137,8 +132,8 @@ def _extract_pair(
             signals: dict[Speaker, Signal] = {"user": user, "model": model}
             health = measure_health(user, model, paired=row["audio"] is None)
             if fresh:
-                extract_channels(row, signals, need, hear, crosstalk, extractor, batch.rows)
-        batch.rows["health"].append({"key": pair} | health)
+                extract_channels(row, signals, need, hear, crosstalk, extractor, made)
+        made["health"].append({"key": pair} | health)
         known.keys["health"].add(pair)
         known.keys["crosstalk"].update(crosstalk.values())
         known.keys["frames"].update(crosstalk.values())
@@ -156,7 +151,7 @@ def _is_mono(row: Row, extractor: Extractor) -> bool:
 
 
 def _extract_mono(
-    row: Row, link: Row, extractor: Extractor, known: Known, batch: Batch
+    row: Row, link: Row, extractor: Extractor, known: Known, made: Made
 ) -> tuple[Keys, Mapping[Speaker, str | None]]:
     """Both roles from one channel, as an estimate, and their words; as :func:`_extract_pair`."""
     from flexi_score.audio.signal import open_mono
@@ -172,12 +167,12 @@ def _extract_mono(
             channel, frames, gain = mono_channels(
                 signal, path, extractor.diarizer, extractor.settings, raw_audio
             )
-            batch.rows["channels"].extend(channel | {"key": key} for key in need.values())
-            batch.rows["frames"].extend(frames[s] | {"key": key} for s, key in need.items())
+            made["channels"].extend(channel | {"key": key} for key in need.values())
+            made["frames"].extend(frames[s] | {"key": key} for s, key in need.items())
             for s, key in hear.items():
                 probabilities = frames[s]["probabilities"].to_numpy()
                 recognised = hear_words(signal, probabilities, gain, extractor)
-                batch.rows["words"].append({"key": key, **recognised})
+                made["words"].append({"key": key, **recognised})
             known.add(keys, words, dict.fromkeys(SPEAKERS, signal.duration_ms))
     return keys, words
 
@@ -206,7 +201,7 @@ def _length_ms(row: Row, last_end_ms: int) -> int:
     return max(last_end_ms, *moments)
 
 
-def _given_files(row: Row, link: Row, batch: Batch, known: Known) -> int:
+def _given_files(row: Row, link: Row, made: Made, known: Known) -> int:
     """Read the transcripts and segment files of a recording; returns the last end (ms)."""
     ends = [0]
     has_audio = row["audio"] is not None or row["user_audio"] is not None
@@ -228,7 +223,7 @@ def _given_files(row: Row, link: Row, batch: Batch, known: Known) -> int:
                 continue
             entry: Row = {"key": key, kind: reading.table.to_dicts()}
             entry["note"] = "; ".join(reading.notes) or None
-            batch.rows[kind].append(entry | ({"source": "file"} if kind == "words" else {}))
+            made[kind].append(entry | ({"source": "file"} if kind == "words" else {}))
             known.keys[kind].add(key)
         _refuse_twins(row, name, tables)
     return max(ends)
