@@ -18,6 +18,8 @@ doubles with each, and a server that asks for a longer one gets it, up to the lo
 Keys come from the environment alone. No message here holds one, whatever the server has said.
 """
 
+from __future__ import annotations
+
 import asyncio
 import email.utils
 import json
@@ -29,7 +31,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import Any, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 
 from flexi_score.config import JudgeSettings
 from flexi_score.errors import FlexiScoreError, PrerequisiteError, SettingsError
@@ -37,6 +39,9 @@ from flexi_score.judge.cost import Price, cost_usd
 from flexi_score.judge.request import OPENAI_URL, Request, server_of
 from flexi_score.judge.store import About, Received
 from flexi_score.version import install_command
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI, OpenAI
 
 #: Stop asking once so many questions in a row found no server that works.
 GIVE_UP_AFTER: Final = 20
@@ -96,14 +101,16 @@ def find_key(settings: JudgeSettings) -> str:
     return "none"  # local servers ask for no key, and the SDK does not go without
 
 
-def open_client(settings: JudgeSettings) -> Any:
+def open_client(settings: JudgeSettings) -> AsyncOpenAI:
     """An ``openai.AsyncOpenAI`` that does not retry by itself: retries are counted here."""
-    return _open("AsyncOpenAI", settings)
+    client: AsyncOpenAI = _open("AsyncOpenAI", settings)
+    return client
 
 
-def open_batch_client(settings: JudgeSettings) -> Any:
+def open_batch_client(settings: JudgeSettings) -> OpenAI:
     """An ``openai.OpenAI``, for files and batches; otherwise as :func:`open_client`."""
-    return _open("OpenAI", settings)
+    client: OpenAI = _open("OpenAI", settings)
+    return client
 
 
 def _open(name: str, settings: JudgeSettings) -> Any:
@@ -159,7 +166,7 @@ def _brief(text: object, settings: JudgeSettings) -> str:
 
 
 async def ask_once(
-    client: Any, request: Request, settings: JudgeSettings, price: Price | None
+    client: AsyncOpenAI, request: Request, settings: JudgeSettings, price: Price | None
 ) -> Received | Fault:
     """Send one request; returns what has been paid for, of use or not, or why nothing came.
 
@@ -259,7 +266,7 @@ def api_fault(error: Exception, settings: JudgeSettings, *, of_model: bool = Tru
     return Fault("request", _brief(error, settings), "unscored")
 
 
-def _status_fault(error: Any, settings: JudgeSettings) -> Fault:
+def _status_fault(error: APIStatusError, settings: JudgeSettings) -> Fault:
     """What an answer of status 4xx or 5xx calls for."""
     status = int(error.status_code)
     code = str(error.code or error.type or "")
@@ -289,13 +296,13 @@ def _status_fault(error: Any, settings: JudgeSettings) -> Fault:
     return Fault("bad request", message, "unscored")
 
 
-def _words(error: Any) -> object:
+def _words(error: APIStatusError) -> object:
     """What the server itself has said."""
     said = error.body.get("message") if isinstance(error.body, Mapping) else error.body
     return said or error.message
 
 
-def _parameter(error: Any) -> str:
+def _parameter(error: APIStatusError) -> str:
     """The parameter that a server complains of; some name it only in the message."""
     named = str(error.param or "").partition(".")[0]
     if named in _PARAMETERS:

@@ -1,12 +1,14 @@
 """Many questions sent at once: claims, attempts, pauses, and the limit of cost."""
 
+from __future__ import annotations
+
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flexi_score.config import JudgeSettings
 from flexi_score.judge.client import (
@@ -23,6 +25,9 @@ from flexi_score.judge.ratings import WAITING, Outcome, first_of_use
 from flexi_score.judge.request import Request, server_of
 from flexi_score.judge.store import Received, Store, received_from
 from flexi_score.judge.writer import Writer
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 #: On an interrupt, replies under way are waited for this long, as they are paid for.
 _DRAIN_S: Final = 10.0
@@ -52,7 +57,7 @@ class Dispatch:
         path: Path,
         settings: JudgeSettings,
         price: Price | None,
-        client: Any,
+        client: AsyncOpenAI,
         requests: Sequence[Request],
         n_stored: int,
         progress: Callable[[Progress], None],
@@ -103,7 +108,7 @@ class Dispatch:
             unasked = Outcome("failed", problem=f"not asked: {self._stopped}")
             self.outcomes.setdefault(request.key, unasked)
 
-    async def _drain(self, tasks: Any, why: str) -> None:
+    async def _drain(self, tasks: Collection[asyncio.Task[None]], why: str) -> None:
         """Start nothing more, and wait for the replies under way: they are paid for."""
         self._stop(why)
         if tasks:

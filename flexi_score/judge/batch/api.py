@@ -1,13 +1,21 @@
 """What the Batch API is asked to do, again where that may help."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from flexi_score.config import JudgeSettings
 from flexi_score.errors import FlexiScoreError
 from flexi_score.judge.client import RunStopped, api_fault, may_retry, wait_s
 from flexi_score.judge.request import server_of
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types import Batch
+
+T = TypeVar("T")
 
 ENDPOINT: Final = "/v1/chat/completions"
 #: Where the metadata of a batch has our label.
@@ -22,7 +30,7 @@ class NotDone(FlexiScoreError):
         self.certain = certain
 
 
-def upload(client: Any, label: str, data: bytes, settings: JudgeSettings) -> str:
+def upload(client: OpenAI, label: str, data: bytes, settings: JudgeSettings) -> str:
     """Upload the lines of a batch; the name of the file at the server."""
     file = (f"{METADATA}-{label}.jsonl", data)
     made = call(
@@ -31,11 +39,11 @@ def upload(client: Any, label: str, data: bytes, settings: JudgeSettings) -> str
     return str(made.id)
 
 
-def create(client: Any, label: str, file: str, settings: JudgeSettings) -> Any:
+def create(client: OpenAI, label: str, file: str, settings: JudgeSettings) -> Batch:
     """Create a batch; an attempt whose end was not seen is looked for, not repeated blindly."""
     tried: list[bool] = []
 
-    def attempt() -> Any:
+    def attempt() -> Batch:
         if tried:
             try:
                 found = find(client, label, file, settings)
@@ -54,10 +62,10 @@ def create(client: Any, label: str, file: str, settings: JudgeSettings) -> Any:
     return call("submitting a batch", attempt, settings)
 
 
-def find(client: Any, label: str, file: str | None, settings: JudgeSettings) -> Any:
+def find(client: OpenAI, label: str, file: str | None, settings: JudgeSettings) -> Batch | None:
     """The batch of that label at the server, or None."""
 
-    def search() -> Any:
+    def search() -> Batch | None:
         for batch in client.batches.list(limit=100):
             ours = (batch.metadata or {}).get(METADATA) == label
             if ours or (file is not None and batch.input_file_id == file):
@@ -67,17 +75,17 @@ def find(client: Any, label: str, file: str | None, settings: JudgeSettings) -> 
     return call("listing the batches", search, settings)
 
 
-def retrieve(client: Any, name: str, settings: JudgeSettings) -> Any:
+def retrieve(client: OpenAI, name: str, settings: JudgeSettings) -> Batch:
     """A batch as it stands."""
     return call("asking after a batch", lambda: client.batches.retrieve(name), settings)
 
 
-def read_file(client: Any, name: str, settings: JudgeSettings) -> bytes:
+def read_file(client: OpenAI, name: str, settings: JudgeSettings) -> bytes:
     """The content of a file."""
     return bytes(call("reading results", lambda: client.files.content(name).content, settings))
 
 
-def call(what: str, work: Callable[[], Any], settings: JudgeSettings) -> Any:
+def call(what: str, work: Callable[[], T], settings: JudgeSettings) -> T:
     """Do it, again where that may help.
 
     Raises FlexiScoreError: the key is refused, or a setting is wrong: what stops the run.

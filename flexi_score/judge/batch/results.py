@@ -1,9 +1,11 @@
 """What the files of a batch that has ended hold."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flexi_score.config import JudgeSettings
 from flexi_score.judge.client import hide_keys, read_completion
@@ -12,6 +14,9 @@ from flexi_score.judge.ratings import first_of_use
 from flexi_score.judge.request import Request
 from flexi_score.judge.rubrics import load_rubric
 from flexi_score.judge.store import About, Received
+
+if TYPE_CHECKING:
+    from openai.types import Batch
 
 AGAIN: Final = "run again to submit it again"
 
@@ -58,7 +63,7 @@ def read_lines(
             results.problems[about.key] = f"{status or code}: {text}; {AGAIN}"
 
 
-def settle(results: Results, submitted: Mapping[str, About], batch: Any, why: str) -> None:
+def settle(results: Results, submitted: Mapping[str, About], batch: Batch, why: str) -> None:
     """Give every key of the batch that has no reply a reason, or a second chance."""
     if batch.status == "expired":
         results.expired |= set(submitted) - set(results.problems)
@@ -77,7 +82,7 @@ def settle(results: Results, submitted: Mapping[str, About], batch: Any, why: st
             results.problems[key] = f"{outcome.problem}; {AGAIN}"
 
 
-def how_it_ended(batch: Any, settings: JudgeSettings) -> str:
+def how_it_ended(batch: Batch, settings: JudgeSettings) -> str:
     """In words."""
     errors = (batch.errors and batch.errors.data) or []
     detail = "; ".join(hide_keys(ascii(error.message), settings) for error in errors[:3])

@@ -12,6 +12,8 @@ what is neither is submitted. Of one batch::
 Unscored questions are submitted again by the next run, never by the same one.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import time
@@ -19,7 +21,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -32,6 +34,10 @@ from flexi_score.judge.cost import most_usd, price_needed, price_of
 from flexi_score.judge.ratings import Outcome, distinct, make_requests, ratings_frame, survey
 from flexi_score.judge.request import Request, server_of
 from flexi_score.judge.store import About, Store
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+    from openai.types import Batch
 
 #: Limits of one batch (OpenAI, Batch API reference).
 MOST_REQUESTS: Final = 50_000
@@ -71,7 +77,7 @@ def ask_in_batches(
     settings: JudgeSettings,
     *,
     tell: Callable[[str], None] = lambda text: None,
-    client: Any = None,
+    client: OpenAI | None = None,
 ) -> pl.DataFrame:
     """Collect the batches that have ended, submit what is to be asked, and say how it stands.
 
@@ -110,15 +116,16 @@ def ask_in_batches(
     return ratings_frame(items, known.outcomes, settings)
 
 
-def collect(store: Path, settings: JudgeSettings, *, client: Any = None) -> Collected:
+def collect(store: Path, settings: JudgeSettings, *, client: OpenAI | None = None) -> Collected:
     """Keep the replies of all batches of this archive that have ended."""
     found = Collected([], [], {})
     if not Path(store).exists():
         return found
     with Store(Path(store), write=True) as replies:
         waiting = batches.open_batches(replies, server_of(settings))
-        if waiting and client is None:
-            client = open_batch_client(settings)
+        if not waiting:
+            return found
+        client = open_batch_client(settings) if client is None else client
         _recover(replies, client, waiting, settings)
         for batch in batches.open_batches(replies, server_of(settings)):
             if batch.remote is not None:
@@ -127,7 +134,11 @@ def collect(store: Path, settings: JudgeSettings, *, client: Any = None) -> Coll
 
 
 def submit(
-    requests: Sequence[Request], store: Path, settings: JudgeSettings, *, client: Any = None
+    requests: Sequence[Request],
+    store: Path,
+    settings: JudgeSettings,
+    *,
+    client: OpenAI | None = None,
 ) -> dict[str, str]:
     """Submit requests, in as many batches as the API's limits want; why a key was not.
 
@@ -182,7 +193,7 @@ def _chunks(lines: Sequence[tuple[Request, bytes]]) -> Iterator[list[tuple[Reque
 
 
 def _submit_one(
-    replies: Store, client: Any, part: Sequence[tuple[Request, bytes]], settings: JudgeSettings
+    replies: Store, client: OpenAI, part: Sequence[tuple[Request, bytes]], settings: JudgeSettings
 ) -> None:
     label = uuid.uuid4().hex
     about = [About.of(request, settings, "openai-batch") for request, _ in part]
@@ -203,7 +214,7 @@ def _submit_one(
 
 
 def _recover(
-    replies: Store, client: Any, waiting: Sequence[batches.Batch], settings: JudgeSettings
+    replies: Store, client: OpenAI, waiting: Sequence[batches.Batch], settings: JudgeSettings
 ) -> None:
     """Find the batches that a process was submitting when it ended; or set their keys free."""
     for batch in waiting:
@@ -222,7 +233,7 @@ def _recover(
 
 
 def _collect_one(
-    replies: Store, client: Any, batch: batches.Batch, settings: JudgeSettings, found: Collected
+    replies: Store, client: OpenAI, batch: batches.Batch, settings: JudgeSettings, found: Collected
 ) -> None:
     """Ask after a batch; where it has ended, keep its replies."""
     submitted = batches.waiting_in(replies, batch.label)
@@ -248,7 +259,7 @@ def _collect_one(
 
 
 def _read_results(
-    client: Any, batch: Any, submitted: Mapping[str, About], settings: JudgeSettings
+    client: OpenAI, batch: Batch, submitted: Mapping[str, About], settings: JudgeSettings
 ) -> Results:
     results, price = Results(), price_of(settings)
     for name in (batch.output_file_id, batch.error_file_id):
