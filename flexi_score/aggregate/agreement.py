@@ -122,11 +122,6 @@ def _kappas(sums: Floats) -> Floats:
         return np.where(expected > 1e-12 * (aa + bb), 1 - squared / expected, np.nan)
 
 
-def _errors(sums: Floats) -> Floats:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(sums[:, 6] / sums[:, 0], np.float64)
-
-
 def agreement_table(
     ratings: pl.DataFrame, labels: pl.DataFrame, settings: SummarySettings
 ) -> pl.DataFrame:
@@ -199,7 +194,8 @@ def _statistics(
     """Kappa, alpha and error under each row of weights of the units: shape (3, rows)."""
     sums = weights.astype(np.float64) @ moments
     alphas = _alphas(_coincidences(counts, weights.astype(np.float64)), categories, "ordinal")
-    return np.stack([_kappas(sums), alphas, _errors(sums)])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.stack([_kappas(sums), alphas, sums[:, 6] / sums[:, 0]])
 
 
 def _percentiles(drawn: Floats, confidence: float) -> tuple[Floats, Floats]:

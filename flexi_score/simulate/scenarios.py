@@ -101,7 +101,8 @@ class _Draft:
         for k, who in enumerate(("user", "model")):
             voice = order[k % len(order)]
             long = [c for c in everything if c.duration_ms >= TURN_MS]
-            short = [c for c in everything if c.duration_ms <= BACKCHANNEL_MS and _few_words(c)]
+            short = [c for c in everything if c.duration_ms <= BACKCHANNEL_MS]
+            short = [c for c in short if len(c.text.split()) <= 3]
             self.turns[who] = [c for c in long if c.voice == voice] or long
             self.calls[who] = [c for c in short if c.voice == voice] or short
         self.ends: dict[str, float] = {}
@@ -165,10 +166,6 @@ class _Draft:
 
     def length(self, name: str) -> float:
         return self.ends[name] - self.starts[name]
-
-
-def _few_words(clip: Clip) -> bool:
-    return len(clip.text.split()) <= 3
 
 
 def _turn_taking(d: _Draft) -> None:

@@ -40,7 +40,10 @@ def detection_frame(paired: Paired, settings: Settings) -> pl.DataFrame:
     frames = []
     for speaker in SPEAKERS:
         truth, found = paired.spans(speaker, settings)
-        sums = [_length(part, n) for part in (truth, found, axis.intersect(truth, found))]
+        sums = [
+            np.bincount(part.rec, part.end - part.start, n).astype(np.int64)
+            for part in (truth, found, axis.intersect(truth, found))
+        ]
         frame = pl.DataFrame(
             {
                 "recording": paired.names,
@@ -50,12 +53,6 @@ def detection_frame(paired: Paired, settings: Settings) -> pl.DataFrame:
         ).filter(pl.Series(paired.known[speaker]))
         frames.append(frame.with_columns(speaker=pl.lit(speaker)).select(DETECTION.names()))
     return pl.concat(frames)
-
-
-def _length(spans: Spans, n: int) -> Ints:
-    total = np.zeros(n, np.int64)
-    np.add.at(total, spans.rec, spans.end - spans.start)
-    return total
 
 
 def boundary_frame(paired: Paired, settings: Settings, collar_ms: int) -> pl.DataFrame:

@@ -33,10 +33,6 @@ _GROUP: Final = ["by", "level"]
 _KEY: Final = ("by", "level", "speaker", "item")
 
 
-def _percent(top: pl.Expr, bottom: pl.Expr) -> pl.Expr:
-    return pl.when(bottom > 0).then(100 * top / bottom)
-
-
 def _rows(
     table: pl.DataFrame,
     part: str,
@@ -64,7 +60,8 @@ def _rows(
 def _share(
     table: pl.DataFrame, part: str, measure: str, n: str, top: pl.Expr, bottom: pl.Expr
 ) -> pl.DataFrame:
-    return _rows(table, part, measure, "%", n, _percent(top, bottom), top, bottom)
+    percent = pl.when(bottom > 0).then(100 * top / bottom)
+    return _rows(table, part, measure, "%", n, percent, top, bottom)
 
 
 def _with_all(table: pl.DataFrame) -> pl.DataFrame:

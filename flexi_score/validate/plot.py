@@ -116,7 +116,8 @@ def _draw_detection(
     errors: dict[tuple[str, str], tuple[float, float, int]],
     shown: Sequence[tuple[str, str]],
 ) -> None:
-    top = _nice_percent(max((sum(errors[key][:2]) for key in shown if key in errors), default=0.0))
+    highest = max((sum(errors[key][:2]) for key in shown if key in errors), default=0.0)
+    top = float(next((x for x in (1, 2, 5, 10, 20, 50, 100, 200) if x >= highest), 500))
     axes.set_xlim(0, top)
     axes.set_ylim(max(1, len(shown)), 0)
     end = axes.get_ylim()[0]
@@ -164,7 +165,3 @@ def _detection(validation: Validation) -> dict[tuple[str, str], tuple[float, flo
 def _root(share: float) -> float:
     """Signed square root, within -1 and 1."""
     return float(np.sign(share) * min(1.0, abs(share)) ** 0.5)
-
-
-def _nice_percent(value: float) -> float:
-    return float(next((s for s in (1, 2, 5, 10, 20, 50, 100, 200) if s >= value), 500))
