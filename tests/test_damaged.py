@@ -146,3 +146,11 @@ def test_stretches_in_an_odd_unit_and_clocks_that_start_late_are_noted(tmp_path)
     assert "first entry, at 3600.7 s" in read(write(tmp_path, "a.csv", broadcast)).notes[0]
     rounded = "start,end,text\n0,2,good morning to you\n3,5,how are you\n7,8,fine\n"
     assert read(write(tmp_path, "a.csv", rounded)).notes == []
+
+
+def test_entries_without_any_duration_are_no_silence(tmp_path):
+    path = write(tmp_path, "a.csv", "start,end,word\n0.7,0.7,yes\n1.5,1.5,please\n")
+    with pytest.raises(TranscriptError, match="end where they start; expected durations"):
+        read(path)
+    path = write(tmp_path, "b.csv", "start,end,word\n0.7,0.7,yes\n1.5,1.8,please\n")
+    assert len(read(path).table)

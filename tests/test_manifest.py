@@ -3,7 +3,12 @@
 import csv
 import json
 import re
+from contextlib import ExitStack
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import quote
 
 import numpy as np
 import polars as pl
@@ -14,6 +19,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from flexi_score.errors import InputError, ManifestError
+from flexi_score.extraction.remote import read_remote_manifest
 from flexi_score.formats.keys import KNOWN_KEYS
 from flexi_score.formats.spelling import nearest
 from flexi_score.manifest import check_annotations, read_input
@@ -805,3 +811,34 @@ def test_names_of_users_own_inside_their_objects_stay(tmp_path):
     (tmp_path / "m.jsonl").write_text(json.dumps({"id": "a", "audio": "a.wav"} | own))
     (row,) = read_input(tmp_path / "m.jsonl").rows.to_dicts()
     assert json.loads(row["metadata"]) == own
+
+
+@pytest.mark.parametrize("protocol", ["memory", "file", "http"])
+def test_paths_beside_a_manifest_at_a_url(tmp_path, protocol):
+    fsspec = pytest.importorskip("fsspec")
+    named = {"a": "a.wav", "b": "sub dir/\u00e4 #1.wav", "c": "../other/c.wav"}
+    (tmp_path / "calls").mkdir()
+    lines = [json.dumps({"id": key, "audio": path}) for key, path in named.items()]
+    (tmp_path / "calls/m.jsonl").write_text("\n".join([*lines, '{"id": "d"}']))
+    below = {"a": "calls/a.wav", "b": "calls/sub dir/\u00e4 #1.wav", "c": "other/c.wav"}
+    with ExitStack() as opened:
+        if protocol == "http":
+            pytest.importorskip("aiohttp")
+            pytest.importorskip("requests")
+            handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+            server = opened.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            Thread(target=server.serve_forever, daemon=True).start()
+            opened.callback(server.shutdown)
+            base = f"http://127.0.0.1:{server.server_port}"
+            below = {key: quote(path) for key, path in below.items()}
+        elif protocol == "memory":
+            base = f"memory://{tmp_path}"
+            fsspec.filesystem("memory").put(str(tmp_path), str(tmp_path), recursive=True)
+        else:
+            base = f"file://{tmp_path}"
+        found = read_remote_manifest(f"{base}/calls/m.jsonl")
+    assert dict(found.rows.select("recording", "audio").iter_rows()) == {
+        key: f"{base}/{path}" for key, path in below.items()
+    }
+    assert all("/calls" in text and "flexi_score-" not in text for text in found.warnings)
+    assert "flexi_score-" not in found.failures["reason"][0]

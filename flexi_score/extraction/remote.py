@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import polars as pl
 
@@ -70,13 +70,17 @@ def read_remote_manifest(url: str, **reading: Any) -> Manifest:
         if path is None or path.startswith(EMBEDDED_SCHEME):
             return path
         below = path.removeprefix(root)
-        return str(system.unstrip_protocol(posixpath.normpath(base + below)))
+        scheme, sep, there = base.rpartition("://")  # only the path of HTTP begins with a scheme
+        below = quote(below) if sep else below
+        return str(system.unstrip_protocol(scheme + sep + posixpath.normpath(there + below)))
 
     columns = [pl.col(name).map_elements(remote, return_dtype=pl.String) for name in PATHS]
     failures = manifest.failures.with_columns(
         pl.col("reason").str.replace_all(root, base, literal=True)
     )
-    return replace(manifest, rows=manifest.rows.with_columns(columns), failures=failures)
+    warnings = [warning.replace(root, base) for warning in manifest.warnings]
+    rows = manifest.rows.with_columns(columns)
+    return replace(manifest, rows=rows, failures=failures, warnings=warnings)
 
 
 @contextmanager

@@ -360,11 +360,8 @@ def read_given(
     entries = reader(path, whose)
     labelled = name not in _OF_WORDS
     speech = are_speech(path, [entry.text for entry in entries], labels=labelled)
-    entries = [
-        entry if entry.text is None else entry._replace(text=from_word(entry.text))
-        for entry, keep in zip(entries, speech, strict=True)
-        if keep
-    ]
+    entries = [e for e, keep in zip(entries, speech, strict=True) if keep]
+    entries = [e if e.text is None else e._replace(text=from_word(e.text)) for e in entries]
     entries, silence = without_silence(path, entries, labels=labelled and kind == "segments")
     notes = [*silence, *check_order(path, entries)]
     if between := [entry.place for entry in entries if entry.place.endswith(INTERPOLATED)]:
@@ -374,6 +371,8 @@ def read_given(
         )
     if line := unended_line(text):
         notes.append(f"line {line}: is the last and has no line end; is the file cut short?")
+    if (kind == "segments" or not has_audio) and entries and not any(e[1] > e[0] for e in entries):
+        raise TranscriptError(f"{path}: all its entries end where they start; expected durations")
     if not has_audio:
         entries, converted = to_seconds(path, entries)
         notes += [*converted, *check_spacing(entries)]
