@@ -154,6 +154,10 @@ def test_the_ticks_of_tau2_tell_what_to_ignore(tmp_path):
     assert read()[1] == [[0.6, 0.8], [1.6, 1.8]], "200 ms where the length is not told"
     write(tmp_path / "simulations" / "a.json", {"id": "a", "ticks": [None, {"user_chunk": 3}]})
     assert read() == ([], [], [])
+    config["audio_native_config"]["tick_duration_ms"] = "fast"
+    write(tmp_path / "results.json", results)
+    (warning,) = (w for w in read_input(tmp_path).warnings if "tick_duration_ms" in w)
+    assert "found 'fast', expected ms above 0; its ticks are not used" in warning
 
 
 def test_turnbench(tmp_path):

@@ -115,14 +115,21 @@ def _tau2_runs(folder: Path, warnings: list[str]) -> dict[str, dict[str, Any]]:
         listed = listed if isinstance(listed, list) else []
         system = _at(content, "info", "agent_info", "llm")
         tick_ms = _at(content, "info", "audio_native_config", "tick_duration_ms")
+        tick_ms = _TAU2_TICK_MS if tick_ms is None else tick_ms
+        if not isinstance(tick_ms, int | float) or tick_ms <= 0:
+            warnings.append(
+                f"{place / 'results.json'}: tick_duration_ms: found {brief(tick_ms)}, expected ms "
+                "above 0; its ticks are not used"
+            )
+            tick_ms = None
         for run in [*listed, *_tau2_files(place / "simulations", warnings)]:
             if _at(run, "id") is None:
                 continue
             kept = {key: run[key] for key in _TAU2_FACTS if key in run}
             if (reward := _at(run, "reward_info", "reward")) is not None:
                 kept["reward"] = reward
-            if isinstance(run.get("ticks"), list) and run["ticks"]:
-                kept |= _tau2_events(run["ticks"], tick_ms or _TAU2_TICK_MS)
+            if tick_ms and isinstance(run.get("ticks"), list) and run["ticks"]:
+                kept |= _tau2_events(run["ticks"], tick_ms)
             runs[str(run["id"])] = kept | ({"system": system} if isinstance(system, str) else {})
     return runs
 
@@ -155,17 +162,17 @@ def _tau2_events(ticks: list[Any], tick_ms: float) -> dict[str, Any]:
     ]
     alike = [True if said else insert for said, insert in zip(speech, inserts, strict=True)]
     for key, group in groupby(range(len(users)), lambda i: alike[i]):
-        at = list(group)
-        kinds = {_at(inserts[i], "type") for i in at} - {None}
-        if not key or (key is not True and not kinds):
+        if not key:
             continue
+        at = list(group)
+        kinds = [_at(inserts[i], "type") for i in at if inserts[i] is not None]
         kind = "vocal_tic" if "vocal_tic" in kinds else "other"
         if key is True:
             if _at(users[at[0]], "turn_taking_action", "action") == "backchannel":
                 kind = "backchannel"
             elif not kinds or not _at(ticks[at[0]], "agent_chunk", "contains_speech"):
                 continue
-        spans[kind].append([at[0] * tick_ms / 1000, (at[-1] + 1) * tick_ms / 1000])
+        spans[kind].append([round(tick * tick_ms / 1000, 3) for tick in (at[0], at[-1] + 1)])
     return {
         "annotations": {"backchannels": spans["backchannel"]},
         "vocal_tics": spans["vocal_tic"],
