@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -138,6 +139,33 @@ def write_together(
             write(aside / name)
         (aside / label).write_text(describe(aside), encoding="utf-8", newline="\n")
     return [folder / name for name in [*files, label]]
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file's lock while it is read, changed and written: other processes wait.
+
+    The system frees it when the process ends.
+
+    Raises
+    ------
+    OutputError
+        Where the lock cannot be made.
+    """
+    try:
+        file = path.with_name(f".{path.name}.lock").open("a")
+    except OSError as error:
+        raise output_error(path, error) from error
+    with file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

@@ -293,6 +293,36 @@ def test_a_correction_of_other_audio_is_not_used_and_that_is_told(own: Session) 
     assert "other audio" in told["detail"]
 
 
+ADD = """
+import sys
+from pathlib import Path
+from flexi_score.archive.corrections import add_correction
+sys.stdin.readline()
+for n in range(60):
+    line = {"recording": sys.argv[2], "annotations": {"pause_end_ms": n}}
+    add_correction(Path(sys.argv[1]), line)
+"""
+
+
+def test_two_processes_that_correct_at_once_lose_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ADD, tmp_path]
+    both = [
+        subprocess.Popen(
+            [*command, name], stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
+        for name in ("a", "b")
+    ]
+    for process in both:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    assert [process.wait() for process in both] == [0, 0]
+    found = [
+        (line["recording"], line["annotations"]["pause_end_ms"]) for line in read_lines(tmp_path)
+    ]
+    assert sorted(found) == [(name, n) for name in "ab" for n in range(60)]
+
+
 @pytest.mark.parametrize(
     "line",
     [

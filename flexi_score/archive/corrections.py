@@ -13,7 +13,7 @@ health table (check ``corrected``).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +21,7 @@ import polars as pl
 
 from flexi_score.archive.parts import write_whole
 from flexi_score.errors import ArchiveError
+from flexi_score.output import locked
 from flexi_score.schema import INTERVAL, RECORDINGS, SPEAKERS, make_schema
 
 #: File of an archive that holds corrections.
@@ -156,23 +157,29 @@ def add_correction(archive: Path, line: Mapping[str, Any]) -> None:
     Raises ArchiveError where it is none, or cannot be written.
     """
     check_line(line)
-    write_lines(archive, [*read_lines(archive), line])
+    with locked(archive / FILE):
+        _write_lines(archive, [*read_lines(archive), line])
+
+
+def take_corrections(archive: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Add those corrections of another archive that are not there."""
+    with locked(archive / FILE):
+        kept = read_lines(archive)
+        if fresh := [line for line in lines if line not in kept]:
+            _write_lines(archive, kept + fresh)
 
 
 def undo_correction(archive: Path, recording: str) -> bool:
     """Remove the last correction of a recording; False where it has none."""
-    lines = read_lines(archive)
-    at = [k for k, line in enumerate(lines) if line["recording"] == recording]
-    if at:
-        write_lines(archive, [*lines[: at[-1]], *lines[at[-1] + 1 :]])
+    with locked(archive / FILE):
+        lines = read_lines(archive)
+        at = [k for k, line in enumerate(lines) if line["recording"] == recording]
+        if at:
+            _write_lines(archive, [*lines[: at[-1]], *lines[at[-1] + 1 :]])
     return bool(at)
 
 
-def write_lines(archive: Path, lines: list[Any]) -> None:
-    """Write corrections, in place of those that are there.
-
-    Raises ArchiveError where they cannot be written.
-    """
+def _write_lines(archive: Path, lines: Sequence[Any]) -> None:
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     try:
         write_whole(archive / FILE, text.encode())

@@ -19,7 +19,7 @@ from flexi_score.errors import InputError
 from flexi_score.explore.session import Session
 from flexi_score.judge.questions import REFERENCE
 from flexi_score.judge.rubrics import load_rubric
-from flexi_score.output import write_text
+from flexi_score.output import locked, write_text
 from flexi_score.report.sections import question_pairs
 from flexi_score.scoring.engine import find_questions
 
@@ -97,12 +97,13 @@ def _keep(session: Session, item: Mapping[str, Any], rater: str, body: Mapping[s
     if type(value) is not int or not 0 <= value <= TOP:
         raise InputError(f"value: found {value!r:.80}, expected a whole number from 0 to {TOP}")
     key = {"recording": item["recording"], "metric": item["metric"], "rater": rater}
-    others = _labels(session).join(
-        pl.DataFrame([key]), on=list(key), how="anti", maintain_order="left"
-    )
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(_COLUMNS)
-    for *names, given in [*others.iter_rows(), (*key.values(), float(value))]:
-        table.writerow([*names, f"{given:g}"])
-    write_text(labels_file(session), text.getvalue())
+    with locked(labels_file(session)):
+        others = _labels(session).join(
+            pl.DataFrame([key]), on=list(key), how="anti", maintain_order="left"
+        )
+        for *names, given in [*others.iter_rows(), (*key.values(), float(value))]:
+            table.writerow([*names, f"{given:g}"])
+        write_text(labels_file(session), text.getvalue())

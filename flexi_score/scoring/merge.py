@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flexi_score.archive import store, tables
-from flexi_score.archive.corrections import read_lines, write_lines
+from flexi_score.archive.corrections import read_lines, take_corrections
 from flexi_score.archive.parts import explain_damage
 from flexi_score.errors import ArchiveError, InputError
 from flexi_score.judge.store import FILE, gather_replies, keep_replies
@@ -35,9 +35,7 @@ def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
         raise ArchiveError(f"{told}\nnothing was merged")
     replies = gather_replies(source / FILE for source in sources)
     target = store.open_archive(into, create=True)
-    corrections = read_lines(target)
-    for source in sources:
-        corrections += [line for line in read_lines(source) if line not in corrections]
+    corrections = [read_lines(archive) for archive in (target, *sources)][1:]  # all can be read
     added = 0
     # As in an extraction, artefacts come before the recordings that refer to them.
     for table in tables.TABLES:
@@ -45,8 +43,8 @@ def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
             for part in sorted((source / table).glob("*.parquet")):
                 added += _add(part, target / table)
     keep_replies(replies, target / FILE)
-    if corrections:
-        write_lines(target, corrections)
+    for lines in corrections:
+        take_corrections(target, lines)
     return added
 
 

@@ -114,7 +114,7 @@ def files_of(path: Path) -> State:
 
 def _steady(file: Path) -> bytes:
     if file.suffix != ".json":
-        return re.sub(rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d", b"", file.read_bytes())
+        return re.sub(rb"\d{4}-\d\d-\d\d[ T][\d:]+", b"", file.read_bytes())
     data = json.loads(file.read_text("utf-8"))
     if isinstance(data, dict):
         data = {key: value for key, value in data.items() if key not in VOLATILE}
