@@ -1,11 +1,13 @@
 """The version of this package, as results name it, and how to install its optional parts."""
 
+import functools
 import importlib.metadata
 import re
 import tomllib
 from pathlib import Path
 
 
+@functools.cache
 def package_version() -> str:
     """Version of the installed package; ``unknown`` where it is used without being installed."""
     try:

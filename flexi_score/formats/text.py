@@ -1,5 +1,6 @@
 """How many words a transcript entry stands for, in languages with and without spaces."""
 
+import re
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -40,6 +41,9 @@ SCRIPTS: Final[dict[str, Script]] = {
 UNSPACED: Final = "[" + "".join(script.characters for script in SCRIPTS.values()) + "]"
 #: A token counts where it has a letter or digit; "-" or "..." stands for no word.
 _TOKEN: Final = r"\S*[\p{L}\p{N}]\S*"
+_ASCII_TOKEN: Final = re.compile(r"\S*[a-zA-Z0-9]\S*", re.ASCII)
+#: Up to so many entries (a file of labels), a query costs more than counting.
+_SHORT: Final = 64
 
 
 def word_counts(text: pl.Series) -> NDArray[np.float64]:
@@ -58,6 +62,8 @@ def word_counts(text: pl.Series) -> NDArray[np.float64]:
     -------
     ndarray of float64, shape (k,)
     """
+    if len(text) <= _SHORT and all(entry is None or entry.isascii() for entry in text):
+        return np.array([len(_ASCII_TOKEN.findall(entry or "")) for entry in text], np.float64)
     column = pl.col("text")
     counts = column.str.replace_all(UNSPACED, " ").str.count_matches(_TOKEN).cast(pl.Float64)
     for script in SCRIPTS.values():
