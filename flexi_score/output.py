@@ -22,7 +22,7 @@ _REMEDIES: Final = {
     errno.EFBIG: "files may not be that large here: write to another place with --out",
     errno.ENOTDIR: "a part of this path is a file: name another one with --out",
     errno.EEXIST: "it is a file, expected a folder: name another one with --out",
-    errno.EISDIR: "expected a file: move it away, or name another folder with --out",
+    errno.EISDIR: "expected a file: move it away, or name another path with --out",
 }
 _WRITABLE: Final = "give a folder that is writable, with --out"
 #: Files written aside are left over from a process that was killed once they are so old.
@@ -39,9 +39,10 @@ def output_error(path: Path, error: Exception) -> OutputError:
     if number is None and told:  # polars passes on the text alone
         number, text = int(told[1]), os.strerror(int(told[1]))
     remedy = _WRITABLE if number is None else _REMEDIES.get(number, _WRITABLE)
-    if isinstance(error, pl.exceptions.PolarsError):  # which may not pass on what the system said
+    if number is None and isinstance(error, pl.exceptions.PolarsError):  # which may not say
         remedy = f"make room where the disk is full, or {remedy}"
-    return OutputError(f"{path}: cannot be written ({text}); {remedy}")
+    shown = str(path).partition(f"{os.sep}{ASIDE}")[0]
+    return OutputError(f"{shown}: cannot be written ({text}); {remedy}")
 
 
 def make_folder(path: str | Path) -> Path:

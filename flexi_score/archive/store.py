@@ -58,7 +58,10 @@ def open_archive(path: str | Path, *, create: bool = False) -> Path:
             text = json.dumps({"format": FORMAT, "version": VERSION}, indent=1)
             write_whole(label, text.encode())
         except OSError as error:
-            raise ArchiveError(f"{folder}: cannot make an archive here: {error}") from error
+            raise ArchiveError(
+                f"{folder}: cannot make an archive here ({error.strerror}); name a folder that is "
+                "writable, on a disk with room"
+            ) from error
         return folder
     try:
         found = json.loads(label.read_text("utf-8"))
@@ -111,8 +114,9 @@ def append(archive: Path, table: str, rows: Sequence[Mapping[str, Any]] | pl.Dat
         write_whole(folder / f"{_next_stamp(archive):020d}-{digest}.parquet", data)
     except OSError as error:
         raise ArchiveError(
-            f"{folder}: cannot add to the archive: {error}; what it holds is whole: make room, "
-            "then run the same command again, and only what is missing is extracted"
+            f"{folder}: cannot add to the archive ({error.strerror}); what it holds is whole: make "
+            "room or let it be written, then run the same command again, and only what is missing "
+            "is extracted"
         ) from error
 
 

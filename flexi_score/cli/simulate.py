@@ -208,15 +208,16 @@ def _write(
     noises: Path | None,
     quiet: bool,
 ) -> int:
+    from flexi_score.output import writing_together
     from flexi_score.report.tables import counted
     from flexi_score.simulate.channel import parse_condition
-    from flexi_score.simulate.write import write_index, write_scenes, writing_scenes
+    from flexi_score.simulate.write import MANIFEST, write_index, write_scenes
 
     # All are parsed before anything is made: a typing error must not cost the work.
     parsed = [parse_condition(text) for text in condition or ["clean"]]
     several = len(parsed) > 1
     folders = [re.sub(r"[^\w.+-]", "_", one.name) if several else "" for one in parsed]
-    with writing_scenes(out) as aside:
+    with writing_together(out, MANIFEST) as aside:
         for one, folder in zip(parsed, folders, strict=True):
             with WorkProgress("recordings", quiet) as progress:
                 write_scenes(

@@ -79,7 +79,7 @@ def build_site(app: Any, out: Path, drawn: Sequence[str] = PROFILES) -> Path:
     from flexi_score.handbook.drawn import draw_rules
 
     with TemporaryDirectory() as folder:
-        docs, site = Path(folder) / "docs", Path(folder) / "site"
+        docs = Path(folder) / "docs"
         figures = draw_rules(drawn, docs / "reference" / "drawn")
         pictures = {key: f"drawn/{file}" for key, file in figures.items()}
         for path, page in handbook_pages(app, pictures).items():
@@ -88,8 +88,7 @@ def build_site(app: Any, out: Path, drawn: Sequence[str] = PROFILES) -> Path:
         for file in ("page.png", "iframe-worker.js", "site.css", "site.js"):
             shutil.copy(str(_HERE / file), docs)
         config = str(_HERE / "mkdocs.yml")
-        build(load_config(config, docs_dir=str(docs), site_dir=str(site), strict=True))
-        (site / "404.html").unlink(missing_ok=True)  # a server's, and there is none
         with writing_together(out, "index.html") as aside:
-            shutil.copytree(site, aside, dirs_exist_ok=True)
+            build(load_config(config, docs_dir=str(docs), site_dir=str(aside), strict=True))
+            (aside / "404.html").unlink(missing_ok=True)  # a server's, and there is none
     return out / "index.html"

@@ -11,7 +11,7 @@ from typing import Any, Final
 import polars as pl
 
 from flexi_score.aggregate import cluster_key, cluster_labels, quantiles
-from flexi_score.output import as_text, write_together
+from flexi_score.output import as_text, write_text, write_together
 from flexi_score.report.archived import read_archived
 from flexi_score.report.html import MAX_TIMELINES, render_html
 from flexi_score.report.listing import closest_first
@@ -85,7 +85,7 @@ def note_file(run_folder: Path, name: str) -> None:
     info = json.loads(label.read_text("utf-8"))
     if "files" in info:
         info["files"] |= hash_files(run_folder, [name])
-        write_together(run_folder, {}, label=LABEL, describe=lambda _: _json(info))
+        write_text(label, _json(info))  # in place of the old one: a run without it is none
 
 
 def run_quantiles(run: Run) -> pl.DataFrame:

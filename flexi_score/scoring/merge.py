@@ -62,7 +62,10 @@ def _add(part: Path, folder: Path) -> bool:
             shutil.copyfile(part, temporary)
         os.replace(temporary, place)
     except OSError as error:
-        raise ArchiveError(f"{place}: cannot be written: {error}") from error
+        raise ArchiveError(
+            f"{place}: cannot be written ({error.strerror}); what {folder.parent} holds is whole: "
+            "make room, or merge into a folder that is writable, and merge again"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
     return True

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import soundfile as sf
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.errors import InputError
+from flexi_score.output import writing_together
 from flexi_score.schema import SPEAKERS, Row
 from flexi_score.simulate.clips import Clip, Clips, Signal
 from flexi_score.simulate.scene import Annotation, Mix, Moment, Say, Scene, mix_scene
@@ -26,8 +26,8 @@ from flexi_score.simulate.write import (
     TRUTH,
     Progress,
     annotations_of,
+    save_audio,
     write_rows,
-    writing_scenes,
 )
 
 #: Silence before the user speaks, and after the last words, for the model's answer (s).
@@ -71,14 +71,14 @@ def write_queries(
         raise InputError("no dialogs to speak")
     folder = Path(out)
     manifest, truth = [], []
-    with writing_scenes(folder) as aside:
+    with writing_together(folder, MANIFEST) as aside:
         (aside / "user").mkdir()
         (folder / "model").mkdir(exist_ok=True)
         speak = _source(tts, clips, folder)
         for number, dialog in enumerate(dialogs, 1):
             mix = _mix_dialog(dialog, speak, system)
             path = aside / "user" / f"{dialog.id}.wav"
-            sf.write(path, _safe(mix.audio[0]), SAMPLE_RATE_HZ, subtype="PCM_16")
+            save_audio(path, _safe(mix.audio[0]), SAMPLE_RATE_HZ, "PCM_16")
             manifest.append(_manifest_row(dialog, mix))
             truth.append(
                 {

@@ -1,16 +1,17 @@
 """Write simulated recordings: audio, manifest and truth."""
 
+import io
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import soundfile as sf
+from numpy.typing import NDArray
 
 from flexi_score.errors import InputError
-from flexi_score.output import output_error, writing_together
+from flexi_score.output import writing_together
 from flexi_score.schema import SPEAKERS, Row
 from flexi_score.simulate.channel import CLEAN, Capture, Condition, apply_condition, make_condition
 from flexi_score.simulate.clips import Clips, read_clips
@@ -44,7 +45,7 @@ def write_scenes(
     if len({scene.id for scene in scenes}) < len(scenes):
         raise InputError("two scenes have the same id; every id is used once")
     manifest, made = [], []
-    with writing_scenes(out) as folder:
+    with writing_together(Path(out), MANIFEST) as folder:
         for number, scene in enumerate(scenes, 1):
             how = given if scene.condition is None else make_condition(scene.condition)
             mix = mix_scene(scene, clips)
@@ -59,14 +60,12 @@ def write_scenes(
     return Path(out)
 
 
-@contextmanager
-def writing_scenes(out: str | Path) -> Iterator[Path]:
-    """What is written is put in place together, the manifest last."""
-    try:
-        with writing_together(Path(out), MANIFEST) as aside:
-            yield aside
-    except sf.LibsndfileError as error:
-        raise output_error(Path(out), error) from error
+def save_audio(path: Path, audio: NDArray[Any], rate_hz: int, subtype: str, **options: Any) -> None:
+    """Write an audio file; libsndfile itself would hide why it cannot."""
+    made = io.BytesIO()
+    kind = path.suffix[1:].upper()
+    sf.write(made, audio, rate_hz, subtype=subtype, format=kind, **options)
+    path.write_bytes(made.getvalue())
 
 
 def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
@@ -74,7 +73,7 @@ def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
 
     An id gets the folder's name before it: ``crosstalk_-20.scene_1``.
     """
-    with writing_scenes(out) as root:
+    with writing_together(Path(out), MANIFEST) as root:
         for name in (MANIFEST, TRUTH):
             rows = []
             for folder in folders:
@@ -112,13 +111,11 @@ def _write_audio(folder: Path, name: str, capture: Capture, condition: Condition
     extra = {} if telephone else {"compression_level": 1.0}
     if condition.files == "stereo":
         file = f"{name}{suffix}"
-        sf.write(
-            folder / file, np.stack(capture.audio, 1), capture.rate_hz, subtype=subtype, **extra
-        )
+        save_audio(folder / file, np.stack(capture.audio, 1), capture.rate_hz, subtype, **extra)
         return {"audio": file, "channels": {"user": 0, "model": 1}}
     files = {f"{who}_audio": f"{name}.{who}{suffix}" for who in SPEAKERS}
     for file, channel in zip(files.values(), capture.audio, strict=True):
-        sf.write(folder / file, channel, capture.rate_hz, subtype=subtype, **extra)
+        save_audio(folder / file, channel, capture.rate_hz, subtype, **extra)
     return files
 
 

@@ -83,12 +83,13 @@ def run(
 
 def main() -> None:
     chosen = sys.argv[1:] or list(ROWS)
-    print("| | size | s at half | s | ratio | MB |\n|---|---:|---:|---:|---:|---:|")
+    print("| | size | s at half | s | ratio | MB at half | MB |\n|---|" + "---:|" * 6)
     for name in chosen:
         size, make, options = ROWS[name]
-        half, _ = run(make, size // 2, options)
+        half, before = run(make, size // 2, options)
         whole, peak = run(make, size, options)
-        print(f"| {name} | {size} | {half:.1f} | {whole:.1f} | {whole / half:.2f} | {peak:.0f} |")
+        cells = (f"{half:.1f}", f"{whole:.1f}", f"{whole / half:.2f}", f"{before:.0f}")
+        print(f"| {name} | {size} | {' | '.join(cells)} | {peak:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

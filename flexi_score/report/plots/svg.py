@@ -45,7 +45,9 @@ def save_figure(
         return
     metadata = FORMATS[kind] | ({"Title": title} if title else {})
     ground = "white" if kind == "png" else "none"
-    figure.savefig(path, format=kind, dpi=DPI, metadata=metadata, facecolor=ground)
+    drawn = io.BytesIO()  # matplotlib hides why a file cannot be written
+    figure.savefig(drawn, format=kind, dpi=DPI, metadata=metadata, facecolor=ground)
+    path.write_bytes(drawn.getvalue())
 
 
 def svg_text(
