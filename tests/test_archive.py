@@ -144,6 +144,17 @@ def test_rescoring_imports_no_model_library(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_what_was_written_last_counts_though_the_clock_was_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = store.open_archive(tmp_path / "a", create=True)
+    newest = store.append(folder, "recordings", [_recording("x") | {"system": "first"}])
+    monkeypatch.setattr("time.time_ns", lambda: 1_000)
+    for known, system in ((None, "second"), (newest + 1, "third")):
+        store.append(folder, "recordings", [_recording("x") | {"system": system}], known)
+        assert ArchiveReader(folder).recordings()["system"].to_list() == [system]
+
+
 def test_a_flipped_bit_that_can_be_read_is_noticed(tmp_path: Path) -> None:
     """Not every damage makes a part unreadable; its hash tells all the same."""
     folder = store.open_archive(tmp_path / "a", create=True)

@@ -95,10 +95,19 @@ def content_key(*parts: str | int | float | Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-def append(archive: Path, table: str, rows: Sequence[Mapping[str, Any]] | pl.DataFrame) -> None:
-    """Add rows to a table of the archive, as one new part."""
+def append(
+    archive: Path,
+    table: str,
+    rows: Sequence[Mapping[str, Any]] | pl.DataFrame,
+    newest: int | None = None,
+) -> int:
+    """Add rows to a table of the archive, as one new part.
+
+    ``newest``: stamp of the newest part, where it is known. Returns it as it is then.
+    """
+    newest = newest_stamp(archive) if newest is None else newest
     if not len(rows):
-        return
+        return newest
     schema = TABLES[table]
     frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(rows, schema=schema)
     absent = [pl.lit(None, kind).alias(n) for n, kind in schema.items() if n not in frame.columns]
@@ -111,13 +120,16 @@ def append(archive: Path, table: str, rows: Sequence[Mapping[str, Any]] | pl.Dat
     folder = archive / table
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / f"{_next_stamp(archive):020d}-{digest}.parquet", data)
+        # Now (ns), or right after the newest attempt where the clock has been set back.
+        newest = max(time.time_ns(), newest + 1)
+        write_whole(folder / f"{newest:020d}-{digest}.parquet", data)
     except OSError as error:
         raise ArchiveError(
             f"{folder}: cannot add to the archive ({error.strerror}); what it holds is whole: make "
             "room or let it be written, then run the same command again, and only what is missing "
             "is extracted"
         ) from error
+    return newest
 
 
 def damaged_parts(archive: Path, tables: Iterable[str] = tuple(TABLES)) -> list[Path]:
@@ -128,10 +140,10 @@ def damaged_parts(archive: Path, tables: Iterable[str] = tuple(TABLES)) -> list[
     return [part for part, good in zip(parts, whole, strict=True) if not good]
 
 
-def _next_stamp(archive: Path) -> int:
-    """Now (ns), or right after the newest attempt where the clock has been set back."""
+def newest_stamp(archive: Path) -> int:
+    """When the newest attempt was written (ns); 0 where there is none."""
     names = [
         part.name for table in ("recordings", "failures") for part in list_parts(archive, table)
     ]
     newest = max((name.partition("-")[0] for name in names), default="")
-    return max(time.time_ns(), int(newest) + 1 if newest.isdigit() else 0)
+    return int(newest) if newest.isdigit() else 0

@@ -182,6 +182,7 @@ class Writer:
         self._after_write = after_write
         self._made = _no_rows()
         self._since = time.monotonic()
+        self._newest = store.newest_stamp(archive)
         reader = ArchiveReader(archive)
         self._keys = {name: reader.keys(name) for name in ARTEFACTS}
         rows = reader.recordings(corrected=False).iter_rows(named=True)
@@ -205,7 +206,7 @@ class Writer:
     def flush(self) -> None:
         """Write what is waiting: artefacts first, then the recordings that refer to them."""
         for table, rows in self._made.items():
-            store.append(self._archive, table, rows)
+            self._newest = store.append(self._archive, table, rows, self._newest)
             rows.clear()
         self._after_write()
         self._since = time.monotonic()
