@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import scipy  # its modules are loaded when they are first used: that takes a second
 from numpy.typing import NDArray
-from scipy import signal as dsp
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.audio.signal import Signal
@@ -62,15 +62,15 @@ class ChannelLevels:
 def measure_levels(signal: Signal) -> ChannelLevels:
     """Levels of a signal, in one streaming pass."""
     # One pole and a zero at DC; settled on the first sample so that an offset does not ring.
-    b, a = dsp.butter(1, _HIGH_PASS_HZ, "highpass", fs=SAMPLE_RATE_HZ)
+    b, a = scipy.signal.butter(1, _HIGH_PASS_HZ, "highpass", fs=SAMPLE_RATE_HZ)
     state = None
     peak = 0.0
     powers = []
     for block in signal.blocks(_BLOCK):
         if state is None:
-            state = dsp.lfilter_zi(b, a) * float(block[0])
+            state = scipy.signal.lfilter_zi(b, a) * float(block[0])
         peak = max(peak, float(np.abs(block).max()))
-        high, state = dsp.lfilter(b, a, block.astype(np.float64), zi=state)
+        high, state = scipy.signal.lfilter(b, a, block.astype(np.float64), zi=state)
         np.square(high, out=high)
         whole = len(high) // _FRAME * _FRAME
         powers.append(high[:whole].reshape(-1, _FRAME).mean(axis=1))

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+import scipy  # its modules are loaded when they are first used: that takes a second
 from numpy.typing import NDArray
-from scipy import fft
-from scipy import signal as dsp
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.audio.signal import Signal
@@ -97,17 +96,17 @@ def likeness(
     where a channel has no sound.
     """
     reach = COPY_LAG_MS * SAMPLE_RATE_HZ // 1000
-    size = fft.next_fast_len(_CHUNK + reach, real=True)
+    size = scipy.fft.next_fast_len(_CHUNK + reach, real=True)
     cross = np.zeros(size // 2 + 1, np.complex128)
     first = second = 0.0
     for x, y in chunks:
         x, y = _flattened(x), _flattened(y)
         first += float(x @ x)
         second += float(y @ y)
-        cross += np.conj(fft.rfft(x, size)) * fft.rfft(y, size)
+        cross += np.conj(scipy.fft.rfft(x, size)) * scipy.fft.rfft(y, size)
     if min(first, second) <= _TINY:
         return None, None, None
-    r = fft.irfft(cross, size) / np.sqrt(first * second)
+    r = scipy.fft.irfft(cross, size) / np.sqrt(first * second)
     r = np.concatenate([r[-reach:], r[: reach + 1]])
     best = int(np.argmax(np.abs(r)))
     gain_db = 10 * float(np.log10(second / first))
@@ -188,12 +187,12 @@ def _line(when: Floats, lag: Floats) -> tuple[float, float, int, float] | None:
 def _crosstalk_lag(x: Floats, y: Floats) -> float:
     """Lag of the second behind the first (ms) by phase transform; NaN where there is none."""
     reach = CROSSTALK_LAG_MS * SAMPLE_RATE_HZ // 1000
-    size = fft.next_fast_len(_CHUNK + reach, real=True)
-    cross = np.conj(fft.rfft(_flattened(x), size)) * fft.rfft(_flattened(y), size)
+    size = scipy.fft.next_fast_len(_CHUNK + reach, real=True)
+    cross = np.conj(scipy.fft.rfft(_flattened(x), size)) * scipy.fft.rfft(_flattened(y), size)
     size_of = np.abs(cross)
     if size_of.max() <= _TINY:
         return float("nan")
-    r = fft.irfft(cross / (size_of + 1e-3 * size_of.max()), size)
+    r = scipy.fft.irfft(cross / (size_of + 1e-3 * size_of.max()), size)
     r = np.concatenate([r[-reach:], r[: reach + 1]])
     best = int(np.argmax(np.abs(r)))
     if abs(r[best]) < CROSSTALK_SIGMAS * float(np.std(r)):
@@ -203,7 +202,7 @@ def _crosstalk_lag(x: Floats, y: Floats) -> float:
 
 def _flattened(x: Floats) -> Floats:
     """Without offset and hum, which any two channels may share."""
-    out: Floats = dsp.lfilter([1, -_PRE_EMPHASIS], [1], x - x.mean())
+    out: Floats = scipy.signal.lfilter([1, -_PRE_EMPHASIS], [1], x - x.mean())
     out[0] = 0.0
     return out
 

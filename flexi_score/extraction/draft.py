@@ -54,7 +54,7 @@ def draft_manifest(
         rows.append({**row, **{key: v for key, v in sample.metadata.items() if key not in row}})
     if assumed:
         notes.append(
-            f"in {assumed} rows nothing said who is on which channel: the user is taken to be on "
+            f"nothing said who is on which channel (rows: {assumed}): the user is taken to be on "
             "channel 0 (left); listen to one, and exchange the numbers if it is the model"
         )
     return rows, notes

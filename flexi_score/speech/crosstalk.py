@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import scipy  # its modules are loaded when they are first used: that takes a second
 from numpy.typing import NDArray
-from scipy import fft
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.audio.signal import Signal
@@ -137,17 +137,17 @@ def find_lags(
     starts = _loudest(target_cdb, source_cdb, source_at)
     if len(starts) < SEGMENTS:
         return None
-    size = fft.next_fast_len(_SEGMENT + _LAGS + _EARLY, real=True)
+    size = scipy.fft.next_fast_len(_SEGMENT + _LAGS + _EARLY, real=True)
     band = slice(*(hz * size // SAMPLE_RATE_HZ for hz in BAND_HZ))
     phases = np.zeros((len(starts), size // 2 + 1), np.complex64)
     for row, start in zip(phases, starts, strict=True):
         stop = start + _SEGMENT
         x = read_padded(source, start - source_at - _LAGS, stop - source_at + _EARLY)
         y = read_padded(target, start, stop)
-        cross = (fft.rfft(_flat(x), size) * np.conj(fft.rfft(_flat(y), size)))[band]
+        cross = (scipy.fft.rfft(_flat(x), size) * np.conj(scipy.fft.rfft(_flat(y), size)))[band]
         height = np.abs(cross)
         row[band] = cross / (height + 1e-3 * height.max() + TINY)
-    likeness = fft.irfft(phases.sum(axis=0), size)[: _LAGS + _EARLY]
+    likeness = scipy.fft.irfft(phases.sum(axis=0), size)[: _LAGS + _EARLY]
     best = int(np.argmax(np.abs(likeness)))
     turn = np.exp(2j * np.pi * best / size * np.arange(band.start, band.stop))
     each = (phases[:, band] @ turn).real * np.sign(likeness[best])

@@ -23,9 +23,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
+import scipy  # its modules are loaded when they are first used: that takes a second
 from numpy.typing import NDArray
-from scipy import fft
-from scipy import signal as dsp
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.audio.signal import Signal
@@ -187,7 +186,7 @@ def _suppress(own: Floats, mixed: Floats) -> Floats:
     spectra, before = analyse(own, SHORT), analyse(mixed, SHORT)
     left, removed = _power(spectra), _power(before - spectra)
     gated = _power(before).sum(axis=0) < GATED * removed.sum(axis=0)
-    removed = dsp.lfilter([1 - RINGING], [1, -RINGING], removed, axis=1).astype(np.float32)
+    removed = scipy.signal.lfilter([1 - RINGING], [1, -RINGING], removed, axis=1).astype(np.float32)
     by_frame = removed[_band(SHORT)].sum(axis=0)
     active = by_frame > max(by_frame.max() * ACTIVE, TINY)
     gain = np.ones_like(left)
@@ -220,13 +219,13 @@ def _delayed(spectra: Spectra, lag: int) -> Spectra:
 def analyse(samples: Floats, size: int = FRAME) -> Spectra:
     """Spectra of samples, shape (size / 2 + 1, 2 len(samples) / size - 1)."""
     framed = np.lib.stride_tricks.sliding_window_view(samples, size)[:: size // 2]
-    return np.ascontiguousarray(fft.rfft(framed * _window(size), axis=1).T)
+    return np.ascontiguousarray(scipy.fft.rfft(framed * _window(size), axis=1).T)
 
 
 def synthesise(spectra: Spectra) -> Floats:
     """Samples between the middles of the first and the last frame."""
     size = 2 * (len(spectra) - 1)
-    framed = fft.irfft(spectra.T, size, axis=1) * _window(size)
+    framed = scipy.fft.irfft(spectra.T, size, axis=1) * _window(size)
     samples: Floats = (framed[:-1, size // 2 :] + framed[1:, : size // 2]).ravel()
     return samples
 
