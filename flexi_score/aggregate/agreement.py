@@ -160,7 +160,7 @@ def _row(
     moments = np.zeros((size, 7))
     np.add.at(moments, unit, _moments(judge, human))
     whole = np.ones((1, size))
-    found = _statistics(whole, moments, counts, categories)[:, 0]
+    statistics = _statistics(whole, moments, counts, categories)[:, 0]
     random = generator(settings.seed, f"{metric}\x1f{system}")
     step = max(_BLOCK // size, 1)
     drawn = [
@@ -183,7 +183,9 @@ def _row(
         "human_mean": float(human.mean()),
         "human_alpha": krippendorff_alpha(unit, human),
     }
-    for name, value, below, above in zip(("kappa", "alpha", "mae"), found, low, high, strict=True):
+    for name, value, below, above in zip(
+        ("kappa", "alpha", "mae"), statistics, low, high, strict=True
+    ):
         row |= {name: float(value), f"{name}_low": float(below), f"{name}_high": float(above)}
     return row
 

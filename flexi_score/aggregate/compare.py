@@ -175,8 +175,8 @@ def _pairing(a: pl.DataFrame, b: pl.DataFrame, pair_by: bool) -> str | None:
 
 def _by_scenario(rows: pl.DataFrame, metrics: Sequence[Metric]) -> dict[str, list[Metric]]:
     """Metrics of every scenario; those of ``conversation`` may be scored in any of them."""
-    found = rows["scenario"].unique(maintain_order=True).drop_nulls().to_list()
-    listed = {m.scenario: None for m in metrics} | dict.fromkeys(found)
+    scenarios = rows["scenario"].unique(maintain_order=True).drop_nulls().to_list()
+    listed = {m.scenario: None for m in metrics} | dict.fromkeys(scenarios)
     out: dict[str, list[Metric]] = {}
     for scenario in listed:
         named = {m.name: m for m in metrics if m.scenario == "conversation"}

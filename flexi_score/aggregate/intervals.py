@@ -102,8 +102,8 @@ def _limits(
         if len(total) > LARGE:
             low[row], high[row] = _computed(total, count, confidence)
         elif len(total) >= 2:
-            found = resampled_means(total, count, resamples, generator(seed, keys[row]))
-            low[row], high[row] = _bca(found, total, count, confidence)
+            means = resampled_means(total, count, resamples, generator(seed, keys[row]))
+            low[row], high[row] = _bca(means, total, count, confidence)
     return low, high
 
 

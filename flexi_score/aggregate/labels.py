@@ -16,17 +16,17 @@ def read_ratings(run: str | Path) -> pl.DataFrame:
     """Ratings of a run folder (:data:`flexi_score.schema.RATINGS`)."""
     file = Path(run) / "ratings.parquet"
     try:
-        found = pl.read_parquet(file, glob=False)
+        ratings = pl.read_parquet(file, glob=False)
     except FileNotFoundError as error:
         raise InputError(f"{file}: no such file; score again with --judge") from error
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{file}: cannot be read ({error}); score again") from error
-    absent = [name for name in RATINGS if name not in found.columns]
+    absent = [name for name in RATINGS if name not in ratings.columns]
     if absent:
         raise InputError(f"{file}: has no column {absent[0]}; score again")
-    if not found["value"].count():
+    if not ratings["value"].count():
         raise InputError(f"{file}: holds no ratings; score with --judge openai or replay")
-    return found.select(RATINGS.names())
+    return ratings.select(RATINGS.names())
 
 
 def read_labels(path: str | Path) -> pl.DataFrame:

@@ -109,14 +109,14 @@ def people_frame(
         y, y_code = people["value_s"].to_numpy(), _codes(people["conversation"])
         own = _ceiling(y, y_code, generator(settings.seed, f"people{kind}"))
         for system in values["system"].unique(maintain_order=True):
-            found = values.filter(system=system, kind=kind).sort("value_s")
-            x, x_code = found["value_s"].to_numpy(), _codes(found["unit"])
+            own_values = values.filter(system=system, kind=kind).sort("value_s")
+            x, x_code = own_values["value_s"].to_numpy(), _codes(own_values["unit"])
             rng = generator(settings.seed, f"{system}{kind}")
             limits = _distances(x, x_code, y, y_code, settings, rng)
             rows += [
                 dict(zip(PEOPLE.names()[3:6], limit, strict=True))
                 | {"system": system, "kind": kind, "statistic": name, "ceiling": ceiling}
-                | {"n_events": len(x), "n_recordings": found["recording"].n_unique()}
+                | {"n_events": len(x), "n_recordings": own_values["recording"].n_unique()}
                 | {"n_people": len(y), "n_conversations": 0 if y_code is None else y_code.max() + 1}
                 for name, limit, ceiling in zip(STATISTICS, limits, own, strict=True)
             ]
@@ -235,9 +235,9 @@ def _ceiling(
         return None, None
     grid, at = np.unique(y, return_inverse=True)
     steps, size = np.diff(grid), int(code.max()) + 1
-    found = []
+    distances = []
     for _ in range(_HALVINGS):
         first = (rng.permutation(size) < size // 2)[code]
-        found.append(_statistics(at[first], at[~first], steps, None, None))
-    ks, wasserstein = np.median(found, axis=0)
+        distances.append(_statistics(at[first], at[~first], steps, None, None))
+    ks, wasserstein = np.median(distances, axis=0)
     return float(ks), float(wasserstein)

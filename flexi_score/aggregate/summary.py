@@ -197,9 +197,9 @@ def metadata_labels(recordings: pl.DataFrame, key: str) -> pl.DataFrame:
         "recording", label=pl.col("metadata").cast(pl.String).str.json_path_match(path)
     )
     if len(labels) and labels["label"].null_count() == len(labels):
-        found = {k for text in recordings["metadata"].drop_nulls() for k in json.loads(text)}
+        keys = {k for text in recordings["metadata"].drop_nulls() for k in json.loads(text)}
         raise SettingsError(
-            f"no recording has the metadata key {key!r}; {hint(key, sorted(found))}"
+            f"no recording has the metadata key {key!r}; {hint(key, sorted(keys))}"
         )
     return labels
 

@@ -113,14 +113,14 @@ def header_seconds(path: str) -> float:
 
 def _probe_libsndfile(path: str, reading: Reading) -> AudioInfo | None:
     """Header by libsndfile, or None where it cannot open the file."""
-    found: list[AudioInfo] = []
+    infos: list[AudioInfo] = []
     for span in reading.spans or (None,):
         try:
             with _open(path, reading, span) as handle:
                 if handle.format == "RAW" and reading.headerless is None:
                     return None  # a guess by the file's name (.au, .snd, .vox), not by a header
                 frames = None if handle.frames >= _UNKNOWN_FRAMES else int(handle.frames)
-                found.append(
+                infos.append(
                     AudioInfo(
                         path=path,
                         n_channels=int(handle.channels),
@@ -134,15 +134,15 @@ def _probe_libsndfile(path: str, reading: Reading) -> AudioInfo | None:
                 )
         except (sf.LibsndfileError, TypeError, ValueError, RuntimeError):
             return None
-    first = found[0]
-    if len({(info.n_channels, info.sample_rate_hz) for info in found}) > 1:
-        formats = " and ".join(f"{i.n_channels} channels at {i.sample_rate_hz} Hz" for i in found)
+    first = infos[0]
+    if len({(info.n_channels, info.sample_rate_hz) for info in infos}) > 1:
+        formats = " and ".join(f"{i.n_channels} channels at {i.sample_rate_hz} Hz" for i in infos)
         raise AudioError(
             f"{path}: several streams run together, with {formats}; expected one format. Write "
             "them again as one file, or as a file each"
         )
-    if len(found) > 1:
-        lengths = [info.n_frames or 0 for info in found]
+    if len(infos) > 1:
+        lengths = [info.n_frames or 0 for info in infos]
         seconds = " and ".join(f"{n / first.sample_rate_hz:.2f} s" for n in lengths)
         return replace(first, n_frames=sum(lengths), note=f"{first.note} ({seconds})")
     if first.container == "FLAC":  # the header's own number, which decoding does without

@@ -61,16 +61,16 @@ def check_mp3(path: str, n_frames: int) -> str | None:
 
     Returns what is wrong with it although it is used.
     """
-    found = mp3_frames(path)
-    if found is None:
+    frames = mp3_frames(path)
+    if frames is None:
         return None
-    if found.n_samples > n_frames + MP3_SLACK_FRAMES * found.per_frame:
+    if frames.n_samples > n_frames + MP3_SLACK_FRAMES * frames.per_frame:
         raise AudioError(
             f"{path}: MP3 whose header accounts for {n_frames} samples while its frames hold "
-            f"{found.n_samples}; decoding would drop the rest. Rewrite its header "
+            f"{frames.n_samples}; decoding would drop the rest. Rewrite its header "
             "(ffmpeg -i INPUT.mp3 -c copy OUTPUT.mp3)"
         )
-    return None if found.whole else "its last frame breaks off: was the recording cut off?"
+    return None if frames.whole else "its last frame breaks off: was the recording cut off?"
 
 
 def looks_like_text(path: str) -> bool:

@@ -54,13 +54,13 @@ def ogg_links(path: str) -> list[OggLink]:
 
         while at < size:
             if data[at : at + 4] != b"OggS":
-                found = data.find(b"OggS", at)
+                page_at = data.find(b"OggS", at)
                 if not seen:
                     return []
-                if found < 0:  # a tag behind the last page, or the first bytes of a page
+                if page_at < 0:  # a tag behind the last page, or the first bytes of a page
                     whole = whole and not b"OggS".startswith(data[at : at + 3])
                     break
-                at = found
+                at = page_at
                 continue
             header = data[at : at + _OGG_HEADER_BYTES]
             if len(header) < _OGG_HEADER_BYTES:
@@ -158,8 +158,8 @@ def flac_files(path: str) -> int:
     """How many FLAC files were run together in this one; reads all of it."""
     with _mapped(path) as data:
         # The magic, and a STREAMINFO block of 34 bytes, the last block or not.
-        found = re.findall(rb"fLaC[\x00\x80]\x00\x00\x22", data)
-    return len(found)
+        headers = re.findall(rb"fLaC[\x00\x80]\x00\x00\x22", data)
+    return len(headers)
 
 
 def flac_without_count(path: str) -> dict[int, bytes]:

@@ -71,8 +71,8 @@ def measure_health(user: Signal, model: Signal, *, paired: bool) -> dict[str, An
     row |= dict(zip(("copy_r", "copy_lag_ms", "copy_gain_db"), likeness(chunks), strict=True))
     row["mixed_db"] = mixed_db(chunks, row["copy_lag_ms"])
     names = ("lag_into_model_ms", "lag_into_user_ms", "drift_ppm", "drift_lags")
-    found = crosstalk_lags(starts, chunks) if paired else (None, None, None, 0)
-    return row | dict(zip(names, found, strict=True))
+    lags = crosstalk_lags(starts, chunks) if paired else (None, None, None, 0)
+    return row | dict(zip(names, lags, strict=True))
 
 
 def band_hz(frames: Floats) -> float | None:
@@ -225,6 +225,6 @@ def _chunks(user: Signal, model: Signal) -> tuple[list[int], list[tuple[Floats, 
 
 def _padded(signal: Signal, start: int) -> Floats:
     out = np.zeros(_CHUNK)
-    found = signal.read(start, start + _CHUNK)
-    out[: len(found)] = found
+    samples = signal.read(start, start + _CHUNK)
+    out[: len(samples)] = samples
     return out

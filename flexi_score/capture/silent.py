@@ -71,7 +71,7 @@ def find_dead(
                 given=given,
             )
         )
-    found = pl.concat(parts)
+    dead_channels = pl.concat(parts)
     noisy_line = pl.col("system").is_in(pl.Series(list(noisy), dtype=pl.String).implode())
     silent = pl.col("zeros") & (pl.col("channel") == "model") & ~noisy_line
     failed = ~silent & ~pl.col("given") & settings.health.gate
@@ -94,7 +94,7 @@ def find_dead(
         .then(pl.lit("leave the recording out of the manifest if its capture failed"))
         .otherwise(pl.lit("capture it again; --no-gate (health.gate=false) scores it as silence"))
     )
-    return found.with_columns(failed=failed, detail=detail, remedy=remedy)
+    return dead_channels.with_columns(failed=failed, detail=detail, remedy=remedy)
 
 
 def dead_failures(dead: pl.DataFrame) -> pl.DataFrame:

@@ -35,8 +35,8 @@ def swap_evidence(tracks: Tracks) -> tuple[Floats, pl.Series]:
         axis.bridge(axis.place(speech, origin, tracks.duration_ms), 0)
         for speech in (tracks.user_speech, tracks.model_speech)
     ]
-    found = [_moments(tracks, origin, sides), _words(tracks, origin, sides), _texts(tracks)]
-    table = pl.concat(found).drop_nulls(["own", "other"])
+    evidence_of = [_moments(tracks, origin, sides), _words(tracks, origin, sides), _texts(tracks)]
+    table = pl.concat(evidence_of).drop_nulls(["own", "other"])
     own, other = ((pl.col(c) * 100).round().cast(pl.Int64) for c in ("own", "other"))
     evidence = pl.format("{}: {} % on the channel named, {} % on the other", "kind", own, other)
     by_recording = (

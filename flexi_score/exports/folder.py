@@ -284,16 +284,16 @@ def _annotations(given: Row) -> Row:
     def seconds(ms: int | None) -> float | None:
         return None if ms is None else ms / 1000
 
-    found: Row = {"user_turn_end": seconds(given["user_turn_end_ms"])}
+    seconds_of: Row = {"user_turn_end": seconds(given["user_turn_end_ms"])}
     for name in ("pause", "interrupt"):
         start, end = given[f"{name}_start_ms"], given[f"{name}_end_ms"]
-        found[name] = None if start is None else [seconds(start), seconds(end)]
+        seconds_of[name] = None if start is None else [seconds(start), seconds(end)]
     spans, times = given["backchannels"], given["reference_backchannels_ms"]
     if spans is not None:
-        found["backchannels"] = [[seconds(s["start_ms"]), seconds(s["end_ms"])] for s in spans]
+        seconds_of["backchannels"] = [[seconds(s["start_ms"]), seconds(s["end_ms"])] for s in spans]
     if times is not None:
-        found["reference_backchannels"] = [seconds(t) for t in times]
-    return found
+        seconds_of["reference_backchannels"] = [seconds(t) for t in times]
+    return seconds_of
 
 
 def to_pyannote(run: str | Path | Run, recordings: Sequence[str] | None = None) -> dict[str, Any]:
@@ -324,11 +324,11 @@ def to_pyannote(run: str | Path | Run, recordings: Sequence[str] | None = None) 
             "pyannote.core is not installed: pip install pyannote.core (export in the format "
             "pyannote needs nothing: it writes RTTM and UEM)"
         ) from error
-    found = {}
+    annotated = {}
     for recording in load_source(run, recordings):
         annotation = Annotation(uri=recording.name)
         for speaker in SPEAKERS:
             for i, (start, end, *_) in enumerate(recording.spans("ipu", speaker)):
                 annotation[Segment(start / 1000, end / 1000), f"{speaker}{i}"] = speaker
-        found[recording.id] = annotation
-    return found
+        annotated[recording.id] = annotation
+    return annotated

@@ -172,9 +172,9 @@ def _check_columns(source: Run, label: str) -> None:
     for name, (table, schema) in tables.items():
         for column, kind in schema.items():
             if table.schema.get(column) != kind:
-                found = table.schema.get(column, "no such column")
+                actual = table.schema.get(column, "no such column")
                 raise InputError(
-                    f"{label}: {name}.parquet, column {column}: found {found}, expected {kind}; "
+                    f"{label}: {name}.parquet, column {column}: found {actual}, expected {kind}; "
                     "score again"
                 )
         if table[_KEY].null_count():
@@ -239,10 +239,10 @@ def _words_of(
 
 def _grouped(table: pl.DataFrame) -> dict[str, list[Row]]:
     """Rows of each recording; plain ones, as many small tables take longer to handle."""
-    found: dict[str, list[Row]] = {}
+    grouped: dict[str, list[Row]] = {}
     for row in table.iter_rows(named=True):
-        found.setdefault(row["recording"], []).append(row)
-    return found
+        grouped.setdefault(row["recording"], []).append(row)
+    return grouped
 
 
 def safe_names(ids: Sequence[str], taken: Collection[str] = ()) -> list[str]:

@@ -51,14 +51,14 @@ def lanes(recording: Recording) -> list[Lane]:
     silences. ``annotations`` are the manifest's, ``moments`` those that scores look from and that
     decided them; both are there only where there are any, as are words.
     """
-    found: list[Lane] = []
+    all_lanes: list[Lane] = []
     for speaker in SPEAKERS:
         if not recording.is_known(speaker):
             continue
-        found.append(Lane(speaker, recording.spans("ipu", speaker)))
+        all_lanes.append(Lane(speaker, recording.spans("ipu", speaker)))
         words = recording.words[speaker]
         if words is not None:
-            found.append(Lane(f"{speaker} words", words))
+            all_lanes.append(Lane(f"{speaker} words", words))
     for name, kind in _OF_SPEAKER.items():
         for speaker in SPEAKERS:
             if recording.is_known(speaker):
@@ -67,37 +67,39 @@ def lanes(recording: Recording) -> list[Lane]:
                     for e in recording.events
                     if e["kind"] == kind and e["speaker"] == speaker
                 ]
-                found.append(Lane(f"{speaker} {name}", entries))
+                all_lanes.append(Lane(f"{speaker} {name}", entries))
     for name, (kind, speaker_) in _OF_BOTH.items():
         entries = [e._replace(text=kind) for e in recording.spans(kind, speaker_)]
-        found.append(Lane(name, entries))
+        all_lanes.append(Lane(name, entries))
     for name, entries in (("annotations", annotations(recording)), ("moments", moments(recording))):
         if entries:
-            found.append(Lane(name, entries))
-    return found
+            all_lanes.append(Lane(name, entries))
+    return all_lanes
 
 
 def annotations(recording: Recording) -> list[Timed]:
     """What the manifest says of the recording, each entry named after its key."""
-    row, found = recording.row, []
+    row, entries = recording.row, []
     if row["user_turn_end_ms"] is not None:
-        found.append(Timed(row["user_turn_end_ms"], row["user_turn_end_ms"], "user_turn_end"))
+        entries.append(Timed(row["user_turn_end_ms"], row["user_turn_end_ms"], "user_turn_end"))
     for name in ("pause", "interrupt"):
         if row[f"{name}_start_ms"] is not None:
-            found.append(Timed(row[f"{name}_start_ms"], row[f"{name}_end_ms"], name))
+            entries.append(Timed(row[f"{name}_start_ms"], row[f"{name}_end_ms"], name))
     for span in row["backchannels"] or ():
-        found.append(Timed(span["start_ms"], span["end_ms"], "backchannel"))
+        entries.append(Timed(span["start_ms"], span["end_ms"], "backchannel"))
     for at in row["reference_backchannels_ms"] or ():
-        found.append(Timed(at, at, "reference_backchannel"))
-    return sorted(found)
+        entries.append(Timed(at, at, "reference_backchannel"))
+    return sorted(entries)
 
 
 def moments(recording: Recording) -> list[Timed]:
     """Moments that scores look from and that decided them, one entry a distinct moment."""
-    found: dict[int, list[str]] = {}
+    metrics_at: dict[int, list[str]] = {}
     for row, kind, at in _moments(recording):
-        found.setdefault(at, []).append(f"{row['metric']} {kind}")
-    return [Timed(at, at, "; ".join(dict.fromkeys(names))) for at, names in sorted(found.items())]
+        metrics_at.setdefault(at, []).append(f"{row['metric']} {kind}")
+    return [
+        Timed(at, at, "; ".join(dict.fromkeys(names))) for at, names in sorted(metrics_at.items())
+    ]
 
 
 def _moments(recording: Recording) -> Iterator[tuple[Any, str, int]]:
@@ -111,15 +113,15 @@ def _moments(recording: Recording) -> Iterator[tuple[Any, str, int]]:
 
 def rows(recording: Recording) -> list[Row]:
     """Events, words, annotations and moments as rows of :data:`COLUMNS`, sorted by start."""
-    found = [{name: event[name] for name in _OF_EVENT} for event in recording.events]
+    table = [{name: event[name] for name in _OF_EVENT} for event in recording.events]
     for speaker in SPEAKERS:
-        found += [
+        table += [
             _row("word", speaker, entry, text=entry.text or "")
             for entry in recording.words[speaker] or ()
         ]
-    found += [_row("annotation", None, entry, name=entry.text) for entry in annotations(recording)]
+    table += [_row("annotation", None, entry, name=entry.text) for entry in annotations(recording)]
     for score, kind, at in _moments(recording):
-        found.append(
+        table.append(
             _row(
                 "moment",
                 None,
@@ -130,8 +132,8 @@ def rows(recording: Recording) -> list[Row]:
                 status=score["status"],
             )
         )
-    found.sort(key=lambda row: (row["start_ms"], row["end_ms"]))
-    return [dict.fromkeys(COLUMNS) | row | {"recording": recording.id} for row in found]
+    table.sort(key=lambda row: (row["start_ms"], row["end_ms"]))
+    return [dict.fromkeys(COLUMNS) | row | {"recording": recording.id} for row in table]
 
 
 def _row(kind: str, speaker: str | None, entry: Timed, **more: Any) -> Row:

@@ -105,8 +105,8 @@ def as_speech(files: Mapping[str, str], recording: Recording, speaker: Speaker) 
     """The suffix of a file from which the speech of a speaker can be read; None: of none."""
     if not recording.is_known(speaker):
         return None
-    found = (suffix.format(speaker) for suffix in SPEECH_FILES)
-    return next((suffix for suffix in found if suffix in files), None)
+    suffixes = (suffix.format(speaker) for suffix in SPEECH_FILES)
+    return next((suffix for suffix in suffixes if suffix in files), None)
 
 
 def json_line(row: Mapping[str, object]) -> str:

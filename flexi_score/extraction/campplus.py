@@ -88,13 +88,13 @@ def embed(embedder: Embedder, spectra: Sequence[Floats]) -> Floats:
 
     if not spectra:
         return np.empty((0, _SIZE), np.float32)
-    found = []
+    parts = []
     with torch.inference_mode():
         for at in range(0, len(spectra), _BATCH):
             batch = torch.from_numpy(np.stack(spectra[at : at + _BATCH]))
             batch = batch - batch.mean(1, keepdim=True)
-            found.append(_run(embedder.weights, batch).numpy())
-    vectors = np.concatenate(found)
+            parts.append(_run(embedder.weights, batch).numpy())
+    vectors = np.concatenate(parts)
     unit: Floats = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
 

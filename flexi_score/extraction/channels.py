@@ -39,14 +39,14 @@ def extract_channels(
     from flexi_score.extraction.levelling import levelled_probabilities
 
     levels = {s: measure_levels(signals[s]) for s in SPEAKERS}
-    found = levelled_probabilities(
+    levelled = levelled_probabilities(
         extractor.detector,
         [signals[s] for s in SPEAKERS],
         [levels[s] for s in SPEAKERS],
         extractor.settings,
     )
-    probabilities = {s: own for s, (own, _) in zip(SPEAKERS, found, strict=True)}
-    gains = {s: gain for s, (_, gain) in zip(SPEAKERS, found, strict=True)}
+    probabilities = {s: own for s, (own, _) in zip(SPEAKERS, levelled, strict=True)}
+    gains = {s: gain for s, (_, gain) in zip(SPEAKERS, levelled, strict=True)}
     for s, key in need.items():
         path = row["audio"] or row[f"{s}_audio"]
         rows["channels"].append(

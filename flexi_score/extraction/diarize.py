@@ -87,16 +87,16 @@ def two_voices(diarizer: Diarizer, signal: Signal, gain_db: float) -> Floats:
     """
     firsts: list[int] = []
     parts: list[NDArray[np.float16]] = []
-    found: list[tuple[int, int, int, int, int]] = []
+    stretches: list[tuple[int, int, int, int, int]] = []
     vectors: list[Floats] = []
     for first, probabilities in slide(diarizer.segmenter, signal, gain_db, _HOP):
         activity = probabilities[:, 1:]
         cut, spectra = _cut(signal, first, activity, gain_db)
-        found += [(len(parts), *chunk) for chunk in cut]
+        stretches += [(len(parts), *chunk) for chunk in cut]
         vectors.append(_embedded(diarizer.embedder, spectra))
         firsts.append(first)
         parts.append(activity.astype(np.float16))
-    table = np.array(found, np.int64).reshape(-1, 5)
+    table = np.array(stretches, np.int64).reshape(-1, 5)
     window, column, lo, hi, length = table.T
     chunks = _Chunks(window, column, lo, hi, length, np.concatenate(vectors))
     voice = match_voices(chunks.window, chunks.column, chunks.length, chunks.vectors)
@@ -137,11 +137,11 @@ def _runs(on: NDArray[np.bool_]) -> list[tuple[int, int]]:
     apart = np.flatnonzero(begin[1:] - end[:-1] >= _PAUSE)
     begin = begin[np.concatenate([[0], apart + 1])] if len(begin) else begin
     end = end[np.concatenate([apart, [len(end) - 1]])] if len(end) else end
-    found = []
+    runs = []
     for lo, hi in zip(begin.tolist(), end.tolist(), strict=True):
         n = max(1, round((hi - lo) / _CHUNK))
-        found += [(lo + (hi - lo) * i // n, lo + (hi - lo) * (i + 1) // n - 1) for i in range(n)]
-    return found
+        runs += [(lo + (hi - lo) * i // n, lo + (hi - lo) * (i + 1) // n - 1) for i in range(n)]
+    return runs
 
 
 def _embedded(embedder: Embedder, spectra: list[Floats]) -> Floats:
@@ -158,7 +158,7 @@ def _parted(
     """Each window's activity by voice instead of by local speaker."""
     bounds = np.searchsorted(chunks.window, np.arange(len(parts) + 1))
     for w, (first, part) in enumerate(zip(firsts, parts, strict=True)):
-        found = np.zeros((len(part), 2), np.float32)
+        by_voice = np.zeros((len(part), 2), np.float32)
         inside = np.arange(bounds[w], bounds[w + 1])
         for column in np.unique(chunks.column[inside]):
             chosen = inside[chunks.column[inside] == column]
@@ -167,8 +167,8 @@ def _parted(
             of_frame = voice[chosen][np.searchsorted(turn, np.arange(len(part)), side="right")]
             track = part[:, column].astype(np.float32)
             for k in (0, 1):
-                found[:, k] = np.maximum(found[:, k], np.where(of_frame == k, track, 0))
-        yield first, found
+                by_voice[:, k] = np.maximum(by_voice[:, k], np.where(of_frame == k, track, 0))
+        yield first, by_voice
 
 
 def assign_roles(voices: Floats, rule: RoleRule) -> dict[Speaker, Quantised]:

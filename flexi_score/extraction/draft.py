@@ -29,10 +29,10 @@ def draft_manifest(
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of recordings")
     said = said_channels(channels, source)
-    found = read_layout(folder, layout)
+    listed = read_layout(folder, layout)
     rows, assumed = [], 0
-    notes = [*found.warnings, *(f"left out: {problem.reason}" for problem in found.problems)]
-    for sample in found.samples:
+    notes = [*listed.warnings, *(f"left out: {problem.reason}" for problem in listed.problems)]
+    for sample in listed.samples:
         row = {"system": system or DEFAULT_SYSTEM, "scenario": "conversation", **sample.row}
         row = {"id": row.pop("id"), **{key: _below(row[key], folder) for key in row}}
         if "audio" in row and "channels" not in row:

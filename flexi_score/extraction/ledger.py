@@ -224,7 +224,7 @@ def _paths(row: Row) -> Iterator[str]:
 
 def _hash_files(row: Row, hashes: dict[str, str]) -> list[Row]:
     """Hash the files without a known hash; returns rows to store (:data:`tables.FILES`)."""
-    found = []
+    rows = []
     for path in _paths(row):
         if path in hashes:
             continue
@@ -236,10 +236,10 @@ def _hash_files(row: Row, hashes: dict[str, str]) -> list[Row]:
             continue  # whoever needs the file will say what is wrong with it
         if before is not None and before == _stat(path) and began - before[2] > _SETTLED_NS:
             names = ("n_bytes", "mtime_ns", "ctime_ns")
-            found.append(
+            rows.append(
                 {"path": path, "sha256": hashes[path]} | dict(zip(names, before, strict=True))
             )
-    return found
+    return rows
 
 
 def _stat(path: str) -> tuple[int, int, int] | None:
@@ -249,10 +249,10 @@ def _stat(path: str) -> tuple[int, int, int] | None:
     the second is the file system's own.
     """
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _read_cache(archive: Path) -> dict[str, tuple[tuple[int, int, int], str]]:

@@ -39,15 +39,15 @@ def levelled_probabilities(
 ) -> list[tuple[NDArray[np.uint16], float]]:
     """Probabilities of every channel, and the gain (dB) before; quiet channels are raised."""
     first = speech_probabilities(detector, signals, [0.0] * len(signals))
-    found = [(probabilities, 0.0) for probabilities in first]
+    levelled = [(probabilities, 0.0) for probabilities in first]
     if not settings.normalize:
-        return found
+        return levelled
     for i, (signal, own) in enumerate(zip(signals, levels, strict=True)):
         gain, limit = second_pass(own, first[i])
         if gain is not None:
             (again,) = speech_probabilities(detector, [signal], [gain], [limit])
-            found[i] = again, gain
-    return found
+            levelled[i] = again, gain
+    return levelled
 
 
 def second_pass(

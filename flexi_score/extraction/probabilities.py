@@ -131,9 +131,9 @@ def _samples(signal: Signal, first_frame: int, frames: int) -> NDArray[np.float3
     """Samples of some frames with the 64 before them, zeros outside; shape (64 + 512 n,)."""
     start = first_frame * FRAME_SAMPLES - _CONTEXT
     out = np.zeros(_CONTEXT + frames * FRAME_SAMPLES, np.float32)
-    found = signal.read(start, start + len(out))
+    samples = signal.read(start, start + len(out))
     skip = max(0, -start)
-    out[skip : skip + len(found)] = found
+    out[skip : skip + len(samples)] = samples
     return out
 
 

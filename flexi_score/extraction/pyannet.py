@@ -118,8 +118,8 @@ def slide(
         group = todo[at : at + _BATCH]
         batch = np.zeros((len(group), group[0][1]), np.float32)
         for row, (first, length) in zip(batch, group, strict=True):
-            found = signal.read(first * STEP, first * STEP + length)
-            row[: len(found)] = found * factor
+            samples = signal.read(first * STEP, first * STEP + length)
+            row[: len(samples)] = samples * factor
         with torch.inference_mode():
             result = segment(segmenter, torch.from_numpy(batch)).numpy()
         for (first, _), probabilities in zip(group, result, strict=True):
@@ -153,8 +153,8 @@ def trust(frames: int) -> Floats:
 def to_grid(track: Floats, n_samples: int, cell: int) -> Floats:
     """Values at the middle of each cell of so many samples, by linear interpolation."""
     at = np.arange(-(-n_samples // cell)) * cell + cell / 2
-    found: Floats = np.interp(at, CENTRE + STEP * np.arange(len(track)), track).astype(np.float32)
-    return found
+    cells: Floats = np.interp(at, CENTRE + STEP * np.arange(len(track)), track).astype(np.float32)
+    return cells
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
@@ -166,14 +166,14 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     ]
     try:
         with torch.serialization.safe_globals([*stand_ins, torch.torch_version.TorchVersion]):
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch raises for a file that is none, or is not safe
         cause = " ".join(str(error).split())[:200]
         raise PrerequisiteError(
             f"{path}: cannot be read as a checkpoint of pyannote ({type(error).__name__}: "
             f"{cause}); expected its pytorch_model.bin"
         ) from error
-    state = found.get("state_dict") if isinstance(found, dict) else None
+    state = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
     return state if isinstance(state, dict) else {}
 
 

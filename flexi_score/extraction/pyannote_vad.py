@@ -68,5 +68,5 @@ def _probabilities(segmenter: Segmenter, signal: Signal, gain_db: float) -> Quan
         return np.empty(0, np.uint16)
     speech = ((first, values[:, :1]) for first, values in slide(segmenter, signal, gain_db, _HOP))
     track = average(speech, signal.n_samples)[:, 0]
-    found = to_grid(track, signal.n_samples, FRAME_SAMPLES)
-    return np.rint(np.clip(found, 0, 1) * 65535).astype(np.uint16)
+    cells = to_grid(track, signal.n_samples, FRAME_SAMPLES)
+    return np.rint(np.clip(cells, 0, 1) * 65535).astype(np.uint16)

@@ -141,7 +141,7 @@ def take_out(url: str, location: Path) -> str:
     query = parse_qs(parts.query)
     path, column, row = unquote(parts.path), query["column"][0], int(query["row"][0])
     try:
-        found = (
+        cell = (
             pl.scan_parquet(path, hive_partitioning=False)
             .select(pl.col(column).struct.field("bytes").alias("bytes"))
             .slice(row, 1)
@@ -149,7 +149,7 @@ def take_out(url: str, location: Path) -> str:
         )
     except (pl.exceptions.PolarsError, OSError) as error:
         raise AudioError(f"{path}, row {row + 1}: {column} cannot be read: {error}") from error
-    data = found["bytes"][0] if len(found) else None
+    data = cell["bytes"][0] if len(cell) else None
     if not data:
         raise AudioError(
             f"{path}, row {row + 1}: {column} holds no bytes; expected embedded audio. Where it "
@@ -182,11 +182,11 @@ def _fetch_parts(system: Any, location: str, folder: Path) -> set[str]:
         if not system.exists(remote):
             continue
         if name == "archive.json":
-            found = [remote]
+            paths = [remote]
         else:
-            found = [p for p in system.find(remote) if str(p).endswith(".parquet")]
+            paths = [p for p in system.find(remote) if str(p).endswith(".parquet")]
             (folder / name).mkdir()
-        for path in found:
+        for path in paths:
             below = name if name == "archive.json" else f"{name}/{posixpath.basename(str(path))}"
             system.get_file(path, str(folder / below))
             there.add(below)

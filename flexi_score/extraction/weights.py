@@ -259,9 +259,9 @@ def _difference(path: Path, file: WeightFile) -> str:
     if size != file.size:
         return f"{path} has {size} bytes, expected {file.size}"
     with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != file.sha256:
-        return f"{path} has sha256 {found}, expected {file.sha256}"
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != file.sha256:
+        return f"{path} has sha256 {digest}, expected {file.sha256}"
     return ""
 
 

@@ -161,10 +161,10 @@ def _passed_over(pack: Pack, recognized: _Recognized, since: int) -> tuple[int, 
     start = np.append(recognized.start_ms, recognized.end_ms[-1])
     end = np.append(recognized.end_ms, pack.length_ms)
     speech = speech_between(pack, start, end)
-    found = (speech > _MOST_SPEECH_MS) & (start >= since + _PROGRESS_MS)
-    if not found.any():
+    overlooked = (speech > _MOST_SPEECH_MS) & (start >= since + _PROGRESS_MS)
+    if not overlooked.any():
         return 0, -1
-    keep = int(found.argmax())
+    keep = int(overlooked.argmax())
     return keep, int(start[keep])
 
 

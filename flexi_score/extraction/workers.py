@@ -225,10 +225,10 @@ def _serve(pipe: Connection, setup: Setup, gpu: int | None) -> None:
             known = read_known(setup.archive)
             pipe.send(("ready", None))
             while True:
-                found = attempt(
+                outcome = attempt(
                     pipe.recv(), extractor, known, lambda source: pipe.send(("began", source))
                 )
-                pipe.send(("outcome", found))
+                pipe.send(("outcome", outcome))
     except (EOFError, OSError):
         return  # the parent has closed the pipe
 

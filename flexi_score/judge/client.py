@@ -308,8 +308,8 @@ def _parameter(error: APIStatusError) -> str:
     if named in _PARAMETERS:
         return named
     unsupported = "unsupported" in str(error.code or "") or "nsupported" in str(error.message)
-    found = [name for name in _PARAMETERS if f"'{name}'" in str(error.message)]
-    return found[0] if unsupported and found else ""
+    named_in_text = [name for name in _PARAMETERS if f"'{name}'" in str(error.message)]
+    return named_in_text[0] if unsupported and named_in_text else ""
 
 
 def _stop(status: int, message: str, settings: JudgeSettings) -> NoReturn:
@@ -345,10 +345,10 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 def _number(text: str | None) -> float | None:
     try:
-        found = float(text or "")
+        number = float(text or "")
     except ValueError:
         return None
-    return found if 0 <= found < 1e9 else None
+    return number if 0 <= number < 1e9 else None
 
 
 def may_retry(settings: JudgeSettings, attempts: int) -> bool:

@@ -84,9 +84,9 @@ class _Moments:
 
 
 def _moments(structure: Structure, rows: pl.DataFrame) -> _Moments:
-    found = rows.select("recording", "reference_ms", "decided_ms", wanted=True)
+    moments = rows.select("recording", "reference_ms", "decided_ms", wanted=True)
     every = structure.tracks.recordings.select("recording").join(
-        found, on="recording", how="left", maintain_order="left"
+        moments, on="recording", how="left", maintain_order="left"
     )
     reference, decided = (
         np.asarray(every[name].cast(pl.Float64).to_numpy(), np.float64)
@@ -349,8 +349,8 @@ def _speaks_again(structure: Structure, after: Floats) -> Floats:
 
 def _next(structure: Structure, spans: axis.Spans, after: Floats) -> Floats:
     moment = _on_axis(structure, after)
-    found = axis.next_start(spans, moment + 1, structure.origin + structure.duration_ms)
-    return np.where(found < NEVER, (found - structure.origin).astype(np.float64), np.inf)
+    start = axis.next_start(spans, moment + 1, structure.origin + structure.duration_ms)
+    return np.where(start < NEVER, (start - structure.origin).astype(np.float64), np.inf)
 
 
 def _on_axis(structure: Structure, moment: Floats) -> Ints:

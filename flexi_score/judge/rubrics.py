@@ -81,45 +81,45 @@ def read_reply(rubric: Rubric, question: Mapping[str, Any], raw: str) -> Reading
 
     ``words`` of the question (each ``[word, end in s]``) says which positions there are.
     """
-    found = _parse(raw)
+    reply = _parse(raw)
     wanted = list(rubric.schema["properties"])
-    if set(found) != set(wanted):
-        raise ReplyError(f"found the keys {sorted(found)!r:.{_QUOTED}}, expected {wanted}")
-    if not isinstance(found["reason"], str):
-        raise ReplyError(f"reason: found {_brief(found['reason'])}, expected text")
+    if set(reply) != set(wanted):
+        raise ReplyError(f"found the keys {sorted(reply)!r:.{_QUOTED}}, expected {wanted}")
+    if not isinstance(reply["reason"], str):
+        raise ReplyError(f"reason: found {_brief(reply['reason'])}, expected text")
     # Escapes can spell halves of characters, which no table can hold.
-    reason = found["reason"].encode("utf-8", "replace").decode()
-    if "behaviour" in found:
-        if found["behaviour"] not in BEHAVIOURS:
-            told = f"found {_brief(found['behaviour'])}, expected one of {', '.join(BEHAVIOURS)}"
-            raise ReplyError(f"behaviour: {told}")
-        return Reading(float(BEHAVIOURS.index(found["behaviour"])), None, reason)
-    if "score" in found:
+    reason = reply["reason"].encode("utf-8", "replace").decode()
+    if "behaviour" in reply:
+        if reply["behaviour"] not in BEHAVIOURS:
+            why = f"found {_brief(reply['behaviour'])}, expected one of {', '.join(BEHAVIOURS)}"
+            raise ReplyError(f"behaviour: {why}")
+        return Reading(float(BEHAVIOURS.index(reply["behaviour"])), None, reason)
+    if "score" in reply:
         levels = rubric.schema["properties"]["score"]["enum"]
-        return Reading(_score(found["score"], levels), None, reason)
-    return Reading(None, _positions(found["positions_s"], question), reason)
+        return Reading(_score(reply["score"], levels), None, reason)
+    return Reading(None, _positions(reply["positions_s"], question), reason)
 
 
 def _parse(raw: str) -> dict[str, Any]:
     """The one JSON object that a reply is."""
     try:
-        found = json.loads(raw, object_pairs_hook=_once, parse_constant=_no_number)
+        reply = json.loads(raw, object_pairs_hook=_once, parse_constant=_no_number)
     except ReplyError:
         raise
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:_QUOTED]
         raise ReplyError(f"not JSON ({reason}): found {_brief(raw)}") from error
-    if not isinstance(found, dict):
-        raise ReplyError(f"found {_brief(found)}, expected a JSON object")
-    return found
+    if not isinstance(reply, dict):
+        raise ReplyError(f"found {_brief(reply)}, expected a JSON object")
+    return reply
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; a key that comes twice leaves open which of the two was meant."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    items = dict(pairs)
+    if len(items) < len(pairs):
         raise ReplyError("a key comes twice")
-    return found
+    return items
 
 
 def _no_number(name: str) -> Any:

@@ -154,14 +154,14 @@ class Store:
 
     def received(self, keys: Iterable[str]) -> dict[str, list[Received]]:
         """What came back for these keys, oldest first."""
-        found: dict[str, list[Received]] = {}
+        replies: dict[str, list[Received]] = {}
         wanted = sorted(set(keys))
         for part in (wanted[i : i + 500] for i in range(0, len(wanted), 500)):
             marks = ",".join("?" * len(part))
             query = f"SELECT {_COLUMNS} FROM received WHERE key IN ({marks}) ORDER BY id"
             for row in self.rows(query, part):
-                found.setdefault(row[0], []).append(Received(*row))
-        return found
+                replies.setdefault(row[0], []).append(Received(*row))
+        return replies
 
     def add(self, replies: Sequence[Received]) -> None:
         """Keep replies: they are on the disk when this returns."""
@@ -285,8 +285,8 @@ def insert_received(db: sqlite3.Connection, replies: Sequence[Received]) -> None
 
 def received_from(store: Store, keys: Iterable[str], server: str) -> dict[str, list[Received]]:
     """What one server has answered, oldest first."""
-    found = store.received(keys)
-    return {key: [r for r in replies if r.server == server] for key, replies in found.items()}
+    received = store.received(keys)
+    return {key: [r for r in replies if r.server == server] for key, replies in received.items()}
 
 
 def _connect(path: Path, write: bool) -> sqlite3.Connection:

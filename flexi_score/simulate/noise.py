@@ -167,11 +167,11 @@ def _from_files(n: int, rng: Rng, folder: str | Path | None) -> Signal:
 def _times(n: int, rng: Rng, every_s: float) -> list[float]:
     """Moments (s) at random distances; at least one."""
     seconds, clock = n / RATE, rng.uniform(0, min(1.0, n / RATE / 2))
-    found = []
+    times = []
     while clock < seconds:
-        found.append(float(clock))
+        times.append(float(clock))
         clock += rng.uniform(0.5, 1.5) * every_s
-    return found
+    return times
 
 
 def _add(onto: Signal, at: int, part: Signal) -> None:

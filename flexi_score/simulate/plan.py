@@ -61,13 +61,13 @@ def parse_object(kind: type[_T], value: object, where: str) -> _T:
 
 def _names_of(kind: object) -> list[str]:
     """Keys of a dataclass and of those inside it."""
-    found: list[str] = []
+    names: list[str] = []
     for name, hint in get_type_hints(kind).items():
-        found.append(name)
+        names.append(name)
         for part in _parts(hint):
             if is_dataclass(part):
-                found += _names_of(part)
-    return found
+                names += _names_of(part)
+    return names
 
 
 def _parts(hint: object) -> list[Any]:

@@ -112,16 +112,16 @@ def flips(table: pl.DataFrame, names: Sequence[str], metrics: Sequence[Metric]) 
     which no setting varies alone, neighbouring rows are compared.
     """
     pairs = _pairs(table, names, metrics)
-    found = [
+    turns = [
         _turns(pairs, [other for other in names if other != name], name, name)
         for name in names
         if _varies_alone(table, names, name)
     ]
-    if not found and names:
-        found = [_turns(pairs, [], "combination", SEVERAL)]
+    if not turns and names:
+        turns = [_turns(pairs, [], "combination", SEVERAL)]
     places = table.select("scenario", "metric").unique(maintain_order=True).with_row_index("place")
     return (
-        pl.concat([FLIPS.to_frame(), *found])
+        pl.concat([FLIPS.to_frame(), *turns])
         .join(places, on=["scenario", "metric"], how="left", maintain_order="left")
         .sort("place", pl.col("times") * -1, "system", "other", "setting", maintain_order=True)
         .select(FLIPS.names())

@@ -89,14 +89,14 @@ def resolve(
             )
         if name.startswith("summary."):
             raise SettingsError(f"{name} changes no value of a metric; there is nothing to sweep")
-    found = [load_settings(profile, {**base, **row}) for row in changes]
-    for settings in found:
+    resolved = [load_settings(profile, {**base, **row}) for row in changes]
+    for settings in resolved:
         if settings.judge.mode not in ("none", "replay"):
             raise SettingsError(
                 f"judge.mode={settings.judge.mode}: a sweep asks no judge; leave it at none, or "
                 "at replay for kept replies and the ratings that came with the recordings"
             )
-    return found
+    return resolved
 
 
 def in_force(changes: Sequence[Mapping[str, Any]], settings: Sequence[Settings]) -> dict[str, Any]:

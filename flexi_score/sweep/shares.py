@@ -134,16 +134,16 @@ class Stages:
     def detect(self, settings: Settings) -> Prepared:
         """Speech under these settings; the latest detections are kept."""
         key = stage_key(settings, DETECTION)
-        found = self._detected.pop(key, None)
-        if found is None:
+        detection = self._detected.pop(key, None)
+        if detection is None:
             ready = prepare(self.reader, self.rows, settings)
-            found = next((one for one in self._detected.values() if _same(ready, one[1])), None)
-            if found is None:
-                found, self._different = (self._different, ready), self._different + 1
-        self._detected[key] = found
+            detection = next((one for one in self._detected.values() if _same(ready, one[1])), None)
+            if detection is None:
+                detection, self._different = (self._different, ready), self._different + 1
+        self._detected[key] = detection
         if len(self._detected) > self._detections:
             del self._detected[next(iter(self._detected))]
-        self._speech, self._ready = found
+        self._speech, self._ready = detection
         return self._ready
 
     def _key(self, settings: Settings) -> Hashable:

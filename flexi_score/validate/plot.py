@@ -153,13 +153,13 @@ def _spread(validation: Validation) -> dict[tuple[str, str, str], list[float]]:
 def _detection(validation: Validation) -> dict[tuple[str, str], tuple[float, float, int]]:
     own = validation.table.filter((pl.col("part") == "detection") & (pl.col("speaker") == "all"))
     values = {row[:3]: row[3:] for row in own.select("by", "level", "measure", "value", "n").rows()}
-    found = {}
+    errors = {}
     for by, level, measure in values:
         false, n = values[by, level, "false_alarm"]
         miss, _ = values[by, level, "miss"]
         if measure == "miss" and false is not None and miss is not None:
-            found[by, level] = (false, miss, n)
-    return found
+            errors[by, level] = (false, miss, n)
+    return errors
 
 
 def _root(share: float) -> float:

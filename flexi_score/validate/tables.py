@@ -227,9 +227,9 @@ def _metrics(validation: Validation, by: str, level: str) -> Table:
     own = validation.table.filter(
         (pl.col("part") == "metric") & (pl.col("by") == by) & (pl.col("level") == level)
     )
-    found: dict[str, dict[str, Any]] = {}
+    metrics: dict[str, dict[str, Any]] = {}
     for row in own.iter_rows(named=True):
-        entry = found.setdefault(row["item"], {"n": row["n"], "unit": row["unit"]})
+        entry = metrics.setdefault(row["item"], {"n": row["n"], "unit": row["unit"]})
         entry[row["measure"]] = row["value"]
     body = tuple(
         (
@@ -239,7 +239,7 @@ def _metrics(validation: Validation, by: str, level: str) -> Table:
             *(_number(row[name], 3) for name in ("bias", "mae", "p90_abs")),
             *(_number(row[name], 0) for name in ("only_truth", "only_run")),
         )
-        for item, row in found.items()
+        for item, row in metrics.items()
     )
     labels = ("n", "bias", "MAE", "p90", "only truth", "only run")
     columns = _columns("Metric", "unit", *labels, texts=2)

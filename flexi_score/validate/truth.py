@@ -241,14 +241,14 @@ def _parse(root: Path, row: Mapping[str, Any]) -> dict[str, Any]:
 
 def flat_labels(values: Mapping[str, Any], head: str = "") -> list[tuple[str, str]]:
     """Scalars of an object as text, by dotted key; lists are left out."""
-    found: list[tuple[str, str]] = []
+    labels: list[tuple[str, str]] = []
     for key, value in values.items():
         name = f"{head}.{key}" if head else str(key)
         if isinstance(value, dict):
-            found += flat_labels(value, name)
+            labels += flat_labels(value, name)
         elif not isinstance(value, list | tuple):
-            found.append((name, label(value)))
-    return found
+            labels.append((name, label(value)))
+    return labels
 
 
 def label(value: object) -> str:
@@ -286,14 +286,14 @@ def _words(root: Path, value: object, side: Speaker) -> list[tuple[int, int, str
         return None
     if isinstance(value, str):
         return list(read_words(root / value, side).select("start_ms", "end_ms", "text").rows())
-    found = _timed(value, f"{side}_words", 3, "[start_ms, end_ms, text]")
-    return [(a, b, str(text)) for a, b, text in found]
+    words = _timed(value, f"{side}_words", 3, "[start_ms, end_ms, text]")
+    return [(a, b, str(text)) for a, b, text in words]
 
 
 def _timed(value: object, key: str, size: int, expected: str) -> list[tuple[int, int, Any]]:
     if not isinstance(value, list | tuple):
         raise RowError(f"{key}: found {brief(value)}, expected a list of {expected} or a path")
-    found = []
+    entries = []
     for i, item in enumerate(value):
         where = f"{key}[{i}]"
         if isinstance(item, dict):  # as Parquet and the manifest spell intervals
@@ -305,8 +305,8 @@ def _timed(value: object, key: str, size: int, expected: str) -> list[tuple[int,
             raise RowError(f"{where}: ends at {end} ms, before its start at {start} ms")
         if size == 3 and not isinstance(item[2], str):
             raise RowError(f"{where}: found {brief(item[2])}, expected a word")
-        found.append((start, end, item[2] if size == 3 else None))
-    return found
+        entries.append((start, end, item[2] if size == 3 else None))
+    return entries
 
 
 def _spans(frame: pl.DataFrame) -> list[tuple[int, int]]:
@@ -346,10 +346,10 @@ def _read_files(root: Path, files: Sequence[Path], rows: _Rows) -> None:
 
 def _read_rttm(path: Path, stem: str, rows: _Rows) -> None:
     """An RTTM of many recordings, by the files it names; of one, by its own name."""
-    found: dict[str, dict[str, list[Timed]]] = {s: read_rttm_files(path, s) for s in SPEAKERS}
-    names = list(found["user"])
+    entries: dict[str, dict[str, list[Timed]]] = {s: read_rttm_files(path, s) for s in SPEAKERS}
+    names = list(entries["user"])
     for name in names or [stem]:
-        spans = {s: _spans(segments_frame(found[s].get(name, ()))) for s in SPEAKERS}
+        spans = {s: _spans(segments_frame(entries[s].get(name, ()))) for s in SPEAKERS}
         own = name if len(names) > 1 or str(path) == rows.source else stem
         if own in rows.first:
             rows.fail(own, f"{path}: {own!r} already has its truth from {rows.first[own]}")

@@ -107,9 +107,9 @@ class Label(NamedTuple):
 
 def read_labels(folder: str | Path) -> pl.DataFrame:
     """Annotators' labels of a folder in TurnBench's layout (:data:`LABELS`)."""
-    found = turnbench(Path(folder))
+    layout = turnbench(Path(folder))
     rows: list[Row] = []
-    for sample in found.samples:
+    for sample in layout.samples:
         for key, file in sorted(sample.metadata.items()):
             speaker, _, annotator = key.partition("_annotation_")
             if speaker not in SPEAKERS or not annotator:

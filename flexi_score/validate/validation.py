@@ -62,10 +62,10 @@ class Validation:
         self, part: str, measure: str, item: str, speaker: str = "all", level: str = "all"
     ) -> float | None:
         """One value of the table; None where it was not measured."""
-        found = self.table.filter(
+        rows = self.table.filter(
             part=part, measure=measure, item=item, speaker=speaker, level=level
         )
-        return None if found.is_empty() else found["value"][0]
+        return None if rows.is_empty() else rows["value"][0]
 
 
 def validate(

@@ -46,11 +46,11 @@ def create(client: OpenAI, label: str, file: str, settings: JudgeSettings) -> Ba
     def attempt() -> Batch:
         if tried:
             try:
-                found = find(client, label, file, settings)
+                earlier = find(client, label, file, settings)
             except NotDone as error:
                 raise NotDone(str(error), certain=False) from None
-            if found is not None:
-                return found
+            if earlier is not None:
+                return earlier
         tried.append(True)
         return client.batches.create(
             input_file_id=file,

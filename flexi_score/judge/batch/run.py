@@ -88,21 +88,21 @@ def ask_in_batches(
     known = survey(requests, path, server)
     if known.to_ask or any(outcome.status == "pending" for outcome in known.outcomes.values()):
         client = open_batch_client(settings) if client is None else client
-        found = collect(path, settings, client=client)
-        for state in found.ended:
+        collected = collect(path, settings, client=client)
+        for state in collected.ended:
             tell(
                 f"batch {state.batch}: {state.state}, {state.done} of {state.total} answered"
                 f"{state.note}"
             )
-        for state in found.waiting:
+        for state in collected.waiting:
             if state.note:
                 tell(f"batch {state.batch}: {state.state}{state.note}")
-        left = [r for r in survey(requests, path, server).to_ask if r.key not in found.problems]
+        left = [r for r in survey(requests, path, server).to_ask if r.key not in collected.problems]
         refused = submit(left, path, settings, client=client)
         # Seen anew: what was submitted waits, and so do the questions of other processes.
         known = survey(requests, path, server)
         for request in known.to_ask:
-            problem = found.problems.get(request.key) or refused.get(request.key, _BUSY)
+            problem = collected.problems.get(request.key) or refused.get(request.key, _BUSY)
             status = "pending" if problem == _BUSY else "failed"
             known.outcomes[request.key] = Outcome(status, problem=problem)
         states = _states(path, settings)
@@ -118,19 +118,19 @@ def ask_in_batches(
 
 def collect(store: Path, settings: JudgeSettings, *, client: OpenAI | None = None) -> Collected:
     """Keep the replies of all batches of this archive that have ended."""
-    found = Collected([], [], {})
+    collected = Collected([], [], {})
     if not Path(store).exists():
-        return found
+        return collected
     with Store(Path(store), write=True) as replies:
         waiting = batches.open_batches(replies, server_of(settings))
         if not waiting:
-            return found
+            return collected
         client = open_batch_client(settings) if client is None else client
         _recover(replies, client, waiting, settings)
         for batch in batches.open_batches(replies, server_of(settings)):
             if batch.remote is not None:
-                _collect_one(replies, client, batch, settings, found)
-    return found
+                _collect_one(replies, client, batch, settings, collected)
+    return collected
 
 
 def submit(
@@ -223,11 +223,11 @@ def _recover(
         if batch.remote is not None or not (own or old or replies.is_gone(batch.host, batch.pid)):
             continue
         try:
-            found = find(client, batch.label, batch.file, settings)
+            remote = find(client, batch.label, batch.file, settings)
         except NotDone:
             continue  # its questions go on waiting
-        if found is not None:
-            batches.note(replies, batch.label, remote=found.id, state=found.status)
+        if remote is not None:
+            batches.note(replies, batch.label, remote=remote.id, state=remote.status)
         else:
             batches.close(replies, batch.label, "was never submitted")
 
