@@ -119,7 +119,7 @@ def test_wilson_of_nothing_is_nan():
 
 def test_bootstrap_mean_is_scipys_bca():
     x = np.random.default_rng(1).gamma(1.5, 0.4, 40)
-    ours = bootstrap_mean(x, ["g"] * 40, resamples=40_000)
+    ours = bootstrap_mean(x, ["g"] * 40, settings=SummarySettings(resamples=40_000))
     theirs = stats.bootstrap(
         (x,), np.mean, method="BCa", n_resamples=40_000, rng=np.random.default_rng(0)
     ).confidence_interval
@@ -132,7 +132,7 @@ def test_bootstrap_covers_about_as_often_as_it_says():
     runs, n = 400, 50
     x = rng.normal(1.0, 0.5, (runs, n))
     groups = np.repeat(np.arange(runs), n)
-    low, high = bootstrap_mean(x.ravel(), groups, resamples=800)
+    low, high = bootstrap_mean(x.ravel(), groups, settings=SummarySettings(resamples=800))
     covered = np.mean((low <= 1.0) & (high >= 1.0))
     assert 0.90 <= covered <= 0.985
 
@@ -160,7 +160,9 @@ def test_intervals_ignore_other_groups_and_row_order(rows, shuffler, clustered):
     def run(rows):
         keys = [r[0] for r in rows]
         cl = [str(r[2]) for r in rows] if clustered else None
-        low, high = bootstrap_mean([r[1] for r in rows], keys, cl, resamples=100)
+        low, high = bootstrap_mean(
+            [r[1] for r in rows], keys, cl, settings=SummarySettings(resamples=100)
+        )
         return {key: (low[i], high[i]) for i, key in enumerate(dict.fromkeys(keys))}
 
     whole = run(rows)
@@ -185,7 +187,9 @@ def test_bootstrap_of_little():
 
 def test_seed_changes_the_draws_and_only_them():
     x = np.random.default_rng(0).normal(size=30)
-    a, b, c = (bootstrap_mean(x, ["g"] * 30, seed=s)[0][0] for s in (0, 0, 1))
+    a, b, c = (
+        bootstrap_mean(x, ["g"] * 30, settings=SummarySettings(seed=s))[0][0] for s in (0, 0, 1)
+    )
     assert a == b
     assert a != c
     assert generator(0, "x").random() != generator(0, "y").random()
@@ -437,7 +441,9 @@ def test_bootstrap_ratio_is_plain_resampling():
     rng = np.random.default_rng(8)
     minutes = rng.uniform(0.2, 3, 50)
     count = rng.poisson(4 * minutes).astype(float)
-    low, high = bootstrap_ratio(count, minutes, ["g"] * 50, resamples=8_000)
+    low, high = bootstrap_ratio(
+        count, minutes, ["g"] * 50, settings=SummarySettings(resamples=8_000)
+    )
     drawn = []
     for _ in range(8_000):
         pick = rng.integers(0, 50, 50)

@@ -312,7 +312,11 @@ def test_the_interval_of_a_ratio_is_plain_resampling(clustered):
     above = below * rng.normal(2.0, 0.3, 120)
     labels = np.arange(120) // (4 if clustered else 1)
     low, high = bootstrap_ratio(
-        above, below, ["g"] * 120, labels if clustered else None, resamples=8000
+        above,
+        below,
+        ["g"] * 120,
+        labels if clustered else None,
+        settings=SummarySettings(resamples=8000),
     )
     drawn = []
     for _ in range(1200):

@@ -114,8 +114,12 @@ def test_computed_limits_are_those_of_the_bootstrap(
 
     def limits() -> np.ndarray:
         if shape == "ratio":
-            return np.array(bootstrap_ratio(values, weights, groups, resamples=20_000)).ravel()
-        return np.array(bootstrap_mean(values, groups, resamples=20_000)).ravel()
+            return np.array(
+                bootstrap_ratio(values, weights, groups, settings=SummarySettings(resamples=20_000))
+            ).ravel()
+        return np.array(
+            bootstrap_mean(values, groups, settings=SummarySettings(resamples=20_000))
+        ).ravel()
 
     computed = limits()
     monkeypatch.setattr(intervals, "LARGE", n)

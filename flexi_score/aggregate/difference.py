@@ -32,12 +32,7 @@ def paired_difference(
     )
     d = pairs["d"].to_numpy()
     low, high = bootstrap_mean(
-        pairs["d"],
-        pl.Series([name]).new_from_index(0, len(pairs)),
-        pairs["unit"],
-        resamples=settings.resamples,
-        seed=settings.seed,
-        confidence=settings.confidence,
+        pairs["d"], pl.Series([name]).new_from_index(0, len(pairs)), pairs["unit"], settings
     )
     units = pairs.group_by("unit").agg(pl.col("d").sum(), n=pl.len()).sort("unit")
     flipped, size = units["d"].to_numpy(), units["n"].to_numpy().astype(np.float64)

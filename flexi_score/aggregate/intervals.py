@@ -20,6 +20,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from flexi_score.config import SummarySettings
+
 Floats = NDArray[np.float64]
 
 #: scipy.special has these too, and takes longer to import than a small run takes to score.
@@ -56,10 +58,7 @@ def bootstrap_mean(
     values: ArrayLike | pl.Series,
     groups: ArrayLike | pl.Series,
     clusters: ArrayLike | pl.Series | None = None,
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
-    confidence: float = 0.95,
+    settings: SummarySettings | None = None,
 ) -> tuple[Floats, Floats]:
     """BCa bootstrap interval of each group's mean (Efron 1987).
 
@@ -70,7 +69,7 @@ def bootstrap_mean(
     from resampled ones by less than those differ among themselves.
     """
     keys, frame = _grouped(values, groups, clusters)
-    return _limits(keys, frame, resamples, seed, confidence)
+    return _limits(keys, frame, settings or SummarySettings())
 
 
 def bootstrap_ratio(
@@ -78,10 +77,7 @@ def bootstrap_ratio(
     denominators: ArrayLike | pl.Series,
     groups: ArrayLike | pl.Series,
     clusters: ArrayLike | pl.Series | None = None,
-    *,
-    resamples: int = 2000,
-    seed: int = 0,
-    confidence: float = 0.95,
+    settings: SummarySettings | None = None,
 ) -> tuple[Floats, Floats]:
     """BCa interval of each group's sum of numerators over sum of denominators.
 
@@ -90,20 +86,22 @@ def bootstrap_ratio(
     """
     above = _series(denominators).cast(pl.Float64)
     keys, frame = _grouped(_series(numerators).cast(pl.Float64), groups, clusters, above)
-    return _limits(keys, frame, resamples, seed, confidence)
+    return _limits(keys, frame, settings or SummarySettings())
 
 
 def _limits(
-    keys: list[object], frame: pl.DataFrame, resamples: int, seed: int, confidence: float
+    keys: list[object], frame: pl.DataFrame, settings: SummarySettings
 ) -> tuple[Floats, Floats]:
     """Limits of each group's sum of totals over sum of counts."""
     low, high = np.full(len(keys), np.nan), np.full(len(keys), np.nan)
     for row, total, count in _units(keys, frame):
         if len(total) > LARGE:
-            low[row], high[row] = _computed(total, count, confidence)
+            low[row], high[row] = _computed(total, count, settings.confidence)
         elif len(total) >= 2:
-            means = resampled_means(total, count, resamples, generator(seed, keys[row]))
-            low[row], high[row] = _bca(means, total, count, confidence)
+            means = resampled_means(
+                total, count, settings.resamples, generator(settings.seed, keys[row])
+            )
+            low[row], high[row] = _bca(means, total, count, settings.confidence)
     return low, high
 
 

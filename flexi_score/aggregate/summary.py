@@ -198,9 +198,7 @@ def metadata_labels(recordings: pl.DataFrame, key: str) -> pl.DataFrame:
     )
     if len(labels) and labels["label"].null_count() == len(labels):
         keys = {k for text in recordings["metadata"].drop_nulls() for k in json.loads(text)}
-        raise SettingsError(
-            f"no recording has the metadata key {key!r}; {hint(key, sorted(keys))}"
-        )
+        raise SettingsError(f"no recording has the metadata key {key!r}; {hint(key, sorted(keys))}")
     return labels
 
 
@@ -272,7 +270,6 @@ def _intervals(
 ) -> tuple[Floats, Floats]:
     """Limits of every row of the table; NaN where there are none."""
     keys = _keys(rows)
-    draws = settings.model_dump(include={"resamples", "seed", "confidence"})
     rate, mean, ratio = (
         (table["aggregate"] == kind).to_numpy() for kind in ("rate", "mean", "ratio")
     )
@@ -289,7 +286,7 @@ def _intervals(
         rows["value"].filter(resampled),
         keys.filter(resampled),
         rows["cluster"].filter(resampled) if clustered else None,
-        **draws,
+        settings,
     )
     pooled = keys.is_in(_keys(table.filter(pl.Series(ratio))).implode())
     parts = rows.filter(pooled)
@@ -298,6 +295,6 @@ def _intervals(
         parts["weight"],
         keys.filter(pooled),
         parts["cluster"] if clustered else None,
-        **draws,
+        settings,
     )
     return low, high

@@ -88,14 +88,7 @@ def probe_table(ratings: pl.DataFrame, store: Path, settings: Settings) -> pl.Da
         )
         both = _means(plain).join(_means(other), on=["recording", "metric"], suffix="_probed")
         both = both.with_columns(shift=pl.col("value_probed") - pl.col("value"))
-        shown = settings.summary
-        low, high = bootstrap_mean(
-            both["shift"],
-            both["metric"],
-            resamples=shown.resamples,
-            seed=shown.seed,
-            confidence=shown.confidence,
-        )
+        low, high = bootstrap_mean(both["shift"], both["metric"], None, settings.summary)
         parts = both.partition_by("metric", maintain_order=True)
         rows += [
             {"metric": part["metric"][0], "probe": name, "recordings": len(part)}

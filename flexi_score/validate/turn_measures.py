@@ -65,13 +65,7 @@ def _ratio(part: pl.DataFrame, settings: SummarySettings) -> dict[str, float | N
     if not b:
         return {"numerator": a, "denominator": b}
     low, high = bootstrap_ratio(
-        top,
-        bottom,
-        pl.Series(["all"]).new_from_index(0, len(part)),
-        part["recording"],
-        resamples=settings.resamples,
-        seed=settings.seed,
-        confidence=settings.confidence,
+        top, bottom, pl.Series(["all"]).new_from_index(0, len(part)), part["recording"], settings
     )
     limits = {"ci_low": float(low[0]), "ci_high": float(high[0])}
     return {"value": a / b, **limits, "numerator": a, "denominator": b}

@@ -68,10 +68,15 @@ def main() -> None:
     clusters = pl.Series(rng.integers(0, 150, RECORDINGS).astype(str))
     scores, metrics = _run()
     what = f"{RESAMPLES} resamples of {RECORDINGS} recordings"
-    _time(f"mean, {what}", lambda: bootstrap_mean(values, group, resamples=RESAMPLES))
+    _time(
+        f"mean, {what}",
+        lambda: bootstrap_mean(values, group, settings=SummarySettings(resamples=RESAMPLES)),
+    )
     _time(
         "  the same in 150 clusters",
-        lambda: bootstrap_mean(values, group, clusters, resamples=RESAMPLES),
+        lambda: bootstrap_mean(
+            values, group, clusters, settings=SummarySettings(resamples=RESAMPLES)
+        ),
     )
     settings = SummarySettings(resamples=RESAMPLES)
     _time(
