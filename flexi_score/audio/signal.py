@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from flexi_score.audio.decode import resample_blocks as resample
 from flexi_score.audio.dropouts import ZeroRuns
 from flexi_score.errors import AudioError, OutputError
 from flexi_score.formats.roles import ASSUMED
-from flexi_score.schema import SPEAKERS, Speaker
+from flexi_score.schema import SPEAKERS, Row, Speaker
 
 #: A signal up to this size (four minutes) stays in memory.
 MEMORY_BYTES: Final = 16 * 2**20
@@ -148,7 +148,7 @@ def signal_from_array(samples: Samples, name: str = "samples") -> Signal:
     return signal
 
 
-def open_signals(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
+def open_signals(row: Row) -> tuple[Signal, Signal]:
     """Decode the user's and the model's channel of one recording, to be closed by the caller.
 
     A two-channel file is decoded in one pass. Offsets of a pair of files are left to the caller.
@@ -189,7 +189,7 @@ def open_mono(path: str, raw_audio: str | None = None) -> Signal:
     return _decode(info, {"user": 0})["user"]
 
 
-def _open_one_file(row: Mapping[str, Any]) -> tuple[Signal, Signal]:
+def _open_one_file(row: Row) -> tuple[Signal, Signal]:
     info = probe(row["audio"], row.get("raw_audio"))
     channels: dict[Speaker, int] = {"user": row["user_channel"], "model": row["model_channel"]}
     if row.get("roles") == ASSUMED and info.n_channels > len(SPEAKERS):

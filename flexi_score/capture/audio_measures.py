@@ -6,7 +6,7 @@ measured on at most 160 s, spread over the recording; dropouts alone are counted
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import scipy  # its modules are loaded when they are first used: that takes a second
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from flexi_score.audio.decode import SAMPLE_RATE_HZ
 from flexi_score.audio.signal import Signal
+from flexi_score.schema import Row
 
 Floats = NDArray[np.float64]
 
@@ -51,13 +52,13 @@ _PRE_EMPHASIS: Final = 0.95
 _TINY: Final = 1e-20
 
 
-def measure_health(user: Signal, model: Signal, *, paired: bool) -> dict[str, Any]:
+def measure_health(user: Signal, model: Signal, *, paired: bool) -> Row:
     """:data:`flexi_score.archive.tables.HEALTH` without its key; None where not measurable.
 
     ``paired``: the channels come from two files, so that their clocks may differ.
     """
     starts, chunks = _chunks(user, model)
-    row: dict[str, Any] = {}
+    row: Row = {}
     for name, signal, side in (("user", user, 0), ("model", model, 1)):
         frames = _frames([pair[side] for pair in chunks])
         power = (frames**2).mean(axis=1)

@@ -7,13 +7,13 @@ capture that failed. A channel that is constant, but not zero, is a failed captu
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from flexi_score.archive.reader import ArchiveReader
 from flexi_score.config import Settings
-from flexi_score.schema import FAILURES, HEALTH, SPEAKERS
+from flexi_score.schema import FAILURES, HEALTH, SPEAKERS, Row
 
 #: A line is digitally silent between words where this share of its 10 ms frames is exact zeros
 #: (median over the system's recordings): noise of a single bit leaves none.
@@ -138,7 +138,7 @@ def silent_notes(health: pl.DataFrame, recordings: pl.DataFrame) -> list[str]:
     counts = recordings.group_by("system", maintain_order=True).agg(
         n=pl.len(), silent=pl.col("recording").is_in(zeros.implode()).sum()
     )
-    most: list[dict[str, Any]] = counts.filter(pl.col("silent") > MOST * pl.col("n")).to_dicts()
+    most: list[Row] = counts.filter(pl.col("silent") > MOST * pl.col("n")).to_dicts()
     return [
         f"{row['system'] or 'the system'}: in {row['silent']} of {row['n']} recordings the model's "
         "channel holds only zeros. They are scored as a model that said nothing; if the capture "

@@ -6,6 +6,7 @@ from importlib import resources
 from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator
+from pydantic.fields import FieldInfo
 
 from flexi_score.config.fields import Group, choice
 
@@ -56,7 +57,7 @@ def _defaults() -> dict[str, Limits]:
     return {check.name: Limits(warn=check.warn, refuse=check.refuse) for check in CHECKS}
 
 
-def limit_fields() -> dict[str, Any]:
+def limit_fields() -> dict[str, FieldInfo]:
     """Every limit as a field: ``{"health.snr.warn": ...}``."""
     effect = {"warn": "warns", "refuse": "leaves the recording out"}
     return {

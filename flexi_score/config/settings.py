@@ -85,7 +85,7 @@ def flatten(settings: Settings) -> dict[str, Any]:
     return flat
 
 
-def load_settings(profile: str = "paper", changes: Mapping[str, Any] | None = None) -> Settings:
+def load_settings(profile: str = "paper", changes: Mapping[str, object] | None = None) -> Settings:
     """Settings of a profile, with changes by name.
 
     Parameters
@@ -198,7 +198,7 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _none_if_said(value: object) -> Any:
+def _none_if_said(value: object) -> object:
     return None if isinstance(value, str) and value.lower() in {"", "null"} else value
 
 

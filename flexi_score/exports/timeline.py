@@ -1,7 +1,7 @@
 """A recording as lanes (tiers) and as rows of a table."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from flexi_score.exports.source import Recording
 from flexi_score.formats.lanes import Lane
@@ -102,7 +102,7 @@ def moments(recording: Recording) -> list[Timed]:
     ]
 
 
-def _moments(recording: Recording) -> Iterator[tuple[Any, str, int]]:
+def _moments(recording: Recording) -> Iterator[tuple[Row, str, int]]:
     for row in recording.scores:
         if row["reference_ms"] is not None:
             yield row, "reference", row["reference_ms"]
@@ -136,12 +136,12 @@ def rows(recording: Recording) -> list[Row]:
     return [dict.fromkeys(COLUMNS) | row | {"recording": recording.id} for row in table]
 
 
-def _row(kind: str, speaker: str | None, entry: Timed, **more: Any) -> Row:
+def _row(kind: str, speaker: str | None, entry: Timed, **more: object) -> Row:
     times = {"start_ms": entry.start_ms, "end_ms": entry.end_ms}
     return {"kind": kind, "speaker": speaker} | times | more
 
 
-def _named(event: Any) -> Timed:
+def _named(event: Row) -> Timed:
     """An event, labelled with its words, or else with its kind; interruptions with both."""
     text = event["text"]
     if event["kind"] == "interruption":

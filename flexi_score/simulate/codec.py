@@ -1,7 +1,7 @@
 """Telephone and lossy codecs as round trips: what a listener gets, on the same time axis."""
 
 import io
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import soundfile as sf
@@ -53,7 +53,7 @@ def pass_codec(audio: Signal, name: str) -> Signal:
 
 
 def _round_trip(channel: Signal, rate: int, container: str, encoding: str) -> Signal:
-    held: Any = io.BytesIO()
+    held = io.BytesIO()
     try:
         sf.write(held, np.clip(channel, -1, 1), rate, format=container, subtype=encoding)
         held.seek(0)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flexi_score.errors import InputError
 from flexi_score.output import writing_together
-from flexi_score.schema import SPEAKERS, Row
+from flexi_score.schema import SPEAKERS, Row, Speaker
 from flexi_score.simulate.channel import CLEAN, Capture, Condition, apply_condition, make_condition
 from flexi_score.simulate.clips import Clips, read_clips
 from flexi_score.simulate.codec import TELEPHONE
@@ -87,7 +87,7 @@ def write_index(out: str | Path, folders: Sequence[Path]) -> Path:
     return Path(out)
 
 
-def truth_rows(made: Sequence[tuple[Scene, Facts, dict[Any, str], Row]]) -> list[Row]:
+def truth_rows(made: Sequence[tuple[Scene, Facts, dict[Speaker, str], Row]]) -> list[Row]:
     """Rows of ``truth.jsonl``: speech in ms, words, and the condition."""
     return [
         {

@@ -60,7 +60,7 @@ def read_list(path: str | Path) -> list[dict[str, Any]]:
 
 
 def combinations(
-    grid: Mapping[str, Sequence[Any]], rows: Sequence[Mapping[str, Any]] = ()
+    grid: Mapping[str, Sequence[object]], rows: Sequence[Mapping[str, object]] = ()
 ) -> list[dict[str, Any]]:
     """Every combination of the grid, under every row of the list (if there is one)."""
     named = {name for row in rows for name in row}
@@ -76,7 +76,7 @@ def combinations(
 
 
 def resolve(
-    changes: Sequence[Mapping[str, Any]], profile: str, base: Mapping[str, Any]
+    changes: Sequence[Mapping[str, object]], profile: str, base: Mapping[str, object]
 ) -> list[Settings]:
     """Settings of every combination."""
     if not changes:
@@ -99,7 +99,9 @@ def resolve(
     return resolved
 
 
-def in_force(changes: Sequence[Mapping[str, Any]], settings: Sequence[Settings]) -> dict[str, Any]:
+def in_force(
+    changes: Sequence[Mapping[str, object]], settings: Sequence[Settings]
+) -> dict[str, list[object]]:
     """The settings that any combination names, each with its value in every combination."""
     names = list(dict.fromkeys(name for row in changes for name in row))
     flat = [flatten(one) for one in settings]

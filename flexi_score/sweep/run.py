@@ -77,10 +77,10 @@ class Sweep:
 
 def sweep(
     archive: str | Path,
-    changes: Sequence[Mapping[str, Any]],
+    changes: Sequence[Mapping[str, object]],
     *,
     profile: str = "paper",
-    base: Mapping[str, Any] | None = None,
+    base: Mapping[str, object] | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Sweep:

@@ -27,7 +27,7 @@ from flexi_score.formats.files import MAX_SECONDS, brief, find_fault
 from flexi_score.formats.rttm import read_rttm_files
 from flexi_score.formats.tables import READERS, read_table
 from flexi_score.formats.timed import Timed, segments_frame
-from flexi_score.schema import SPEAKERS, WORDS, Speaker, make_schema
+from flexi_score.schema import SPEAKERS, WORDS, Row, Speaker, make_schema
 
 #: Extensions that are taken for truth in a folder.
 _FILES: Final = frozenset({".textgrid", ".eaf", ".rttm", ".csv", ".tsv"})
@@ -134,7 +134,7 @@ class _Rows:
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.tables: dict[str, list[dict[str, Any]]] = {name: [] for name in _FRAMES}
+        self.tables: dict[str, list[Row]] = {name: [] for name in _FRAMES}
         self.first: dict[str, str] = {}
 
     def fail(self, name: str, reason: str) -> None:
@@ -204,7 +204,7 @@ def _read_rows(path: Path, rows: _Rows) -> None:
             rows.fail(name or f"({raw.where})", f"{path}, {raw.where}: {error}")
 
 
-def _parse(root: Path, row: Mapping[str, Any]) -> dict[str, Any]:
+def _parse(root: Path, row: Row) -> dict[str, Any]:
     """The arguments of :meth:`_Rows.add` from a truth row."""
     speech = {s: _speech(root, row.get(f"{s}_speech"), s) for s in SPEAKERS}
     if speech["user"] is None and speech["model"] is None and not row.get("outcome"):
@@ -239,7 +239,7 @@ def _parse(root: Path, row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def flat_labels(values: Mapping[str, Any], head: str = "") -> list[tuple[str, str]]:
+def flat_labels(values: Mapping[str, object], head: str = "") -> list[tuple[str, str]]:
     """Scalars of an object as text, by dotted key; lists are left out."""
     labels: list[tuple[str, str]] = []
     for key, value in values.items():
