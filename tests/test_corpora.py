@@ -340,3 +340,42 @@ def test_humdial(tmp_path):
     assert row["model_audio"].endswith("test-17_output.wav")
     assert "clean-3 has 0 questions, expected one" in manifest.failures["reason"][0]
     assert "do not say a sample's scenario" in manifest.warnings[0]
+
+
+def test_humdial_by_scenario(tmp_path):
+    stretches = {"speech_segments": [{"xmin": 0.5, "xmax": 3.0}, {"xmin": 8.0, "xmax": 9.5}]}
+    for kind in ("ask", "backchannel", "Pause_Handling", "talk_to_others"):
+        place = tmp_path / "en_test_nondev" / kind
+        write(place / "0001_0002.wav")
+        write(place / "0001_0002_output.wav")
+        write(place / "0001_0002.json", stretches)
+        write(place / "0001_0002_timestamp.json", {"chunks": []})
+    write(place / "clean_0001_0002.wav")
+    write(place / "clean_0001_0002_output.wav")
+    write(tmp_path / "cn_test_nondev/ask/0001_0002.wav")
+    assert detect_layout(tmp_path) == "humdial"
+    manifest = read_input(tmp_path)
+    assert not len(manifest.failures)
+    rows = {
+        row["recording"].removeprefix("en_test_nondev/"): row for row in manifest.rows.to_dicts()
+    }
+    assert {name: row["scenario"] for name, row in rows.items()} == {
+        "ask/0001_0002": "user_interrupt",
+        "backchannel/0001_0002": "user_backchannel",
+        "Pause_Handling/0001_0002": "pause_handling",
+        "talk_to_others/0001_0002": "conversation",
+        "talk_to_others/clean_0001_0002": "conversation",
+    }
+    ask = rows["ask/0001_0002"]
+    assert (ask["interrupt_start_ms"], ask["interrupt_end_ms"]) == (8000, 9500)
+    assert ask["user_words"].endswith("0001_0002_timestamp.json")
+    assert "en_test_nondev" in ask["user_audio"]
+    assert not any("do not say" in warning for warning in manifest.warnings), manifest.warnings
+    # Answers in a folder of their own are paired by scenario and name; which of two is open.
+    for kind in ("ask", "backchannel"):
+        (tmp_path / "out" / kind).mkdir(parents=True)
+        old = tmp_path / "en_test_nondev" / kind / "0001_0002_output.wav"
+        old.rename(tmp_path / "out" / kind / old.name)
+    manifest = read_input(tmp_path)
+    assert "out/backchannel/0001_0002" in manifest.rows["recording"].to_list()
+    assert "has 2 questions, expected one" in manifest.failures["reason"][0]

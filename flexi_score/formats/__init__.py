@@ -98,7 +98,7 @@ FORMATS: Final[dict[str, Format]] = {
         None,
         "words, speech: FLEXI, WhisperX, faster-whisper, Whisper, NeMo, SegLST; services below",
         _MS,
-        "speaker, speaker_id, role or channel of an item",
+        "speaker, speaker_id, speaker_name, role, participant, party, source or channel of an item",
     ),
     "JSON Lines": Format(
         (".jsonl", ".ndjson"),
@@ -208,7 +208,7 @@ FORMATS: Final[dict[str, Format]] = {
         "csv",
         "every event, word, annotation and decided moment",
         _MS,
-        "a column speaker, speaker_id, spk, role, party, participant or channel",
+        "a column speaker, speaker_id, speaker_name, spk, role, party, participant, who or channel",
     ),
     "Audacity labels": Format(
         (),

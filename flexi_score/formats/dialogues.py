@@ -6,10 +6,12 @@
   ``output_<system>.wav`` and ``result_<system>.json`` with the end of the user's turn and the calls
   of tools.
 - HumDial, track 2 (full-duplex interaction): ``test-<id>.wav`` and ``test-<id>_output.wav``,
-  likewise ``clean-``, in any folders.
+  likewise ``clean-``, in any folders; or ``<scenario>/<dddd>_<dddd>.wav``, ``..._output.wav``,
+  ``clean_...``, with ``.json`` of the user's stretches and ``_timestamp.json`` of words.
 """
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +31,18 @@ from flexi_score.schema import SPEAKERS
 _TASKS: Final = ("daily", "correction", "entitytracking", "safety")
 _OUTPUT: Final = re.compile(r"output_(.+)\.wav")
 _CALL: Final = ("timestamp_start", "timestamp_end")
-_HUMDIAL: Final = re.compile(r"((test|clean)-.+?)(_output)?")
+_HUMDIAL: Final = re.compile(
+    r"((?:test|clean)-.+?|(?:clean_)?[0-9]{4}_[0-9]{4}(?:_add)?)(_output)?"
+)
+#: HumDial's folders by scenario: of its test set, and of its evaluation.
+_HUMDIAL_SCENARIOS: Final = {
+    "user_interrupt": re.compile(
+        "ask|deny|repeat|shift|wait|follow_up.*|negation.*|repetition.*|topic.*|silence.*"
+    ),
+    "user_backchannel": re.compile(".*backchannels?"),
+    "pause_handling": re.compile("pause(_handling)?"),
+    "conversation": re.compile("(others_)?talk_to_.*|third_party_.*|.*to_others"),
+}
 
 
 def fdb2(folder: Path) -> Found:
@@ -122,34 +135,77 @@ def _result(path: Path) -> dict[str, Any]:
 def humdial(folder: Path) -> Found:
     """Answers to HumDial's test set, paired with its questions by their names.
 
-    Nothing in the names says which of the scenarios a sample belongs to.
+    The scenario is that of the folder, where it is named after one.
     """
-    asked: dict[str, list[str]] = {}
-    answers: dict[str, list[str]] = {}
+    asked: dict[tuple[str | Path, str], list[Path]] = {}
+    answers: list[tuple[str, str, Path]] = []
     for place, names in list_files(folder).items():
+        kind = re.sub(r"[\s-]+", "_", place.name.lower())
         for name in filter(is_audio, names):
             if found := _HUMDIAL.fullmatch(Path(name).stem):
-                into = answers if found[3] else asked
-                into.setdefault(found[1], []).append(str((place / name).absolute()))
-    samples, problems = [], []
-    for key, paths in sorted(answers.items()):
-        both = {"answers": paths, "questions": asked.get(key, [])}
-        wrong = next((what for what, found in both.items() if len(found) != 1), None)
-        if wrong:
-            reason = f"{folder}: {key} has {len(both[wrong])} {wrong}, expected one"
-            problems.append(Problem(key, "conversation", reason))
+                if found[2]:
+                    answers.append((kind, found[1], place / name))
+                else:
+                    for where in (place, kind if _scenario(kind) else ""):
+                        asked.setdefault((where, found[1]), []).append(place / name)
+    samples, problems, unsaid = [], [], False
+    seen = Counter((kind if _scenario(kind) else "", key) for kind, key, _ in answers)
+    for kind, key, answer in sorted(answers):
+        scenario = _scenario(kind)
+        near = asked.get((answer.parent, key), [])
+        questions = near or asked.get((kind if scenario else "", key), [])
+        name = f"{name_below(answer.parent, folder)}/{key}" if scenario else key
+        n = 1 if near else seen[kind if scenario else "", key]
+        if len(questions) != 1 or n != 1:
+            counted = f"{len(questions)} questions" if len(questions) != 1 else f"{n} answers"
+            reason = f"{folder}: {key} has {counted}, expected one"
+            problems.append(Problem(name, scenario or "conversation", reason))
             continue
-        row = {"id": key, "user_audio": asked[key][0], "model_audio": paths[0]}
-        samples.append(Sample(key, row, {"humdial": key.partition("-")[0]}))
-    told = (
+        try:
+            row = _humdial_row(questions[0], answer, None if key[:5] == "clean" else scenario)
+        except RowError as error:
+            problems.append(Problem(name, scenario or "conversation", str(error)))
+            continue
+        unsaid |= scenario is None
+        metadata = {"humdial": key[:5].rstrip("-_") if key[0] in "ct" else "test"}
+        samples.append(Sample(name, {"id": name, **row}, metadata))
+    said = (
         f"{folder}: HumDial's files do not say a sample's scenario: all are read as conversations; "
         "a manifest can name it (flexi-score init)"
     )
-    return Found(samples, problems, [told] if samples else [])
+    return Found(samples, problems, [said] if unsaid else [])
+
+
+def _scenario(kind: str) -> str | None:
+    """Scenario of a folder of HumDial's."""
+    return next((name for name, form in _HUMDIAL_SCENARIOS.items() if form.fullmatch(kind)), None)
+
+
+def _humdial_row(question: Path, answer: Path, scenario: str | None) -> dict[str, Any]:
+    """Files and annotations of a sample; the second stretch of the user's is the event."""
+    row: dict[str, Any] = {
+        "scenario": scenario or "conversation",
+        "user_audio": str(question.absolute()),
+        "model_audio": str(answer.absolute()),
+    }
+    words = question.with_name(f"{question.stem}_timestamp.json")
+    for speaker, path in zip(SPEAKERS, (words, answer.with_suffix(".json")), strict=True):
+        if path.exists():
+            row[f"{speaker}_words"] = str(path.absolute())
+    path = question.with_suffix(".json")
+    found = json_object(path).get("speech_segments") if path.exists() else None
+    if not isinstance(found, list) or len(found) < 2 or not isinstance(found[1], dict):
+        return row
+    span = [checked_seconds(path, key, found[1].get(key)) for key in ("xmin", "xmax")]
+    if scenario == "user_interrupt":
+        row["annotations"] = {"interrupt": span}
+    elif scenario == "user_backchannel":
+        row["annotations"] = {"backchannels": [span]}
+    return row
 
 
 def is_humdial(names: list[str]) -> bool:
     """Whether a folder holds answers to HumDial's test set, rather than pairs of another kind."""
     stems = [Path(name).stem for name in names if is_audio(name)]
     found = [_HUMDIAL.fullmatch(stem) for stem in stems]
-    return any(m and m[3] and f"{m[1]}_input" not in stems for m in found)
+    return any(m and m[2] and f"{m[1]}_input" not in stems for m in found)

@@ -178,9 +178,10 @@ LAYOUTS: Final[dict[str, Known]] = {
     ),
     "humdial": Known(
         humdial,
-        "HumDial, track 2: test-<id>.wav and test-<id>_output.wav, and clean-",
+        "HumDial, track 2: test-<id>.wav and test-<id>_output.wav, or <scenario>/<id>.wav, "
+        "<id>_output.wav",
         "the question the user, _output the model",
-        "aslp-lab.github.io/HumDial-Challenge, test set of task 2",
+        "aslp-lab.github.io/HumDial-Challenge and ASLP-lab/HumDial-FDBench, evaluation",
     ),
     "eva": Known(
         eva,
