@@ -87,7 +87,7 @@ def test_a_sweep_is_scoring_one_by_one(archive: Path, profile: str) -> None:
         }
     )
     # Neighbours that share a stage, and some that share none.
-    changes = every[:: 3 if profile == "paper" else 7]
+    changes = every[:: 3 if profile == "paper" else 15]
     found = sweep(archive, changes, profile=profile).table
     found = found.select("combination", "system", "scenario", "metric", "value", "n")
     expected = one_by_one(archive, changes, profile)
@@ -100,9 +100,7 @@ def test_processes_share_the_work_and_change_nothing(
     archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flexi_score.sweep.run._ENOUGH", 0)
-    changes = combinations(
-        {"ipu.min_silence_ms": [100, 190], "yield.hold_ms": list(range(200, 710, 120))}
-    )
+    changes = combinations({"ipu.min_silence_ms": [100, 190], "yield.hold_ms": [200, 680]})
     alone, shared = sweep(archive, changes).table, sweep(archive, changes, workers=2).table
     assert_frame_equal(alone, shared, rel_tol=1e-12)
 

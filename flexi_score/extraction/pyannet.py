@@ -4,9 +4,9 @@ The network takes windows of up to 10 s and says for every 17 ms who of up to th
 talks: sinc filters, two convolutions, a bidirectional LSTM, linear layers. Local speakers are
 numbered anew in every window; :mod:`flexi_score.extraction.diarize` matches them across windows.
 
-Why not pyannote.audio: it brings some 140 packages, its torchaudio and torchcodec have to fit the
-installed torch or the import fails, it unpickles checkpoints, and its pipelines need a token of the
-hub. Here the packaged weights run offline, and no pickled class is built (``weights_only``).
+Why not pyannote.audio: it brings 50 packages more (lightning, OpenTelemetry, ...), its torchaudio
+and torchcodec have to fit the installed torch or the import fails, it unpickles checkpoints, and
+its pipelines need a token of the hub. Here the packaged weights run offline, and no pickled class is built (``weights_only``).
 ``tests/test_pyannote.py`` compares both where pyannote.audio is installed.
 
 Conventions
