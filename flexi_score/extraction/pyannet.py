@@ -6,8 +6,9 @@ numbered anew in every window; :mod:`flexi_score.extraction.diarize` matches the
 
 Why not pyannote.audio: it brings 50 packages more (lightning, OpenTelemetry, ...), its torchaudio
 and torchcodec have to fit the installed torch or the import fails, it unpickles checkpoints, and
-its pipelines need a token of the hub. Here the packaged weights run offline, and no pickled class is built (``weights_only``).
-``tests/test_pyannote.py`` compares both where pyannote.audio is installed.
+its pipelines need a token of the hub. Here the packaged weights run offline, and no pickled class
+is built (``weights_only``). ``tests/test_pyannote.py`` compares both where pyannote.audio is
+installed.
 
 Conventions
 -----------
