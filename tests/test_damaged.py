@@ -150,7 +150,7 @@ def test_stretches_in_an_odd_unit_and_clocks_that_start_late_are_noted(tmp_path)
 
 def test_entries_without_any_duration_are_no_silence(tmp_path):
     path = write(tmp_path, "a.csv", "start,end,word\n0.7,0.7,yes\n1.5,1.5,please\n")
-    with pytest.raises(TranscriptError, match="end where they start; expected durations"):
+    with pytest.raises(TranscriptError, match="end where they start, so no speech"):
         read(path)
     path = write(tmp_path, "b.csv", "start,end,word\n0.7,0.7,yes\n1.5,1.8,please\n")
     assert len(read(path).table)

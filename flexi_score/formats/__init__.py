@@ -371,8 +371,10 @@ def read_given(
         )
     if line := unended_line(text):
         notes.append(f"line {line}: is the last and has no line end; is the file cut short?")
-    if (kind == "segments" or not has_audio) and entries and not any(e[1] > e[0] for e in entries):
-        raise TranscriptError(f"{path}: all its entries end where they start; expected durations")
+    if entries and not any(entry.end_ms > entry.start_ms for entry in entries):
+        notes.append("all its entries end where they start, so no speech is known from them")
+        if not has_audio:
+            raise TranscriptError(f"{path}: {notes[-1]}; expected durations")
     if not has_audio:
         entries, converted = to_seconds(path, entries)
         notes += [*converted, *check_spacing(entries)]
