@@ -20,10 +20,7 @@ _LISTS: Final = ("speech", "segments", "words")
 
 
 def find_fault(table: str, rows: pl.DataFrame) -> str | None:
-    """What is wrong with the first row that cannot be so, in words; None where all is well.
-
-    ``table``: a name of :data:`flexi_score.archive.tables.TABLES`. ``rows``: some columns of it.
-    """
+    """What is wrong with the first row that cannot be so, in words; None where all is well."""
     for text, bad in _faults(table, rows):
         found = rows.filter(bad.fill_null(False))
         if len(found):

@@ -46,11 +46,7 @@ class ArchiveReader:
         keys: Sequence[str] | pl.Series | None = None,
         columns: Sequence[str] | None = None,
     ) -> pl.DataFrame:
-        """Rows of a table of artefacts, one per key: the newest.
-
-        ``table``: one of :data:`ARTEFACTS`. ``keys``: keys to read, by default all. Those that the
-        table does not hold are absent. ``columns``: columns to read, by default all.
-        """
+        """Rows of a table of artefacts, one per key: the newest; those with these keys, or all."""
         columns = TABLES[table].names() if columns is None else list(columns)
         wanted = None if keys is None else pl.Series("key", keys, dtype=pl.String)
         if self._cache is None:
@@ -125,10 +121,7 @@ class ArchiveReader:
         return self.attempts().select(FAILURES.names()).sort("recording")
 
     def attempts(self) -> pl.DataFrame:
-        """Recordings whose last attempt failed, and what was tried.
-
-        Returns :data:`~flexi_score.archive.tables.ATTEMPTS`.
-        """
+        """Recordings whose last attempt failed, and what was tried (``tables.ATTEMPTS``)."""
         bad = self._log("failures")
         good = self._log("recordings", bad["recording"])
         latest = good.select("recording", pl.col("part").alias("done_in"))
@@ -160,10 +153,7 @@ class ArchiveReader:
         return list_parts(self.folder, table)
 
     def limited_to(self, rows: pl.DataFrame) -> "ArchiveReader":
-        """A reader of the parts that hold artefacts of some recordings, for a chunk of the work.
-
-        ``rows``: :data:`~flexi_score.archive.tables.ARCHIVED`.
-        """
+        """A reader of the parts that hold artefacts of some recordings, for a chunk of the work."""
         if self._index is None:
             self._index = self._locate()
         wanted = artefact_keys(rows).hash().unique()

@@ -73,13 +73,11 @@ def score_structure(
     *,
     explain: bool = True,
 ) -> pl.DataFrame:
-    """Scores of all recordings under the profile of the settings.
+    """Scores of all recordings under the profile (:data:`flexi_score.schema.SCORES`).
 
     ``latency_s``: mean turn_taking latency of each system, from recordings that are not among
-    these; by default that of these recordings (:func:`mean_latencies`). ``explain``: whether to
-    write reasons, which cost more than the numbers; else ``reason`` is null. Returns
-    :data:`flexi_score.schema.SCORES`: one row for each recording and metric of its scenario.
-    ``value`` is null where ``status`` says that it could not, or need not, be scored.
+    these; by default that of these recordings (:func:`mean_latencies`). Without ``explain`` there
+    are no reasons, which cost more than the numbers.
     """
     frames: list[pl.DataFrame] = []
     given = latency_s is not None
@@ -98,11 +96,7 @@ def score_structure(
 def scenario_scorers(
     recordings: pl.DataFrame, profile: str, *, explain: bool = True
 ) -> list[tuple[str, Scorer, Ints]]:
-    """What scores each scenario, and the numbers of its recordings; scenarios without any left out.
-
-    turn_taking comes first: pause_handling needs its mean latency. Without ``explain`` the scores
-    have no reasons.
-    """
+    """What scores each scenario, and the numbers of its recordings; turn_taking comes first."""
     scenario = recordings["scenario"]
     found = []
     for name, scorer in _scorers(profile, explain).items():

@@ -127,10 +127,7 @@ def interleave(first: Spans, second: Spans) -> Interleaved:
 
 
 def bridge(spans: Spans, gap_ms: int) -> Spans:
-    """Join sorted spans that overlap, touch, or lie less than ``gap_ms`` apart.
-
-    Returns a track. With ``gap_ms=0`` it is the union.
-    """
+    """Join sorted spans that overlap, touch, or lie less than ``gap_ms`` apart: 0 is the union."""
     return blocks(spans, gap_ms)[0]
 
 

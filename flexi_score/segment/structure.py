@@ -55,10 +55,7 @@ def build_ipus(speech: Spans, settings: Settings) -> Spans:
 
 
 def build_structure(tracks: Tracks, settings: Settings) -> Structure:
-    """Structure of all recordings at once.
-
-    ``settings``: uses ``ipu``, ``takeover.group_ms`` and ``backchannel``.
-    """
+    """Structure of all recordings at once."""
     origin = axis.origins(tracks.duration_ms)
     user_ipus, model_ipus = (
         build_ipus(axis.place(speech, origin, tracks.duration_ms), settings)

@@ -99,11 +99,7 @@ class Tracks:
 
 
 def words_table(recordings: pl.Series, speaker: Speaker, words: Words) -> pl.DataFrame:
-    """Words of one speaker as :data:`flexi_score.schema.WORDS`.
-
-    ``recordings`` (polars.Series of String, shape (n,)): ids of the recordings that ``words.rec``
-    counts. ``speaker``: {"user", "model"}.
-    """
+    """Words of one speaker as :data:`flexi_score.schema.WORDS`; ``recordings``: their ids."""
     return pl.DataFrame(
         {
             "recording": recordings.gather(words.rec),

@@ -241,11 +241,7 @@ _RATIOS: Final = _ratios()
 def score(
     structure: Structure, rec: Ints, settings: Settings, latency_s: Latencies
 ) -> pl.DataFrame:
-    """Scores of the conversation recordings ``rec`` (any recording will do).
-
-    ``rec``: shape (k,). ``settings``: uses the group ``conversation``.
-    Returns :data:`flexi_score.schema.SCORES`; ``weight`` is the denominator of each ratio.
-    """
+    """Scores of the conversation recordings ``rec`` (any recording will do)."""
     table = statistics_frame(structure, settings)[rec]
     silent = (table["model_ipus"] == 0).to_numpy()
     row = partial(score_rows, structure.tracks.recordings, rec, source="detected")
