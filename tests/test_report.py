@@ -826,6 +826,9 @@ def interrupt(*_):
 def test_run_json_names_the_page_that_was_built_again(tmp_path):
     usual().write(tmp_path / "run")
     build_report(tmp_path / "run", max_timelines=1)
+    page = (tmp_path / "run" / "report.html").read_bytes()
+    build_report(tmp_path / "run", max_timelines=1)
+    assert (tmp_path / "run" / "report.html").read_bytes() == page
     noted = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))["files"]
     assert set(noted) == FILES - {"run.json"}
     for name, digest in noted.items():

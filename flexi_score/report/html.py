@@ -162,7 +162,9 @@ def _named(metric: Metric) -> str:
 
 
 def _indented(run_info: Mapping[str, Any]) -> str:
-    return json.dumps(dict(run_info), indent=2, default=str, ensure_ascii=False)
+    # Without the hashes of files: that of the page itself would differ with every page.
+    shown = {name: value for name, value in run_info.items() if name != "files"}
+    return json.dumps(shown, indent=2, default=str, ensure_ascii=False)
 
 
 def drawn_recordings(

@@ -75,11 +75,11 @@ if __name__ == "__main__":
 #: What the page of explore does for every correction.
 CORRECT = """
 from pathlib import Path
-from flexi_score.archive.corrections import add_correction
+from flexi_score.archive.corrections import add_correction, read_lines
 def main():
-    for n in range(5):
-        line = {"recording": "x", "annotations": {"user_turn_end_ms": n}}
-        add_correction(Path(sys.argv[1]), line)
+    archive = Path(sys.argv[1])
+    for n in range(len(read_lines(archive)), int(sys.argv[2])):
+        add_correction(archive, {"recording": "x", "annotations": {"user_turn_end_ms": n}})
 watched(main)
 """
 #: Of the JSON in an output: what differs between two runs of the same command.
@@ -344,7 +344,14 @@ VERBS = [
         ("demo", "--out", "OUT", "--no-open"),
         input_of,
     ),
-    Verb("explore: corrections", "run/archive", ("OUT",), ("OUT",), corrections_of, grows=True),
+    Verb(
+        "explore: corrections",
+        "run/archive",
+        ("OUT", "5"),
+        ("OUT", "10"),
+        corrections_of,
+        grows=True,
+    ),
 ]
 
 
