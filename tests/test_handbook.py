@@ -54,7 +54,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("my", "baseline", "candidate"):
         shutil.copytree(folder / "flexi_demo.run", folder / f"{name}.run")
     (folder / "my_calls").mkdir()
-    shutil.copy(SAMPLES / "calm_turn_taking_2.flac", folder / "my_calls" / "call-17.flac")
+    call, rate = soundfile.read(SAMPLES / "eager_turn_taking_1.flac", 64_000, 48_000)
+    soundfile.write(folder / "my_calls" / "call-17.flac", call, rate)
     truth = read_jsonl(SAMPLES / "truth.jsonl")[0]
     samples, rate = soundfile.read(SAMPLES / f"{truth['id']}.flac")
     for channel, who in enumerate(("user", "model")):
