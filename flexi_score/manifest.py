@@ -103,13 +103,15 @@ def read_input(
         json.dumps(parse_speakers(speakers), sort_keys=True) if speakers else None,
     )
     if path.is_dir():
-        found = _manifest_in(path) if layout == "auto" else None
-        if not found and is_unfinished(path):
+        manifest = _manifest_in(path) if layout == "auto" else None
+        if not manifest and is_unfinished(path):
             raise InputError(
                 f"{path}: its files are being written, or writing them was interrupted: run what "
                 f"writes them again, or remove {path / (ASIDE + '*')}"
             )
-        return _read_manifest(found, reading) if found else _read_folder(path, layout, reading)
+        return (
+            _read_manifest(manifest, reading) if manifest else _read_folder(path, layout, reading)
+        )
     if not path.exists():
         raise ManifestError(f"{path}: no such file or folder")
     if layout != "auto":
@@ -157,12 +159,13 @@ def check_annotations(rows: pl.DataFrame, duration_ms: NDArray[Any]) -> list[str
 
 
 def _manifest_in(folder: Path) -> Path | None:
-    found = [folder / name for name in MANIFEST_NAMES if (folder / name).is_file()]
-    if len(found) > 1:
+    manifests = [folder / name for name in MANIFEST_NAMES if (folder / name).is_file()]
+    if len(manifests) > 1:
         raise ManifestError(
-            f"{folder}: several manifests ({', '.join(p.name for p in found)}); name the one to use"
+            f"{folder}: several manifests ({', '.join(p.name for p in manifests)}); "
+            "name the one to use"
         )
-    return found[0] if found else None
+    return manifests[0] if manifests else None
 
 
 def said_channels(
@@ -183,8 +186,8 @@ def _read_manifest(path: Path, reading: _Reading) -> Manifest:
 
 
 def _read_folder(folder: Path, layout: str, reading: _Reading) -> Manifest:
-    found = read_layout(folder, layout)
-    raw = [_Raw(sample.where, sample.row, sample.metadata, None) for sample in found.samples]
+    contents = read_layout(folder, layout)
+    raw = [_Raw(sample.where, sample.row, sample.metadata, None) for sample in contents.samples]
     problems = [
         {
             "recording": problem.id,
@@ -193,9 +196,9 @@ def _read_folder(folder: Path, layout: str, reading: _Reading) -> Manifest:
             "error": "RowError",
             "reason": problem.reason,
         }
-        for problem in found.problems
+        for problem in contents.problems
     ]
-    return _check(folder, folder, raw, problems, reading, found.warnings)
+    return _check(folder, folder, raw, problems, reading, contents.warnings)
 
 
 def _check(
@@ -228,7 +231,7 @@ def _check(
             if beside := _with_offsets(rows[-1], item.value):
                 beside_files.append(beside)
         except RowError as error:
-            place = f"{source}, {item.where}" if item.where else str(source)
+            where = f"{source}, {item.where}" if item.where else str(source)
             failures.append(
                 {
                     # Left for _unique where the row has no id, or not one of its own.
@@ -237,7 +240,7 @@ def _check(
                     "system": _read_or_none(row_system, item.value, system) or system,
                     "scenario": _read_or_none(row_scenario, item.value),
                     "error": type(error).__name__,
-                    "reason": f"{place}: {error}",
+                    "reason": f"{where}: {error}",
                 }
             )
         if name is not None:
@@ -282,10 +285,10 @@ def _with_offsets(row: dict[str, Any], raw: Any) -> str | None:
     """Offsets of a pair whose row gives none, from what lies beside the files; says from what."""
     if row["user_audio"] is None or any(raw.get(f"{s}_offset") is not None for s in SPEAKERS):
         return None
-    found = file_offsets(Path(row["user_audio"]), Path(row["model_audio"]))
-    if found is None:
+    sidecar = file_offsets(Path(row["user_audio"]), Path(row["model_audio"]))
+    if sidecar is None:
         return None
-    offsets, source = found
+    offsets, source = sidecar
     row |= {f"{s}_offset_ms": to_ms(at) for s, at in zip(SPEAKERS, offsets, strict=True)}
     return source
 

@@ -35,9 +35,9 @@ def output_error(path: Path, error: Exception) -> OutputError:
     """The error to raise where ``path`` cannot be written: it says what to do."""
     number = getattr(error, "errno", None)
     text = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-    told = re.search(r"os error (\d+)", str(error))
-    if number is None and told:  # polars passes on the text alone
-        number, text = int(told[1]), os.strerror(int(told[1]))
+    code = re.search(r"os error (\d+)", str(error))
+    if number is None and code:  # polars passes on the text alone
+        number, text = int(code[1]), os.strerror(int(code[1]))
     remedy = _WRITABLE if number is None else _REMEDIES.get(number, _WRITABLE)
     if number is None and isinstance(error, pl.exceptions.PolarsError):  # which may not say
         remedy = f"make room where the disk is full, or {remedy}"

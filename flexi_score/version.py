@@ -41,14 +41,14 @@ def install_command(extra: str) -> str:
 def _requirements(extra: str) -> list[str]:
     """Requirements of an extra, with those of the extras that it names."""
     optional = _optional()
-    found: list[str] = []
+    requirements: list[str] = []
     for requirement in optional.get(extra, []):
         own = re.fullmatch(r"flexi[-_.]score\[(.+)\]", requirement)
         for name in own[1].split(",") if own else ():
-            found += _requirements(name.strip())
+            requirements += _requirements(name.strip())
         if not own:
-            found.append(requirement)
-    return list(dict.fromkeys(found))
+            requirements.append(requirement)
+    return list(dict.fromkeys(requirements))
 
 
 def _optional() -> dict[str, list[str]]:

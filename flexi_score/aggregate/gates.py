@@ -123,38 +123,38 @@ def check_gates(
                 continue  # a system that the baseline does not know has not changed
             general = kinds.get(("conversation", gate.metric), "mean")
             kind = kinds.get((str(scenario), gate.metric), general)
-            found = _statistic(part, gate.statistic, kind)
+            value = _statistic(part, gate.statistic, kind)
             before = None
             if gate.relative and baseline is not None:
                 earlier = _of(baseline, gate).filter(system=partner[str(system)], scenario=scenario)
                 before = _statistic(earlier, gate.statistic, kind)
-                if found is None and before is None:
+                if value is None and before is None:
                     continue
-            if reason := _message(gate, found, before):
+            if reason := _message(gate, value, before):
                 message = f"{gate.text}: {system}, {scenario}: {reason}"
-                tripped.append(Tripped(gate, str(system), str(scenario), found, before, message))
+                tripped.append(Tripped(gate, str(system), str(scenario), value, before, message))
     return tripped
 
 
-def _message(gate: Gate, found: float | None, before: float | None) -> str | None:
+def _message(gate: Gate, value: float | None, before: float | None) -> str | None:
     """What tripped, or None."""
     name = f"{gate.metric}.{gate.statistic}"
-    if found is None:
+    if value is None:
         return f"{name} has no value"
     if not gate.relative:
-        return f"{name} is {found:.4g}" if _met(gate, found) else None
+        return f"{name} is {value:.4g}" if _met(gate, value) else None
     if before is None:
-        return f"{name} is {found:.4g} and has no value in the baseline run"
-    if _met(gate, found - before):
-        return f"{name} went from {before:.4g} to {found:.4g} ({found - before:+.4g})"
+        return f"{name} is {value:.4g} and has no value in the baseline run"
+    if _met(gate, value - before):
+        return f"{name} went from {before:.4g} to {value:.4g} ({value - before:+.4g})"
     return None
 
 
-def _met(gate: Gate, found: float) -> bool:
+def _met(gate: Gate, value: float) -> bool:
     # 1.1 - 1.0 is 0.10000000000000009: equal to the threshold for any reader.
-    if abs(found - gate.threshold) <= 1e-9 * max(1.0, abs(found)):
+    if abs(value - gate.threshold) <= 1e-9 * max(1.0, abs(value)):
         return "=" in gate.comparator
-    return _COMPARE[gate.comparator](found, gate.threshold)
+    return _COMPARE[gate.comparator](value, gate.threshold)
 
 
 def _of(scores: pl.DataFrame, gate: Gate) -> pl.DataFrame:
@@ -175,13 +175,13 @@ def _statistic(rows: pl.DataFrame, statistic: str, kind: str) -> float | None:
         weight = float(weighted["weight"].sum())
         return float((weighted["value"] * weighted["weight"]).sum()) / weight if weight else None
     if statistic in ("value", "mean", "rate"):
-        found = values.mean()
+        value = values.mean()
     elif statistic in ("min", "max"):
-        found = values.min() if statistic == "min" else values.max()
+        value = values.min() if statistic == "min" else values.max()
     else:
         q = 0.5 if statistic == "median" else int(statistic[1:]) / 100
-        found = values.quantile(q, "linear")
-    return float(found) if isinstance(found, (int, float)) else None
+        value = values.quantile(q, "linear")
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _unknown(name: str, metric: str, metrics: Sequence[Metric]) -> str:

@@ -115,9 +115,9 @@ def quantiles(
             if len(known)
             else missing
         )
-        place = systems.index(key[0]), part["order"][0]
+        position = systems.index(key[0]), part["order"][0]
         table += [
-            (*place, *key, q, a, len(known), b, c)
+            (*position, *key, q, a, len(known), b, c)
             for q, a, b, c in zip(qs, value, low, high, strict=True)
         ]
     schema = {"place": pl.Int64, "order": pl.Int64} | dict(QUANTILES)

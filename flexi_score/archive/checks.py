@@ -22,9 +22,9 @@ _LISTS: Final = ("speech", "segments", "words")
 def find_fault(table: str, rows: pl.DataFrame) -> str | None:
     """What is wrong with the first row that cannot be so, in words; None where all is well."""
     for text, bad in _faults(table, rows):
-        found = rows.filter(bad.fill_null(False))
-        if len(found):
-            return _name(found) + text
+        faulty = rows.filter(bad.fill_null(False))
+        if len(faulty):
+            return _name(faulty) + text
     for column in _LISTS:
         if column in rows.columns:
             row = _ill_timed(rows[column], disjoint=column == "speech")

@@ -69,13 +69,13 @@ def read_lines(archive: Path) -> list[dict[str, Any]]:
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
-            check_line(found)
+            entry = json.loads(line)
+            check_line(entry)
         except (ValueError, ArchiveError) as error:
             raise ArchiveError(
                 f"{file}, line {number}: {error}; correct the line, or remove it"
             ) from error
-        lines.append(found)
+        lines.append(entry)
     return lines
 
 
@@ -91,10 +91,10 @@ def check_line(line: Any) -> None:
     _check_spans("speech_ms", line.get("speech_ms"))
 
 
-def _check_annotations(found: Any) -> None:
-    if not isinstance(found, dict) or not found:
-        raise ArchiveError(f"annotations: found {found!r:.80}, expected an object")
-    for name, value in found.items():
+def _check_annotations(annotated: Any) -> None:
+    if not isinstance(annotated, dict) or not annotated:
+        raise ArchiveError(f"annotations: found {annotated!r:.80}, expected an object")
+    for name, value in annotated.items():
         if name in MOMENTS:
             _check_moments(name, [value])
         elif name == SPANS:
@@ -106,19 +106,19 @@ def _check_annotations(found: Any) -> None:
             raise ArchiveError(f"annotations: found {name!r:.80}, expected one of {known}")
 
 
-def _check_moments(name: str, found: Any) -> None:
-    if not isinstance(found, list) or any(type(at) is not int or at < 0 for at in found):
-        raise ArchiveError(f"{name}: found {found!r:.80}, expected whole milliseconds from 0")
+def _check_moments(name: str, value: Any) -> None:
+    if not isinstance(value, list) or any(type(at) is not int or at < 0 for at in value):
+        raise ArchiveError(f"{name}: found {value!r:.80}, expected whole milliseconds from 0")
 
 
-def _check_spans(name: str, found: Any) -> None:
-    if not isinstance(found, list) or any(
+def _check_spans(name: str, value: Any) -> None:
+    if not isinstance(value, list) or any(
         not isinstance(span, list) or len(span) != 2 or any(type(at) is not int for at in span)
-        for span in found
+        for span in value
     ):
-        raise ArchiveError(f"{name}: found {found!r:.80}, expected [[start, end], ...] in ms")
-    ends = [at for span in found for at in span]
-    if ends != sorted(ends) or ends[:1] < [0] * len(ends[:1]) or any(a == b for a, b in found):
+        raise ArchiveError(f"{name}: found {value!r:.80}, expected [[start, end], ...] in ms")
+    ends = [at for span in value for at in span]
+    if ends != sorted(ends) or ends[:1] < [0] * len(ends[:1]) or any(a == b for a, b in value):
         raise ArchiveError(f"{name}: expected disjoint spans in order, from 0")
 
 
@@ -164,9 +164,9 @@ def add_correction(archive: Path, line: Mapping[str, Any]) -> None:
 def take_corrections(archive: Path, lines: Sequence[dict[str, Any]]) -> None:
     """Add those corrections of another archive that are not there."""
     with locked(archive / FILE):
-        kept = read_lines(archive)
-        if fresh := [line for line in lines if line not in kept]:
-            _write_lines(archive, kept + fresh)
+        remaining = read_lines(archive)
+        if fresh := [line for line in lines if line not in remaining]:
+            _write_lines(archive, remaining + fresh)
 
 
 def undo_correction(archive: Path, recording: str) -> bool:

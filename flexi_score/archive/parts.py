@@ -38,10 +38,10 @@ def is_whole(part: Path) -> bool:
     """Whether a part's bytes have the hash that its name carries."""
     try:
         with part.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return False
-    return found[:16] == part.stem.split("-")[-1]
+    return digest[:16] == part.stem.split("-")[-1]
 
 
 #: Parts whose hash this process has checked, with their size and time of change.
@@ -67,10 +67,10 @@ def check_whole(parts: Sequence[Path]) -> None:
 
 def _state(part: Path) -> tuple[int, int]:
     try:
-        found = part.stat()
+        stat = part.stat()
     except OSError:
         return 0, 0
-    return found.st_size, found.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns
 
 
 def set_aside(part: Path) -> Path:

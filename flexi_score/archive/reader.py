@@ -167,7 +167,7 @@ class ArchiveReader:
     def _locate(self) -> pl.DataFrame:
         """Which parts hold which keys: ``hash`` (of the key), ``table``, ``part`` (its name)."""
         schema = {"hash": pl.UInt64, "table": pl.String, "part": pl.String}
-        found = [pl.DataFrame(schema=schema)]
+        located = [pl.DataFrame(schema=schema)]
         for table in ARTEFACTS:
             parts = self.parts(table)
             if not parts:
@@ -179,8 +179,8 @@ class ArchiveReader:
                 check=False,  # whoever is limited to a part checks it before its rows are read
             )
             name = pl.col("part").str.split("/").list.last()
-            found.append(rows.select("hash", pl.lit(table).alias("table"), name))
-        return pl.concat(found)
+            located.append(rows.select("hash", pl.lit(table).alias("table"), name))
+        return pl.concat(located)
 
 
 def _own_key() -> pl.Expr:

@@ -64,14 +64,14 @@ def open_archive(path: str | Path, *, create: bool = False) -> Path:
             ) from error
         return folder
     try:
-        found = json.loads(label.read_text("utf-8"))
+        content = json.loads(label.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ArchiveError(f"{label}: cannot be read: {error}") from error
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ArchiveError(f"{label}: is not the label of a {FORMAT}")
-    if found.get("version") != VERSION:
+    if content.get("version") != VERSION:
         raise ArchiveError(
-            f"{label}: version {found.get('version')!r}, this flexi_score reads {VERSION}; "
+            f"{label}: version {content.get('version')!r}, this flexi_score reads {VERSION}; "
             "extract again into a new folder"
         )
     return folder

@@ -133,17 +133,17 @@ def _check_format(path: str, body: bytes, order: str) -> int:
 
 
 def _read_aiff(file: BinaryIO, size: int) -> Contents | None:
-    bytes_per_s, found = 0.0, None
+    bytes_per_s, chunk = 0.0, None
     for name, at, length in _chunks(file, 12, size, ">4sI"):
         if name == b"COMM":
             n_channels, _, bits = struct.unpack(">hIh", _body(file, at, 8))
             bytes_per_s = n_channels * -(-bits // 8) * _extended(_body(file, at + 8, 10))
         if name == b"SSND":
             end = at + length + length % 2
-            found = (at + 8, max(length - 8, 0), max(size - at - 8, 0), end)
-    if found is None:
+            chunk = (at + 8, max(length - 8, 0), max(size - at - 8, 0), end)
+    if chunk is None:
         return None
-    at, declared, available, end = found
+    at, declared, available, end = chunk
     excess = _excess(file, end, size, ">4sI")
     return Contents(
         "AIFF", at, declared, available, bytes_per_s, excess, _is_file(file, end) and excess > 0

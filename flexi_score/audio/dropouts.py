@@ -42,11 +42,11 @@ class ZeroRuns:
         turn = np.flatnonzero(zero[1:] != zero[:-1])
         start, end = turn[::2], turn[1::2]
         length = end - start
-        found = (length >= self._least) & (length <= self._most) & (start >= self._edge)
+        runs = (length >= self._least) & (length <= self._most) & (start >= self._edge)
         # A run is judged in the block in which its right edge is complete.
-        found &= (end + self._edge <= len(data)) & (end + self._edge > n_before)
-        if found.any():
-            start, end = start[found], end[found]
+        runs &= (end + self._edge <= len(data)) & (end + self._edge > n_before)
+        if runs.any():
+            start, end = start[runs], end[runs]
             around = np.arange(self._edge)
             before = np.abs(data[start[:, None] - 1 - around]).max(axis=1)
             after = np.abs(data[end[:, None] + around]).max(axis=1)

@@ -80,27 +80,27 @@ def looks_like_text(path: str) -> bool:
     return bool(head) and all(byte >= 32 or byte in b"\t\n\r\f" for byte in head)
 
 
-def _examine_contents(path: str, found: Contents) -> Reading:
-    if "shorten" in found.coding:
+def _examine_contents(path: str, contents: Contents) -> Reading:
+    if "shorten" in contents.coding:
         raise AudioError(
-            f"{path}: SPHERE compressed with shorten ({found.coding}), which is not read; expand "
-            "it first (sph2pipe -f rif INPUT.sph OUTPUT.wav)"
+            f"{path}: SPHERE compressed with shorten ({contents.coding}), which is not read; "
+            "expand it first (sph2pipe -f rif INPUT.sph OUTPUT.wav)"
         )
-    to_the_end = {} if found.size_at is None else {found.size_at: b"\xff" * 4}
+    to_the_end = {} if contents.size_at is None else {contents.size_at: b"\xff" * 4}
     is_64 = begins_with(path, b"RF64") or begins_with(path, b"BW64")
-    if to_the_end and is_64 and found.available_bytes < 2**32:
+    if to_the_end and is_64 and contents.available_bytes < 2**32:
         to_the_end[0] = b"RIFF"  # or libsndfile goes by the size in another chunk
-    if found.declared_bytes is None and found.container == "SPHERE":
+    if contents.declared_bytes is None and contents.container == "SPHERE":
         return Reading(note="its header does not say how many samples it holds; all were used")
-    if found.declared_bytes is None:
-        return Reading(patches=to_the_end if found.container == "WAV" else {})
-    missing = found.declared_bytes - found.available_bytes
+    if contents.declared_bytes is None:
+        return Reading(patches=to_the_end if contents.container == "WAV" else {})
+    missing = contents.declared_bytes - contents.available_bytes
     if missing > 0:
-        promised = _length(found, found.declared_bytes)
-        held = _length(found, found.available_bytes)
-        if found.available_bytes <= 0 or not _is_slight(found, missing):
+        promised = _length(contents, contents.declared_bytes)
+        held = _length(contents, contents.available_bytes)
+        if contents.available_bytes <= 0 or not _is_slight(contents, missing):
             raise AudioError(
-                f"{path}: truncated {found.container}: the header promises {promised}, the file "
+                f"{path}: truncated {contents.container}: the header promises {promised}, the file "
                 f"holds {held}; copy the file again from its source, or, if the rest is lost and "
                 "what is left may be scored, rewrite its header "
                 f"(ffmpeg -i {Path(path).name} OUTPUT.wav)"
@@ -109,37 +109,37 @@ def _examine_contents(path: str, found: Contents) -> Reading:
             note=f"its header promises {promised}, {missing} bytes more than the file holds; what "
             "is there was used"
         )
-    if not found.excess_bytes or _is_slight(found, found.excess_bytes):
+    if not contents.excess_bytes or _is_slight(contents, contents.excess_bytes):
         # Of these two libsndfile reads on whatever follows.
-        end = found.data_at + found.declared_bytes
-        return Reading(spans=((0, end),) if found.container in ("W64", "SPHERE") else ())
-    held = _length(found, found.excess_bytes)
-    declared = _length(found, found.declared_bytes)
-    if found.joined:
+        end = contents.data_at + contents.declared_bytes
+        return Reading(spans=((0, end),) if contents.container in ("W64", "SPHERE") else ())
+    held = _length(contents, contents.excess_bytes)
+    declared = _length(contents, contents.declared_bytes)
+    if contents.joined:
         raise AudioError(
             f"{path}: two files run together: the header accounts for {declared}, and another file "
             f"of {held} follows; expected one recording. Write them again as one, or as a file each"
         )
-    if found.container == "WAV" and found.covered and to_the_end:
+    if contents.container == "WAV" and contents.covered and to_the_end:
         return Reading(
             patches=to_the_end,
             note=f"its data chunk accounts for {declared}, the file goes on for {held}, which its "
             "outer size counts in; all of it was used",
         )
     raise AudioError(
-        f"{path}: the header of this {found.container} accounts for {declared} of samples, and "
+        f"{path}: the header of this {contents.container} accounts for {declared} of samples, and "
         f"{held} follow that belong to no chunk; expected one length. If they are samples, write "
         "its header again (sox --ignore-length INPUT OUTPUT.wav); if not, cut them off"
     )
 
 
-def _is_slight(found: Contents, n_bytes: int) -> bool:
-    seconds = found.seconds(n_bytes)
+def _is_slight(contents: Contents, n_bytes: int) -> bool:
+    seconds = contents.seconds(n_bytes)
     return n_bytes <= _SLACK_BYTES if seconds is None else seconds <= SLACK_S
 
 
-def _length(found: Contents, n_bytes: int) -> str:
-    seconds = found.seconds(n_bytes)
+def _length(contents: Contents, n_bytes: int) -> str:
+    seconds = contents.seconds(n_bytes)
     return f"{n_bytes} bytes" + ("" if seconds is None else f" ({seconds:.2f} s)")
 
 

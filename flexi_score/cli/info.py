@@ -87,17 +87,17 @@ def metrics(
     if profile is not None and profile not in PROFILES:
         raise InputError(unknown_name("profile", profile, PROFILES))
     of_profile = [m for m in METRICS if profile in (None, m.profile)]
-    found = []
+    matches = []
     for name in names or ():
         matching = [m for m in of_profile if name.casefold() in _names_of(m)]
         if not matching:
             known = dict.fromkeys(n for m in of_profile for n in (m.name, m.scenario))
             raise InputError(unknown_name("metric or scenario", name, list(known)))
-        found += [m for m in matching if m not in found]
+        matches += [m for m in matching if m not in matches]
     if json_:
         from dataclasses import asdict
 
-        chosen = found if names else of_profile
+        chosen = matches if names else of_profile
         print(json.dumps([asdict(metric) for metric in chosen], indent=1, ensure_ascii=False))
         return OK
     console = plain_console()
@@ -107,7 +107,7 @@ def metrics(
         console.print(f"\nOther profiles: {others} (--profile)")
         console.print("Definitions: flexi-score metrics NAME, or --json for all of them")
         return OK
-    for metric in found:
+    for metric in matches:
         unit = f" ({metric.unit})" if metric.unit else ""
         words = wording(metric.scenario, metric.name, metric)
         console.print(

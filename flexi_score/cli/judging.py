@@ -45,20 +45,21 @@ def print_estimate(archive: Path, settings: "Settings", wanted: "pl.Series | Non
     if wanted is not None:
         rows = rows.filter(rows["recording"].is_in(wanted.implode()))
     questions, not_judged = find_questions(reader, rows, settings)
-    found = estimate(questions, archive / REPLIES, settings.judge)
+    expected = estimate(questions, archive / REPLIES, settings.judge)
     by_metric = questions.group_by("metric", maintain_order=True).len().iter_rows()
-    cost = "unknown" if found.cost_usd is None else f"{found.cost_usd:.4f} USD"
+    cost = "unknown" if expected.cost_usd is None else f"{expected.cost_usd:.4f} USD"
     lines = {
         "model": f"{settings.judge.model} at {server_of(settings.judge)}",
         "questions": ", ".join(f"{metric} {n}" for metric, n in by_metric) or "none",
         "repeats": settings.judge.repeats,
-        "calls": f"{found.calls} ({found.stored} replies are kept)",
-        "tokens": f"about {found.prompt_tokens} asked and {found.completion_tokens} answered, "
-        f"{found.tokens_source}",
-        "cost": f"about {cost} ({found.price_source})",
+        "calls": f"{expected.calls} ({expected.stored} replies are kept)",
+        "tokens": f"about {expected.prompt_tokens} asked and "
+        f"{expected.completion_tokens} answered, "
+        f"{expected.tokens_source}",
+        "cost": f"about {cost} ({expected.price_source})",
     }
-    if found.waiting:
-        lines["waiting"] = f"{found.waiting} in a batch"
+    if expected.waiting:
+        lines["waiting"] = f"{expected.waiting} in a batch"
     for name, value in lines.items():
         print(f"{name:<10} {value}")
     for line in _counted(not_judged, "reason"):

@@ -116,11 +116,11 @@ def score(
         profile, [*(set_ or []), *([] if gate else ["health.gate=false"])], changes
     )
     remote = is_url(source)
-    place = Path(str(source).rstrip("/").rpartition("/")[2] if remote else source)
-    target = out or Path(f"{place.resolve().stem or 'flexi'}.run")
+    source_path = Path(str(source).rstrip("/").rpartition("/")[2] if remote else source)
+    target = out or Path(f"{source_path.resolve().stem or 'flexi'}.run")
     folder_to_write(target, "--out")
-    stored = not remote and store.is_archive(place)
-    folder = place if stored else archive or target / "archive"
+    stored = not remote and store.is_archive(source_path)
+    folder = source_path if stored else archive or target / "archive"
     folder_to_write(folder, "--archive")
     if dry_run:
         wanted = None
@@ -140,13 +140,13 @@ def score(
     check_ready(settings, folder)
     make_folder(target)
     with ExitStack() as shown:
-        asking = shown.enter_context(JudgeProgress(quiet))
-        work = Work(workers=cores(), scratch=target, judging=asking.advance)
+        judge_progress = shown.enter_context(JudgeProgress(quiet))
+        work = Work(workers=cores(), scratch=target, judging=judge_progress.advance)
         if stored:
-            run = pipeline.score(place, settings=settings, work=work)
+            run = pipeline.score(source_path, settings=settings, work=work)
         else:
             progress = shown.enter_context(ExtractionProgress(source, reading, quiet))
-            asking.before = progress.stop
+            judge_progress.before = progress.stop
             run = pipeline.score(
                 progress.manifest,
                 settings=settings,
@@ -158,7 +158,7 @@ def score(
                 progress=progress.advance,
             )
     run.write(target)
-    _show(run, place, target, folder, details, started)
+    _show(run, source_path, target, folder, details, started)
     unrated = tell_unrated(run, listed=judge is not None)
     return SOME_FAILED if unrated or len(run.failures) else OK
 

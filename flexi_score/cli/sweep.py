@@ -126,8 +126,8 @@ def _print_setting(console: "Console", result: "Sweep", name: str) -> None:
         if key[:2] not in stirs:
             still[f"{key[0]}.{key[1]}"] = None
             continue
-        found = dict(zip(part[name], part["value"], strict=True))
-        cells = [_number(found.get(values[i])) for i in shown]
+        by_setting = dict(zip(part[name], part["value"], strict=True))
+        cells = [_number(by_setting.get(values[i])) for i in shown]
         rows.append((f"{key[0]}.{key[1]}", str(key[2]), *cells, _number(moved.get(key))))
     if rows:
         columns = [*(_number(values[i]) for i in shown), "range"]
@@ -147,10 +147,10 @@ def _print_setting(console: "Console", result: "Sweep", name: str) -> None:
 def _print_flips(console: "Console", result: "Sweep") -> None:
     from flexi_score.sweep import flips
 
-    found = flips(result.table, result.names, result.metrics)
+    changed = flips(result.table, result.names, result.metrics)
     if result.table["system"].n_unique() < 2:
         return
-    if not len(found):
+    if not len(changed):
         console.print("No order of two systems turns within this sweep.")
         return
     rows = [
@@ -162,7 +162,7 @@ def _print_flips(console: "Console", result: "Sweep") -> None:
             row["after"],
             f"{row['times']}/{row['of']}",
         )
-        for row in found.head(_MOST_FLIPS).iter_rows(named=True)
+        for row in changed.head(_MOST_FLIPS).iter_rows(named=True)
     ]
     print_rows(
         console,
@@ -171,8 +171,8 @@ def _print_flips(console: "Console", result: "Sweep") -> None:
         title="Orders of systems that turn",
         whole=("metric", "setting"),
     )
-    if len(found) > _MOST_FLIPS:
-        console.print(f"{len(found) - _MOST_FLIPS} more are in flips.parquet")
+    if len(changed) > _MOST_FLIPS:
+        console.print(f"{len(changed) - _MOST_FLIPS} more are in flips.parquet")
     console.print()
 
 

@@ -110,8 +110,10 @@ def validate(
         value = None if limit is None else result.value(part, measure, item)
         # What could not be measured has not been shown to be within a limit.
         if limit is not None and (value is None or value > limit):
-            found = "not measured" if value is None else f"{value:.2f}{unit}"
-            print(f"tripped: {part} {measure} is {found}, limit {limit:g}{unit}", file=sys.stderr)
+            measured = "not measured" if value is None else f"{value:.2f}{unit}"
+            print(
+                f"tripped: {part} {measure} is {measured}, limit {limit:g}{unit}", file=sys.stderr
+            )
             tripped = True
     if tripped:
         return GATE_TRIPPED

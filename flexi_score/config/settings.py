@@ -223,6 +223,6 @@ def _explain(error: ValidationError) -> str:
         name = ".".join(str(part) for part in item["loc"] if part != "checks")
         # Where a key may have been put by mistake, it is not repeated.
         secret = name in ("judge.base_url", "judge.key_variable")
-        found = "" if secret else f" (found {item['input']!r})"
-        lines.append(f"setting {name or '(group)'}: {item['msg']}{found}")
+        value = "" if secret else f" (found {item['input']!r})"
+        lines.append(f"setting {name or '(group)'}: {item['msg']}{value}")
     return "; ".join(lines)

@@ -76,8 +76,8 @@ def _speech(
     """A channel's speech, with one edge moved."""
     tracks = session.stages.detect(session.settings(changes)).tracks
     at = np.flatnonzero((tracks.recordings["recording"] == row["recording"]).to_numpy())
-    found = tracks.user_speech if speaker == "user" else tracks.model_speech
-    own = found.take(np.isin(found.rec, at))
+    track = tracks.user_speech if speaker == "user" else tracks.model_speech
+    own = track.take(np.isin(track.rec, at))
     ends = np.minimum(own.end_ms, row["duration_ms"])  # as the timeline shows them
     speech = list(zip(own.start_ms.tolist(), ends.tolist(), strict=True))
     key = pl.DataFrame([row], schema=session.stages.rows.schema).select(channel_key(speaker))

@@ -44,14 +44,14 @@ def rate(session: Session, body: Mapping[str, Any]) -> dict[str, Any]:
         _keep(session, items.row(_place(body, "item", len(items)), named=True), rater, body)
     done = _labels(session).filter(rater=rater)
     left = items.join(done, on=["recording", "metric"], how="anti", maintain_order="left")
-    found: dict[str, Any] = {"done": len(items) - len(left), "total": len(items), "item": None}
+    reply: dict[str, Any] = {"done": len(items) - len(left), "total": len(items), "item": None}
     if not len(left):
-        return found
+        return reply
     after = -1 if body.get("after") is None else _place(body, "after", len(items))
     later = left.filter(pl.col("item") > after)
     row = (later if len(later) else left).row(0, named=True)
     r = session.names.index(row["recording"]) if row["recording"] in session.names else None
-    return found | {
+    return reply | {
         "item": row["item"],
         "rubric": load_rubric(row["rubric"]).instructions,
         "question": question_pairs(row["question"]),
@@ -63,18 +63,18 @@ def _items(session: Session) -> pl.DataFrame:
     """What there is to rate, shuffled: ``item`` (its number), and of questions."""
     if session.questions is None:
         stages = session.stages
-        asked = find_questions(stages.reader, stages.rows, session.settings({})).rows
-        asked = asked.filter(pl.col("metric") != REFERENCE)
-        order = np.random.default_rng(0).permutation(len(asked))
-        session.questions = asked[order.tolist()].with_row_index("item")
+        questions = find_questions(stages.reader, stages.rows, session.settings({})).rows
+        questions = questions.filter(pl.col("metric") != REFERENCE)
+        order = np.random.default_rng(0).permutation(len(questions))
+        session.questions = questions[order.tolist()].with_row_index("item")
     return session.questions
 
 
 def _place(body: Mapping[str, Any], key: str, size: int) -> int:
-    found = body[key]
-    if type(found) is not int or not 0 <= found < size:
-        raise InputError(f"{key}: found {found!r:.80}, expected the number of an item")
-    return found
+    value = body[key]
+    if type(value) is not int or not 0 <= value < size:
+        raise InputError(f"{key}: found {value!r:.80}, expected the number of an item")
+    return value
 
 
 def labels_file(session: Session) -> Path:

@@ -192,10 +192,10 @@ def _number(body: Mapping[str, Any]) -> int:
     InputError
         Where it is none.
     """
-    found = body.get("r")
-    if isinstance(found, bool) or not isinstance(found, int):
-        raise InputError(f"r: found {found!r:.80}, expected the number of a recording")
-    return found
+    number = body.get("r")
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise InputError(f"r: found {number!r:.80}, expected the number of a recording")
+    return number
 
 
 def _changes(body: Mapping[str, Any]) -> dict[str, float]:

@@ -112,7 +112,7 @@ class Session:
         groups = {group for name in scenarios for group in settings_read(profile, name)}
         wanted = [*STRUCTURE, *sorted(groups), "speech"]
         labels = [group.removesuffix("_") for group in wanted]
-        found = []
+        rows = []
         for name, field in setting_names().items():
             group = name.partition(".")[0]
             limits = {type(m).__name__: m for m in field.metadata}
@@ -125,7 +125,7 @@ class Session:
             top = min(
                 high, max(2 * (value or 0), 2 * (field.default or 0), 1 if not whole else 400)
             )
-            found.append(
+            rows.append(
                 {
                     "name": name,
                     "value": value,
@@ -140,7 +140,7 @@ class Session:
                     "group": f"{labels.index(group):02d} {_title(group)}",
                 }
             )
-        return found
+        return rows
 
     def scores(self, changes: Mapping[str, Any]) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Scores and summary (:data:`flexi_score.schema.SUMMARY`) under changed settings."""
@@ -236,22 +236,22 @@ class Session:
         settings = self.settings(changes)
         run = self._scored(settings)
         drawn = run.recordings.filter(pl.col("recording") == name)
-        kept = read_archived(self.archive, drawn["recording"], settings)
+        archived = read_archived(self.archive, drawn["recording"], settings)
         texts = timelines(
             drawn,
             run.events,
             run.scores,
             run.metrics,
-            words=kept.words,
+            words=archived.words,
             health=run.health,
             ratings=run.ratings,
         )
         if name not in texts:
             return {"d": 0, "corrected": 0}
         links = {name: self.sounds(r)}
-        found: dict[str, Any] = json.loads(with_sound(name, texts[name], kept, links, None))
+        content: dict[str, Any] = json.loads(with_sound(name, texts[name], archived, links, None))
         lines = read_lines(self.archive)
-        return found | {"corrected": sum(line["recording"] == name for line in lines)}
+        return content | {"corrected": sum(line["recording"] == name for line in lines)}
 
     def sounds(self, r: int) -> list[dict[str, Any]]:
         """Where the page finds a recording's sound: ``src``, and ``t`` where it starts (ms)."""
@@ -343,8 +343,8 @@ def _blocks(summary: pl.DataFrame, scores: pl.DataFrame, run: Run) -> list[dict[
         (f"{plain(row['scenario'])}.{plain(row['metric'])}", plain(row["system"])): row["value"]
         for row in summary.iter_rows(named=True)
     }
-    found = results(summary, scores, run.metrics, run.settings.summary.few)
-    for metric in (one for block in found for one in block["metrics"]):
+    blocks = results(summary, scores, run.metrics, run.settings.summary.few)
+    for metric in (one for block in blocks for one in block["metrics"]):
         key, known = metric["key"], metric["metric"]
         direction = "none" if known is None else known.direction
         ranks = _ranks({r["system"]: numbers[key, r["system"]] for r in metric["rows"]}, direction)
@@ -353,13 +353,13 @@ def _blocks(summary: pl.DataFrame, scores: pl.DataFrame, run: Run) -> list[dict[
             | {"number": numbers[key, row["system"]], "rank": ranks.get(row["system"])}
             for row in metric["rows"]
         ]
-    kept = ("key", "label", "unit", "better", "rows")
+    columns = ("key", "label", "unit", "better", "rows")
     return [
         {
             "title": block["title"],
-            "metrics": [{name: metric[name] for name in kept} for metric in block["metrics"]],
+            "metrics": [{name: metric[name] for name in columns} for metric in block["metrics"]],
         }
-        for block in found
+        for block in blocks
     ]
 
 

@@ -53,7 +53,7 @@ def clean_channels(
         find_lags(model, user, cdb[1], cdb[0], -model_at),
     )
     separated = dict(zip(SPEAKERS, separate(user, model, lags, model_at), strict=True))
-    for signal in (found[0] for found in separated.values() if found):
+    for signal in (estimate[0] for estimate in separated.values() if estimate):
         opened.enter_context(signal)
     rows: list[Row] = []
     frames: list[Row] = []
@@ -61,9 +61,9 @@ def clean_channels(
     for s in SPEAKERS:
         rows.append({"key": keys[s], "algorithm": f"crosstalk-{CROSSTALK_VERSION}"})
         frames.append({"key": keys[s]})
-        if (found := separated[s]) is None:
+        if (estimate := separated[s]) is None:
             continue
-        signal, crosstalk = found
+        signal, crosstalk = estimate
         now = measure_levels(signal)
         ((probabilities, _),) = levelled_probabilities(detector, [signal], [now], settings)
         cleaned[s] = Cleaned(signal, now, probabilities)

@@ -59,8 +59,8 @@ def diagnose() -> list[Check]:
 def _python() -> Check:
     ok = sys.version_info >= _OLDEST_PYTHON
     wanted = ".".join(map(str, _OLDEST_PYTHON))
-    found = f"{platform.python_version()} ({sys.executable})"
-    return Check("python", ok, found, "" if ok else f"install Python {wanted} or later")
+    text = f"{platform.python_version()} ({sys.executable})"
+    return Check("python", ok, text, "" if ok else f"install Python {wanted} or later")
 
 
 def _packages() -> Iterator[Check]:
@@ -79,8 +79,8 @@ def _packages() -> Iterator[Check]:
             yield Check(name, False, f"not installed ({role})", install)
             continue
         ok = _satisfies(version, wanted)
-        found = f"{version} ({role})" if ok else f"{version}, expected {wanted} ({role})"
-        yield Check(name, ok, found, "" if ok else f"pip install '{requirement}'")
+        text = f"{version} ({role})" if ok else f"{version}, expected {wanted} ({role})"
+        yield Check(name, ok, text, "" if ok else f"pip install '{requirement}'")
 
 
 def _judge_key() -> Check:
@@ -133,11 +133,11 @@ def _satisfies(version: str, wanted: str) -> bool:
 def _weights() -> Iterator[Check]:
     for weight in list_weights():
         state = verify(weight.name)
-        found = f"{state.status}: {state.found}" if not state.ok else state.found
+        text = f"{state.status}: {state.found}" if not state.ok else state.found
         # Joining happens by itself when the model is first loaded.
         ok = state.ok or state.status == "unassembled"
         advice = "" if ok else f"{state.advice} (extra {find_weight(weight.name).extra})"
-        yield Check(f"weights: {weight.name} ({weight.role})", ok, found, advice)
+        yield Check(f"weights: {weight.name} ({weight.role})", ok, text, advice)
 
 
 def _codecs() -> Iterator[Check]:
@@ -154,16 +154,16 @@ def _codecs() -> Iterator[Check]:
     }
     for codec, ok in present.items():
         advice = f"pip install --upgrade soundfile, or convert {codec} files to WAV or FLAC"
-        found = library if ok else f"not in {library}"
-        yield Check(f"codec: {codec}", ok, found, "" if ok else advice)
+        text = library if ok else f"not in {library}"
+        yield Check(f"codec: {codec}", ok, text, "" if ok else advice)
 
 
 def _processors() -> Check:
     total = os.cpu_count() or 1
-    found = f"{usable_cpus()} of {total} CPUs usable"
+    text = f"{usable_cpus()} of {total} CPUs usable"
     if threads := os.environ.get("OMP_NUM_THREADS"):
-        found += f", OMP_NUM_THREADS={threads}"
-    return Check("processors", True, found, "")
+        text += f", OMP_NUM_THREADS={threads}"
+    return Check("processors", True, text, "")
 
 
 def _graphics() -> Check:

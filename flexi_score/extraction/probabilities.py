@@ -122,8 +122,8 @@ def _channel(detector: Detector, signal: Signal, gain_db: float, limit: float | 
             np.clip(samples, -limit, limit, out=samples)
         framed = np.lib.stride_tricks.sliding_window_view(samples, _CONTEXT + FRAME_SAMPLES)
         inputs = (np.ascontiguousarray(framed[::FRAME_SAMPLES]), hidden, cell)
-        found, hidden, cell = detector.session.run(None, dict(zip(names, inputs, strict=True)))
-        result[first : first + frames] = np.rint(found.reshape(-1) * 65535.0)
+        outputs, hidden, cell = detector.session.run(None, dict(zip(names, inputs, strict=True)))
+        result[first : first + frames] = np.rint(outputs.reshape(-1) * 65535.0)
     return result
 
 

@@ -64,13 +64,13 @@ def load_vap(path: Path, threads: int = 0) -> Vap:
         torch.set_num_threads(threads)
     expected = "expected the state dict of a stereo VAP network (VapGPT, 256 states)"
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch raises for a file that is none, or is not safe
         cause = " ".join(str(error).split())[:200]
         raise PrerequisiteError(
             f"{path}: cannot be read ({type(error).__name__}: {cause}); {expected}"
         ) from error
-    tensors = found.items() if isinstance(found, dict) else ()
+    tensors = content.items() if isinstance(content, dict) else ()
     weights = {key: value.float() for key, value in tensors if torch.is_tensor(value)}
     vap = Vap(hashlib.sha256(path.read_bytes()).hexdigest(), weights)
     try:
@@ -95,8 +95,8 @@ def probabilities(vap: Vap, samples: Floats) -> Floats:
 
     with torch.inference_mode():
         scores = _run(vap.weights, torch.from_numpy(np.ascontiguousarray(samples, np.float32)))
-        found: Floats = scores.double().softmax(1).numpy()
-    return found
+        states: Floats = scores.double().softmax(1).numpy()
+    return states
 
 
 def next_speaker(states: Floats, first: int, last: int) -> Floats:
@@ -193,10 +193,10 @@ def _attend(weights: dict[str, Any], name: str, x: Any, source: Any) -> Any:
 
     bias = slopes[:, None, None] * torch.arange(n) + torch.full((n, n), -torch.inf).triu(1)
     # Scaled by the whole width, not by that of a head, as the published network is.
-    found = functional.scaled_dot_product_attention(
+    attended = functional.scaled_dot_product_attention(
         heads(x, "query"), heads(source, "key"), heads(source, "value"), bias, scale=dim**-0.5
     )
-    return found.transpose(1, 2).reshape(channels, n, dim) @ weights[f"{name}.proj.weight"].T
+    return attended.transpose(1, 2).reshape(channels, n, dim) @ weights[f"{name}.proj.weight"].T
 
 
 def _normed(weights: dict[str, Any], name: str, x: Any) -> Any:

@@ -143,10 +143,10 @@ def verify(name: str) -> WeightState:
         missing = [p for file in weight.files for p in file.parts if _installed(p) is None]
         if missing:
             modules = dict.fromkeys(part.partition("/")[0] for part in missing)
-            found = f"not installed (no {', '.join(modules)})"
-            return WeightState(name, "missing", None, found, weight.install)
-        found = f"packages installed, not joined in {_assembly(weight)}"
-        return WeightState(name, "unassembled", None, found, f"{_COMMAND} --fetch {name}")
+            state = f"not installed (no {', '.join(modules)})"
+            return WeightState(name, "missing", None, state, weight.install)
+        state = f"packages installed, not joined in {_assembly(weight)}"
+        return WeightState(name, "unassembled", None, state, f"{_COMMAND} --fetch {name}")
     for file in weight.files:
         wrong = _difference(path if path.name == file.name else path / file.name, file)
         if wrong:

@@ -128,16 +128,16 @@ class _Pool:
                 worker.process.join()
 
     def _start(self, number: int) -> _Worker:
-        ours, theirs = self._context.Pipe()
+        ours, worker_end = self._context.Pipe()
         process = self._context.Process(
             target=_serve,
-            args=(theirs, self._setup, number % self._gpus if self._gpus else None),
+            args=(worker_end, self._setup, number % self._gpus if self._gpus else None),
             name=f"flexi-score worker {number}",
             daemon=True,
         )
         with _interrupts_held():
             process.start()
-        theirs.close()
+        worker_end.close()
         return _Worker(number, process, ours)
 
     def busy(self) -> bool:

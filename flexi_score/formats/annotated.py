@@ -33,17 +33,17 @@ def annotated(folder: Path) -> Found:
     """Recordings that have annotation files, with or without audio."""
     samples, problems, warnings = [], [], []
     subtitles = []
-    for place, names in list_files(folder).items():
+    for subfolder, names in list_files(folder).items():
         stems: dict[str, list[str]] = {}
         for name in names:
             stems.setdefault(_split(name)[0], []).append(name)
             if Path(name).suffix.lower() in _SUBTITLES:
-                subtitles.append((place / name).relative_to(folder).as_posix())
+                subtitles.append((subfolder / name).relative_to(folder).as_posix())
         for stem, files in stems.items():
-            within = {name: (place / name).relative_to(folder).as_posix() for name in files}
-            key = (place / stem).relative_to(folder).as_posix()
+            within = {name: (subfolder / name).relative_to(folder).as_posix() for name in files}
+            key = (subfolder / stem).relative_to(folder).as_posix()
             try:
-                row = _row(place, files, within)
+                row = _row(subfolder, files, within)
             except TranscriptError as error:
                 problems.append(Problem(key, "conversation", str(error)))
                 continue
@@ -64,11 +64,11 @@ def is_annotation(name: str) -> bool:
     return Path(name).suffix.lower() in _TELLING
 
 
-def _row(place: Path, files: list[str], within: Mapping[str, str]) -> dict[str, str]:
+def _row(folder: Path, files: list[str], within: Mapping[str, str]) -> dict[str, str]:
     row: dict[str, str] = {}
     audio = [name for name in files if is_audio(name)]
     if len(audio) > 1:
-        raise TranscriptError(f"{place}: {name_some(audio)} have one name; keep one of them")
+        raise TranscriptError(f"{folder}: {name_some(audio)} have one name; keep one of them")
     if audio:
         row["audio"] = within[audio[0]]
     for speaker in SPEAKERS:
@@ -78,7 +78,7 @@ def _row(place: Path, files: list[str], within: Mapping[str, str]) -> dict[str, 
         for name in _ranked(own, _SPEECH):
             row.setdefault(f"{speaker}_speech", within[name])
         for name in _ranked(own, (*_SPEECH, *_WORDS)):
-            if f"{speaker}_words" not in row and _holds_words(place / name, speaker):
+            if f"{speaker}_words" not in row and _holds_words(folder / name, speaker):
                 row[f"{speaker}_words"] = within[name]
     return row
 

@@ -82,18 +82,18 @@ def find_samples(folder: Path) -> dict[Path, list[str]]:
     without subfolders, next to samples, is one too: an incomplete one.
     """
     files = list_files(folder)
-    samples = {place for place, names in files.items() if _is_sample(names)}
-    parents = {place.parent for place in samples if place != folder}
-    inner = {place.parent for place in files}
+    samples = {subfolder for subfolder, names in files.items() if _is_sample(names)}
+    parents = {subfolder.parent for subfolder in samples if subfolder != folder}
+    inner = {subfolder.parent for subfolder in files}
     samples |= {p for p in files if p.parent in parents and p not in inner and p != folder}
-    return {place: names for place, names in files.items() if place in samples}
+    return {subfolder: names for subfolder, names in files.items() if subfolder in samples}
 
 
 def tells_scenario(folder: Path, samples: Mapping[Path, list[str]]) -> bool:
     """Whether the scenario of any of these samples can be told."""
-    for place, names in samples.items():
+    for subfolder, names in samples.items():
         try:
-            _scenario(folder, place, names)
+            _scenario(folder, subfolder, names)
         except RowError:
             continue
         return True
@@ -102,10 +102,10 @@ def tells_scenario(folder: Path, samples: Mapping[Path, list[str]]) -> bool:
 
 def looks_like_fdb(folder: Path, samples: Mapping[Path, list[str]]) -> bool:
     """Whether samples are Full-Duplex-Bench's rather than FLEXI's."""
-    for place, names in samples.items():
+    for subfolder, names in samples.items():
         if any(name.startswith("clean_") or name == "transcription.json" for name in names):
             return True
-        if any(_FDB_NAMES.search(_plain(part)) for part in _parts(folder, place)):
+        if any(_FDB_NAMES.search(_plain(part)) for part in _parts(folder, subfolder)):
             return True
     return False
 
@@ -114,53 +114,53 @@ _Reader = Callable[[Path, list[str], dict[str, Any], dict[str, Any], list[str]],
 
 
 def _read_samples(folder: Path, finish: _Reader) -> Found:
-    found = Found([], [], [])
-    for place, names in find_samples(folder).items():
+    contents = Found([], [], [])
+    for subfolder, names in find_samples(folder).items():
         scenario: str | None = None
-        name = place.relative_to(folder).as_posix()
+        name = subfolder.relative_to(folder).as_posix()
         try:
-            scenario, parts = _scenario(folder, place, names)
+            scenario, parts = _scenario(folder, subfolder, names)
             name = "/".join([scenario, *parts])
             row: dict[str, Any] = {"id": name, "scenario": scenario}
             metadata: dict[str, Any] = {}
-            row |= _tracks(place, names, scenario, found.warnings)
-            finish(place, names, row, metadata, found.warnings)
+            row |= _tracks(subfolder, names, scenario, contents.warnings)
+            finish(subfolder, names, row, metadata, contents.warnings)
             if scenario == "user_interrupt" and "interrupt" not in row.get("annotations", {}):
-                raise RowError(f"{place}: incomplete sample, lacks interrupt.json")
-            found.samples.append(Sample(place.relative_to(folder).as_posix(), row, metadata))
+                raise RowError(f"{subfolder}: incomplete sample, lacks interrupt.json")
+            contents.samples.append(Sample(subfolder.relative_to(folder).as_posix(), row, metadata))
         except RowError as error:
-            found.problems.append(Problem(name, scenario, str(error)))
-    return found
+            contents.problems.append(Problem(name, scenario, str(error)))
+    return contents
 
 
 def _flexi_sample(
-    place: Path,
+    folder: Path,
     names: list[str],
     row: dict[str, Any],
     metadata: dict[str, Any],
     warnings: list[str],
 ) -> None:
-    _annotate(place, names, row, metadata)
+    _annotate(folder, names, row, metadata)
     if "metadata.json" in names:
-        more = json_object(place / "metadata.json")
+        more = json_object(folder / "metadata.json")
         times = more.pop("user_backchannel_times", None)
         if times is not None:
             if not isinstance(times, list):
                 raise RowError(
-                    f"{place / 'metadata.json'}: user_backchannel_times: found {brief(times)}, "
+                    f"{folder / 'metadata.json'}: user_backchannel_times: found {brief(times)}, "
                     "expected a list of seconds"
                 )
             row.setdefault("annotations", {})["backchannels"] = [[t, t] for t in times]
         metadata |= more
     if "source_statement.json" in names:
-        path = place / "source_statement.json"
+        path = folder / "source_statement.json"
         item = _first(path)
         statement = item.get("user_statement", item.get("statement"))
         if not isinstance(statement, str):
             raise RowError(f"{path}: found {brief(item)}, expected 'user_statement' with text")
         row.setdefault("text", {})["statement"] = statement
     if "segments.json" in names:
-        path = place / "segments.json"
+        path = folder / "segments.json"
         duration = json_object(path).get("duration")
         try:
             if to_ms(duration) == 0:
@@ -170,40 +170,40 @@ def _flexi_sample(
         row["model_speech"] = str(path.absolute())
         row["duration"] = duration
     if "reference.json" in names:
-        row["reference_distribution"] = json_file(place / "reference.json")
+        row["reference_distribution"] = json_file(folder / "reference.json")
     if "rating.json" in names:
-        _rate(place / "rating.json", row, metadata, warnings)
+        _rate(folder / "rating.json", row, metadata, warnings)
 
 
 def _fdb_sample(
-    place: Path,
+    folder: Path,
     names: list[str],
     row: dict[str, Any],
     metadata: dict[str, Any],
     warnings: list[str],
 ) -> None:
-    _annotate(place, names, row, metadata)
-    metadata["fdb_task"] = place.resolve().parent.name
+    _annotate(folder, names, row, metadata)
+    metadata["fdb_task"] = folder.resolve().parent.name
     for name in names:
         stem, _, extension = name.rpartition(".")
         if stem in ("clean_input", "clean_output"):
             words_too = "_words" if extension.lower() == "json" else ""
-            metadata[stem + words_too] = str((place / name).absolute())
+            metadata[stem + words_too] = str((folder / name).absolute())
     if "transcription.json" in names and "user_words" not in row:
-        path = place / "transcription.json"
+        path = folder / "transcription.json"
         try:
             read_json_words(path, Whose("user"))
             row["user_words"] = str(path.absolute())
         except FlexiScoreError as error:
             warnings.append(f"left out as a transcript: {error}")
     if "metadata.json" in names:
-        more = json_object(place / "metadata.json")
+        more = json_object(folder / "metadata.json")
         span = more.pop("timestamps", None)
         if span is not None:
             _overlap(row, metadata, span, more)
         metadata |= {key: value for key, value in more.items() if key not in metadata}
     if "rating.json" in names:
-        _rate(place / "rating.json", row, metadata, warnings)
+        _rate(folder / "rating.json", row, metadata, warnings)
 
 
 def _overlap(
@@ -211,9 +211,9 @@ def _overlap(
 ) -> None:
     """The overlapping speech of a v1.5 sample, as its scenario's annotation."""
     text = row.setdefault("text", {})
-    for key, found in (("context", "context_text"), ("interrupt", "current_turn_text")):
-        if isinstance(more.get(found), str):
-            text.setdefault(key, more.pop(found))
+    for key, text_key in (("context", "context_text"), ("interrupt", "current_turn_text")):
+        if isinstance(more.get(text_key), str):
+            text.setdefault(key, more.pop(text_key))
     annotations = row.setdefault("annotations", {})
     if row["scenario"] == "user_interrupt":
         annotations.setdefault("interrupt", span)
@@ -223,18 +223,20 @@ def _overlap(
         metadata["overlap_s"] = span
 
 
-def _annotate(place: Path, names: list[str], row: dict[str, Any], metadata: dict[str, Any]) -> None:
+def _annotate(
+    folder: Path, names: list[str], row: dict[str, Any], metadata: dict[str, Any]
+) -> None:
     """Annotations and texts of the files that both benchmarks have."""
     annotations: dict[str, Any] = {}
     if "turn_taking.json" in names:
-        annotations["user_turn_end"] = _timestamp(place / "turn_taking.json")[0]
+        annotations["user_turn_end"] = _timestamp(folder / "turn_taking.json")[0]
     if "pause.json" in names:
-        annotations["pause"] = _timestamp(place / "pause.json")
-        content = json_file(place / "pause.json")
+        annotations["pause"] = _timestamp(folder / "pause.json")
+        content = json_file(folder / "pause.json")
         if isinstance(content, list) and len(content) > 1:
             metadata["pauses"] = content
     if "interrupt.json" in names:
-        path = place / "interrupt.json"
+        path = folder / "interrupt.json"
         annotations["interrupt"] = _timestamp(path)
         item = _first(path)
         row["text"] = {
@@ -244,7 +246,7 @@ def _annotate(place: Path, names: list[str], row: dict[str, Any], metadata: dict
         row["annotations"] = annotations
 
 
-def _tracks(place: Path, names: list[str], scenario: str, warnings: list[str]) -> dict[str, Any]:
+def _tracks(folder: Path, names: list[str], scenario: str, warnings: list[str]) -> dict[str, Any]:
     """Audio and transcripts of a sample.
 
     Raises
@@ -256,9 +258,9 @@ def _tracks(place: Path, names: list[str], scenario: str, warnings: list[str]) -
     for side in ("input", "output"):
         files = [name for name in names if is_audio(name) and Path(name).stem == side]
         if len(files) > 1:
-            raise RowError(f"{place}: {' and '.join(files)} are both the {side}; keep one")
+            raise RowError(f"{folder}: {' and '.join(files)} are both the {side}; keep one")
         if files:
-            audio[side] = str((place / files[0]).absolute())
+            audio[side] = str((folder / files[0]).absolute())
     text = {side: f"{side}.json" in names for side in ("input", "output")}
     lacking = []
     if "output" not in audio and not text["output"]:
@@ -271,10 +273,10 @@ def _tracks(place: Path, names: list[str], scenario: str, warnings: list[str]) -
         lacking.append("output.wav")
     # Full-Duplex-Bench v1.5 keeps the interval of its interruptions in metadata.json.
     in_metadata = scenario == "user_interrupt" and "metadata.json" in names
-    if (needed := _REQUIRED.get(scenario)) and needed not in names and not in_metadata:
-        lacking.append(needed)
+    if (required := _REQUIRED.get(scenario)) and required not in names and not in_metadata:
+        lacking.append(required)
     if lacking:
-        raise RowError(f"{place}: incomplete sample, lacks {' and '.join(lacking)}")
+        raise RowError(f"{folder}: incomplete sample, lacks {' and '.join(lacking)}")
     row: dict[str, Any] = {}
     if len(audio) == 2:
         row |= {"user_audio": audio["input"], "model_audio": audio["output"]}
@@ -283,14 +285,14 @@ def _tracks(place: Path, names: list[str], scenario: str, warnings: list[str]) -
         warnings.append(f"{alone}: has no partner and is left out; the transcripts are used")
     for side, key in (("input", "user_words"), ("output", "model_words")):
         if text[side]:
-            row[key] = str((place / f"{side}.json").absolute())
+            row[key] = str((folder / f"{side}.json").absolute())
     return row
 
 
-def _scenario(folder: Path, place: Path, names: list[str]) -> tuple[str, list[str]]:
+def _scenario(folder: Path, sample_folder: Path, names: list[str]) -> tuple[str, list[str]]:
     """Scenario of a sample, and the parts of its id beside it."""
-    parts = _parts(folder, place)
-    own = list(place.relative_to(folder).parts) or [parts[-1]]
+    parts = _parts(folder, sample_folder)
+    own = list(sample_folder.relative_to(folder).parts) or [parts[-1]]
     for part in reversed(parts):
         plain = _plain(part)
         named = [name for name, spelling in _SCENARIO_NAMES.items() if spelling.search(plain)]
@@ -298,21 +300,21 @@ def _scenario(folder: Path, place: Path, names: list[str]) -> tuple[str, list[st
             # Dropped from the id where the scenario says the same; several tasks are conversations.
             whole = named[0] != "conversation" and _SCENARIO_NAMES[named[0]].fullmatch(plain)
             return named[0], [p for p in own if not (whole and p == part and len(own) > 1)]
-    told = {scenario: name for name, scenario in _SCENARIO_FILES.items() if name in names}
-    path = place / "metadata.json"
+    scenarios = {scenario: name for name, scenario in _SCENARIO_FILES.items() if name in names}
+    path = sample_folder / "metadata.json"
     if path.name in names and "user_backchannel_times" in json_object(path):
-        told["user_backchannel"] = "metadata.json"
-    if len(told) > 1:
+        scenarios["user_backchannel"] = "metadata.json"
+    if len(scenarios) > 1:
         raise RowError(
-            f"{place}: {' and '.join(sorted(told.values()))} belong to different scenarios; name "
-            "the folder after one, or keep one"
+            f"{sample_folder}: {' and '.join(sorted(scenarios.values()))} belong to different "
+            "scenarios; name the folder after one, or keep one"
         )
-    if not told:
+    if not scenarios:
         raise RowError(
-            f"{place}: incomplete sample, lacks the JSON file of its scenario (turn_taking.json, "
-            "pause.json, interrupt.json, ...), and no folder is named after one"
+            f"{sample_folder}: incomplete sample, lacks the JSON file of its scenario "
+            "(turn_taking.json, pause.json, interrupt.json, ...), and no folder is named after one"
         )
-    return next(iter(told)), own
+    return next(iter(scenarios)), own
 
 
 def _timestamp(path: Path) -> list[Any]:
@@ -352,12 +354,12 @@ def _first(path: Path) -> dict[str, Any]:
 
 def _is_sample(names: list[str]) -> bool:
     sides = {Path(n).stem for n in names if is_audio(n) or n.endswith(".json")}
-    told = any(name in _SCENARIO_FILES for name in names)
-    return "output" in sides or ("input" in sides and told) or "turn_taking.json" in names
+    named = any(name in _SCENARIO_FILES for name in names)
+    return "output" in sides or ("input" in sides and named) or "turn_taking.json" in names
 
 
-def _parts(folder: Path, place: Path) -> list[str]:
-    return [folder.resolve().name, *place.relative_to(folder).parts]
+def _parts(folder: Path, sample_folder: Path) -> list[str]:
+    return [folder.resolve().name, *sample_folder.relative_to(folder).parts]
 
 
 def _plain(name: str) -> str:

@@ -43,10 +43,10 @@ def read_chat(path: Path, whose: Whose = ANYONE, *, words: bool = False) -> list
             continue
         code = tier[1:]
         of_words = next((t for _, name, t in _dependent(lines[at + 1 :]) if name == "%wor"), None)
-        found = list(_pieces(path, number, text if of_words is None or not words else of_words))
-        entries += found
-        told = [name for name in known.get(code, ()) if whose.party_of(name)]
-        labels += [told[0] if told and not whose.party_of(code) else code] * len(found)
+        pieces = list(_pieces(path, number, text if of_words is None or not words else of_words))
+        entries += pieces
+        parties = [name for name in known.get(code, ()) if whose.party_of(name)]
+        labels += [parties[0] if parties and not whose.party_of(code) else code] * len(pieces)
     own = choose_label(path, "speakers", labels, whose)
     return [entry for entry, keep in zip(entries, own, strict=True) if keep]
 

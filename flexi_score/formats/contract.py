@@ -225,15 +225,15 @@ def _speakers(value: Any) -> str:
     try:
         if isinstance(value, dict):
             value = ",".join(f"{label}={party}" for label, party in value.items())
-        found = parse_speakers(value) if isinstance(value, str) else None
+        speakers = parse_speakers(value) if isinstance(value, str) else None
     except InputError as error:
         raise RowError(str(error)) from None
-    if found is None:
+    if speakers is None:
         raise RowError(
             f"speakers: found {brief(value)}, expected labels and parties, as "
             '{"agent": "model", "customer": "user"}'
         )
-    return json.dumps(found, sort_keys=True, ensure_ascii=False)
+    return json.dumps(speakers, sort_keys=True, ensure_ascii=False)
 
 
 def _channels(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -257,22 +257,30 @@ def _spans(name: str, value: Any) -> list[dict[str, int]]:
     return [{"start_ms": start, "end_ms": end} for start, end in spans]
 
 
-def _annotations(found: Mapping[str, Any]) -> dict[str, Any]:
+def _annotations(annotations: Mapping[str, Any]) -> dict[str, Any]:
     parsed: dict[str, Any] = {
         "user_turn_end_ms": None,
         "backchannels": None,
         "reference_backchannels_ms": None,
     }
-    if "user_turn_end" in found:
-        parsed["user_turn_end_ms"] = _seconds("annotations.user_turn_end", found["user_turn_end"])
+    if "user_turn_end" in annotations:
+        parsed["user_turn_end_ms"] = _seconds(
+            "annotations.user_turn_end", annotations["user_turn_end"]
+        )
     for key in ("pause", "interrupt"):
-        start, end = _interval(f"annotations.{key}", found[key]) if key in found else (None, None)
+        start, end = (
+            _interval(f"annotations.{key}", annotations[key])
+            if key in annotations
+            else (None, None)
+        )
         parsed |= {f"{key}_start_ms": start, f"{key}_end_ms": end}
-    if "backchannels" in found:
+    if "backchannels" in annotations:
         name = "annotations.backchannels"
         spans = [
             _interval(f"{name}[{i}]", item)
-            for i, item in enumerate(_list(name, found["backchannels"], "[[start, end], ...]"))
+            for i, item in enumerate(
+                _list(name, annotations["backchannels"], "[[start, end], ...]")
+            )
         ]
         for i, (before, after) in enumerate(pairwise(spans), 1):
             if after[0] < before[0]:
@@ -280,9 +288,9 @@ def _annotations(found: Mapping[str, Any]) -> dict[str, Any]:
             if after[0] < before[1]:
                 raise RowError(f"{name}[{i}] starts before {name}[{i - 1}] ends; merge the two")
         parsed["backchannels"] = [{"start_ms": start, "end_ms": end} for start, end in spans]
-    if "reference_backchannels" in found:
+    if "reference_backchannels" in annotations:
         name = "annotations.reference_backchannels"
-        items = _list(name, found["reference_backchannels"], "[seconds, ...]")
+        items = _list(name, annotations["reference_backchannels"], "[seconds, ...]")
         times = [_seconds(f"{name}[{i}]", item) for i, item in enumerate(items)]
         for i, (first, second) in enumerate(pairwise(times), 1):
             if second < first:
@@ -334,8 +342,8 @@ def _nested(row: Mapping[str, Any], key: str) -> dict[str, Any]:
         if name not in known:
             near = nearest(name, known)
             hint = f"did you mean '{key}.{near}'?" if near else f"known: {', '.join(known)}"
-            if not near and (place := place_of(name)):
-                hint = f"its place is {place}"
+            if not near and (right_key := place_of(name)):
+                hint = f"its place is {right_key}"
             raise RowError(f"unknown key '{key}.{name}'; {hint}")
     return value
 

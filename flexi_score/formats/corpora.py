@@ -37,11 +37,11 @@ def candor(folder: Path) -> Found:
     """
     samples, problems = [], []
     files = list_files(folder)
-    for place, names in files.items():
-        if not is_candor(place, names):
+    for subfolder, names in files.items():
+        if not is_candor(subfolder, names):
             continue
-        root = place.parent
-        name = root.resolve().name if place == folder else name_below(root, folder)
+        root = subfolder.parent
+        name = root.resolve().name if subfolder == folder else name_below(root, folder)
         try:
             sides = _sides(root)
         except RowError as error:
@@ -60,35 +60,38 @@ def candor(folder: Path) -> Found:
         if given == _WORDS or not audio:
             row["speakers"] = {**sides, "channel 0": "user", "channel 1": "model"}
             for key in ("words",) if audio else ("words", "speech"):
-                row |= {f"{s}_{key}": str((place / given).absolute()) for s in SPEAKERS}
-        metadata = {n[:-4]: str((place / n).absolute()) for n in names if n.endswith(".csv")}
+                row |= {f"{s}_{key}": str((subfolder / given).absolute()) for s in SPEAKERS}
+        metadata = {n[:-4]: str((subfolder / n).absolute()) for n in names if n.endswith(".csv")}
         samples.append(Sample(name, row, metadata))
     return Found(samples, problems, _people(folder, samples, "the left channel"))
 
 
-def is_candor(place: Path, names: list[str]) -> bool:
+def is_candor(folder: Path, names: list[str]) -> bool:
     """Whether a folder holds the transcripts of a conversation of CANDOR."""
-    return place.name == "transcription" and any(f"transcript_{n}.csv" in names for n in _TURNS)
+    return folder.name == "transcription" and any(f"transcript_{n}.csv" in names for n in _TURNS)
 
 
 def _sides(root: Path) -> dict[str, str]:
     """Party of each participant's id, by the channel it is on."""
-    told: dict[Any, Any] = {}
+    content_by_side: dict[Any, Any] = {}
     if (root / "processed" / "channel_map.json").is_file():
         content = json_file(root / "processed" / "channel_map.json")
-        told = content if isinstance(content, dict) else {}
+        content_by_side = content if isinstance(content, dict) else {}
     elif (root / "metadata.json").is_file():
         content = json_file(root / "metadata.json")
         speakers = content.get("speakers") if isinstance(content, dict) else None
         for item in speakers if isinstance(speakers, list) else ():
             if isinstance(item, dict):
-                told[item.get("channel")] = item.get("user_id")
-    if not all(isinstance(told.get(side), str) for side in "LR") or told["L"] == told["R"]:
+                content_by_side[item.get("channel")] = item.get("user_id")
+    if (
+        not all(isinstance(content_by_side.get(side), str) for side in "LR")
+        or content_by_side["L"] == content_by_side["R"]
+    ):
         raise RowError(
-            f"{root}: found {brief(told)}, expected the participants of channels L and R in "
-            "processed/channel_map.json or metadata.json"
+            f"{root}: found {brief(content_by_side)}, expected the participants of channels "
+            "L and R in processed/channel_map.json or metadata.json"
         )
-    return {told["L"].casefold(): "user", told["R"].casefold(): "model"}
+    return {content_by_side["L"].casefold(): "user", content_by_side["R"].casefold(): "model"}
 
 
 def telephone(folder: Path) -> Found:
@@ -97,9 +100,9 @@ def telephone(folder: Path) -> Found:
     Audio and transcripts may lie in different folders; they are recognised by their names.
     """
     calls: dict[str, dict[str, str]] = {}
-    for place, names in list_files(folder).items():
+    for subfolder, names in list_files(folder).items():
         for name in names:
-            path = str((place / name).absolute())
+            path = str((subfolder / name).absolute())
             call, part = _CALL.fullmatch(Path(name).stem), _SIDE.fullmatch(name)
             if part:
                 calls.setdefault(f"sw{part[1]}", {}).setdefault(f"{part[3]} {part[2]}", path)
@@ -136,13 +139,13 @@ def telephone(folder: Path) -> Found:
     return Found(samples, [], warnings)
 
 
-def is_telephone(place: Path, names: list[str]) -> bool:
+def is_telephone(folder: Path, names: list[str]) -> bool:
     """Whether a folder holds transcripts of Switchboard or Fisher."""
     return any(_SIDE.fullmatch(name) or re.fullmatch(r"fe_03_\d{5}\.txt", name) for name in names)
 
 
 def _people(folder: Path, samples: list[Sample], side: str) -> list[str]:
-    told = (
+    note = (
         f"{folder}: both parties are people: {side} is taken for the user, the other for the model"
     )
-    return [told] if samples else []
+    return [note] if samples else []

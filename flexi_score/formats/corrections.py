@@ -41,7 +41,7 @@ def correct_annotations(row: dict[str, Any]) -> list[str]:
     RowError
         For an annotation that has no key, or one that is given twice.
     """
-    told: list[str] = []
+    notes: list[str] = []
     paths = {row[f"{s}_{kind}"] for s in SPEAKERS for kind in ("speech", "words")} - {None}
     for path in sorted(paths):
         reader = _READERS.get(Path(path).suffix.lower())
@@ -52,51 +52,51 @@ def correct_annotations(row: dict[str, Any]) -> list[str]:
         except TranscriptError:
             continue  # extraction refuses the recording for it
         if path == row["user_speech"]:
-            told += _beside_speech(path, tiers, row["user_turn_end_ms"])
-        found = _annotations(path, tiers)
-        if found is None:
+            notes += _beside_speech(path, tiers, row["user_turn_end_ms"])
+        annotations = _annotations(path, tiers)
+        if annotations is None:
             continue
-        for name, value in _columns(path, found).items():
+        for name, value in _columns(path, annotations).items():
             if value != (None if row[name] == [] else row[name]):
-                told.append(
+                notes.append(
                     f"{path}: its tier {_LANE!r} has {name} {_shown(value)} where the manifest has "
                     f"{_shown(row[name])}; the file's is used"
                 )
                 row[name] = value
-    return told
+    return notes
 
 
 def _annotations(path: str, tiers: list[Tier]) -> _Spans | None:
     own = [tier for tier in tiers if is_lane(tier.name, _LANE)]
     if not own:
         return None
-    found: _Spans = {name: [] for name in _NAMES}
+    by_name: _Spans = {name: [] for name in _NAMES}
     for tier in own:
         for start, end, text, *_ in tier.entries:
             name = (text or "").strip()
-            if name not in found:
+            if name not in by_name:
                 raise RowError(
                     f"{path}: tier {tier.name!r} has {brief(name)} at {start / 1000} s, expected "
                     f"one of {', '.join(_NAMES)}"
                 )
-            found[name].append((start, end))
-    return {name: sorted(spans) for name, spans in found.items()}
+            by_name[name].append((start, end))
+    return {name: sorted(spans) for name, spans in by_name.items()}
 
 
-def _columns(path: str, found: _Spans) -> dict[str, Any]:
+def _columns(path: str, spans: _Spans) -> dict[str, Any]:
     """Columns of a row by what a tier holds; null where it holds none."""
     for name in ("user_turn_end", "pause", "interrupt"):
-        if len(found[name]) > 1:
+        if len(spans[name]) > 1:
             raise RowError(
-                f"{path}: its tier {_LANE!r} has {len(found[name])} entries {name!r}, expected one"
+                f"{path}: its tier {_LANE!r} has {len(spans[name])} entries {name!r}, expected one"
             )
     columns: dict[str, Any] = {
-        "user_turn_end_ms": found["user_turn_end"][0][0] if found["user_turn_end"] else None,
-        "backchannels": [{"start_ms": a, "end_ms": b} for a, b in found["backchannel"]] or None,
-        "reference_backchannels_ms": [a for a, _ in found["reference_backchannel"]] or None,
+        "user_turn_end_ms": spans["user_turn_end"][0][0] if spans["user_turn_end"] else None,
+        "backchannels": [{"start_ms": a, "end_ms": b} for a, b in spans["backchannel"]] or None,
+        "reference_backchannels_ms": [a for a, _ in spans["reference_backchannel"]] or None,
     }
     for name in ("pause", "interrupt"):
-        start, end = found[name][0] if found[name] else (None, None)
+        start, end = spans[name][0] if spans[name] else (None, None)
         columns |= {f"{name}_start_ms": start, f"{name}_end_ms": end}
     return columns
 

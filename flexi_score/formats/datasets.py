@@ -39,34 +39,34 @@ _SPH2PIPE: Final = re.compile(r"\S*sph2pipe\s+(?:-f\s+\S+\s+|-p\s+)*-c\s+([12])\
 def eva(folder: Path) -> Found:
     """Conversations of EVA; both tracks are of one clock, to which the times of tools are put."""
     samples, problems, warnings = [], [], []
-    for place, names in list_files(folder).items():
+    for subfolder, names in list_files(folder).items():
         files = {stem: [n for n in names if Path(n).stem == stem] for stem in _EVA}
         if not any(files.values()):
             continue
-        name = name_below(place, folder)
+        name = name_below(subfolder, folder)
         if not all(files.values()):
             lacks = next(stem for stem in _EVA if not files[stem])
-            problems.append(Problem(name, "conversation", f"{place}: lacks {lacks}.wav"))
+            problems.append(Problem(name, "conversation", f"{subfolder}: lacks {lacks}.wav"))
             continue
         row: dict[str, Any] = {
             "id": name,
-            "user_audio": str((place / files[_EVA[0]][0]).absolute()),
-            "model_audio": str((place / files[_EVA[1]][0]).absolute()),
+            "user_audio": str((subfolder / files[_EVA[0]][0]).absolute()),
+            "model_audio": str((subfolder / files[_EVA[1]][0]).absolute()),
         }
         metadata: dict[str, Any] = {}
         if "audit_log.json" in names:
-            metadata["audit_log"] = str((place / "audit_log.json").absolute())
+            metadata["audit_log"] = str((subfolder / "audit_log.json").absolute())
         for extra in names:
             if extra.startswith("audio_mixed"):
-                metadata["mixed_audio"] = str((place / extra).absolute())
+                metadata["mixed_audio"] = str((subfolder / extra).absolute())
         try:
-            spans, why = tool_spans(place, names)
+            spans, why = tool_spans(subfolder, names)
         except RowError as error:
             spans, why = [], str(error)
         if spans:
             row["tools"] = spans
         if why:
-            warnings.append(f"{place}: the times of its tools are left out: {why}")
+            warnings.append(f"{subfolder}: the times of its tools are left out: {why}")
         samples.append(Sample(name, row, metadata))
     return Found(samples, problems, warnings)
 
@@ -82,16 +82,16 @@ def tau2(folder: Path) -> Found:
     warnings: list[str] = []
     runs = _tau2_runs(folder, warnings)
     samples = []
-    for place, names in list_files(folder).items():
+    for subfolder, names in list_files(folder).items():
         if _TAU2_AUDIO not in names:
             continue
-        name = name_below(place.parent if place.name == "audio" else place, folder)
-        row: dict[str, Any] = {"id": name, "audio": str((place / _TAU2_AUDIO).absolute())}
+        name = name_below(subfolder.parent if subfolder.name == "audio" else subfolder, folder)
+        row: dict[str, Any] = {"id": name, "audio": str((subfolder / _TAU2_AUDIO).absolute())}
         for speaker, party in zip(SPEAKERS, ("user", "assistant"), strict=True):
             labels = f"{party}_labels.txt"
             if labels in names:
-                row[f"{speaker}_words"] = str((place / labels).absolute())
-        simulation = next((p[4:] for p in place.parts if p.startswith("sim_")), None)
+                row[f"{speaker}_words"] = str((subfolder / labels).absolute())
+        simulation = next((p[4:] for p in subfolder.parts if p.startswith("sim_")), None)
         metadata = dict(runs.get(simulation or "", {}))
         for key in ("system", "annotations"):
             if key in metadata:
@@ -103,11 +103,11 @@ def tau2(folder: Path) -> Found:
 def _tau2_runs(folder: Path, warnings: list[str]) -> dict[str, dict[str, Any]]:
     """What results.json says of each simulation, by its id."""
     runs: dict[str, dict[str, Any]] = {}
-    for place, names in list_files(folder).items():
+    for subfolder, names in list_files(folder).items():
         if "results.json" not in names:
             continue
         try:
-            content = json_file(place / "results.json")
+            content = json_file(subfolder / "results.json")
         except RowError as error:
             warnings.append(f"{error}; nothing is known of its runs")
             continue
@@ -118,19 +118,19 @@ def _tau2_runs(folder: Path, warnings: list[str]) -> dict[str, dict[str, Any]]:
         tick_ms = _TAU2_TICK_MS if tick_ms is None else tick_ms
         if not isinstance(tick_ms, int | float) or tick_ms <= 0:
             warnings.append(
-                f"{place / 'results.json'}: tick_duration_ms: found {brief(tick_ms)}, expected ms "
-                "above 0; its ticks are not used"
+                f"{subfolder / 'results.json'}: tick_duration_ms: found {brief(tick_ms)}, expected "
+                "ms above 0; its ticks are not used"
             )
             tick_ms = None
-        for run in [*listed, *_tau2_files(place / "simulations", warnings)]:
+        for run in [*listed, *_tau2_files(subfolder / "simulations", warnings)]:
             if _at(run, "id") is None:
                 continue
-            kept = {key: run[key] for key in _TAU2_FACTS if key in run}
+            facts = {key: run[key] for key in _TAU2_FACTS if key in run}
             if (reward := _at(run, "reward_info", "reward")) is not None:
-                kept["reward"] = reward
+                facts["reward"] = reward
             if tick_ms and isinstance(run.get("ticks"), list) and run["ticks"]:
-                kept |= _tau2_events(run["ticks"], tick_ms)
-            runs[str(run["id"])] = kept | ({"system": system} if isinstance(system, str) else {})
+                facts |= _tau2_events(run["ticks"], tick_ms)
+            runs[str(run["id"])] = facts | ({"system": system} if isinstance(system, str) else {})
     return runs
 
 
@@ -193,32 +193,36 @@ def turnbench(folder: Path) -> Found:
     The annotators' subtitles are named in the metadata.
     """
     samples, problems = [], []
-    for place, names in list_files(folder).items():
+    for subfolder, names in list_files(folder).items():
         if not any(name in names for name in _TURNBENCH):
             continue
-        name = name_below(place, folder)
+        name = name_below(subfolder, folder)
         if lacking := [n for n in _TURNBENCH if n not in names]:
-            problems.append(Problem(name, "conversation", f"{place}: lacks {name_some(lacking)}"))
+            problems.append(
+                Problem(name, "conversation", f"{subfolder}: lacks {name_some(lacking)}")
+            )
             continue
         row: dict[str, Any] = {"id": name}
         metadata: dict[str, Any] = {}
         if "metadata.json" in names:
             try:
-                content = json_file(place / "metadata.json")
+                content = json_file(subfolder / "metadata.json")
                 if not isinstance(content, dict):
-                    raise RowError(f"{place / 'metadata.json'}: found {brief(content)}")
+                    raise RowError(f"{subfolder / 'metadata.json'}: found {brief(content)}")
                 metadata |= content
             except RowError as error:
                 problems.append(Problem(name, "conversation", str(error)))
                 continue
         for number, speaker in enumerate(SPEAKERS, 1):
-            row[f"{speaker}_audio"] = str((place / f"speaker_{number}_audio.wav").absolute())
+            row[f"{speaker}_audio"] = str((subfolder / f"speaker_{number}_audio.wav").absolute())
             for annotator in _ANNOTATORS:
                 file = f"speaker_{number}_annotation_{annotator}.srt"
                 if file in names:
-                    metadata[f"{speaker}_annotation_{annotator}"] = str((place / file).absolute())
+                    metadata[f"{speaker}_annotation_{annotator}"] = str(
+                        (subfolder / file).absolute()
+                    )
         if "combined_audio.wav" in names:
-            metadata["mixed_audio"] = str((place / "combined_audio.wav").absolute())
+            metadata["mixed_audio"] = str((subfolder / "combined_audio.wav").absolute())
         samples.append(Sample(name, row, metadata))
     warnings = []
     if samples:
@@ -298,11 +302,13 @@ def daily(folder: Path) -> Found:
     reads their offsets from the names.
     """
     sessions: dict[str, list[str]] = {}
-    for place, names in list_files(folder).items():
+    for subfolder, names in list_files(folder).items():
         for name in names:
             if track := daily_track(name):
-                key = (place / track[0]).relative_to(folder).as_posix()
-                sessions.setdefault(key, []).append((place / name).relative_to(folder).as_posix())
+                key = (subfolder / track[0]).relative_to(folder).as_posix()
+                sessions.setdefault(key, []).append(
+                    (subfolder / name).relative_to(folder).as_posix()
+                )
     problems = [
         Problem(
             key,
@@ -318,8 +324,8 @@ def daily(folder: Path) -> Found:
 
 def _role(name: str) -> str | None:
     """Role that a part of a recording's name says, or None where none or both do."""
-    found = {ROLE_OF[part] for part in re.split(r"[^a-z]+", name.lower()) if part in ROLE_OF}
-    return found.pop() if len(found) == 1 else None
+    roles = {ROLE_OF[part] for part in re.split(r"[^a-z]+", name.lower()) if part in ROLE_OF}
+    return roles.pop() if len(roles) == 1 else None
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

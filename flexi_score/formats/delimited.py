@@ -70,8 +70,10 @@ def read_delimited(path: Path, whose: Whose = ANYONE, *, words: bool = False) ->
     header = ["_".join(name.lower().split()) for name in lines[0][1]] if lines else []
     columns = next((pair for pair in _PAIRS if pair[0] in header and pair[1] in header), None)
     if columns is None:
-        found = name_some(header) if header else "an empty file"
-        raise TranscriptError(f"{path}, line 1: found {found}, expected columns 'start' and 'end'")
+        heading = name_some(header) if header else "an empty file"
+        raise TranscriptError(
+            f"{path}, line 1: found {heading}, expected columns 'start' and 'end'"
+        )
     first, last, per_second = columns
     kinds = {
         row[header.index("kind")].strip()

@@ -48,26 +48,26 @@ _HUMDIAL_SCENARIOS: Final = {
 def fdb2(folder: Path) -> Found:
     """Dialogues of Full-Duplex-Bench v2."""
     samples, problems = [], []
-    for place, names in list_files(folder).items():
-        if not is_fdb2(place, names):
+    for subfolder, names in list_files(folder).items():
+        if not is_fdb2(subfolder, names):
             continue
-        name = name_below(place, folder)
+        name = name_below(subfolder, folder)
         lacking = [side for side in "AB" if f"{side}.wav" not in names]
         if lacking:
-            problems.append(Problem(name, "conversation", f"{place}: lacks {lacking[0]}.wav"))
+            problems.append(Problem(name, "conversation", f"{subfolder}: lacks {lacking[0]}.wav"))
             continue
         row: dict[str, Any] = {"id": name}
         for speaker, side in zip(SPEAKERS, "AB", strict=True):
-            row[f"{speaker}_audio"] = str((place / f"{side}.wav").absolute())
+            row[f"{speaker}_audio"] = str((subfolder / f"{side}.wav").absolute())
             if f"{side}.json" in names:
-                row[f"{speaker}_words"] = str((place / f"{side}.json").absolute())
-        samples.append(Sample(name, row, {"fdb_task": place.resolve().parent.name}))
+                row[f"{speaker}_words"] = str((subfolder / f"{side}.json").absolute())
+        samples.append(Sample(name, row, {"fdb_task": subfolder.resolve().parent.name}))
     return Found(samples, problems, [])
 
 
-def is_fdb2(place: Path, names: list[str]) -> bool:
+def is_fdb2(folder: Path, names: list[str]) -> bool:
     """Whether a folder is a sample of Full-Duplex-Bench v2."""
-    return bool({"A.wav", "B.wav"} & set(names)) and place.resolve().parent.name.lower() in _TASKS
+    return bool({"A.wav", "B.wav"} & set(names)) and folder.resolve().parent.name.lower() in _TASKS
 
 
 def fdb3(folder: Path) -> Found:
@@ -77,14 +77,14 @@ def fdb3(folder: Path) -> Found:
     those whose start and end it measured on the clock of the audio.
     """
     samples, problems = [], []
-    for place, names in list_files(folder).items():
-        if not is_fdb3(place, names):
+    for subfolder, names in list_files(folder).items():
+        if not is_fdb3(subfolder, names):
             continue
         metadata: dict[str, Any] = {}
-        sample = name_below(place, folder)
+        sample = name_below(subfolder, folder)
         try:
             if "metadata.json" in names:
-                metadata = json_object(place / "metadata.json")
+                metadata = json_object(subfolder / "metadata.json")
         except RowError as error:
             problems.append(Problem(sample, "turn_taking", str(error)))
             continue
@@ -94,12 +94,12 @@ def fdb3(folder: Path) -> Found:
                 "id": f"{sample}/{system}",
                 "system": system,
                 "scenario": "turn_taking",
-                "user_audio": str((place / "input.wav").absolute()),
-                "model_audio": str((place / output[0]).absolute()),
+                "user_audio": str((subfolder / "input.wav").absolute()),
+                "model_audio": str((subfolder / output[0]).absolute()),
             }
             try:
                 if f"result_{system}.json" in names:
-                    row |= _result(place / f"result_{system}.json")
+                    row |= _result(subfolder / f"result_{system}.json")
             except RowError as error:
                 problems.append(Problem(row["id"], "turn_taking", str(error)))
                 continue
@@ -107,7 +107,7 @@ def fdb3(folder: Path) -> Found:
     return Found(samples, problems, [])
 
 
-def is_fdb3(place: Path, names: list[str]) -> bool:
+def is_fdb3(folder: Path, names: list[str]) -> bool:
     """Whether a folder is a sample of Full-Duplex-Bench v3 with an answer."""
     ours = "input.wav" in names and "output.wav" not in names
     return ours and any(map(_OUTPUT.fullmatch, names))
@@ -137,23 +137,23 @@ def humdial(folder: Path) -> Found:
 
     The scenario is that of the folder, where it is named after one.
     """
-    asked: dict[tuple[str | Path, str], list[Path]] = {}
+    speakers: dict[tuple[str | Path, str], list[Path]] = {}
     answers: list[tuple[str, str, Path]] = []
-    for place, names in list_files(folder).items():
-        kind = re.sub(r"[\s-]+", "_", place.name.lower())
+    for subfolder, names in list_files(folder).items():
+        kind = re.sub(r"[\s-]+", "_", subfolder.name.lower())
         for name in filter(is_audio, names):
-            if found := _HUMDIAL.fullmatch(Path(name).stem):
-                if found[2]:
-                    answers.append((kind, found[1], place / name))
+            if match := _HUMDIAL.fullmatch(Path(name).stem):
+                if match[2]:
+                    answers.append((kind, match[1], subfolder / name))
                 else:
-                    for where in (place, kind if _scenario(kind) else ""):
-                        asked.setdefault((where, found[1]), []).append(place / name)
+                    for where in (subfolder, kind if _scenario(kind) else ""):
+                        speakers.setdefault((where, match[1]), []).append(subfolder / name)
     samples, problems, unsaid = [], [], False
     seen = Counter((kind if _scenario(kind) else "", key) for kind, key, _ in answers)
     for kind, key, answer in sorted(answers):
         scenario = _scenario(kind)
-        near = asked.get((answer.parent, key), [])
-        questions = near or asked.get((kind if scenario else "", key), [])
+        near = speakers.get((answer.parent, key), [])
+        questions = near or speakers.get((kind if scenario else "", key), [])
         name = f"{name_below(answer.parent, folder)}/{key}" if scenario else key
         n = 1 if near else seen[kind if scenario else "", key]
         if len(questions) != 1 or n != 1:
@@ -193,10 +193,10 @@ def _humdial_row(question: Path, answer: Path, scenario: str | None) -> dict[str
         if path.exists():
             row[f"{speaker}_words"] = str(path.absolute())
     path = question.with_suffix(".json")
-    found = json_object(path).get("speech_segments") if path.exists() else None
-    if not isinstance(found, list) or len(found) < 2 or not isinstance(found[1], dict):
+    match = json_object(path).get("speech_segments") if path.exists() else None
+    if not isinstance(match, list) or len(match) < 2 or not isinstance(match[1], dict):
         return row
-    span = [checked_seconds(path, key, found[1].get(key)) for key in ("xmin", "xmax")]
+    span = [checked_seconds(path, key, match[1].get(key)) for key in ("xmin", "xmax")]
     if scenario == "user_interrupt":
         row["annotations"] = {"interrupt": span}
     elif scenario == "user_backchannel":
@@ -207,5 +207,5 @@ def _humdial_row(question: Path, answer: Path, scenario: str | None) -> dict[str
 def is_humdial(names: list[str]) -> bool:
     """Whether a folder holds answers to HumDial's test set, rather than pairs of another kind."""
     stems = [Path(name).stem for name in names if is_audio(name)]
-    found = [_HUMDIAL.fullmatch(stem) for stem in stems]
-    return any(m and m[2] and f"{m[1]}_input" not in stems for m in found)
+    matches = [_HUMDIAL.fullmatch(stem) for stem in stems]
+    return any(m and m[2] and f"{m[1]}_input" not in stems for m in matches)

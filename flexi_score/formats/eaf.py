@@ -46,18 +46,18 @@ def read_eaf(path: Path, whose: Whose = ANYONE, *, words: bool = False) -> list[
         Where the file is malformed, declares entities, has a time slot without a time and without
         such neighbours, or it is open which tier is meant.
     """
-    found = _Reader(path).read()
-    names = list(found.tiers)
+    document = _Reader(path).read()
+    names = list(document.tiers)
     own = own_tiers(names, whose, words=words)
-    aligned = [name for name, entries in found.tiers.items() if entries]
+    aligned = [name for name, entries in document.tiers.items() if entries]
     if own is not None:
-        return [entry for i in own for entry in _tier(path, found, names[i])]
+        return [entry for i in own for entry in _tier(path, document, names[i])]
     if len(aligned) == 1 and (whose.speaker is None or not names_speakers(names, whose)):
         require_labels(
-            path, len(found.tiers[aligned[0]]), whose, f"its tier {aligned[0]!r} does not say"
+            path, len(document.tiers[aligned[0]]), whose, f"its tier {aligned[0]!r} does not say"
         )
-        return _tier(path, found, aligned[0])
-    tiers = f"tiers {name_some(found.tiers)}" if found.tiers else "no tier"
+        return _tier(path, document, aligned[0])
+    tiers = f"tiers {name_some(document.tiers)}" if document.tiers else "no tier"
     wanted = (
         f"one named {whose.speaker!r}" if whose.speaker else "one with time-aligned annotations"
     )
@@ -86,8 +86,8 @@ def read_eaf_tiers(path: Path) -> list[Tier]:
     TranscriptError
         As :func:`read_eaf`.
     """
-    found = _Reader(path).read()
-    return [Tier(name, _tier(path, found, name), is_points(name)) for name in found.tiers]
+    document = _Reader(path).read()
+    return [Tier(name, _tier(path, document, name), is_points(name)) for name in document.tiers]
 
 
 def last_slot_ms(path: Path) -> int | None:
@@ -98,9 +98,9 @@ def last_slot_ms(path: Path) -> int | None:
     TranscriptError
         Where the file is malformed.
     """
-    found = _Reader(path).read()
-    times = [time_ms for time_ms in found.slots.values() if time_ms is not None]
-    return max(times) + max(found.origins_ms, default=0) if times else None
+    document = _Reader(path).read()
+    times = [time_ms for time_ms in document.slots.values() if time_ms is not None]
+    return max(times) + max(document.origins_ms, default=0) if times else None
 
 
 def read_eaf_words(path: Path, whose: Whose = ANYONE) -> list[Timed]:
@@ -193,16 +193,16 @@ def _descriptor(media: str) -> str:
     return f'        <MEDIA_DESCRIPTOR MEDIA_URL={url} MIME_TYPE="{kind}"/>'
 
 
-def _tier(path: Path, found: "_Reader", name: str) -> list[Timed]:
-    if len(found.origins_ms) > 1:
+def _tier(path: Path, document: "_Reader", name: str) -> list[Timed]:
+    if len(document.origins_ms) > 1:
         raise TranscriptError(
             f"{path}: its media start at different times (TIME_ORIGIN in ms: "
-            f"{name_some(found.origins_ms)}), so it is open on whose clock the annotations are; "
+            f"{name_some(document.origins_ms)}), so it is open on whose clock the annotations are; "
             "keep the recording's own medium"
         )
-    origin_ms = next(iter(found.origins_ms), 0)
-    times = _interpolated(found.slots, found.tiers[name])
-    entries = [_aligned(path, times, origin_ms, *entry) for entry in found.tiers[name]]
+    origin_ms = next(iter(document.origins_ms), 0)
+    times = _interpolated(document.slots, document.tiers[name])
+    entries = [_aligned(path, times, origin_ms, *entry) for entry in document.tiers[name]]
     if is_points(name):
         return [entry._replace(end_ms=entry.start_ms) for entry in entries]
     return entries
@@ -248,24 +248,24 @@ def _aligned(
     last: str,
     text: str,
 ) -> Timed:
-    place = f"{path}, line {line} (annotation {brief(name)})"
+    where = f"{path}, line {line} (annotation {brief(name)})"
     times = []
     guessed = False
     for slot in (first, last):
         if slot not in slots:
             raise TranscriptError(
-                f"{place}: time slot {brief(slot)} is not in the file's TIME_ORDER"
+                f"{where}: time slot {brief(slot)} is not in the file's TIME_ORDER"
             )
         time_ms, interpolated = slots[slot]
         if time_ms is None:
             raise TranscriptError(
-                f"{place}: time slot {brief(slot)} has no TIME_VALUE, and no neighbours in its "
+                f"{where}: time slot {brief(slot)} has no TIME_VALUE, and no neighbours in its "
                 "tier between which it could lie; align the annotation in ELAN"
             )
         times.append(time_ms + origin_ms)
         guessed |= interpolated
     if times[1] < times[0]:
-        raise TranscriptError(f"{place}: ends at {times[1]} ms, before its start at {times[0]} ms")
+        raise TranscriptError(f"{where}: ends at {times[1]} ms, before its start at {times[0]} ms")
     return Timed(times[0], times[1], text, f"line {line}" + INTERPOLATED * guessed)
 
 

@@ -30,7 +30,7 @@ _APART_S: Final = 0.5
 _SOUND: Final = 100
 
 
-def tool_spans(place: Path, names: list[str]) -> tuple[list[list[float]], str | None]:
+def tool_spans(folder: Path, names: list[str]) -> tuple[list[list[float]], str | None]:
     """Calls of tools in seconds of the audio, and why there are none although some were made.
 
     Parameters
@@ -47,11 +47,11 @@ def tool_spans(place: Path, names: list[str]) -> tuple[list[list[float]], str | 
     """
     if "audit_log.json" not in names:
         return [], None
-    calls = list(_calls(load_json(place / "audit_log.json", RowError)))
+    calls = list(_calls(load_json(folder / "audit_log.json", RowError)))
     if not calls:
         return [], None
     log = next((name for name in _EVENTS if name in names), None)
-    starts = {} if log is None else _starts(place, place / log)
+    starts = {} if log is None else _starts(folder, folder / log)
     if len(starts) < 2:
         return [], "no log of audio_start and sound of both parties ties its clock to the audio's"
     (user, assistant) = (starts[party] for party in ("user", "assistant"))
@@ -81,7 +81,7 @@ def _calls(content: Any) -> Iterator[tuple[float, float]]:
             yield called.pop(name), at
 
 
-def _starts(place: Path, log: Path) -> dict[str, float]:
+def _starts(folder: Path, log: Path) -> dict[str, float]:
     """When the audio starts (s since 1970) by each party: its first event less its first sound."""
     events: dict[str, float] = {}
     for line in read_text(log, RowError).split("\n"):
@@ -95,7 +95,7 @@ def _starts(place: Path, log: Path) -> dict[str, float]:
         at = event.get("audio_timestamp")
         if isinstance(at, int | float) and not isinstance(at, bool):
             events.setdefault(party, at)
-    sounds = {party: _first_sound_s(place / f"audio_{party}.wav") for party in events}
+    sounds = {party: _first_sound_s(folder / f"audio_{party}.wav") for party in events}
     return {party: events[party] - at for party, at in sounds.items() if at is not None}
 
 

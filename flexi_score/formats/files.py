@@ -165,8 +165,8 @@ def find_fault(value: Any, most_values: int | None = MAX_VALUES) -> str | None:
         elif isinstance(item, list | tuple):
             todo.extend((f"{where}[{i}]", depth + 1, inner) for i, inner in enumerate(item))
         elif isinstance(item, float) and not math.isfinite(item):
-            found = "NaN" if math.isnan(item) else "Infinity" if item > 0 else "-Infinity"
-            return f"{where or 'value'}: found {found}, expected a finite number or null"
+            text = "NaN" if math.isnan(item) else "Infinity" if item > 0 else "-Infinity"
+            return f"{where or 'value'}: found {text}, expected a finite number or null"
         elif isinstance(item, str) and not item.isascii() and not _is_unicode(item):
             return f"{where or 'value'}: text with an unpaired surrogate, not valid Unicode"
     return None

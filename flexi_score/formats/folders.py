@@ -57,17 +57,17 @@ Layout = Callable[[Path], Found]
 def list_files(folder: Path) -> dict[Path, list[str]]:
     """Files of each folder below (and including) this one, sorted; hidden ones are left out."""
     files: dict[Path, list[str]] = {}
-    for place, folders, names in os.walk(folder):
+    for subfolder, folders, names in os.walk(folder):
         folders[:] = sorted(n for n in folders if not n.startswith(".") and n != "__MACOSX")
-        files[Path(place)] = sorted(name for name in names if not name.startswith("."))
+        files[Path(subfolder)] = sorted(name for name in names if not name.startswith("."))
     return files
 
 
 def list_audio(folder: Path) -> list[Path]:
     """Audio files below a folder, relative to it."""
     return [
-        (place / name).relative_to(folder)
-        for place, names in list_files(folder).items()
+        (subfolder / name).relative_to(folder)
+        for subfolder, names in list_files(folder).items()
         for name in names
         if is_audio(name)
     ]
@@ -78,13 +78,13 @@ def is_audio(name: str) -> bool:
     return Path(name).suffix.lower() in AUDIO_EXTENSIONS
 
 
-def name_below(place: Path, folder: Path) -> str:
+def name_below(path: Path, folder: Path) -> str:
     """A folder's path below the one that is read, which itself goes by its own name."""
-    below = place.relative_to(folder).as_posix()
-    return place.resolve().name if below == "." else below
+    below = path.relative_to(folder).as_posix()
+    return path.resolve().name if below == "." else below
 
 
-def left_out(folder: Path, found: Found) -> list[str]:
+def left_out(folder: Path, contents: Found) -> list[str]:
     """Warnings that name the audio of a folder which is part of no recording, and why.
 
     Parameters
@@ -93,13 +93,13 @@ def left_out(folder: Path, found: Found) -> list[str]:
     found : Found
         What a layout found in it.
     """
-    used = json.dumps([[s.where, s.row, s.metadata] for s in found.samples], default=str)
-    said = " ".join([*found.warnings, *(problem.reason for problem in found.problems)])
-    faulty = tuple(problem.id for problem in found.problems)
+    used = json.dumps([[s.where, s.row, s.metadata] for s in contents.samples], default=str)
+    said = " ".join([*contents.warnings, *(problem.reason for problem in contents.problems)])
+    faulty = tuple(problem.id for problem in contents.problems)
     unread, unused = [], []
-    for place, names in list_files(folder).items():
+    for subfolder, names in list_files(folder).items():
         for name in names:
-            path = place / name
+            path = subfolder / name
             below = path.relative_to(folder).as_posix()
             if not is_audio(name):
                 if _is_unread_audio(path):

@@ -38,10 +38,10 @@ def parse_headerless(value: object) -> Headerless:
     >>> parse_headerless("mulaw:8000:2")
     Headerless(encoding='mulaw', sample_rate_hz=8000, n_channels=2)
     """
-    found = _FORM.fullmatch(value) if isinstance(value, str) else None
-    if found is None or found[3] == "0":
+    match = _FORM.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match[3] == "0":
         raise RowError(
             f"raw_audio: found {brief(value)}, expected ENCODING:RATE or ENCODING:RATE:CHANNELS, "
             f"as mulaw:8000 or mulaw:8000:2; encodings: {', '.join(ENCODINGS)}"
         )
-    return Headerless(found[1], int(found[2]), int(found[3] or 1))
+    return Headerless(match[1], int(match[2]), int(match[3] or 1))

@@ -118,39 +118,39 @@ def _read_lines(path: Path, text: str, whose: Whose, want_words: bool) -> list[T
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        place = f"line {number}"
+        where = f"line {number}"
         try:
             value = decode_json(line)
         except ValueError as cause:
             reason = str(cause).replace("at line 1, column", "at column")
-            raise TranscriptError(f"{path}, {place}: {reason}") from None
+            raise TranscriptError(f"{path}, {where}: {reason}") from None
         if fault := find_fault(value, most_values=None):
-            raise TranscriptError(f"{path}, {place}: {fault}")
-        rows.append((place, value))
+            raise TranscriptError(f"{path}, {where}: {fault}")
+        rows.append((where, value))
     kinds = {str(v.get("kind")) if isinstance(v, dict) else "" for _, v in rows}
     if kinds and kinds <= KINDS:
         wanted = wanted_kind(path, kinds, want_words)
-        rows = [(place, value) for place, value in rows if value["kind"] == wanted]
-        items = [_exported(path, place, value) for place, value in rows]
+        rows = [(where, value) for where, value in rows if value["kind"] == wanted]
+        items = [_exported(path, where, value) for where, value in rows]
     elif rows and all(isinstance(v, dict) and not _is_item(v) for _, v in rows):
         # Each line a whole transcript; of several recordings, that is not for one of them.
         items = [item for _, value in rows for item in _items(path, value, want_words)]
     else:
-        items = [_item(path, place, value) for place, value in rows]
+        items = [_item(path, where, value) for where, value in rows]
     return _entries(path, items, whose)
 
 
-def _exported(path: Path, place: str, row: dict[str, Any]) -> _Item:
+def _exported(path: Path, where: str, row: dict[str, Any]) -> _Item:
     """A row of :func:`flexi_score.export`, in milliseconds."""
     times = [row.get("start_ms"), row.get("end_ms")]
     if not all(isinstance(t, int) and not isinstance(t, bool) for t in times):
         raise TranscriptError(
-            f"{path}, {place}: found {brief(times)}, expected whole start_ms and end_ms"
+            f"{path}, {where}: found {brief(times)}, expected whole start_ms and end_ms"
         )
     start, end = (f"{t}e-3" for t in times)
     text = row.get("text") if row["kind"] == "word" else None
     text = as_word(text) if isinstance(text, str) else text
-    return _Item(place, row, row.get("speaker"), start, end, text)
+    return _Item(where, row, row.get("speaker"), start, end, text)
 
 
 def _items(path: Path, content: Any, want_words: bool) -> Iterator[_Item]:
@@ -227,20 +227,20 @@ def _is_no_word(value: Any) -> bool:
     return isinstance(value, dict) and str(value.get("type")) in NO_WORDS
 
 
-def _item(path: Path, place: str, value: Any) -> _Item:
+def _item(path: Path, where: str, value: Any) -> _Item:
     if isinstance(value, list) and len(value) == 2:
-        return _Item(place, value, None, value[0], value[1], None)
+        return _Item(where, value, None, value[0], value[1], None)
     if not isinstance(value, dict):
-        raise TranscriptError(f"{path}, {place}: found {brief(value)}; {_EXPECTED}")
+        raise TranscriptError(f"{path}, {where}: found {brief(value)}; {_EXPECTED}")
     if "audio_filepath" in value:
-        return _nemo_row(path, place, value)
-    text = _text(path, place, value)
+        return _nemo_row(path, where, value)
+    text = _text(path, where, value)
     span = value.get("timestamp", _span(value))
     if not isinstance(span, list) or len(span) != 2:
         raise TranscriptError(
-            f"{path}, {place}: timestamp: found {brief(span)}, expected [start, end] in seconds"
+            f"{path}, {where}: timestamp: found {brief(span)}, expected [start, end] in seconds"
         )
-    shown = place if text is None else f"{place} ({brief(text)})"
+    shown = where if text is None else f"{where} ({brief(text)})"
     if "start_offset" in value and span == [None, None]:
         raise TranscriptError(
             f"{path}, {shown}: has start_offset and end_offset, which count frames of the model; "
@@ -253,21 +253,21 @@ def _item(path: Path, place: str, value: Any) -> _Item:
     return _Item(shown, value, _speaker(value), span[0], span[1], text)
 
 
-def _nemo_row(path: Path, place: str, value: dict[str, Any]) -> _Item:
+def _nemo_row(path: Path, where: str, value: dict[str, Any]) -> _Item:
     """A row of a NeMo manifest: a stretch of an audio file."""
     # To be recognised or diarized still: the row says nothing about speech.
-    text = _text(path, place, value)
+    text = _text(path, where, value)
     who = value.get("label", _speaker(value))
     if value.get("duration") is None or who == "infer":
         raise TranscriptError(
-            f"{path}, {place}: a row without a result (label {brief(who)}, duration "
+            f"{path}, {where}: a row without a result (label {brief(who)}, duration "
             f"{brief(value.get('duration'))}); give the transcript or RTTM that NeMo made of it"
         )
     start = value.get("offset", 0) or 0
-    at = timed(path, place, start, start)
-    length = timed(path, f"{place}: duration", 0, value["duration"])
+    at = timed(path, where, start, start)
+    length = timed(path, f"{where}: duration", 0, value["duration"])
     return _Item(
-        place,
+        where,
         value,
         None if who is None else str(who),
         start,
@@ -278,17 +278,17 @@ def _nemo_row(path: Path, place: str, value: dict[str, Any]) -> _Item:
 
 def _words_of(path: Path, segments: list[Any]) -> Iterator[_Item]:
     for i, segment in enumerate(segments):
-        place = f"segment {i}"
+        where = f"segment {i}"
         if not isinstance(segment, dict) or not isinstance(segment.get("words"), list):
             raise TranscriptError(
-                f"{path}, {place}: has no 'words'; recognise with word times (word_timestamps, or "
+                f"{path}, {where}: has no 'words'; recognise with word times (word_timestamps, or "
                 "alignment)"
             )
         last: object = segment.get("start")
         for j, word in enumerate(segment["words"]):
             if _is_no_word(word):
                 continue
-            inner = f"{place}, word {j}"
+            inner = f"{where}, word {j}"
             if not isinstance(word, dict):
                 raise TranscriptError(f"{path}, {inner}: found {brief(word)}; {_EXPECTED}")
             text = _text(path, inner, word)
@@ -321,13 +321,13 @@ def _entries(path: Path, items: list[_Item], whose: Whose) -> list[Timed]:
     texts = [item.text for item in items]
     if named:
         if len(named) < len(items) and (whose.shared or any(map(whose.party_of, named))):
-            place = next(item.place for item in items if item.speaker is None)
+            where = next(item.place for item in items if item.speaker is None)
             raise TranscriptError(
-                f"{path}, {place}: names no speaker, as others do "
+                f"{path}, {where}: names no speaker, as others do "
                 f"({name_some(dict.fromkeys(named))}); name it there, or leave the entry out"
             )
-        mine = iter(choose_label(path, "speakers", named, whose))
-        own = [label is None or next(mine) for label in labels]
+        parties = iter(choose_label(path, "speakers", named, whose))
+        own = [label is None or next(parties) for label in labels]
     elif split := split_prefixes([text or "" for text in texts], whose):
         own = choose_label(path, "speakers", split[0], whose)
         texts = list(split[1])
@@ -352,19 +352,19 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _text(path: Path, place: str, value: dict[str, Any]) -> str | None:
+def _text(path: Path, where: str, value: dict[str, Any]) -> str | None:
     text = next((value[name] for name in _TEXTS if value.get(name) is not None), None)
     if text is not None and not isinstance(text, str):
-        raise TranscriptError(f"{path}, {place}: found {brief(text)}, expected text")
+        raise TranscriptError(f"{path}, {where}: found {brief(text)}, expected text")
     return text
 
 
 def _speaker(value: dict[str, Any]) -> str | None:
-    found = next((f for name in _SPEAKERS if isinstance(f := value.get(name), str | int)), None)
-    if found is not None:
-        return str(found)
+    label = next((f for name in _SPEAKERS if isinstance(f := value.get(name), str | int)), None)
+    if label is not None:
+        return str(label)
     channel = next((value[name] for name in _CHANNELS if value.get(name) is not None), None)
     if channel is None:
         perhaps = (str(value.get(name)) for name in _PERHAPS)
-        return next((found for found in perhaps if ANYONE.party_of(found)), None)
+        return next((label for label in perhaps if ANYONE.party_of(label)), None)
     return f"channel {channel}" if str(channel).isdecimal() else str(channel)

@@ -110,14 +110,14 @@ def _check_inside(value: Any, path: str, depth: int) -> None:
     if isinstance(value, list) or depth > _DEEP:
         return
     for name, inner in value.items():
-        place = _MISPLACED[name] if name in _TELLING else None
+        where = _MISPLACED[name] if name in _TELLING else None
         if isinstance(inner, dict) and inner:
             annotates = name == "annotations" and set(inner) <= set(ANNOTATIONS)
             numbers = all(isinstance(n, int) for n in inner.values())
             if annotates or (name == "channels" and set(inner) == set(CHANNELS) and numbers):
-                place = place_of(name)
-        if place:
-            raise RowError(f"unknown key '{path}.{name}'; its place is {place}")
+                where = place_of(name)
+        if where:
+            raise RowError(f"unknown key '{path}.{name}'; its place is {where}")
         if isinstance(inner, dict | list):
             _check_inside(inner, f"{path}.{name}", depth + 1)
 

@@ -50,15 +50,15 @@ def as_tiers(lane: Lane) -> list[Tier]:
         if said:
             entry = entry._replace(text=as_word(label(entry.text)))
         if entry.end_ms > entry.start_ms:
-            place = next((t for t in spans if not t or t[-1].end_ms <= entry.start_ms), None)
+            tier = next((t for t in spans if not t or t[-1].end_ms <= entry.start_ms), None)
             into = spans
         else:
-            place = next((t for t in points if t[-1].start_ms < entry.start_ms), None)
+            tier = next((t for t in points if t[-1].start_ms < entry.start_ms), None)
             into = points
-        if place is None:
+        if tier is None:
             into.append([entry])
         else:
-            place.append(entry)
+            tier.append(entry)
     if points and not spans[0]:
         spans = []
     tiers = [
@@ -73,8 +73,8 @@ def as_tiers(lane: Lane) -> list[Tier]:
 
 def is_points(name: str) -> bool:
     """Whether a tier of this name holds the points of a lane."""
-    found = _FURTHER.search(name.strip().lower())
-    return found is not None and "points" in found[0]
+    match = _FURTHER.search(name.strip().lower())
+    return match is not None and "points" in match[0]
 
 
 def is_lane(name: str, lane: str) -> bool:
@@ -104,11 +104,11 @@ def own_tiers(names: Sequence[str], whose: Whose, *, words: bool) -> list[int] |
     lanes = [_lane(name, whose) for name in names]
     wanted = [f"{speaker} words", speaker] if words else [speaker, f"{speaker} words"]
     for lane in wanted:
-        found = [i for i, name in enumerate(lanes) if name == lane]
-        if found:
-            alike = len({_FURTHER.sub("", names[i].strip().lower()) for i in found}) > 1
-            alike |= len({names[i].strip().lower() for i in found}) < len(found)
-            return None if alike else found
+        tiers = [i for i, name in enumerate(lanes) if name == lane]
+        if tiers:
+            alike = len({_FURTHER.sub("", names[i].strip().lower()) for i in tiers}) > 1
+            alike |= len({names[i].strip().lower() for i in tiers}) < len(tiers)
+            return None if alike else tiers
     return None
 
 

@@ -119,13 +119,13 @@ def pairs(folder: Path, patterns: Sequence[tuple[str, str]] | None = None) -> Fo
         sides.setdefault(role.key, {}).setdefault(role.speaker, []).append(path.as_posix())
     samples, problems = [], []
     for key, files in sides.items():
-        extra = next((found for found in files.values() if len(found) > 1), None)
+        extra = next((candidates for candidates in files.values() if len(candidates) > 1), None)
         if extra:
             reason = f"{folder}: {name_some(extra)} are the same side of {key!r}; keep one"
         elif len(files) < 2:
-            speaker, found = next(iter(files.items()))
+            speaker, candidates = next(iter(files.items()))
             other = "model" if speaker == "user" else "user"
-            reason = f"{folder}: {found[0]} has no {other} file that belongs to it"
+            reason = f"{folder}: {candidates[0]} has no {other} file that belongs to it"
         else:
             row = {"id": key, "user_audio": files["user"][0], "model_audio": files["model"][0]}
             samples.append(Sample(f"pair {key!r}", row, {}))
@@ -274,21 +274,21 @@ def read_layout(folder: Path, layout: str = "auto") -> Found:
             raise InputError(
                 f"layout {layout!r}: expected two patterns with one * each, as pairs:*_left,*_right"
             )
-        found = pairs(folder, [(both[0], both[1])])
-        return found._replace(warnings=found.warnings + left_out(folder, found))
+        contents = pairs(folder, [(both[0], both[1])])
+        return contents._replace(warnings=contents.warnings + left_out(folder, contents))
     if layout == "auto":
         layout = detect_layout(folder)
     if layout not in LAYOUTS:
         near = nearest(layout, LAYOUTS)
         hint = f"; did you mean {near!r}?" if near else ""
         raise InputError(f"unknown layout {layout!r}; known: auto, {', '.join(LAYOUTS)}{hint}")
-    found = LAYOUTS[layout].read(folder)
-    if not found.samples and not found.problems:
+    contents = LAYOUTS[layout].read(folder)
+    if not contents.samples and not contents.problems:
         raise InputError(
             f"{folder}: nothing here is in layout {layout} ({LAYOUTS[layout].about}). By its files "
             f"it is in layout {detect_layout(folder)}: leave --layout out, or name that one"
         )
-    return found._replace(warnings=found.warnings + left_out(folder, found))
+    return contents._replace(warnings=contents.warnings + left_out(folder, contents))
 
 
 def detect_layout(folder: Path) -> str:
@@ -299,9 +299,9 @@ def detect_layout(folder: Path) -> str:
     InputError
         Where it is in none, saying what was looked for.
     """
-    for place, names in list_files(folder).items():
+    for subfolder, names in list_files(folder).items():
         for name, telling in _TELLING.items():
-            if telling(place, names) and (name != "kaldi" or place == folder):
+            if telling(subfolder, names) and (name != "kaldi" or subfolder == folder):
                 return name
     samples = find_samples(folder)
     if tells_scenario(folder, samples):
@@ -311,7 +311,7 @@ def detect_layout(folder: Path) -> str:
     for path in audio:
         if role := _by_name(path.with_suffix("").as_posix()):
             speakers.setdefault(role.key, set()).add(role.speaker)
-    if any(len(found) == 2 for found in speakers.values()):
+    if any(len(sides) == 2 for sides in speakers.values()):
         return "pairs"
     if any((folder / path).with_suffix(".json").is_file() for path in audio):
         return "calls"
@@ -385,8 +385,8 @@ def _channels(value: object) -> dict[str, int] | None:
     """Channels of user and model from a map of role names, or None where it is none."""
     if not isinstance(value, Mapping):
         return None
-    found = {ROLE_OF.get(str(name).lower()): channel for name, channel in value.items()}
-    return found if set(found) == {"user", "model"} else None  # type: ignore[return-value]
+    channels = {ROLE_OF.get(str(name).lower()): channel for name, channel in value.items()}
+    return channels if set(channels) == {"user", "model"} else None  # type: ignore[return-value]
 
 
 def _id(path: Path) -> str:

@@ -58,14 +58,14 @@ def _read(path: Path, whose: Whose, line_of: re.Pattern[str], expected: str) -> 
     for number, line in enumerate(read_text(path, TranscriptError).split("\n"), 1):
         if not line.strip() or line.startswith("#"):
             continue
-        found = line_of.fullmatch(line.strip())
-        if found is None:
+        match = line_of.fullmatch(line.strip())
+        if match is None:
             raise TranscriptError(
                 f"{path}, line {number}: found {line.strip()[:60]!r}, expected {expected}"
             )
-        text = _said(found["text"] or "")
-        entries.append(timed(path, f"line {number}", found["start"], found["end"], text))
-        side, names = found["side"], names | {found["name"]}
+        text = _said(match["text"] or "")
+        entries.append(timed(path, f"line {number}", match["start"], match["end"], text))
+        side, names = match["side"], names | {match["name"]}
         stated = side.casefold() in whose.names or not whose.channels
         labels.append(side if stated else f"channel {'AB'.index(side)}")
     if len(names) > 1:

@@ -67,15 +67,15 @@ def read_rttm_files(path: Path, speaker: Speaker) -> dict[str, list[Timed]]:
         As :func:`read_rttm`, each file looked at alone.
     """
     entries, labels, files = _read_lines(path)
-    found: dict[str, list[Timed]] = {}
+    by_file: dict[str, list[Timed]] = {}
     places: dict[str, list[int]] = {}
     for number, name in enumerate(files):
         places.setdefault(name, []).append(number)
     for name, numbers in places.items():
         whose = Whose(speaker, shared=True)
         own = choose_label(path, f"speakers of {name!r}", [labels[i] for i in numbers], whose)
-        found[name] = [entries[i] for i, keep in zip(numbers, own, strict=True) if keep]
-    return found
+        by_file[name] = [entries[i] for i, keep in zip(numbers, own, strict=True) if keep]
+    return by_file
 
 
 def rttm_text(name: str, speech: Mapping[Speaker, Sequence[Timed]]) -> str:

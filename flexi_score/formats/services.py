@@ -54,9 +54,9 @@ def plain_items(content: Any, want_words: bool) -> Items | None:
         _turns,
     )
     for read in readers:
-        found = read(content, want_words)
-        if found is not None:
-            return found
+        items = read(content, want_words)
+        if items is not None:
+            return items
     return None
 
 
@@ -99,13 +99,13 @@ def _aws(content: Any, want_words: bool) -> Items | None:
     for segment in segments:
         for word in segment.get("items") or ():
             speakers[word.get("start_time")] = word.get("speaker_label")
-    found: Items = []
+    entries: Items = []
     for item in items:
         if not isinstance(item, dict) or item.get("type") in NO_WORDS:
             continue
         channel = re.fullmatch(r"ch_([0-9]+)", str(item.get("channel_label")))
         label = item.get("speaker_label", speakers.get(item.get("start_time")))
-        found.append(
+        entries.append(
             {
                 "start": _number(item.get("start_time")),
                 "end": _number(item.get("end_time")),
@@ -113,7 +113,7 @@ def _aws(content: Any, want_words: bool) -> Items | None:
                 "speaker": f"channel {channel[1]}" if channel else label,
             }
         )
-    return found
+    return entries
 
 
 def _google(content: Any, want_words: bool) -> Items | None:
@@ -339,8 +339,12 @@ def _turns(content: Any, want_words: bool) -> Items | None:
 
 def _first(holder: Any) -> dict[str, Any]:
     """The best of the alternatives."""
-    found = holder.get("alternatives") if isinstance(holder, dict) else None
-    return found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
+    alternatives = holder.get("alternatives") if isinstance(holder, dict) else None
+    return (
+        alternatives[0]
+        if isinstance(alternatives, list) and alternatives and isinstance(alternatives[0], dict)
+        else {}
+    )
 
 
 def _with(word: Any, speaker: Any, text: str = "word") -> dict[str, Any]:
@@ -372,10 +376,10 @@ def _ticks(entry: dict[str, Any], name: str) -> str | None:
     value = entry.get(f"{name}InTicks")
     if value is not None:
         return str(_scaled(value, -7))
-    found = _DURATION.fullmatch(str(entry.get(name)))
-    if found is None or not any(found.groups()):
+    match = _DURATION.fullmatch(str(entry.get(name)))
+    if match is None or not any(match.groups()):
         return None
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return f"{hours * 3600 + minutes * 60 + seconds:.7f}"
 
 

@@ -22,8 +22,8 @@ _MOST_APART_S: Final = 24 * 3600.0
 
 def daily_track(name: str) -> tuple[str, str] | None:
     """Recording and participant of a raw track of Daily by its name; None where it is none."""
-    found = _DAILY.fullmatch(name)
-    return (found[1], found[2]) if found else None
+    match = _DAILY.fullmatch(name)
+    return (match[1], match[2]) if match else None
 
 
 def file_offsets(user: Path, model: Path) -> tuple[tuple[float, float], str] | None:
@@ -39,10 +39,10 @@ def file_offsets(user: Path, model: Path) -> tuple[tuple[float, float], str] | N
         Offsets in seconds, the earlier of them 0, and the source in words; None where nothing
         tells, or the starts are a day apart.
     """
-    found = _daily(user, model) or _livekit(user, model)
-    if found is None:
+    offsets = _daily(user, model) or _livekit(user, model)
+    if offsets is None:
         return None
-    (first, second), source = found
+    (first, second), source = offsets
     if abs(first - second) > _MOST_APART_S:
         return None
     start = min(first, second)

@@ -124,10 +124,10 @@ def _cues(path: Path, text: str) -> list[_Cue]:
     for at, line in enumerate(lines):
         timing = _TIMING.fullmatch(line)
         if timing:
-            place = f"line {at + 1}"
-            start, end = (_seconds(path, place, timing.groups()[i : i + 4]) for i in (0, 4))
+            where = f"line {at + 1}"
+            start, end = (_seconds(path, where, timing.groups()[i : i + 4]) for i in (0, 4))
             _drop_number(path, lines, at, cues, is_vtt)
-            cues.append(_Cue(place, start, end, [], is_vtt))
+            cues.append(_Cue(where, start, end, [], is_vtt))
             comment = False
         elif is_vtt and (at == 0 or not lines[at - 1]) and _COMMENT.match(line):
             comment = True
@@ -191,7 +191,7 @@ def _without_repeats(cues: list[_Cue]) -> list[_Cue]:
     rolling = any(_INSIDE.search(line) for cue in cues for line in cue.lines)
     if not rolling:
         return cues
-    kept, shown = [], ""
+    lines, shown = [], ""
     for cue in cues:
         plain = [_plain(_INSIDE.sub("", line)) for line in cue.lines]
         said = [line for line, text in zip(cue.lines, plain, strict=True) if text]
@@ -201,8 +201,8 @@ def _without_repeats(cues: list[_Cue]) -> list[_Cue]:
         if texts:
             shown = texts[-1]
         if said:
-            kept.append(cue._replace(lines=said))
-    return kept
+            lines.append(cue._replace(lines=said))
+    return lines
 
 
 def _split(path: Path, cue: _Cue, words: bool) -> Iterator[_Piece]:
@@ -215,16 +215,16 @@ def _split(path: Path, cue: _Cue, words: bool) -> Iterator[_Piece]:
 
 def _refuse_two_in_one(path: Path, pieces: Sequence[_Piece], whose: Whose) -> None:
     for piece in pieces:
-        found = split_prefixes(piece.text.split("\n"), whose)
-        if found and len({whose.party_of(name) for name in found[0]} - {None}) > 1:
+        prefixes = split_prefixes(piece.text.split("\n"), whose)
+        if prefixes and len({whose.party_of(name) for name in prefixes[0]} - {None}) > 1:
             raise TranscriptError(
-                f"{path}, {piece.place}: one cue has {name_some(found[0])}, so it is open when "
+                f"{path}, {piece.place}: one cue has {name_some(prefixes[0])}, so it is open when "
                 "each speaks; give each a cue of its own"
             )
 
 
 def _voices(
-    path: Path, place: str, start: str, end: str, content: str, words: bool
+    path: Path, where: str, start: str, end: str, content: str, words: bool
 ) -> Iterator[_Piece]:
     parts = _VOICE.split(content)
     voiced = list(zip(parts[1::2], parts[2::2], strict=True))
@@ -233,26 +233,26 @@ def _voices(
     for voice, part in voiced:
         name = html.unescape(voice or "").strip()
         if not words:
-            yield _Piece(place, name, start, end, _plain(_INSIDE.sub("", part)))
+            yield _Piece(where, name, start, end, _plain(_INSIDE.sub("", part)))
             continue
         cut = _INSIDE.split(part)
-        stamps = [_seconds(path, place, cut[i : i + 4]) for i in range(1, len(cut), 5)]
+        stamps = [_seconds(path, where, cut[i : i + 4]) for i in range(1, len(cut), 5)]
         times = [start, *stamps, end]
         texts = [_plain(text) for text in cut[::5]]
         for i, text in enumerate(texts):
             if text or len(texts) == 1:
-                yield _Piece(place, name, times[i], times[i + 1], text)
+                yield _Piece(where, name, times[i], times[i + 1], text)
 
 
 def _plain(text: str) -> str:
     return html.unescape(_TAG.sub("", text)).strip()
 
 
-def _seconds(path: Path, place: str, fields: Sequence[str | None]) -> str:
+def _seconds(path: Path, where: str, fields: Sequence[str | None]) -> str:
     hours, minutes, seconds, fraction = (field or "0" for field in fields)
     if int(minutes) > 59 or int(seconds) > 59:
         raise TranscriptError(
-            f"{path}, {place}: found {hours}:{minutes}:{seconds}, expected minutes and seconds "
+            f"{path}, {where}: found {hours}:{minutes}:{seconds}, expected minutes and seconds "
             "below 60"
         )
     return f"{int(hours[:12]) * 3600 + int(minutes) * 60 + int(seconds)}.{fraction}"

@@ -89,8 +89,8 @@ def _read_yaml(path: Path) -> Table:
             loader.dispose()
     except yaml.MarkedYAMLError as cause:
         mark = cause.problem_mark or cause.context_mark
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ManifestError(f"{path}: not valid YAML{place}: {cause.problem}") from None
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ManifestError(f"{path}: not valid YAML{where}: {cause.problem}") from None
     except (yaml.YAMLError, ValueError) as cause:
         raise ManifestError(f"{path}: not valid YAML: {' '.join(str(cause).split())}") from None
     except RecursionError:

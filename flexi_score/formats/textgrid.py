@@ -53,10 +53,10 @@ def read_textgrid(path: Path, whose: Whose = ANYONE, *, words: bool = False) -> 
     if only is not None:
         require_labels(path, len(only.entries), whose, f"its tier {only.name!r} does not say")
         return only.entries
-    found = f"tiers {name_some(tier.name for tier in intervals)}" if intervals else "no tier"
+    listed = f"tiers {name_some(tier.name for tier in intervals)}" if intervals else "no tier"
     wanted = f"one named {whose.speaker!r}" if whose.speaker else "one"
     raise TranscriptError(
-        f"{path}: found interval {found}, expected {wanted}; rename the tier, or say whose the "
+        f"{path}: found interval {listed}, expected {wanted}; rename the tier, or say whose the "
         'tiers are with --speakers or the manifest\'s "speakers"'
     )
 
@@ -194,9 +194,9 @@ def read_tiers(path: Path) -> list[Tier]:
             points = []
             for i in range(1, size + 1):
                 at, text = values.number(), values.text()
-                place = f"line {values.line} (tier {name!r}, point {i})"
+                where = f"line {values.line} (tier {name!r}, point {i})"
                 if text.strip():
-                    points.append(timed(path, place, at, at, text))
+                    points.append(timed(path, where, at, at, text))
             tiers.append(Tier(name, points, points=True))
         else:
             raise TranscriptError(
@@ -211,8 +211,8 @@ def _intervals(path: Path, values: "_Values", name: str, size: int) -> list[Time
     entries = []
     for i in range(1, size + 1):
         start, end, text = values.number(), values.number(), values.text()
-        place = f"line {values.line} (tier {name!r}, interval {i})"
-        entry = timed(path, place, start, end, text)
+        where = f"line {values.line} (tier {name!r}, interval {i})"
+        entry = timed(path, where, start, end, text)
         if text.strip():
             entries.append(entry)
     return entries

@@ -23,7 +23,7 @@ class Timed(NamedTuple):
     place: str = ""
 
 
-def timed(path: Path, place: str, start: object, end: object, text: str | None = None) -> Timed:
+def timed(path: Path, where: str, start: object, end: object, text: str | None = None) -> Timed:
     """An entry from its times in seconds.
 
     Raises
@@ -36,10 +36,10 @@ def timed(path: Path, place: str, start: object, end: object, text: str | None =
         try:
             times.append(to_ms(value))
         except ValueError as cause:
-            raise TranscriptError(f"{path}, {place}: {name}: {cause}") from None
+            raise TranscriptError(f"{path}, {where}: {name}: {cause}") from None
     if times[1] < times[0]:
-        raise TranscriptError(f"{path}, {place}: ends at {end} s, before its start at {start} s")
-    return Timed(times[0], times[1], text, place)
+        raise TranscriptError(f"{path}, {where}: ends at {end} s, before its start at {start} s")
+    return Timed(times[0], times[1], text, where)
 
 
 def words_frame(path: Path, entries: Iterable[Timed]) -> pl.DataFrame:

@@ -20,11 +20,11 @@ def read_transcriber(path: Path, whose: Whose = ANYONE) -> list[Timed]:
     TranscriptError
         Where the file is malformed, or leaves open who speaks or who is meant.
     """
-    found = _Reader(path).read()
+    document = _Reader(path).read()
     entries: list[Timed] = []
     labels: list[str] = []
-    for entry, speaker in found.entries:
-        name = found.names.get(speaker) or speaker
+    for entry, speaker in document.entries:
+        name = document.names.get(speaker) or speaker
         entries.append(entry)
         labels.append(speaker if whose.party_of(speaker) else name)
     own = choose_label(path, "speakers", labels, whose)

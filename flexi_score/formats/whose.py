@@ -133,13 +133,13 @@ def parse_speakers(text: str) -> dict[str, str]:
     {'speaker_00': 'user', 'speaker_01': 'model', 'operator': 'none'}
     """
     pairs = [part.rpartition("=") for part in text.split(",") if part.strip()]
-    found = {label.strip().casefold(): party.strip().lower() for label, _, party in pairs}
-    if not found or "" in found or not set(found.values()) <= {*SPEAKERS, NOBODY}:
+    parties = {label.strip().casefold(): party.strip().lower() for label, _, party in pairs}
+    if not parties or "" in parties or not set(parties.values()) <= {*SPEAKERS, NOBODY}:
         raise InputError(
             f"speakers {text!r}: expected labels and parties, as agent=model,customer=user "
             "(or =none for labels to leave out)"
         )
-    return found
+    return parties
 
 
 def choose_label(path: Path, what: str, labels: Sequence[str], whose: Whose) -> list[bool]:
@@ -198,8 +198,8 @@ def choose_label(path: Path, what: str, labels: Sequence[str], whose: Whose) -> 
 def _refuse_channels_from_one(path: Path, what: str, names: Sequence[str], whose: Whose) -> None:
     """Channels 1 and 2 of audio that has 0 and 1 are counted from 1, or of another file."""
     plain = [name.strip().casefold() for name in names]
-    told = [m for name in plain if name not in whose.names and (m := _CHANNEL.fullmatch(name))]
-    numbers = {int(match[1]) for match in told}
+    channels = [m for name in plain if name not in whose.names and (m := _CHANNEL.fullmatch(name))]
+    numbers = {int(match[1]) for match in channels}
     if whose.channels and numbers and 0 not in numbers:
         last = max(whose.channels.values())
         if max(numbers) > last:
@@ -233,13 +233,13 @@ def split_prefixes(texts: Sequence[str], whose: Whose) -> tuple[list[str], list[
         None where not every text has such a name, and none of the names is a party's. A text
         without a name among those of parties has the label "".
     """
-    found = [_PREFIX.match(text) for text in texts]
-    named = [match[1].strip() for match in found if match]
+    matches = [_PREFIX.match(text) for text in texts]
+    named = [match[1].strip() for match in matches if match]
     parties = any(whose.party_of(name) for name in named)
     if not named or not (parties or len(named) == len(texts)):
         return None
-    labels = [match[1].strip() if match else "" for match in found]
-    return labels, [t[m.end() :] if m else t for t, m in zip(texts, found, strict=True)]
+    labels = [match[1].strip() if match else "" for match in matches]
+    return labels, [t[m.end() :] if m else t for t, m in zip(texts, matches, strict=True)]
 
 
 def _how(names: Iterable[str], named: Collection[str | None] = ()) -> str:

@@ -64,9 +64,9 @@ def rate_again(
     chosen = settings.judge
     if model is not None:
         chosen = chosen.model_copy(update={"model": model})
-    asked = ratings.filter(pl.col("question").is_not_null() & pl.col("rubric").is_not_null())
-    asked = asked.select(QUESTIONS).unique(maintain_order=True)
-    return (replay if chosen.mode == "replay" else ask)(asked, store, chosen)
+    questions = ratings.filter(pl.col("question").is_not_null() & pl.col("rubric").is_not_null())
+    questions = questions.select(QUESTIONS).unique(maintain_order=True)
+    return (replay if chosen.mode == "replay" else ask)(questions, store, chosen)
 
 
 def second_rater(

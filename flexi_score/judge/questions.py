@@ -328,10 +328,10 @@ def _interruption(structure: Structure, at: _Moments, paper: bool) -> tuple[Floa
     if not paper:
         return start, end
     turns = structure.turns.spans.take(structure.turns.speaker == USER)
-    found = _on_axis(structure, at.reference)
-    index = np.searchsorted(turns.start, found, "left")
+    on_axis = _on_axis(structure, at.reference)
+    index = np.searchsorted(turns.start, on_axis, "left")
     over = np.append(turns.end, 0)[index] - structure.origin
-    same = np.append(turns.start, -1)[index] == found
+    same = np.append(turns.start, -1)[index] == on_axis
     return at.reference, np.where(np.isnan(end), np.where(same, over, np.nan), end)
 
 

@@ -155,11 +155,11 @@ def judge_notes(info: Mapping[str, Any]) -> list[str]:
     """How far a judge that was asked again agreed with itself, of :func:`judge_info`."""
     repeats = info.get("judge", {}).get("repeats", {})
     return [
-        f"Judge: {metric} of {found['recordings']} recordings asked {found['repeats']} times: "
-        + ("" if marked else f"mean standard deviation {found['spread']:.2f}, ")
+        f"Judge: {metric} of {models['recordings']} recordings asked {models['repeats']} times: "
+        + ("" if marked else f"mean standard deviation {models['spread']:.2f}, ")
         + f"Krippendorff's alpha ({'nominal, word by word' if marked else 'ordinal'}) "
-        + ("not defined (no variation)" if found["alpha"] is None else f"{found['alpha']:.2f}")
+        + ("not defined (no variation)" if models["alpha"] is None else f"{models['alpha']:.2f}")
         + ("; all positions count." if marked else "; the mean counts.")
-        for metric, found in repeats.items()
+        for metric, models in repeats.items()
         for marked in [metric == REFERENCE]
     ]

@@ -98,12 +98,12 @@ def scenario_scorers(
 ) -> list[tuple[str, Scorer, Ints]]:
     """What scores each scenario, and the numbers of its recordings; turn_taking comes first."""
     scenario = recordings["scenario"]
-    found = []
+    scorers = []
     for name, scorer in _scorers(profile, explain).items():
         rec: Ints = np.flatnonzero((scenario == name).to_numpy()).astype(np.int64)
         if len(rec):
-            found.append((name, scorer, rec))
-    return found
+            scorers.append((name, scorer, rec))
+    return scorers
 
 
 def _scorers(profile: str, explain: bool) -> dict[str, Scorer]:

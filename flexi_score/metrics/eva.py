@@ -136,16 +136,16 @@ def score_turns(structure: Structure, settings: Settings) -> Turns:
 
     ``settings``: uses ``eva`` and ``takeover.group_ms``.
     """
-    found = exchanges(structure, settings.takeover.group_ms, attempts=True)
-    rules, user = settings.eva, found.user
+    exchanged = exchanges(structure, settings.takeover.group_ms, attempts=True)
+    rules, user = settings.eva, exchanged.user
     ends_at = (structure.origin + structure.duration_ms)[user.rec]
-    answer = answer_starts(found)
+    answer = answer_starts(exchanged)
     answered = answer < NEVER
     tools = _tools(structure)
     until = np.where(answered, answer, user.end)
     has_tool = axis.covered(tools, user.start, until) > 0
 
-    overlap_ms, segments = _interruptions(structure, found)
+    overlap_ms, segments = _interruptions(structure, exchanged)
     agent_interrupts = segments > 0
     at_start = axis.straddling(structure.model.ipus, user.start)
     user_interrupts = at_start >= 0
@@ -171,7 +171,7 @@ def score_turns(structure: Structure, settings: Settings) -> Turns:
 
     late = np.where(has_tool, rules.tool_late_ms, rules.late_ms)
     unanswered = ~answered & ~agent_interrupts & ~user_interrupts
-    too_soon = unanswered & found.is_last & (ends_at - user.end < late)
+    too_soon = unanswered & exchanged.is_last & (ends_at - user.end < late)
     missed = unanswered & ~too_soon
     score = np.where(missed, 0.0, np.where(too_soon, np.nan, score))
     plain = answered & ~agent_interrupts & ~user_interrupts
@@ -254,15 +254,15 @@ def _panel(turns: Turns, n: int, settings: Settings) -> dict[str, Events]:
     return panel
 
 
-def _interruptions(structure: Structure, found: Exchanges) -> tuple[Floats, Ints]:
+def _interruptions(structure: Structure, exchanged: Exchanges) -> tuple[Floats, Ints]:
     """Overlap (ms) and number of the model's segments that start in an exchange over the user."""
-    k = len(found)
+    k = len(exchanged)
     user = structure.user.speech
-    inside = found.of_speech >= 0
-    speech, owner = found.speech.take(inside), found.of_speech[inside]
+    inside = exchanged.of_speech >= 0
+    speech, owner = exchanged.speech.take(inside), exchanged.of_speech[inside]
     # The user's IPUs of the exchange itself: those before the exchange's limit.
     low = np.searchsorted(user.end, speech.start, "right")
-    high = np.searchsorted(user.start, np.minimum(speech.end, found.user.end[owner]), "left")
+    high = np.searchsorted(user.start, np.minimum(speech.end, exchanged.user.end[owner]), "left")
     at, piece = spread(low, np.maximum(high, low))
     shared = np.minimum(user.end[at], speech.end[piece]) - np.maximum(
         user.start[at], speech.start[piece]

@@ -61,11 +61,11 @@ def exchanges(structure: Structure, apart_ms: int, *, attempts: bool = False) ->
     return Exchanges(turns, limit, is_last, speech, of_speech, n_claims)
 
 
-def answer_starts(found: Exchanges) -> Ints:
+def answer_starts(exchanged: Exchanges) -> Ints:
     """Start of the model's first IPU from the end of each user turn on; ``NEVER`` without one."""
-    return axis.next_start(found.speech, found.user.end, found.limit)
+    return axis.next_start(exchanged.speech, exchanged.user.end, exchanged.limit)
 
 
-def silent_at_end(structure: Structure, found: Exchanges) -> Bools:
+def silent_at_end(structure: Structure, exchanged: Exchanges) -> Bools:
     """Whether the model is silent when the user turn ends."""
-    return axis.straddling(structure.model.ipus, found.user.end) < 0
+    return axis.straddling(structure.model.ipus, exchanged.user.end) < 0

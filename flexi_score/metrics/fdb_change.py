@@ -53,17 +53,17 @@ def speech_changes(
     ms = [total(model.rec, n, np.maximum(part, 0))[rec] for part in spoken]
     said = sums(words.rec, (words.start_ms + words.end_ms) / 2, words.count)
 
-    heard, level = tracks.model_envelope, [np.zeros(len(rec)), np.zeros(len(rec))]
+    levels, level = tracks.model_envelope, [np.zeros(len(rec)), np.zeros(len(rec))]
     steps, audible = level, np.zeros(len(rec), bool)
-    if heard is not None:
-        audible = np.diff(heard.first)[rec] > 0
-        of = np.repeat(np.arange(n), np.diff(heard.first))
-        at = (np.arange(len(of)) - heard.first[of]) * ENVELOPE_MS + heard.start_ms[of]
+    if levels is not None:
+        audible = np.diff(levels.first)[rec] > 0
+        of = np.repeat(np.arange(n), np.diff(levels.first))
+        at = (np.arange(len(of)) - levels.first[of]) * ENVELOPE_MS + levels.start_ms[of]
         middle = at + ENVELOPE_MS // 2
         speech = axis.bridge(axis.place(tracks.model_speech, origin, tracks.duration_ms), 0)
         use = np.flatnonzero(axis.inside(speech, middle + origin[of]) >= 0)
         of, middle = of[use], middle[use]
-        level = sums(of, middle, heard.cdb[use] / 100)
+        level = sums(of, middle, levels.cdb[use] / 100)
         steps = sums(of, middle, np.ones(len(use)))
 
     def rows(

@@ -42,7 +42,7 @@ def tool_rows(tracks: Tracks, rec: Ints, end_s: Floats) -> list[pl.DataFrame]:
     called, returned = edge("start_ms", last=False), edge("end_ms", last=True)
     words = c.runs_of(tracks.model_words, rec)
     first = c.take(words.start, words.first)
-    told = c.take(words.start, c.first_where(words, words.start >= returned[words.owner]))
+    known = c.take(words.start, c.first_where(words, words.start >= returned[words.owner]))
     missing = "Full-Duplex-Bench needs an annotated turn end, and there is none"
     common = (
         c.excluded(np.isnan(end_s), "no_annotation", missing),
@@ -51,18 +51,18 @@ def tool_rows(tracks: Tracks, rec: Ints, end_s: Floats) -> list[pl.DataFrame]:
             first < end_s, "interrupts", "the model speaks at {first} s, before the turn ends"
         ),
     )
-    facts = {"first": first, "end": end_s, "called": called, "returned": returned, "told": told}
+    facts = {"first": first, "end": end_s, "called": called, "returned": returned, "told": known}
     tool = c.scored(True, "timed", "first tool at {called} s, turn end at {end} s", called - end_s)
     task = (
         *c.no_transcript(tracks, rec, "model"),
         c.not_applicable(
-            np.isnan(told), "untold", "the model says no word once its tools have returned"
+            np.isnan(known), "untold", "the model says no word once its tools have returned"
         ),
         c.scored(
             True,
             "timed",
             "last tool returns at {returned} s, next word at {told} s, turn end at {end} s",
-            told - end_s,
+            known - end_s,
         ),
     )
     return [
@@ -76,5 +76,5 @@ def tool_rows(tracks: Tracks, rec: Ints, end_s: Floats) -> list[pl.DataFrame]:
             decided_s=at,
             source="annotation",
         )
-        for name, cases, at in (("tool_latency", [tool], called), ("task_latency", task, told))
+        for name, cases, at in (("tool_latency", [tool], called), ("task_latency", task, known))
     ]

@@ -135,9 +135,9 @@ def timings(events: pl.DataFrame) -> pl.DataFrame:
     said = events.filter(kind="backchannel").select(
         "recording", "speaker", "start_ms", other=_other(pl.col("speaker"))
     )
-    heard = ipus.rename({"speaker": "other"}).with_columns(began="start_ms")
+    others = ipus.rename({"speaker": "other"}).with_columns(began="start_ms")
     behind = said.sort("start_ms").join_asof(
-        heard.sort("start_ms"),
+        others.sort("start_ms"),
         on="start_ms",
         by=["recording", "other"],
         strategy="backward",

@@ -117,22 +117,22 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
     """Events of every metric, over all recordings."""
     n, silence_ms = len(structure), settings.voice_agent.silence_ms
     minutes = structure.duration_ms.astype(np.float64) / 60_000
-    found = exchanges(structure, silence_ms)
-    counts, unanswered, awkward = _turns(structure, found, silence_ms)
-    turns = total(found.user.rec[counts], n)
+    exchanged = exchanges(structure, silence_ms)
+    counts, unanswered, awkward = _turns(structure, exchanged, silence_ms)
+    turns = total(exchanged.user.rec[counts], n)
     false_starts = total(_false_interruptions(structure, silence_ms), n)
     sound_rec, stopped, resumed = _sounds(structure, settings)
     stops = total(sound_rec[stopped], n)
     stretches, edges = _silences(structure, silence_ms)
     panel = {
         "unanswered_turns": Events(
-            total(found.user.rec[counts & unanswered], n),
+            total(exchanged.user.rec[counts & unanswered], n),
             turns,
             "{a} of {b} user turns unanswered",
             "user turns",
         ),
         "awkward_silences": Events(
-            total(found.user.rec[counts & awkward], n),
+            total(exchanged.user.rec[counts & awkward], n),
             turns,
             "{a} awkward silences after {b} user turns",
             "user turns",
@@ -187,19 +187,24 @@ def _panel(structure: Structure, settings: Settings) -> dict[str, Events]:
     return panel
 
 
-def _turns(structure: Structure, found: Exchanges, silence_ms: int) -> tuple[Bools, Bools, Bools]:
+def _turns(
+    structure: Structure, exchanged: Exchanges, silence_ms: int
+) -> tuple[Bools, Bools, Bools]:
     """Of every user turn: whether it counts, is unanswered, is followed by an awkward silence.
 
     A turn that the end of the recording follows too soon to tell counts for nothing.
     """
-    end, ends_at = found.user.end, (structure.origin + structure.duration_ms)[found.user.rec]
-    unanswered = found.n_claims == 0
+    end, ends_at = (
+        exchanged.user.end,
+        (structure.origin + structure.duration_ms)[exchanged.user.rec],
+    )
+    unanswered = exchanged.n_claims == 0
     anyone = np.minimum(
         axis.next_start(structure.user.ipus, end, ends_at),
         axis.next_start(structure.model.ipus, end, ends_at),
     )
     quiet = np.minimum(anyone, ends_at) - end
-    quiet = np.where(silent_at_end(structure, found), quiet, 0)
+    quiet = np.where(silent_at_end(structure, exchanged), quiet, 0)
     cut_short = unanswered & (ends_at - end < silence_ms)
     return ~cut_short, unanswered, quiet >= silence_ms
 

@@ -87,14 +87,16 @@ def _unspoken(structure: Structure, cuts: Spans, stop: Ints) -> tuple[Floats, Fl
     ends_at = (structure.origin + structure.duration_ms)[cuts.rec]
     until = np.minimum(axis.next_start(structure.model.ipus, stop, ends_at), ends_at)
     number = np.searchsorted(middle, until, "left") - np.searchsorted(middle, stop, "left")
-    asked = words.checked[cuts.rec]
-    return total(cuts.rec[asked], n, number[asked].astype(np.float64)), total(cuts.rec[asked], n)
+    checked = words.checked[cuts.rec]
+    return total(cuts.rec[checked], n, number[checked].astype(np.float64)), total(
+        cuts.rec[checked], n
+    )
 
 
 def _wanted(structure: Structure) -> pl.Series:
     """What the manifest has the user say; empty where it does not tell."""
-    asked = pl.coalesce("text_context", "text_query")
-    spoken = pl.concat_str(asked, "text_interrupt", separator=" ", ignore_nulls=True)
+    opening = pl.coalesce("text_context", "text_query")
+    spoken = pl.concat_str(opening, "text_interrupt", separator=" ", ignore_nulls=True)
     recordings = structure.tracks.recordings
     return recordings.select(pl.coalesce("text_statement", spoken).fill_null("")).to_series()
 
@@ -138,22 +140,22 @@ def word_errors(wanted: pl.Series, said: pl.Series) -> tuple[Floats, Floats]:
         .list.join(" ")
     )
     errors, words = np.zeros(len(table)), np.zeros(len(table))
-    asked = table.with_row_index("at").filter(
+    pairs = table.with_row_index("at").filter(
         (pl.col("wanted") != "") & pl.col("said").is_not_null()
     )
-    if asked.is_empty():
+    if pairs.is_empty():
         return errors, words
     import jiwer  # takes longer to import than a small run takes to score
 
-    found = jiwer.process_words(asked["wanted"].to_list(), asked["said"].to_list())
-    at = asked["at"].to_numpy()
-    words[at] = [len(reference) for reference in found.references]
+    aligned = jiwer.process_words(pairs["wanted"].to_list(), pairs["said"].to_list())
+    at = pairs["at"].to_numpy()
+    words[at] = [len(reference) for reference in aligned.references]
     errors[at] = [
         sum(
             max(part.ref_end_idx - part.ref_start_idx, part.hyp_end_idx - part.hyp_start_idx)
             for part in alignment
             if part.type != "equal"
         )
-        for alignment in found.alignments
+        for alignment in aligned.alignments
     ]
     return errors, words

@@ -141,10 +141,10 @@ def timeline_drawing(scene: Scene, used: set[str]) -> Drawing:
 
 
 def _by_recording(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_recording: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        found.setdefault(row["recording"], []).append(row)
-    return found
+        by_recording.setdefault(row["recording"], []).append(row)
+    return by_recording
 
 
 def _kept(
@@ -164,6 +164,9 @@ def _kept(
         for speaker in SPEAKERS:
             level = levels.get(row[f"{speaker}_key"])
             if level is not None and len(level):
-                place = envelopes.setdefault(row["recording"], {})
-                place[speaker] = (row[f"{speaker}_offset_ms"] or 0, np.asarray(level, np.int16))
+                by_speaker = envelopes.setdefault(row["recording"], {})
+                by_speaker[speaker] = (
+                    row[f"{speaker}_offset_ms"] or 0,
+                    np.asarray(level, np.int16),
+                )
     return words, envelopes

@@ -108,7 +108,7 @@ def render_html(
         near_s=settings.summary.boundary_error_s,
         total=len(every),
     )
-    place = {name: k for k, name in enumerate(listed.sort("order")["recording"].to_list())}
+    position = {name: k for k, name in enumerate(listed.sort("order")["recording"].to_list())}
     script, script_hash = page_script(_assets(("start",), "js"))
     environment = page_environment("report/page")
     environment.filters["groupby_run"] = _runs
@@ -129,10 +129,12 @@ def render_html(
         judged=judged(ratings, metrics, _RATINGS),
         index=embedded_json(index),
         details=[
-            (place[name], embedded_json(with_sound(name, text, archived, links, sounds)))
+            (position[name], embedded_json(with_sound(name, text, archived, links, sounds)))
             for name, text in details.items()
         ],
-        sounds=[(place[name], sound) for name, sound in (sounds or {}).items() if name in place],
+        sounds=[
+            (position[name], sound) for name, sound in (sounds or {}).items() if name in position
+        ],
         total=len(every),
         listed=len(listed),
         drawn=len(details),
@@ -301,11 +303,11 @@ def _read_first(
     settings: Settings,
 ) -> list[tuple[str, str, str]]:
     """What a reader must know before believing a number: looks, text, and where it is told."""
-    found: list[tuple[str, str, str]] = []
+    notes: list[tuple[str, str, str]] = []
     lost = failures["recording"].n_unique()
     if lost:
         text = f"{_many(lost, 'recording')} could not be used; counted as failed."
-        found.append(("bad", text, "failures"))
+        notes.append(("bad", text, "failures"))
     if health is not None:
         worst = {
             verdict: health.filter(pl.col("verdict") == verdict)["recording"].n_unique()
@@ -313,7 +315,7 @@ def _read_first(
         }
         if worst["refuse"]:
             left = "left out" if settings.health.gate else "scored all the same"
-            found.append(
+            notes.append(
                 (
                     "bad",
                     f"The health gate refuses {_many(worst['refuse'], 'recording')}: {left}.",
@@ -322,10 +324,10 @@ def _read_first(
             )
         if worst["warn"]:
             text = f"{_many(worst['warn'], 'recording')} captured in a way worth a look."
-            found.append(("warn", text, "health"))
+            notes.append(("warn", text, "health"))
     if run_info.get("estimated"):
         text = f"Who speaks is an estimate in {_many(run_info['estimated'], 'recording')}."
-        found.append(("warn", text, "run"))
+        notes.append(("warn", text, "run"))
     if "within_error" in summary.columns:
         near = scores.filter(
             pl.col("margin_s").cast(pl.Float64).abs() <= settings.summary.boundary_error_s
@@ -335,14 +337,14 @@ def _read_first(
                 f"{_many(near, 'recording')} {'has' if near == 1 else 'have'} an outcome that a "
                 f"boundary off by {settings.summary.boundary_error_s * 1000:g} ms would flip."
             )
-            found.append(("warn", text, "recordings"))
+            notes.append(("warn", text, "recordings"))
     counted = summary.filter(pl.col("value").is_not_null())
     thin = counted.filter(pl.col("n") < settings.summary.few)
     if len(thin):
         share = "Every value rests" if len(thin) == len(counted) else f"{len(thin)} values rest"
         text = f"{share} on fewer than {settings.summary.few} recordings ({FEW})."
-        found.append(("info", text, "results"))
-    return found
+        notes.append(("info", text, "results"))
+    return notes
 
 
 def _many(count: int, noun: str) -> str:

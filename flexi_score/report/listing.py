@@ -73,13 +73,13 @@ def index_json(
     """
     rows = listed.sort("order")
     names = rows["recording"]
-    place = pl.DataFrame(
+    positions = pl.DataFrame(
         {"recording": names, "r": range(len(names))}, schema_overrides={"r": pl.Int64}
     )
-    mine = scores.join(place, on="recording", how="inner", maintain_order="left")
+    listed_scores = scores.join(positions, on="recording", how="inner", maintain_order="left")
     systems = rows["system"].unique(maintain_order=True).to_list()
     scenarios = _ordered(rows["scenario"].unique(maintain_order=True).to_list())
-    found, columns = _score_columns(mine, metrics)
+    score_columns, columns = _score_columns(listed_scores, metrics)
     reasons = failures.select("recording", clean("reason")).filter(names_in("recording", names))
     data: dict[str, Any] = {
         "total": total,
@@ -92,20 +92,20 @@ def index_json(
         "statuses": [[name, STATUS_TITLES[name]] for name in STATUSES],
         "kinds": KINDS,
         "who": WHO,
-        "metrics": found,
+        "metrics": score_columns,
         "id": rows.select(clean("recording"))["recording"].to_list(),
         "sys": _codes(rows["system"], systems),
         "sce": _codes(rows["scenario"], scenarios),
-        "states": _states(mine, place, failures),
+        "states": _states(listed_scores, positions, failures),
         "margin": rows["margin"].round(4).to_list(),
-        "len": _seconds(place, recordings),
-        "health": _health(place, health),
+        "len": _seconds(positions, recordings),
+        "health": _health(positions, health),
         "scores": columns,
-        "failed": _sparse(place, reasons, "reason"),
+        "failed": _sparse(positions, reasons, "reason"),
     }
     if said:
         words = pl.DataFrame({"recording": list(said), "said": list(said.values())})
-        data["said"] = _sparse(place, words, "said")
+        data["said"] = _sparse(positions, words, "said")
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -144,12 +144,12 @@ def _score_columns(
         .group_by("scenario", "metric", maintain_order=True)
         .agg("r", "value", "status")
     )
-    kept = {key: k for k, key in enumerate(keys)}
+    index = {key: k for k, key in enumerate(keys)}
     described = [_described(m) for m in metrics]
     columns: list[dict[str, Any]] = []
     for row in grouped.iter_rows(named=True):
         key = (row["scenario"], row["metric"])
-        if key not in kept:
+        if key not in index:
             metric = find(*key)
             described.append(
                 {
@@ -163,11 +163,11 @@ def _score_columns(
                 if metric is None
                 else _described(metric) | {"scenario": plain(key[0])}
             )
-            kept[key] = len(described) - 1
+            index[key] = len(described) - 1
         if key[0] != "conversation" and key[1] in general and (key not in keys):
             continue  # statistics of any dialogue: too many for a row, and in statistics.parquet
         states = row["status"] if any(row["status"]) else 0  # all scored
-        columns.append({"m": kept[key], "r": row["r"], "v": row["value"], "s": states})
+        columns.append({"m": index[key], "r": row["r"], "v": row["value"], "s": states})
     return described, columns
 
 
@@ -188,13 +188,13 @@ def _described(metric: Metric) -> dict[str, Any]:
     }
 
 
-def _states(scores: pl.DataFrame, place: pl.DataFrame, failures: pl.DataFrame) -> list[int]:
+def _states(scores: pl.DataFrame, positions: pl.DataFrame, failures: pl.DataFrame) -> list[int]:
     """Statuses of each recording's scores, one bit each."""
     bits = {name: 1 << number for number, name in enumerate(STATUSES)}
     bit = pl.col("status").replace_strict(bits, default=bits["failed"], return_dtype=pl.Int64)
-    found = scores.select("r", bit=bit).group_by("r").agg(pl.col("bit").unique().sum())
+    states = scores.select("r", bit=bit).group_by("r").agg(pl.col("bit").unique().sum())
     lost = failures.select("recording", lost=pl.lit(True)).unique("recording")
-    table = place.join(found, on="r", how="left", maintain_order="left").join(
+    table = positions.join(states, on="r", how="left", maintain_order="left").join(
         lost, on="recording", how="left", maintain_order="left"
     )
     failed = pl.when(pl.col("lost").fill_null(False)).then(bits["failed"]).otherwise(0)
@@ -202,23 +202,23 @@ def _states(scores: pl.DataFrame, place: pl.DataFrame, failures: pl.DataFrame) -
     return table.select(pl.col("bit").fill_null(0).or_(failed))["bit"].to_list()
 
 
-def _seconds(place: pl.DataFrame, recordings: pl.DataFrame) -> list[float | None]:
+def _seconds(positions: pl.DataFrame, recordings: pl.DataFrame) -> list[float | None]:
     if "duration_ms" not in recordings.columns:
         return []
     known = recordings.select("recording", s=pl.col("duration_ms") / 1000).unique("recording")
-    return place.join(known, on="recording", how="left", maintain_order="left")["s"].to_list()
+    return positions.join(known, on="recording", how="left", maintain_order="left")["s"].to_list()
 
 
-def _health(place: pl.DataFrame, health: pl.DataFrame | None) -> dict[str, int]:
+def _health(positions: pl.DataFrame, health: pl.DataFrame | None) -> dict[str, int]:
     """Worst verdict of each recording that is not fine."""
     bad = (HEALTH.to_frame() if health is None else health).filter(pl.col("verdict") != "fine")
     rank = pl.col("verdict").replace_strict(_VERDICTS, default=1, return_dtype=pl.Int64)
     worst = bad.select("recording", rank=rank).group_by("recording").agg(pl.col("rank").max())
-    return _sparse(place, worst, "rank")
+    return _sparse(positions, worst, "rank")
 
 
-def _sparse(place: pl.DataFrame, table: pl.DataFrame, column: str) -> dict[str, Any]:
+def _sparse(positions: pl.DataFrame, table: pl.DataFrame, column: str) -> dict[str, Any]:
     """``{place: value}`` of the recordings that have one."""
     known = table.unique("recording", keep="first", maintain_order=True)
-    found = place.join(known, on="recording", how="inner", maintain_order="left")
-    return {str(r): value for r, value in found.select("r", column).iter_rows()}
+    known_rows = positions.join(known, on="recording", how="inner", maintain_order="left")
+    return {str(r): value for r, value in known_rows.select("r", column).iter_rows()}

@@ -50,10 +50,12 @@ def results(
     for row in shown.iter_rows(named=True):
         by_metric.setdefault(row["scenario"], {}).setdefault(row["metric"], []).append(row)
     out = []
-    for scenario, found in by_metric.items():
+    for scenario, metric_rows in by_metric.items():
         blocks = []
         # Of the many statistics of conversations, those that have words come first.
-        for name, rows in sorted(found.items(), key=lambda kv: (scenario, kv[0]) not in WORDING):
+        for name, rows in sorted(
+            metric_rows.items(), key=lambda kv: (scenario, kv[0]) not in WORDING
+        ):
             metric = known(scenario, name)
             low, high = _domain(metric, rows, ends.get((scenario, name), ()))
             words = wording(scenario, name, metric)
@@ -130,8 +132,8 @@ def _domain(
     if metric is not None and metric.unit == "0-5":
         return 0.0, 5.0
     values = [row[key] for row in rows for key in ("value", "ci_low", "ci_high")]
-    found = [v for v in (*values, *ends) if v is not None and abs(v) < float("inf")]
-    low, high = min([0.0, *found]), max([0.0, *found])
+    finite = [v for v in (*values, *ends) if v is not None and abs(v) < float("inf")]
+    low, high = min([0.0, *finite]), max([0.0, *finite])
     return (low, high) if high > low else (0.0, 1.0)
 
 

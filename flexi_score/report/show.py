@@ -40,8 +40,8 @@ class RunPlots:
     def latency(self) -> Shown:
         """How long the model takes to answer and to stop; of conversations, floor offsets."""
         run = self._run
-        found = latencies(run.scores, self._systems, run.settings, run_quantiles(run))
-        return _shown(found) if found else self.floor_offsets()
+        drawn = latencies(run.scores, self._systems, run.settings, run_quantiles(run))
+        return _shown(drawn) if drawn else self.floor_offsets()
 
     def floor_offsets(self) -> Shown:
         """When turns begin, measured from the end of the turn before."""

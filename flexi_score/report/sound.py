@@ -29,15 +29,15 @@ def link_audio(recordings: pl.DataFrame, page: Path) -> dict[str, list[dict[str,
     linked. ``page``: the file that the links are in. Returns by recording: ``[{"src": relative URL,
     "t": first ms}]``, one file or one a speaker; recordings whose files are not there are absent.
     """
-    found = {}
+    linked = {}
     for row in recordings.iter_rows(named=True):
         files = [(row.get("audio"), 0)]
         if not row.get("audio"):
             files = [(row.get(f"{s}_audio"), row.get(f"{s}_offset_ms") or 0) for s in SPEAKERS]
         links = [(_relative(file, page), offset) for file, offset in files if file]
         if links and all(url is not None for url, _ in links):
-            found[row["recording"]] = [{"src": url, "t": offset} for url, offset in links]
-    return found
+            linked[row["recording"]] = [{"src": url, "t": offset} for url, offset in links]
+    return linked
 
 
 def _relative(file: str, page: Path) -> str | None:

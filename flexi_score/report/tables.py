@@ -221,14 +221,14 @@ def quantile_table(quantiles: pl.DataFrame, metrics: Sequence[Metric], few: int 
     qs = quantiles["q"].unique().sort().to_list()
     columns = [Column(name, numeric=False) for name in ("System", "Scenario", "Metric")]
     columns += [Column("n"), *(Column(f"p{q * 100:g}") for q in qs)]
-    found: dict[tuple[str, str, str], list[str]] = {}
+    by_row: dict[tuple[str, str, str], list[str]] = {}
     for row in quantiles.iter_rows(named=True):
         metric = known(row["scenario"], row["metric"])
         if metric is not None and metric.unit == "s" and row["n"]:
             key = (plain(row["system"]), scenario_title(row["scenario"]), plain(row["metric"]))
             cell = f"{_cell(row, metric, few)} {interval(row, metric)}".removesuffix(f" {DASH}")
-            found.setdefault(key, [str(row["n"])]).append(cell)
-    body = tuple((*key, *cells) for key, cells in found.items())
+            by_row.setdefault(key, [str(row["n"])]).append(cell)
+    body = tuple((*key, *cells) for key, cells in by_row.items())
     return Table("Quantiles (s)", tuple(columns), body, _few_note(body, few))
 
 
@@ -266,8 +266,8 @@ def interval_note(summary: pl.DataFrame, metrics: Sequence[Metric], confidence: 
     ``summary``: :data:`flexi_score.schema.SUMMARY`. ``metrics``: of one profile.
     """
     find = metric_finder(metrics)
-    found = [find(*key) for key in summary.select("scenario", "metric").unique().iter_rows()]
-    kinds = {metric.aggregate for metric in found if metric is not None}
+    intervals = [find(*key) for key in summary.select("scenario", "metric").unique().iter_rows()]
+    kinds = {metric.aggregate for metric in intervals if metric is not None}
     how = {
         "rate": "Wilson for rates",
         "mean": "bootstrap (BCa) for means",
@@ -296,12 +296,12 @@ def _beside_humans(
     columns += [Column("Human"), Column("Source", numeric=False)]
     body = []
     for name, band in HUMAN_REFERENCE.items():
-        found = [rows.get((system, "conversation", name)) for system in systems]
-        if not any(found):
+        human_rows = [rows.get((system, "conversation", name)) for system in systems]
+        if not any(human_rows):
             continue
         metric = known[("conversation", name)]
         human = f"{band.low:g}" if band.low == band.high else f"{band.low:g} to {band.high:g}"
-        cells = [_cell(row, metric, few) for row in found]
+        cells = [_cell(row, metric, few) for row in human_rows]
         body.append((heading(metric), *cells, human, band.source))
     title = "Conversation, beside human conversation"
     return Table(title, tuple(columns), tuple(body), _few_note(tuple(body), few))

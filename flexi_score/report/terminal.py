@@ -256,14 +256,16 @@ def rich_table(table: Table, width: int = 80) -> RichTable:
         padding=(0, 1) if between == 3 else (0, 0, 0, 1),
     )
     tall = max((len(lines) for lines in heads), default=0)
-    for place, (column, lines) in enumerate(zip(table.columns, heads, strict=True)):
-        longest = max(map(cell_len, [*lines, *(row[place] for row in table.rows)]))
+    for column_number, (column, lines) in enumerate(zip(table.columns, heads, strict=True)):
+        longest = max(map(cell_len, [*lines, *(row[column_number] for row in table.rows)]))
         shown.add_column(
             Text("\n".join([""] * (tall - len(lines)) + lines)),
             justify="right" if column.numeric else "left",
             overflow="fold",
             # Names are for looking up and copying: other columns give way first.
-            no_wrap=place == 0 and not column.numeric and longest <= min(_WHOLE, width // 2),
+            no_wrap=column_number == 0
+            and not column.numeric
+            and longest <= min(_WHOLE, width // 2),
         )
     for row in table.rows:
         shown.add_row(*(Text(cell) for cell in row))
@@ -309,8 +311,8 @@ def _headings(table: Table, *, split: bool) -> list[list[str]]:
 
 def _width(heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]], between: int) -> int:
     widths = [
-        max(map(cell_len, [*lines, *(row[place] for row in rows)]))
-        for place, lines in enumerate(heads)
+        max(map(cell_len, [*lines, *(row[column] for row in rows)]))
+        for column, lines in enumerate(heads)
     ]
     return sum(widths) + between * (len(widths) - 1) + 2
 

@@ -117,7 +117,7 @@ def timelines(
         duration = row.get("duration_ms") or ends.get(name) or 0
         rest = {"d": duration, "an": noted_spans(row), "tx": _texts(row)}
         text = [json.dumps(rest, ensure_ascii=False)[1:-1]]
-        text += [f'"{key}":{found[name]}' for key, found in parts.items() if name in found]
+        text += [f'"{key}":{part[name]}' for key, part in parts.items() if name in part]
         out[name] = ",".join(text)
     return {name: f"{{{text}}}" for name, text in out.items()}
 
@@ -171,13 +171,13 @@ def _code(column: str, names: Sequence[str]) -> pl.Expr:
 
 
 def _scores(scores: pl.DataFrame, metrics: Sequence[Metric]) -> pl.DataFrame:
-    place = pl.DataFrame(
+    positions = pl.DataFrame(
         [(m.scenario, m.name, k) for k, m in enumerate(metrics)],
         schema={"scenario": pl.String, "metric": pl.String, "m": pl.Int64},
         orient="row",
     )
-    known = scores.join(place, on=["scenario", "metric"], how="left", maintain_order="left")
-    general = place.filter(pl.col("scenario") == "conversation").select("metric", general="m")
+    known = scores.join(positions, on=["scenario", "metric"], how="left", maintain_order="left")
+    general = positions.filter(pl.col("scenario") == "conversation").select("metric", general="m")
     known = known.join(general, on="metric", how="left", maintain_order="left")
     return known.select(
         "recording",
@@ -205,26 +205,26 @@ def _encoded(table: pl.DataFrame) -> dict[str, str]:
 
 def noted_spans(row: Mapping[str, Any]) -> list[list[Any]]:
     """Label, start and end (null: a moment) of what the manifest says of a recording."""
-    found: list[list[Any]] = []
+    spans: list[list[Any]] = []
     for label, start, end in ANNOTATIONS:
         if row.get(start) is not None:
-            found.append([label, row[start], row.get(end) if end else None])
+            spans.append([label, row[start], row.get(end) if end else None])
     for span in row.get("backchannels") or ():
-        found.append(["backchannel", span["start_ms"], span["end_ms"]])
+        spans.append(["backchannel", span["start_ms"], span["end_ms"]])
     for moment in row.get("reference_backchannels_ms") or ():
-        found.append(["a listener would answer", moment, None])
-    return found
+        spans.append(["a listener would answer", moment, None])
+    return spans
 
 
 def _texts(row: Mapping[str, Any]) -> list[list[str]]:
     """What the manifest says in words: texts for the judge, and metadata."""
-    found = [[label, _line(row[key])] for label, key in _TEXTS if row.get(key)]
+    texts = [[label, _line(row[key])] for label, key in _TEXTS if row.get(key)]
     try:
         more = json.loads(row.get("metadata") or "{}")
     except ValueError:
         more = {}
     pairs = more.items() if isinstance(more, dict) else ()
-    return found + [[_line(key), _line(value)] for key, value in list(pairs)[:50]]
+    return texts + [[_line(key), _line(value)] for key, value in list(pairs)[:50]]
 
 
 def _line(value: object) -> str:

@@ -99,5 +99,5 @@ def wording(scenario: str, metric: str, known: Metric | None = None) -> Wording:
     >>> wording("user_interrupt", "new_metric").full
     'new_metric'
     """
-    found = WORDING.get((scenario, metric))
-    return found or Wording(metric if known is None else known.label)
+    words = WORDING.get((scenario, metric))
+    return words or Wording(metric if known is None else known.label)

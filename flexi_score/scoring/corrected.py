@@ -29,8 +29,8 @@ def _speech(reader: ArchiveReader, rows: pl.DataFrame) -> pl.DataFrame:
         )
         for speaker in SPEAKERS
     )
-    found = keys.join(reader.corrections().speech, on=["recording", "speaker"])
-    return found.with_columns(own=pl.col("held").eq_missing(pl.col("key")))
+    corrected = keys.join(reader.corrections().speech, on=["recording", "speaker"])
+    return corrected.with_columns(own=pl.col("held").eq_missing(pl.col("key")))
 
 
 def channel_key(speaker: Speaker) -> pl.Expr:
@@ -45,11 +45,11 @@ def replace_speech(
 
     ``rows``: :data:`flexi_score.archive.tables.ARCHIVED`; ``speech.rec`` counts them.
     """
-    found = _speech(reader, rows).filter(pl.col("own") & (pl.col("speaker") == speaker))
-    if not len(found):
+    corrected = _speech(reader, rows).filter(pl.col("own") & (pl.col("speaker") == speaker))
+    if not len(corrected):
         return speech
-    others = speech.take(~np.isin(speech.rec, found["rec"].to_numpy()))
-    flat = found.filter(pl.col("speech").list.len() > 0).explode("speech").unnest("speech")
+    others = speech.take(~np.isin(speech.rec, corrected["rec"].to_numpy()))
+    flat = corrected.filter(pl.col("speech").list.len() > 0).explode("speech").unnest("speech")
     own = Intervals(*(flat[name].to_numpy() for name in ("rec", "start_ms", "end_ms")))
     return join_intervals(others, own)
 

@@ -158,11 +158,11 @@ def find_questions(
     reader: ArchiveReader, rows: pl.DataFrame, settings: Settings, batch: int = BATCH
 ) -> Questions:
     """What a judge would be asked about archived recordings, and what cannot be asked."""
-    found = []
+    parts = []
     for one in batches(reader, rows, noisy_systems(reader, rows), batch):
         structure = build_structure(one.load(settings).tracks, settings)
-        found.append(build_questions(structure, score_structure(structure, settings), settings))
-    questions, not_judged = (pl.concat(tables) for tables in zip(*found, strict=True))
+        parts.append(build_questions(structure, score_structure(structure, settings), settings))
+    questions, not_judged = (pl.concat(tables) for tables in zip(*parts, strict=True))
     return Questions(questions, not_judged)
 
 

@@ -146,11 +146,13 @@ def fill_references(
     rows = tracks.recordings.join(marked, on="recording", how="left", maintain_order="left")
     rows = rows.with_columns(reference_backchannels_ms="positions").drop("positions")
     structure = build_structure(replace(tracks, recordings=rows), settings)
-    found = score_structure(structure, settings, {}).filter(pl.col("metric") == REFERENCED)
+    references = score_structure(structure, settings, {}).filter(pl.col("metric") == REFERENCED)
     placed = scores.with_row_index("place")
-    found = found.join(placed.select("place", *_KEY), on=_KEY, how="inner", maintain_order="left")
-    others = placed.join(found, on="place", how="anti", maintain_order="left")
-    return pl.concat([others, found.select(placed.columns)]).sort("place").drop("place")
+    references = references.join(
+        placed.select("place", *_KEY), on=_KEY, how="inner", maintain_order="left"
+    )
+    others = placed.join(references, on="place", how="anti", maintain_order="left")
+    return pl.concat([others, references.select(placed.columns)]).sort("place").drop("place")
 
 
 def marked_recordings(ratings: pl.DataFrame) -> pl.Series:
@@ -182,8 +184,8 @@ def _with_followers(replies: pl.DataFrame) -> pl.DataFrame:
 
 def _resumed(scores: pl.DataFrame) -> pl.DataFrame:
     """``recording, resumed``: whether each stopped model resumed within the limit."""
-    found = scores.filter(pl.col("metric") == "resumed")
-    return found.select("recording", resumed="value").unique("recording", keep="first")
+    resumed = scores.filter(pl.col("metric") == "resumed")
+    return resumed.select("recording", resumed="value").unique("recording", keep="first")
 
 
 def _rated() -> pl.Expr:

@@ -156,22 +156,22 @@ def _stored(recording: Recording, folder: Path, number: int) -> dict[str, Any]:
 
 def _samples(recording: Recording, side: str) -> NDArray[np.float32]:
     """Samples of one channel, full scale 1."""
-    found = np.asarray(getattr(recording, side))
-    place = f"recording {recording.id!r}, {side}"
-    if found.ndim != 1 or found.dtype.kind not in "fiu":
+    samples = np.asarray(getattr(recording, side))
+    where = f"recording {recording.id!r}, {side}"
+    if samples.ndim != 1 or samples.dtype.kind not in "fiu":
         raise InputError(
-            f"{place}: found an array of shape {found.shape} and type {found.dtype}, expected "
+            f"{where}: found an array of shape {samples.shape} and type {samples.dtype}, expected "
             "numbers of shape (n,): one channel"
         )
-    if found.dtype.kind == "f":
-        if not np.isfinite(found).all():
-            raise InputError(f"{place}: holds samples that are not finite; expected -1 to 1")
-        if len(found) and np.abs(found).max() > 8:  # a little over full scale is clipping
+    if samples.dtype.kind == "f":
+        if not np.isfinite(samples).all():
+            raise InputError(f"{where}: holds samples that are not finite; expected -1 to 1")
+        if len(samples) and np.abs(samples).max() > 8:  # a little over full scale is clipping
             raise InputError(
-                f"{place}: found samples up to {np.abs(found).max():g}, expected -1 to 1; divide "
+                f"{where}: found samples up to {np.abs(samples).max():g}, expected -1 to 1; divide "
                 "by the full scale, or give integers of their own type (int16)"
             )
-        return found.astype(np.float32)
-    limits = np.iinfo(found.dtype)
-    middle = 0 if found.dtype.kind == "i" else (limits.max + 1) / 2
-    return ((found.astype(np.float64) - middle) / (limits.max + 1 - middle)).astype(np.float32)
+        return samples.astype(np.float32)
+    limits = np.iinfo(samples.dtype)
+    middle = 0 if samples.dtype.kind == "i" else (limits.max + 1) / 2
+    return ((samples.astype(np.float64) - middle) / (limits.max + 1 - middle)).astype(np.float32)

@@ -58,14 +58,14 @@ def load_tracks(
         failures = pl.concat([failures, _without_frames(reader.folder, rows[lost])])
         rows = rows.filter(~pl.int_range(pl.len()).is_in(pl.Series(lost).implode()))
         detected = read_speech(reader, rows, settings.speech)
-    found = _sides(reader, rows, detected, settings)
-    words = {s: found[s].words for s in SPEAKERS}
-    speech = {s: _speech_of_words(rows, s, found[s].speech, words[s]) for s in SPEAKERS}
+    sides = _sides(reader, rows, detected, settings)
+    words = {s: sides[s].words for s in SPEAKERS}
+    speech = {s: _speech_of_words(rows, s, sides[s].speech, words[s]) for s in SPEAKERS}
     guessed = channels.filter(pl.col("estimated")).select("detector", user_key="key")
     recordings = rows.join(guessed, on="user_key", how="left", maintain_order="left").select(
         *RECORDINGS.names(),
         estimated_by="detector",
-        **{f"{s}_given_note": found[s].notes for s in SPEAKERS},
+        **{f"{s}_given_note": sides[s].notes for s in SPEAKERS},
     )
     if settings.judge.mode != "replay":
         recordings = recordings.with_columns(pl.lit(None, pl.Float64).alias("rating"))
@@ -79,7 +79,7 @@ def load_tracks(
         user_known=rows.select(_known("user")).to_series().to_numpy(),
         model_envelope=_envelope(reader, rows) if settings.profile == "fdb-v1" else None,
     )
-    reason = pl.select(pl.coalesce(*(found[s].refusals.alias(s) for s in SPEAKERS)))["user"]
+    reason = pl.select(pl.coalesce(*(sides[s].refusals.alias(s) for s in SPEAKERS)))["user"]
     if reason.is_null().all():
         return tracks, failures
     refused = rows.with_columns(
@@ -94,10 +94,10 @@ def load_tracks(
 def _envelope(reader: ArchiveReader, rows: pl.DataFrame) -> Envelope:
     """Of the model's channels, as they were recorded."""
     frames = reader.read("frames", rows["model_key"].drop_nulls(), ["key", "envelope_cdb"])
-    found = rows.join(
+    envelopes = rows.join(
         frames, left_on="model_key", right_on="key", how="left", maintain_order="left"
     )
-    steps = found["envelope_cdb"]
+    steps = envelopes["envelope_cdb"]
     return Envelope(
         steps.explode().drop_nulls().to_numpy(),
         np.append(0, steps.list.len().fill_null(0).cast(pl.Int64).cum_sum().to_numpy()),
@@ -173,11 +173,13 @@ def _entries(
 
 def _detected(detected: ArchivedSpeech, speaker: Speaker) -> Intervals:
     """Detected speech of one speaker, in the recordings' own time."""
-    found = detected.intervals
-    own = (detected.channels["speaker"] == speaker).to_numpy()[found.rec]
-    offset = detected.channels["offset_ms"].to_numpy()[found.rec]
-    owner = detected.channels["rec"].to_numpy().astype(np.int64)[found.rec]
-    return make_intervals(owner[own], (found.start_ms + offset)[own], (found.end_ms + offset)[own])
+    intervals = detected.intervals
+    own = (detected.channels["speaker"] == speaker).to_numpy()[intervals.rec]
+    offset = detected.channels["offset_ms"].to_numpy()[intervals.rec]
+    owner = detected.channels["rec"].to_numpy().astype(np.int64)[intervals.rec]
+    return make_intervals(
+        owner[own], (intervals.start_ms + offset)[own], (intervals.end_ms + offset)[own]
+    )
 
 
 class _Side(NamedTuple):
@@ -202,8 +204,8 @@ def _sides(
     if settings.extract.asr != "none":
         sure = word_confidence(reader, rows) >= MIN_CONFIDENCE
         unsure = (~sure.fill_null(True)).to_numpy()
-    heard = {s: _detected(detected, s) for s in SPEAKERS}
-    shared = (stored, detected, heard, unsure, settings)
+    speech = {s: _detected(detected, s) for s in SPEAKERS}
+    shared = (stored, detected, speech, unsure, settings)
     return {s: _side(reader, rows, s, *shared) for s in SPEAKERS}
 
 
@@ -213,7 +215,7 @@ def _side(
     speaker: Speaker,
     stored: Mapping[str, pl.DataFrame],
     detected: ArchivedSpeech,
-    heard: Mapping[Speaker, Intervals],
+    speech_of: Mapping[Speaker, Intervals],
     unsure: Bools,
     settings: Settings,
 ) -> _Side:
@@ -222,7 +224,7 @@ def _side(
     duration = rows["duration_ms"].to_numpy().astype(np.int64)
     offset = rows[f"{speaker}_offset_ms"].fill_null(0).to_numpy().astype(np.int64)
     has_audio = rows[f"{speaker}_key"].is_not_null().to_numpy()
-    own, other = heard[speaker], heard["model" if speaker == "user" else "user"]
+    own, other = speech_of[speaker], speech_of["model" if speaker == "user" else "user"]
     notes: list[pl.DataFrame] = []
 
     def fitted(given: Intervals, held: pl.DataFrame, name: str) -> Fit:
@@ -230,10 +232,10 @@ def _side(
         checked[held["rec"].to_numpy()] = True
         checked &= has_audio
         path = rows[f"{speaker}_{name}"]
-        found = fit_given(given, own, other, duration, offset, checked, path)
+        on_clock_of = fit_given(given, own, other, duration, offset, checked, path)
         notes.append(held.select("rec", "note"))
-        notes.append(pl.DataFrame({"rec": np.arange(n), "note": found.note}))
-        return found
+        notes.append(pl.DataFrame({"rec": np.arange(n), "note": on_clock_of.note}))
+        return on_clock_of
 
     flat, held = _entries(stored["segments"], rows, speaker, "segments")
     raw = make_intervals(*(flat[c].to_numpy() for c in ("rec", "start_ms", "end_ms")))
@@ -258,15 +260,15 @@ def _side(
     heard_ms[at] = heard_up_to(held["source"], settings)
     flat = flat.filter(pl.Series(known[flat["rec"]]))
     raw = Intervals(*(flat[c].to_numpy().astype(np.int64) for c in ("rec", "start_ms", "end_ms")))
-    theirs = of_file[raw.rec]
-    fit = fitted(raw.take(theirs), held.filter(~recognised), "words")
+    of_other = of_file[raw.rec]
+    fit = fitted(raw.take(of_other), held.filter(~recognised), "words")
     # Recognised words are timed within their audio file, given ones within the recording.
     moved = on_clock(raw, fit)
-    shift = np.where(theirs, 0, offset[raw.rec])
+    shift = np.where(of_other, 0, offset[raw.rec])
     placed = Intervals(
         raw.rec,
-        np.where(theirs, moved.start_ms, raw.start_ms + shift),
-        np.where(theirs, moved.end_ms, raw.end_ms + shift),
+        np.where(of_other, moved.start_ms, raw.start_ms + shift),
+        np.where(of_other, moved.end_ms, raw.end_ms + shift),
     )
 
     def counted(count: Ints, name: str, template: str, *more: pl.Expr) -> None:
@@ -275,10 +277,10 @@ def _side(
         table = table.with_columns(path=rows[f"{speaker}_{name}"].gather(at))
         notes.append(table.select("rec", note=pl.format(template, "path", "count", *more)))
 
-    for name, entries in (("speech", given), ("words", placed.take(theirs))):
+    for name, entries in (("speech", given), ("words", placed.take(of_other))):
         late = "{}: {} of its entries end after the recording, which is {} s long"
         counted(past_end(entries, duration), name, late, pl.col("s"))
-    stays = ~theirs | ~has_audio[raw.rec]
+    stays = ~of_other | ~has_audio[raw.rec]
     look = np.flatnonzero(~stays)
     stays[look] = inside_speech(placed.take(look), speech, duration)
     count = np.bincount(raw.rec[~stays], minlength=n)
@@ -315,8 +317,8 @@ def load_words(
     transcript: rules use duration alone there.
     """
     detected = read_speech(reader, rows, settings.speech)
-    found = _sides(reader, rows, detected, settings)
-    return {speaker: side.words for speaker, side in found.items()}
+    sides = _sides(reader, rows, detected, settings)
+    return {speaker: side.words for speaker, side in sides.items()}
 
 
 def load_word_table(reader: ArchiveReader, rows: pl.DataFrame, settings: Settings) -> pl.DataFrame:

@@ -31,8 +31,8 @@ def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
             raise InputError(f"{source}: cannot be merged into itself")
     damaged = [part for source in sources for part in store.damaged_parts(source)]
     if damaged:
-        told = "\n".join(explain_damage(part) for part in damaged)
-        raise ArchiveError(f"{told}\nnothing was merged")
+        damage = "\n".join(explain_damage(part) for part in damaged)
+        raise ArchiveError(f"{damage}\nnothing was merged")
     replies = gather_replies(source / FILE for source in sources)
     target = store.open_archive(into, create=True)
     corrections = [read_lines(archive) for archive in (target, *sources)][1:]  # all can be read
@@ -50,8 +50,8 @@ def merge_archives(archives: Sequence[str | Path], into: str | Path) -> int:
 
 def _add(part: Path, folder: Path) -> bool:
     """Link a part into a folder, or copy it where it cannot be linked; False if it is there."""
-    place = folder / part.name
-    if place.exists():
+    path = folder / part.name
+    if path.exists():
         return False
     temporary = folder / f".{part.name}.{os.getpid()}.tmp"
     try:
@@ -60,10 +60,10 @@ def _add(part: Path, folder: Path) -> bool:
             os.link(part, temporary)
         except OSError:  # another file system, or one without links
             shutil.copyfile(part, temporary)
-        os.replace(temporary, place)
+        os.replace(temporary, path)
     except OSError as error:
         raise ArchiveError(
-            f"{place}: cannot be written ({error.strerror}); what {folder.parent} holds is whole: "
+            f"{path}: cannot be written ({error.strerror}); what {folder.parent} holds is whole: "
             "make room, or merge into a folder that is writable, and merge again"
         ) from error
     finally:

@@ -99,14 +99,14 @@ def naturalness(
             problems.append(f"{row['recording']}: {error}")
             continue
         with user, model:
-            heard = _heard(vap, row, (user, model), part["at_ms"].to_numpy())
+            states = _heard(vap, row, (user, model), part["at_ms"].to_numpy())
         state = part["state"].fill_null(0).to_numpy()
-        likelihood = pl.Series(np.log(heard[np.arange(len(part)), state]))
+        likelihood = pl.Series(np.log(states[np.arange(len(part)), state]))
         frames.append(
             part.with_columns(
                 log_likelihood=pl.when(pl.col("state").is_not_null()).then(likelihood),
-                p_now=pl.Series(next_speaker(heard, 0, 1)),
-                p_future=pl.Series(next_speaker(heard, 2, 3)),
+                p_now=pl.Series(next_speaker(states, 0, 1)),
+                p_future=pl.Series(next_speaker(states, 2, 3)),
             ).fill_nan(None)
         )
         progress(done, len(parts))
@@ -123,7 +123,7 @@ def _heard(
     """
     frame = (at_ms + FRAME_MS // 2) // FRAME_MS
     window = np.maximum(-(-frame * FRAME_MS // _HALF) - 2, 0)
-    found = np.full((len(at_ms), STATES), np.nan)
+    states = np.full((len(at_ms), STATES), np.nan)
     for number in np.unique(window):
         here = np.flatnonzero((window == number) & (frame > 0))
         if not len(here):
@@ -136,5 +136,5 @@ def _heard(
             lead = max(shift - first * FRAME, 0)
             read = signal.read(first * FRAME + lead - shift, last * FRAME - shift)
             channel[lead : lead + len(read)] = read[: max(len(channel) - lead, 0)]
-        found[here] = probabilities(vap, samples)[frame[here] - first - 1]
-    return found
+        states[here] = probabilities(vap, samples)[frame[here] - first - 1]
+    return states

@@ -64,8 +64,8 @@ def _named(
 ) -> str:
     """Every value of a column among what these recordings link to, joined by plus signs."""
     wanted = pl.concat([rows[key] for key in keys]).drop_nulls().unique()
-    found = reader.read(table, columns=["key", column])
-    values = found.filter(pl.col("key").is_in(wanted.implode()))[column]
+    named = reader.read(table, columns=["key", column])
+    values = named.filter(pl.col("key").is_in(wanted.implode()))[column]
     return "+".join(sorted(values.unique().drop_nulls()))
 
 

@@ -168,30 +168,30 @@ def _tracks(
 
 
 def _intervals(name: str, given: Sequence[Segment]) -> Intervals:
-    found = []
+    spans = []
     for i, item in enumerate(given):
-        place = f"{name}[{i}]"
+        where = f"{name}[{i}]"
         if isinstance(item, str | bytes) or not hasattr(item, "__len__") or len(item) != 2:
-            raise InputError(f"{place}: found {item!r:.80}, expected (start, end) in s")
-        found.append(_span(place, item[0], item[1]))
-    data = np.array(found, np.int64).reshape(-1, 2)
+            raise InputError(f"{where}: found {item!r:.80}, expected (start, end) in s")
+        spans.append(_span(where, item[0], item[1]))
+    data = np.array(spans, np.int64).reshape(-1, 2)
     return make_intervals(np.zeros(len(data), np.int64), data[:, 0], data[:, 1])
 
 
 def _words(name: str, given: Sequence[Word] | None) -> Words:
-    texts, found = [], []
+    texts, words = [], []
     for i, item in enumerate(given or ()):
         text, start, end = _word(f"{name}[{i}]", item)
         texts.append(text)
-        found.append(_span(f"{name}[{i}]", start, end))
-    data = np.array(found, np.int64).reshape(-1, 2)
+        words.append(_span(f"{name}[{i}]", start, end))
+    data = np.array(words, np.int64).reshape(-1, 2)
     series = pl.Series(texts, dtype=pl.String)
     rec = np.zeros(len(data), np.int64)
     known = np.array([given is not None])
     return make_words(rec, data[:, 0], data[:, 1], series, word_counts(series), known)
 
 
-def _word(place: str, item: Word) -> tuple[str, Any, Any]:
+def _word(where: str, item: Word) -> tuple[str, Any, Any]:
     expected = "expected (text, start, end) in s"
     if isinstance(item, Mapping):
         times = item.get("timestamp", (item.get("start"), item.get("end")))
@@ -201,22 +201,22 @@ def _word(place: str, item: Word) -> tuple[str, Any, Any]:
         if len(parts) == 3 and isinstance(parts[2], str):
             parts = [parts[2], *parts[:2]]
     if len(parts) != 3 or not isinstance(parts[0], str):
-        raise InputError(f"{place}: found {item!r:.80}, {expected}")
+        raise InputError(f"{where}: found {item!r:.80}, {expected}")
     return parts[0], parts[1], parts[2]
 
 
-def _span(place: str, start: Any, end: Any) -> tuple[int, int]:
-    first, last = _ms(f"{place} start", start), _ms(f"{place} end", end)
+def _span(where: str, start: Any, end: Any) -> tuple[int, int]:
+    first, last = _ms(f"{where} start", start), _ms(f"{where} end", end)
     if last < first:
-        raise InputError(f"{place}: ends at {end} s, before it starts at {start} s")
+        raise InputError(f"{where}: ends at {end} s, before it starts at {start} s")
     return first, last
 
 
-def _ms(place: str, value: Any) -> int:
+def _ms(where: str, value: Any) -> int:
     try:
         seconds = float(value)
     except (TypeError, ValueError):
         seconds = math.nan
     if isinstance(value, bool | str) or not math.isfinite(seconds) or not 0 <= seconds < 1e7:
-        raise InputError(f"{place}: found {value!r:.40}, expected seconds, 0 or more")
+        raise InputError(f"{where}: found {value!r:.40}, expected seconds, 0 or more")
     return round(seconds * 1000)

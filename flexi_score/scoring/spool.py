@@ -36,9 +36,9 @@ class Spool:
             if self.folder is None:
                 self._held.setdefault(name, {})[number] = table
                 continue
-            place = self.folder / name
-            place.mkdir(exist_ok=True)
-            file = place / f"{number:06d}.parquet"
+            part = self.folder / name
+            part.mkdir(exist_ok=True)
+            file = part / f"{number:06d}.parquet"
             new = file.with_suffix(".part")
             table.write_parquet(new, compression="lz4", statistics=False)
             new.replace(file)

@@ -102,12 +102,12 @@ def interleave(first: Spans, second: Spans) -> Interleaved:
     speaker, start = key & 1, key >> 1
     of_second = speaker.astype(np.bool_)
     places = [np.flatnonzero(~of_second), np.flatnonzero(of_second)]
-    before = [place - np.arange(len(place)) for place in places]
+    before = [position - np.arange(len(position)) for position in places]
     upto = [count.copy() for count in before]
     ties = np.flatnonzero(start[1:] == start[:-1])
     end, rec = np.empty_like(key), np.empty_like(key)
-    for place, spans in zip(places, (first, second), strict=True):
-        end[place], rec[place] = spans.end, spans.rec
+    for position, spans in zip(places, (first, second), strict=True):
+        end[position], rec[position] = spans.end, spans.rec
     if len(ties):  # a span of the first, then one of the second
         nth = np.cumsum(of_second)
         upto[0][ties - nth[ties]] += 1
@@ -172,8 +172,8 @@ def complement(track: Spans, origin: Ints, duration_ms: Ints) -> Spans:
     # Sorted already, but for where the bounds of the recordings stand among the track.
     bounds = np.cumsum(np.bincount(track.rec, minlength=n)) + np.arange(n)
     starts, ends = (np.empty(len(track) + n, np.int64) for _ in range(2))
-    place = np.arange(len(track)) + track.rec
-    starts[place + 1], ends[place] = track.end, track.start
+    position = np.arange(len(track)) + track.rec
+    starts[position + 1], ends[position] = track.end, track.start
     starts[np.append(0, bounds[:-1] + 1)[:n]], ends[bounds] = origin, origin + duration_ms
     rec = np.repeat(np.arange(n), np.diff(bounds, prepend=-1))
     return Spans(rec, starts, ends).take(ends > starts)
@@ -210,12 +210,12 @@ def straddling(track: Spans, at: Ints) -> Ints:
 def next_start(track: Spans, at: Ints, limit: Ints) -> Ints:
     """First start at or after each moment and before ``limit``; ``NEVER`` where there is none."""
     starts = np.append(track.start, NEVER)
-    found = starts[np.searchsorted(track.start, at, "left")]
-    return np.where(found < limit, found, NEVER)
+    next_at = starts[np.searchsorted(track.start, at, "left")]
+    return np.where(next_at < limit, next_at, NEVER)
 
 
 def last_end(track: Spans, at: Ints, limit: Ints) -> Ints:
     """Last end at or before each moment and after ``limit``; ``-NEVER`` where there is none."""
     ends = np.append(track.end, -NEVER)
-    found = ends[np.searchsorted(track.end, at, "right") - 1]
-    return np.where(found > limit, found, -NEVER)
+    last_at = ends[np.searchsorted(track.end, at, "right") - 1]
+    return np.where(last_at > limit, last_at, -NEVER)

@@ -25,16 +25,16 @@ def mark_estimated(scores: pl.DataFrame, recordings: pl.DataFrame) -> pl.DataFra
     names = estimated_recordings(recordings)["recording"]
     if not len(names):
         return scores
-    mine = pl.col("recording").is_in(names.implode())
-    return scores.with_columns(source=pl.when(mine).then(pl.lit("estimated")).otherwise("source"))
+    own = pl.col("recording").is_in(names.implode())
+    return scores.with_columns(source=pl.when(own).then(pl.lit("estimated")).otherwise("source"))
 
 
 def estimated_health(recordings: pl.DataFrame) -> pl.DataFrame:
     """A warning for each such recording (:data:`flexi_score.schema.HEALTH`)."""
-    found = estimated_recordings(recordings)
-    if not len(found):
+    estimated = estimated_recordings(recordings)
+    if not len(estimated):
         return HEALTH.to_frame()
-    return found.select(
+    return estimated.select(
         "recording",
         check=pl.lit(CHECK),
         channel=pl.lit(None, pl.String),
@@ -49,12 +49,12 @@ def estimated_health(recordings: pl.DataFrame) -> pl.DataFrame:
 
 def estimated_note(recordings: pl.DataFrame) -> list[str]:
     """A sentence for readers of a summary; none where nothing was estimated."""
-    found = estimated_recordings(recordings)
-    if not len(found):
+    estimated = estimated_recordings(recordings)
+    if not len(estimated):
         return []
-    by = "; ".join(sorted(set(found["estimated_by"])))
+    by = "; ".join(sorted(set(estimated["estimated_by"])))
     return [
-        f"Estimated: {len(found)} of {len(recordings)} recordings have one channel. Who speaks "
+        f"Estimated: {len(estimated)} of {len(recordings)} recordings have one channel. Who speaks "
         f"when, and who of the two is the user, was estimated ({by}); their values are estimates "
         "(source: estimated in scores.parquet)."
     ]

@@ -31,11 +31,11 @@ def events_frame(structure: Structure, *, with_text: bool = True) -> pl.DataFram
     words = (s.tracks.user_words, s.tracks.model_words)
     for label, (name, side) in enumerate(zip(SPEAKERS, (s.user, s.model), strict=True)):
         tables.append(_Table("pause", name, s.pauses.spans.take(s.pauses.speaker == label)))
-        mine, hers = turns.speaker == label, cuts.speaker == label
+        own, hers = turns.speaker == label, cuts.speaker == label
         spoken = [
             _Table("ipu", name, side.ipus),
             _Table(
-                "turn", name, turns.spans.take(mine), turns.took_floor[mine], turns.offset_ms[mine]
+                "turn", name, turns.spans.take(own), turns.took_floor[own], turns.offset_ms[own]
             ),
             _Table(
                 "interruption",
@@ -93,13 +93,13 @@ def _frame(structure: Structure, tables: list[_Table]) -> pl.DataFrame:
         rec[places[number]], end[places[number]] = spans.rec, spans.end
 
     def column(name: str) -> pl.Series:
-        found = [getattr(table, name) for table in tables]
-        if all(part is None for part in found):
+        columns = [getattr(table, name) for table in tables]
+        if all(part is None for part in columns):
             return pl.Series([None], dtype=pl.Float64).new_from_index(0, size)
         values = np.full(size, np.nan)
-        for part, place in zip(found, places, strict=True):
+        for part, position in zip(columns, places, strict=True):
             if part is not None:
-                values[place] = part
+                values[position] = part
         return pl.Series(values, nan_to_null=True)
 
     origin = structure.origin[rec]
@@ -130,8 +130,8 @@ def _in_place(texts: list[pl.Series | None], places: list[Ints], size: int) -> p
     if all(text is None for text in texts):
         return none.new_from_index(0, size)
     given = [
-        none.new_from_index(0, len(place)) if text is None else text
-        for text, place in zip(texts, places, strict=True)
+        none.new_from_index(0, len(position)) if text is None else text
+        for text, position in zip(texts, places, strict=True)
     ]
     order = np.empty(size, np.int64)
     order[np.concatenate(places)] = np.arange(size)

@@ -21,10 +21,10 @@ def mark_partial(recognizer: str, max_ms: int) -> str:
 def heard_up_to(sources: pl.Series, settings: Settings) -> Ints:
     """Longest utterance (ms) whose words are known, by the source of each transcript; 0 is any."""
     limit = sources.str.extract(r",needed-(\d+)ms$").cast(pl.Int64).fill_null(0)
-    found = np.asarray(limit.to_numpy(), np.int64)
-    least = int(found[found > 0].min(initial=np.iinfo(np.int64).max))
-    if not (found > 0).any():
-        return found
+    limit_ms = np.asarray(limit.to_numpy(), np.int64)
+    least = int(limit_ms[limit_ms > 0].min(initial=np.iinfo(np.int64).max))
+    if not (limit_ms > 0).any():
+        return limit_ms
     remedy = "extract again without --asr needed"
     if settings.profile in _OF_WORDS:
         raise SettingsError(
@@ -37,4 +37,4 @@ def heard_up_to(sources: pl.Series, settings: Settings) -> Ints:
             f"utterances of up to {least} ms only (--asr needed): {remedy}, or set "
             f"extract.asr_needed_max_ms to at least {settings.backchannel.max_ms} and extract again"
         )
-    return found
+    return limit_ms

@@ -205,16 +205,16 @@ def _claims(
     own: Speaker, other: Speaker, among: Among, ends_at: Ints, max_pause_ms: int
 ) -> tuple[Bools, Bools]:
     """For each IPU: takes the floor in any case; is a backchannel if the other holds the turn."""
-    theirs = other.ipus
-    ends = np.append(theirs.end, -NEVER)
+    other_ipus = other.ipus
+    ends = np.append(other_ipus.end, -NEVER)
     failed = ends[among.before - 1] >= own.ipus.end
 
     # Groups that are short enough, and after which the other goes on.
     few = np.flatnonzero(~own.long)
     groups = own.groups.take(few)
-    begun = np.searchsorted(theirs.start, groups.end, "left")
+    begun = np.searchsorted(other_ipus.start, groups.end, "left")
     last_end = ends[begun - 1]
-    again = np.append(theirs.start, NEVER)[begun]
+    again = np.append(other_ipus.start, NEVER)[begun]
     more = np.append(own.groups.start, NEVER)[few + 1]
     follows = (again - last_end <= max_pause_ms) & (again < more) & (again < ends_at[groups.rec])
     short = np.zeros(len(own.groups), bool)
@@ -309,8 +309,10 @@ def _interruptions(user: Speaker, model: Speaker, both: Interleaved) -> Interrup
         spans.append(cut)
         success.append((stop < cut.end) & (again >= cut.end))
         stop_ms.append(stop - cut.start)
-    found, by_side = _interleave(*spans)
-    return Interruptions(found.spans, found.speaker, by_side.join(*success), by_side.join(*stop_ms))
+    merged, by_side = _interleave(*spans)
+    return Interruptions(
+        merged.spans, merged.speaker, by_side.join(*success), by_side.join(*stop_ms)
+    )
 
 
 def _pauses_and_gaps(
@@ -326,10 +328,10 @@ def _pauses_and_gaps(
     silences = Spans(taken.rec[inner], taken.end[inner], taken.start[inner + 1])
     on_both_sides = []
     for among in (both.first, both.second):
-        mine = block[among.place]
+        own = block[among.place]
         opens, closes = np.zeros(len(taken), bool), np.zeros(len(taken), bool)
-        opens[mine[both.spans.start[among.place] == taken.start[mine]]] = True
-        closes[mine[both.spans.end[among.place] == taken.end[mine]]] = True
+        opens[own[both.spans.start[among.place] == taken.start[own]]] = True
+        closes[own[both.spans.end[among.place] == taken.end[own]]] = True
         on_both_sides.append(closes[inner] & opens[inner + 1])
     of_user, of_model = on_both_sides
     speaker = np.full(len(silences), NOBODY, np.int64)

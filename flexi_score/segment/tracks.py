@@ -118,8 +118,8 @@ def select_tracks(tracks: Tracks, keep: Bools) -> Tracks:
     number = np.cumsum(keep) - 1
 
     def intervals(all_: Intervals) -> Intervals:
-        kept = all_.take(keep[all_.rec])
-        return Intervals(number[kept.rec], kept.start_ms, kept.end_ms)
+        selected = all_.take(keep[all_.rec])
+        return Intervals(number[selected.rec], selected.start_ms, selected.end_ms)
 
     def words(all_: Words) -> Words:
         use = np.flatnonzero(keep[all_.rec])

@@ -74,9 +74,9 @@ def read_speech(
     missing = held["speech"].is_null().to_numpy(writable=True)
     if len(fresh):
         detected = _with_frames(reader, fresh, settings)
-        found = detect_speech(detected, settings)
+        detected_speech = detect_speech(detected, settings)
         row = detected["channel"].to_numpy().astype(np.int64)
-        parts.append([row[found.rec], found.start_ms, found.end_ms])
+        parts.append([row[detected_speech.rec], detected_speech.start_ms, detected_speech.end_ms])
         missing[row] = False
     rec, start, end = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     missing &= ~channels["given"].to_numpy()
@@ -100,9 +100,9 @@ def missing_speech(
     if not len(lost):
         return SPEECH.to_frame()
     detected = _with_frames(reader, lost.with_row_index("channel"), settings)
-    found = detect_speech(detected, settings)
+    speech = detect_speech(detected, settings)
     spans = (
-        pl.DataFrame({"row": found.rec, "start_ms": found.start_ms, "end_ms": found.end_ms})
+        pl.DataFrame({"row": speech.rec, "start_ms": speech.start_ms, "end_ms": speech.end_ms})
         .group_by("row", maintain_order=True)
         .agg(speech=pl.struct("start_ms", "end_ms"))
     )
@@ -142,12 +142,12 @@ def _with_frames(
     """
     scalars = reader.read("channels", channels["key"], ["key", "duration_ms", "noise_dbfs"])
     frames = reader.read("frames", channels["key"], _FRAMES)
-    found = channels.join(scalars, on="key", how="inner", maintain_order="left").join(
+    with_frames = channels.join(scalars, on="key", how="inner", maintain_order="left").join(
         frames, on="key", how="inner", maintain_order="left"
     )
-    _check_lengths(reader, found)
+    _check_lengths(reader, with_frames)
     if not settings.crosstalk:
-        return found
+        return with_frames
     keys = channels["crosstalk_key"].drop_nulls()
     names = ("probabilities", "envelope_cdb", "noise_dbfs")
     clean = reader.read("crosstalk", keys, ["key", "noise_dbfs"]).join(
@@ -155,7 +155,7 @@ def _with_frames(
     )
     clean = clean.rename({"key": "crosstalk_key"} | {n: f"clean_{n}" for n in names})
     return (
-        found.join(
+        with_frames.join(
             clean.with_columns(searched=pl.lit(True)),
             on="crosstalk_key",
             how="left",

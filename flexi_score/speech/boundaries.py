@@ -108,10 +108,10 @@ def _place(
     clear = (speech - noise >= CLEAR_DB) & (start > 0)
     low = np.maximum(lowest, first - START_REACH[0])
     high = np.minimum(first + START_REACH[1], stop - 1) + 1
-    found = _last_quiet(levels, origin, low, high, _threshold(speech, noise), QUIET_FRAMES)
+    frame = _last_quiet(levels, origin, low, high, _threshold(speech, noise), QUIET_FRAMES)
     lag = np.where(end - start > END_LAG_MS, START_LAG_MS, 0)
     lagged = np.maximum(start - lag, np.minimum(before, start))
-    begin = np.where(clear, found * _FRAME_MS, np.where(start > 0, lagged, start))
+    begin = np.where(clear, frame * _FRAME_MS, np.where(start > 0, lagged, start))
 
     inner = np.maximum(stop - 6, first + 1)
     speech = _loudest(levels, origin, np.maximum(first, stop - _SPEECH - 10), inner)
@@ -120,8 +120,8 @@ def _place(
     clear = (speech - noise >= CLEAR_DB) & ~open_end
     low = np.maximum(first + 1, stop - END_REACH[1])
     high = np.maximum(np.minimum(stop + END_REACH[0] + 1, highest), low)
-    found = _first_quiet(levels, origin, low, high, _threshold(speech, noise), QUIET_FRAMES)
-    finish = np.where(clear, found * _FRAME_MS, np.where(open_end, end, end - END_LAG_MS))
+    frame = _first_quiet(levels, origin, low, high, _threshold(speech, noise), QUIET_FRAMES)
+    finish = np.where(clear, frame * _FRAME_MS, np.where(open_end, end, end - END_LAG_MS))
     finish = np.minimum(finish, duration_ms[rec])
     return begin, finish
 
@@ -189,8 +189,8 @@ def _last_quiet(
     last = width - 1 - np.argmax(runs[:, ::-1], axis=1)
     loud = inside & ~quiet
     first_loud = np.where(loud.any(axis=1), np.argmax(loud, axis=1), 0)
-    found: Ints = low + np.where(runs.any(axis=1), last + n, first_loud)
-    return found
+    frame: Ints = low + np.where(runs.any(axis=1), last + n, first_loud)
+    return frame
 
 
 def _first_quiet(
@@ -203,8 +203,8 @@ def _first_quiet(
     loud = inside & ~quiet
     width = loud.shape[1]
     behind_last_loud = np.where(loud.any(axis=1), width - np.argmax(loud[:, ::-1], axis=1), 0)
-    found: Ints = low + np.where(runs.any(axis=1), np.argmax(runs, axis=1), behind_last_loud)
-    return found
+    frame: Ints = low + np.where(runs.any(axis=1), np.argmax(runs, axis=1), behind_last_loud)
+    return frame
 
 
 def _runs(quiet: Bools, n: int) -> Bools:

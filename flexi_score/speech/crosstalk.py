@@ -191,22 +191,22 @@ def separate(
             hops = slice(low // HOP, -(-high // HOP))
             powers[k].append(span.powers[k][:, hops])
             drops[k].append(span.drops_db[k][hops])
-    found = [
+    confirmed = [
         None
         if (lag := lags[k]) is None
         else _confirm(np.concatenate(powers[k], axis=1), np.concatenate(drops[k]), lag)
         for k in (0, 1)
     ]
     if None not in lags and abs(sum(lag for lag in lags if lag)) < COPY_LAG:
-        loudest = max((f.level_db for f in found if f), default=COPY_DB)
-        found = found if loudest <= COPY_DB else [None, None]
-    kept = tuple(lag if f else None for lag, f in zip(lags, found, strict=True))
-    for signal, result in zip(clean, found, strict=True):
-        if result is None or kept != lags:
+        loudest = max((f.level_db for f in confirmed if f), default=COPY_DB)
+        confirmed = confirmed if loudest <= COPY_DB else [None, None]
+    confirmed_lags = tuple(lag if f else None for lag, f in zip(lags, confirmed, strict=True))
+    for signal, result in zip(clean, confirmed, strict=True):
+        if result is None or confirmed_lags != lags:
             signal.close()
-    if kept != lags:  # one of two was none: without it the other comes out better
-        return separate(user, model, (kept[0], kept[1]), model_at)
-    done = [(s, f) if f else None for s, f in zip(clean, found, strict=True)]
+    if confirmed_lags != lags:  # one of two was none: without it the other comes out better
+        return separate(user, model, (confirmed_lags[0], confirmed_lags[1]), model_at)
+    done = [(s, f) if f else None for s, f in zip(clean, confirmed, strict=True)]
     return done[0], done[1]
 
 

@@ -36,8 +36,8 @@ def detect_speech(channels: pl.DataFrame, settings: SpeechSettings) -> Intervals
     """
     lengths = channels["duration_ms"].to_numpy().astype(np.int64)
     probabilities = Frames.from_lists(channels["probabilities"], FRAME_MS)
-    found = speech_segments(probabilities.values, probabilities.offsets, lengths, settings)
+    segments = speech_segments(probabilities.values, probabilities.offsets, lengths, settings)
     if not settings.boundaries:
-        return found
+        return segments
     envelope = Frames.from_lists(channels["envelope_cdb"], ENVELOPE_MS)
-    return place_boundaries(found, envelope, lengths)
+    return place_boundaries(segments, envelope, lengths)

@@ -233,9 +233,9 @@ def synthesise(spectra: Spectra) -> Floats:
 def read_padded(signal: Signal, start: int, stop: int) -> Floats:
     """Samples [start, stop), zeros outside the signal."""
     out = np.zeros(stop - start, np.float32)
-    found = signal.read(start, stop) if stop > 0 else out[:0]
+    samples = signal.read(start, stop) if stop > 0 else out[:0]
     skip = max(-start, 0)
-    out[skip : skip + len(found)] = found
+    out[skip : skip + len(samples)] = samples
     return out
 
 

@@ -39,10 +39,10 @@ def detection_frame(paired: Paired, settings: Settings) -> pl.DataFrame:
     n = len(paired.truth)
     frames = []
     for speaker in SPEAKERS:
-        truth, found = paired.spans(speaker, settings)
+        truth, predicted = paired.spans(speaker, settings)
         sums = [
             np.bincount(part.rec, part.end - part.start, n).astype(np.int64)
-            for part in (truth, found, axis.intersect(truth, found))
+            for part in (truth, predicted, axis.intersect(truth, predicted))
         ]
         frame = pl.DataFrame(
             {
@@ -60,9 +60,9 @@ def boundary_frame(paired: Paired, settings: Settings, collar_ms: int) -> pl.Dat
     origin = axis.origins(paired.truth.duration_ms)
     frames = []
     for speaker in SPEAKERS:
-        truth, found = paired.spans(speaker, settings)
+        truth, predicted = paired.spans(speaker, settings)
         for boundary in ("start", "end"):
-            points = [_points(side, boundary) for side in (truth, found)]
+            points = [_points(side, boundary) for side in (truth, predicted)]
             pairs = match(points[0], points[1], collar_ms)
             frame = _matched(points[0], points[1], pairs, origin, paired.names)
             frames.append(
@@ -79,15 +79,15 @@ def _points(spans: Spans, boundary: str) -> Spans:
 
 
 def _matched(
-    truth: Spans, found: Spans, pairs: tuple[Ints, Ints], origin: Ints, names: pl.Series
+    truth: Spans, predicted: Spans, pairs: tuple[Ints, Ints], origin: Ints, names: pl.Series
 ) -> pl.DataFrame:
     """Truth with what was found of it, then what was found beside it."""
     partner = np.full(len(truth), -1)
     partner[pairs[0]] = pairs[1]
-    alone = np.setdiff1d(np.arange(len(found)), pairs[1])
-    rec = np.concatenate([truth.rec, found.rec[alone]])
+    alone = np.setdiff1d(np.arange(len(predicted)), pairs[1])
+    rec = np.concatenate([truth.rec, predicted.rec[alone]])
     # With a row to index even where nothing was found.
-    found_at = np.append(found.start - origin[found.rec], 0)
+    found_at = np.append(predicted.start - origin[predicted.rec], 0)
     truth_ms = pl.Series(truth.start - origin[truth.rec]).extend_constant(None, len(alone))
     seen = pl.Series(found_at[partner])
     seen = pl.select(pl.when(pl.Series(partner >= 0)).then(seen)).to_series()

@@ -31,12 +31,12 @@ def event_counts(
     names = tracks.recordings["recording"]
     origin = axis.origins(tracks.duration_ms)
     truth = numbered(events_frame(build_structure(tracks, settings), with_text=False), names)
-    found = numbered(events, names)
+    predicted = numbered(events, names)
     n = len(tracks)
     frames = []
     for kind in EVENT_KINDS:
         for speaker in _SPEAKERS.get(kind, ("user", "model")):
-            sides = [_spans(side, kind, speaker, origin) for side in (truth, found)]
+            sides = [_spans(side, kind, speaker, origin) for side in (truth, predicted)]
             matched, _ = match(sides[0], sides[1], collar_ms)
             frame = pl.DataFrame(
                 {

@@ -6,20 +6,20 @@ from flexi_score.segment.axis import Spans
 from flexi_score.segment.tracks import Ints, spread
 
 
-def match(truth: Spans, found: Spans, collar_ms: int) -> tuple[Ints, Ints]:
+def match(truth: Spans, predicted: Spans, collar_ms: int) -> tuple[Ints, Ints]:
     """Pair spans whose starts and whose ends are both at most ``collar_ms`` apart.
 
     Pairs are taken in the order of |start error| + |end error|, each span at most once; of equal
     ones the one that is found late goes first, then the earlier. Both on one axis, sorted by start;
     recordings lie further apart than the collar. Returns the positions of the pairs in ``truth``,
-    ascending, and in ``found``.
+    ascending, and in ``predicted``.
     """
-    first = np.searchsorted(found.start, truth.start - collar_ms, "left")
-    right, left = spread(first, np.searchsorted(found.start, truth.start + collar_ms, "right"))
-    near = np.abs(found.end[right] - truth.end[left]) <= collar_ms
+    first = np.searchsorted(predicted.start, truth.start - collar_ms, "left")
+    right, left = spread(first, np.searchsorted(predicted.start, truth.start + collar_ms, "right"))
+    near = np.abs(predicted.end[right] - truth.end[left]) <= collar_ms
     left, right = left[near], right[near]
-    late = found.start[right] - truth.start[left]
-    end_late = found.end[right] - truth.end[left]
+    late = predicted.start[right] - truth.start[left]
+    end_late = predicted.end[right] - truth.end[left]
     error = np.abs(late) + np.abs(end_late)
     order = np.lexsort((right, left, late + end_late < 0, error))
     left, right = left[order], right[order]

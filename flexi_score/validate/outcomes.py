@@ -94,10 +94,10 @@ def _stated(paired: Paired, truth: Truth, metrics: Sequence[Metric]) -> pl.DataF
 def outcome_frame(scores: pl.DataFrame, wanted: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Truth and run side by side, a row per recording and metric (:data:`OUTCOMES`)."""
     metrics = _listed(profile_metrics(settings.profile))
-    found = scores.select("recording", "metric", "margin_s", found="value")
+    predicted = scores.select("recording", "metric", "margin_s", found="value")
     return (
         wanted.select("recording", "system", "scenario", "metric", "truth_source", truth="value")
-        .join(found, on=["recording", "metric"], how="left", maintain_order="left")
+        .join(predicted, on=["recording", "metric"], how="left", maintain_order="left")
         .join(metrics, on=["scenario", "metric"], how="left", maintain_order="left")
         .select(pl.col(name).cast(kind) for name, kind in OUTCOMES.items())
     )
@@ -110,14 +110,14 @@ def aggregate_frame(scores: pl.DataFrame, wanted: pl.DataFrame, settings: Settin
     same = scores.join(wanted.select(keys), on=keys, how="semi", maintain_order="left")
     # Intervals are not looked at: as few resamples as there may be.
     quick = settings.summary.model_copy(update={"resamples": 100})
-    truth, found = (
+    truth, predicted = (
         summarize(scored.select(SCORES.names()), metrics, quick) for scored in (wanted, same)
     )
     key = ["system", "scenario", "metric"]
     return (
         truth.select(*key, truth="value", n_truth="n")
         .join(
-            found.select(*key, found="value", n_found="n"),
+            predicted.select(*key, found="value", n_found="n"),
             on=key,
             how="left",
             maintain_order="left",

@@ -70,8 +70,8 @@ class Paired:
         keep = self.known[speaker]
         speech = self.truth.user_speech if speaker == "user" else self.truth.model_speech
         truth = axis.place(speech.take(keep[speech.rec]), origin, length)
-        found = self.found[speaker]
-        found_spans = axis.place(found.take(keep[found.rec]), origin, length)
+        predicted = self.found[speaker]
+        found_spans = axis.place(predicted.take(keep[predicted.rec]), origin, length)
         if self.bridged:
             return build_ipus(truth, settings), found_spans
         return axis.bridge(truth, 0), axis.bridge(found_spans, 0)
@@ -137,8 +137,8 @@ def _found(run: Run, speech: Tracks | None, speaker: Speaker, names: pl.Series) 
     if speech is None:
         ipus = run.events.filter((pl.col("kind") == "ipu") & (pl.col("speaker") == speaker))
         return _intervals(numbered(ipus.select("recording", "start_ms", "end_ms"), names))
-    theirs = speech.recordings["recording"]
-    absent = set(names.to_list()) - set(theirs.to_list())
+    predicted = speech.recordings["recording"]
+    absent = set(names.to_list()) - set(predicted.to_list())
     if absent:
         raise InputError(
             f"the archive does not hold the speech of {name_some(sorted(absent))}; give the one "
@@ -146,7 +146,7 @@ def _found(run: Run, speech: Tracks | None, speaker: Speaker, names: pl.Series) 
         )
     side = speech.user_speech if speaker == "user" else speech.model_speech
     table = pl.DataFrame(
-        {"recording": theirs.gather(side.rec), "start_ms": side.start_ms, "end_ms": side.end_ms}
+        {"recording": predicted.gather(side.rec), "start_ms": side.start_ms, "end_ms": side.end_ms}
     )
     return _intervals(numbered(table, names))
 

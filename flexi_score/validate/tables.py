@@ -37,11 +37,11 @@ def validation_tables(validation: Validation, *, full: bool = True) -> list[Tabl
 
 def group_levels(validation: Validation) -> list[tuple[str, str]]:
     """``(by, level)`` of every group: all first, then keys as given, levels by number or name."""
-    found = validation.groups.select("by", "level").unique(maintain_order=True).rows()
-    keys = list(dict.fromkeys(by for by, _ in found))
+    pairs = validation.groups.select("by", "level").unique(maintain_order=True).rows()
+    keys = list(dict.fromkeys(by for by, _ in pairs))
     ordered = []
     for key in keys:
-        levels = [level for by, level in found if by == key]
+        levels = [level for by, level in pairs if by == key]
         ordered += [(key, level) for level in sorted(levels, key=_natural)]
     return ordered
 

@@ -28,18 +28,21 @@ def turn_measures(
     items: pl.DataFrame, agreement: pl.DataFrame, settings: SummarySettings
 ) -> pl.DataFrame:
     """Recall, false positives, latency, penalty and agreement (:data:`TURNS`)."""
-    found = pl.col("predicted_ms").is_not_null()
+    predicted = pl.col("predicted_ms").is_not_null()
     length = (pl.col("end_ms") - pl.col("start_ms")) / 1000
     late = (pl.col("predicted_ms") - pl.col("start_ms")) / 1000
     missed = pl.when("positive").then(length).otherwise(0.0)
     paid = pl.when("positive").then(late.abs()).otherwise(length)
     one = pl.lit(1.0)
-    items = items.with_columns(late=late, cost=pl.when(found).then(paid).otherwise(missed))
+    items = items.with_columns(late=late, cost=pl.when(predicted).then(paid).otherwise(missed))
     rows: list[Row] = []
     for task in TASKS:
         own, labels = items.filter(task=task), agreement.filter(task=task)
         events, spans = own.filter("positive"), own.filter(~pl.col("positive"))
-        parts = [("recall", "", events, found, one), ("false_positive", "", spans, found, one)]
+        parts = [
+            ("recall", "", events, predicted, one),
+            ("false_positive", "", spans, predicted, one),
+        ]
         if task == "interruption":
             parts.append(("penalty", "s", own, pl.col("cost"), one))
         parts.append(("agreed", "", labels, pl.col("agreed"), pl.col("labels")))

@@ -323,16 +323,16 @@ def turn_items(
                 for name in annotators
                 for rows in [own.filter(annotator=name).select("start_ms", "end_ms", "label")]
             ]
-            found = []
+            collected = []
             for task in TASKS:
                 seen = tracks if task == "interruption" else [_claiming(t) for t in tracks]
                 agreed, disputed, number = agreed_labels(seen)
-                found += [agreed, disputed]
+                collected += [agreed, disputed]
                 agreement.append(
                     {"recording": recording, "task": task, "agreed": number}
                     | {"labels": sum(map(len, seen)), **_pairwise_f1(seen)}
                 )
-            views[speaker] = _Views(*found)
+            views[speaker] = _Views(*collected)
         for speaker, other in (SPEAKERS, SPEAKERS[::-1]):
             for task, (events, spans, open_) in _wanted(views[speaker], views[other]).items():
                 times = [

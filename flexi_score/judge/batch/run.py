@@ -233,7 +233,11 @@ def _recover(
 
 
 def _collect_one(
-    replies: Store, client: OpenAI, batch: batches.Batch, settings: JudgeSettings, found: Collected
+    replies: Store,
+    client: OpenAI,
+    batch: batches.Batch,
+    settings: JudgeSettings,
+    collected: Collected,
 ) -> None:
     """Ask after a batch; where it has ended, keep its replies."""
     submitted = batches.waiting_in(replies, batch.label)
@@ -243,19 +247,19 @@ def _collect_one(
         done = now.request_counts.completed if now.request_counts is not None else 0
         if now.status not in _ENDED:
             batches.note(replies, batch.label, state=now.status, detail=str(done))
-            found.waiting.append(BatchState(remote, now.status, len(submitted), done))
+            collected.waiting.append(BatchState(remote, now.status, len(submitted), done))
             return
         results = _read_results(client, now, submitted, settings)
     except NotDone as error:
-        found.waiting.append(BatchState(remote, batch.state, len(submitted), 0, f": {error}"))
+        collected.waiting.append(BatchState(remote, batch.state, len(submitted), 0, f": {error}"))
         return
     why = how_it_ended(now, settings)
     settle(results, submitted, now, why)
     if batches.close(replies, batch.label, why, list(results.replies.values())):
         late = len(results.expired)
         note = f"; {late} were not reached in time" if late else ""
-        found.ended.append(BatchState(remote, why, len(submitted), len(results.replies), note))
-    found.problems.update(results.problems)
+        collected.ended.append(BatchState(remote, why, len(submitted), len(results.replies), note))
+    collected.problems.update(results.problems)
 
 
 def _read_results(

@@ -223,7 +223,7 @@ def _answer(cases: c.Cases, end: Floats, stop: Floats, settings: Settings) -> Fl
     return c.moments(np.where(stopped, axis.next_start(fresh, since, cases.end), own))
 
 
-def yield_margin(cases: c.Cases, s: Ints, e: Ints, found: Yields, settings: Settings) -> Floats:
+def yield_margin(cases: c.Cases, s: Ints, e: Ints, yields: Yields, settings: Settings) -> Floats:
     """Distance of each outcome to the nearest threshold (ms), NaN without one.
 
     A yield: of its silence to the shortest that counts, and of its start to s and to the last
@@ -231,13 +231,13 @@ def yield_margin(cases: c.Cases, s: Ints, e: Ints, found: Yields, settings: Sett
     small margin tells that timing alone cannot tell a breath from a yield answered at once.
     """
     rules, size = settings.yield_, len(s)
-    yielded = ~np.isnan(found.stop)
-    enough = found.quiet_ms - rules.late_hold_ms
-    early = np.fmin(found.quiet_ms - rules.hold_ms, found.stop + found.quiet_ms - e)
-    spare = np.where(found.late, enough, np.fmax(enough, early))
-    by_now = np.where(found.quiet_ms >= rules.late_hold_ms, _window(s, e, settings), e)
-    in_time = np.where(found.late, s + rules.late_window_ms, by_now) - found.stop
-    sure = np.fmin(spare, np.fmin(found.stop - s, in_time))
+    yielded = ~np.isnan(yields.stop)
+    enough = yields.quiet_ms - rules.late_hold_ms
+    early = np.fmin(yields.quiet_ms - rules.hold_ms, yields.stop + yields.quiet_ms - e)
+    spare = np.where(yields.late, enough, np.fmax(enough, early))
+    by_now = np.where(yields.quiet_ms >= rules.late_hold_ms, _window(s, e, settings), e)
+    in_time = np.where(yields.late, s + rules.late_window_ms, by_now) - yields.stop
+    sure = np.fmin(spare, np.fmin(yields.stop - s, in_time))
     who, stop, again = c.stops_between(cases, s, cases.end)
     quiet, late = again - stop, stop > e[who]
     lasts_to_e = ~late & (again >= e[who])

@@ -74,8 +74,8 @@ def backchannel_plots(
             )
         )
     if events is not None and recordings is not None:
-        found, reference = positions(events, recordings)
-        if found:
+        by_system, reference = positions(events, recordings)
+        if by_system:
             caption = (
                 f"Where in the user's speech the model's backchannels begin, in {PARTS} parts of "
                 "it from its start to its end; black: the reference positions."
@@ -87,7 +87,7 @@ def backchannel_plots(
                     caption,
                     "model_backchannel",
                     tuple(systems),
-                    lambda: _draw_positions(found, reference, systems),
+                    lambda: _draw_positions(by_system, reference, systems),
                 )
             )
     return plots
@@ -105,7 +105,7 @@ def positions(events: pl.DataFrame, recordings: pl.DataFrame) -> tuple[dict[str,
         .group_by("recording")
         .agg(first=pl.col("start_ms").min(), last=pl.col("end_ms").max())
     )
-    place = (pl.col("at") - pl.col("first")) / (pl.col("last") - pl.col("first"))
+    share = (pl.col("at") - pl.col("first")) / (pl.col("last") - pl.col("first"))
     said = (
         events.filter((pl.col("kind") == "backchannel") & (pl.col("speaker") == "model"))
         .select("recording", at="start_ms")
@@ -119,7 +119,7 @@ def positions(events: pl.DataFrame, recordings: pl.DataFrame) -> tuple[dict[str,
     placed = [
         part.join(user, on="recording")
         .filter(pl.col("last") > pl.col("first"))
-        .with_columns(place=place)
+        .with_columns(place=share)
         .filter(pl.col("place").is_between(0, 1))
         for part in (said, noted)
     ]
@@ -141,14 +141,14 @@ def _draw_rates(rates: Mapping[str, Floats], systems: Sequence[str]) -> Figure:
     names = labels(shown, NAME)
     for right, text in ((28, "mean"), (0, "n")):
         write(figure, RIGHT - right, top - 5, text, fontsize=SMALL, color=SOFT, ha="right")
-    for place, system in enumerate(shown):
+    for row, system in enumerate(shown):
         seen = look(systems.index(system))
         values = rates[system][thinned(len(rates[system]), _DOTS)]
         spread = scatter_of(len(values)) * (0.3 if len(values) > 3 else 0.0)
-        dots(axes, values, place + spread, seen, 3.2, 0.6)
+        dots(axes, values, row + spread, seen, 3.2, 0.6)
         mean = float(np.mean(rates[system]))
-        axes.plot([mean, mean], [place - 0.36, place + 0.36], color=INK, linewidth=1.8, zorder=4)
-        y = top + _ROW * (place + 0.5) + 3.5
+        axes.plot([mean, mean], [row - 0.36, row + 0.36], color=INK, linewidth=1.8, zorder=4)
+        y = top + _ROW * (row + 0.5) + 3.5
         write(figure, NAMES_WIDTH - 10, y, names[system], ha="right", fontsize=NAME_SIZE)
         write(figure, RIGHT - 28, y, f"{mean:.2f}", fontsize=SMALL, ha="right")
         write(figure, RIGHT, y, str(len(rates[system])), fontsize=SMALL, ha="right")
@@ -156,10 +156,10 @@ def _draw_rates(rates: Mapping[str, Floats], systems: Sequence[str]) -> Figure:
 
 
 def _draw_positions(
-    found: Mapping[str, Floats], reference: Floats, systems: Sequence[str]
+    by_system: Mapping[str, Floats], reference: Floats, systems: Sequence[str]
 ) -> Figure:
-    shown = [system for system in systems if system in found][:MOST_SYSTEMS]
-    rows = [(system, found[system], look(systems.index(system)).colour) for system in shown]
+    shown = [system for system in systems if system in by_system][:MOST_SYSTEMS]
+    rows = [(system, by_system[system], look(systems.index(system)).colour) for system in shown]
     if len(reference):
         rows.append(("reference", reference, INK))
     top, height = 6.0, 34.0
@@ -169,15 +169,15 @@ def _draw_positions(
     axes.set_xlim(0, 1)
     axes.set_ylim(len(rows), 0)
     x_axis(figure, axes, QUARTERS, "of the user's speech", PERCENT)
-    rules(axes, [((0, place), (1, place)) for place in range(1, len(rows))])
+    rules(axes, [((0, row), (1, row)) for row in range(1, len(rows))])
     names = labels([name for name, *_ in rows], NAME)
     edges = np.linspace(0, 1, PARTS + 1)
-    for place, (name, values, colour) in enumerate(rows):
+    for row, (name, values, colour) in enumerate(rows):
         counts, _ = np.histogram(values, edges)
         tall = counts / max(1, int(counts.max())) * 0.82
-        boxes = [(x, place + 1, 0.92 / PARTS, -h) for x, h in zip(edges[:-1], tall, strict=True)]
+        boxes = [(x, row + 1, 0.92 / PARTS, -h) for x, h in zip(edges[:-1], tall, strict=True)]
         bars(axes, [box for box in boxes if box[3]], colour)
-        y = top + height * (place + 1) - 8
+        y = top + height * (row + 1) - 8
         write(figure, NAMES_WIDTH - 10, y, names[name], ha="right", fontsize=NAME_SIZE)
         write(figure, RIGHT, y, f"n {len(values)}", fontsize=SMALL, color=SOFT, ha="right")
     return figure

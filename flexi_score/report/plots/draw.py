@@ -56,9 +56,9 @@ def x_axis(
     labels: Sequence[str] | None = None,
 ) -> None:
     """Line, ticks, their labels and the axis's name below axes whose limits are set."""
-    place, height = axes.get_position(), figure.get_size_inches()[1] * 72
+    box, height = axes.get_position(), figure.get_size_inches()[1] * 72
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    point = (bottom - top) / (place.height * height)  # what a point is on this axis, downwards
+    point = (bottom - top) / (box.height * height)  # what a point is on this axis, downwards
     lines = [((tick, bottom), (tick, bottom + 3 * point)) for tick in ticks]
     rules(axes, [((left, bottom), (right, bottom)), *lines], FAINT, clip=False)
     if labels is None:
@@ -66,10 +66,10 @@ def x_axis(
     for tick, text in zip(ticks, labels, strict=True):
         axes.text(tick, bottom + 12 * point, text, ha="center", fontsize=SMALL, color=SOFT)
     if title:
-        middle = place.x0 + place.width / 2
+        middle = box.x0 + box.width / 2
         figure.text(
             middle,
-            place.y0 - 25 / height,
+            box.y0 - 25 / height,
             title,
             ha="center",
             va="baseline",

@@ -67,13 +67,13 @@ def values_by_system(
     scores: pl.DataFrame, scenario: str, metric: str, column: str = "value"
 ) -> dict[str, Floats]:
     """Finite values of a metric, in ascending order, by system."""
-    found = scores.filter(
+    values = scores.filter(
         (pl.col("scenario") == scenario)
         & (pl.col("metric") == metric)
         & pl.col("value").is_finite()
         & pl.col(column).is_finite()
     ).select("system", column)
-    return sorted_by_system(found["system"], found[column])
+    return sorted_by_system(values["system"], values[column])
 
 
 def sorted_by_system(systems: pl.Series, values: pl.Series) -> dict[str, Floats]:

@@ -113,14 +113,14 @@ def latencies(
     ``level_2_ms``. ``quantiles``: :data:`flexi_score.aggregate.QUANTILES`: intervals of the
     medians.
     """
-    found = []
+    rows = []
     for choices in SOURCES:
         for key in choices:
             values = values_by_system(scores, *key)
             if values:
                 title, what = _WHAT[key]
                 medians = {} if quantiles is None else _medians(quantiles, key)
-                found.append(
+                rows.append(
                     draw_times(
                         values,
                         systems,
@@ -134,7 +134,7 @@ def latencies(
                     )
                 )
                 break
-    return found
+    return rows
 
 
 def floor_offsets(
@@ -289,9 +289,9 @@ def _draw(
     names = labels(shown, NAME)
     for right, text in ((56, "median"), (28, "p90"), (0, "n")):
         write(figure, RIGHT - right, below - 4, text, fontsize=SMALL, color=SOFT, ha="right")
-    for place, system in enumerate(shown):
-        line = below + _ROW * (place + 0.5) + 3.5
-        _row(rows, place, values[system], look(systems.index(system)), medians.get(system), high)
+    for row, system in enumerate(shown):
+        line = below + _ROW * (row + 0.5) + 3.5
+        _row(rows, row, values[system], look(systems.index(system)), medians.get(system), high)
         write(figure, NAMES_WIDTH - 10, line, names[system], ha="right", fontsize=NAME_SIZE)
         count = len(values[system])
         p50, p90 = np.quantile(values[system], [0.5, 0.9]).tolist()
@@ -302,7 +302,7 @@ def _draw(
 
 def _row(
     axes: Axes,
-    place: int,
+    position: int,
     values: Floats,
     seen: Any,
     median: tuple[float, float] | None,
@@ -312,15 +312,17 @@ def _row(
     low = axes.get_xlim()[0]
     few = values[thinned(len(values), MOST_DOTS)]
     spread = scatter_of(len(few)) * (0.28 if len(few) > 3 else 0.0)
-    dots(axes, np.clip(few, low, high), place + spread, seen, 3.2, 0.6)
+    dots(axes, np.clip(few, low, high), position + spread, seen, 3.2, 0.6)
     p25, p50, p75 = np.clip(np.quantile(values, [0.25, 0.5, 0.75]), low, high)
-    axes.plot([p25, p75], [place, place], color=seen.colour, linewidth=7, alpha=0.35, zorder=2)
+    axes.plot(
+        [p25, p75], [position, position], color=seen.colour, linewidth=7, alpha=0.35, zorder=2
+    )
     if len(values) == 1:
         return
     if median is not None:
         ends = np.clip(median, low, high)
-        axes.plot(ends, [place + 0.4] * 2, color=INK, linewidth=1, zorder=4)
-    axes.plot([p50, p50], [place - 0.36, place + 0.4], color=INK, linewidth=1.8, zorder=5)
+        axes.plot(ends, [position + 0.4] * 2, color=INK, linewidth=1, zorder=4)
+    axes.plot([p50, p50], [position - 0.36, position + 0.4], color=INK, linewidth=1.8, zorder=5)
 
 
 def _seconds(value: float) -> str:

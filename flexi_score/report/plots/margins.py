@@ -74,10 +74,10 @@ def margins(
     scores: pl.DataFrame, metrics: Sequence[Metric]
 ) -> list[tuple[Metric, dict[str, Floats]]]:
     """Metrics that a threshold decides, with their margins (s, ascending, unsigned) by system."""
-    found = scores.filter(pl.col("margin_s").is_finite() & pl.col("value").is_finite())
+    rows = scores.filter(pl.col("margin_s").is_finite() & pl.col("value").is_finite())
     parts = {
         (str(key[0]), str(key[1])): part
-        for key, part in found.select("scenario", "metric", "system", "margin_s").group_by(
+        for key, part in rows.select("scenario", "metric", "system", "margin_s").group_by(
             ["scenario", "metric"], maintain_order=True
         )
     }
@@ -117,8 +117,8 @@ def _draw(
     write(figure, RIGHT, top - 12, "within", ha="right", fontsize=SMALL, color=SOFT)
     shown = {system: number for number, system in enumerate(systems)}
     height = 0.8 / max(1, len(shown))
-    for place, (metric, values) in enumerate(rows):
-        y = top + _ROW * (place + 0.5)
+    for position, (metric, values) in enumerate(rows):
+        y = top + _ROW * (position + 0.5)
         write(figure, _NAMES - 10, y - 1, scenario_title(metric.scenario), ha="right")
         write(figure, _NAMES - 10, y + 9.5, metric.label, ha="right", fontsize=SMALL, color=SOFT)
         near, total = within(values, error)
@@ -135,7 +135,7 @@ def _draw(
                 continue
             seen = look(shown[system])
             few = np.maximum(margin[thinned(len(margin), MOST_DOTS)], LEAST_S)
-            middle = place + (shown[system] - (len(shown) - 1) / 2) * height
+            middle = position + (shown[system] - (len(shown) - 1) / 2) * height
             spread = scatter_of(len(few)) * height * (0.35 if len(few) > 4 else 0.0)
             dots(axes, few, middle + spread, seen, 3.2 if len(shown) < 4 else 2.4, 0.7)
     return figure

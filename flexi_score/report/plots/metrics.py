@@ -109,12 +109,12 @@ def _draw(rows: Sequence[Row], systems: Sequence[str]) -> Figure:
     groups = [group for group in groups if group[2]]
     lines = legend_lines(systems)
     top = 8.0 + 14 * lines
-    height = top + sum(len(found) * row_height + 44 for _, _, found in groups)
+    height = top + sum(len(bars) * row_height + 44 for _, _, bars in groups)
     figure = new_figure(height)
     draw_legend(figure, systems)
-    for title, ends, found in groups:
-        _group(figure, top, title, ends, found, systems, row_height)
-        top += len(found) * row_height + 44
+    for title, ends, bars in groups:
+        _group(figure, top, title, ends, bars, systems, row_height)
+        top += len(bars) * row_height + 44
     return figure
 
 
@@ -132,11 +132,13 @@ def _group(
     axes.set_xlim(low, high)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     x_axis(figure, axes, nice_ticks(low, high, 6), title)
-    rules(axes, [[(low, place + 0.5), (high, place + 0.5)] for place in range(len(rows) - 1)])
+    rules(
+        axes, [[(low, position + 0.5), (high, position + 0.5)] for position in range(len(rows) - 1)]
+    )
     points: dict[int, list[tuple[float, float, float, float]]] = {}
     before = ""
-    for place, (metric, found) in enumerate(rows):
-        y = top + row_height * (place + 0.5) + 3.5
+    for position, (metric, bar) in enumerate(rows):
+        y = top + row_height * (position + 0.5) + 3.5
         if metric.scenario != before:
             title = scenario_title(metric.scenario)
             write(figure, LEFT, y, title, fontsize=SMALL, color=SOFT)
@@ -147,7 +149,7 @@ def _group(
             band = HUMAN_REFERENCE[metric.name]
             axes.plot(
                 [band.low, band.high],
-                [place] * 2,
+                [position] * 2,
                 color=HUMAN,
                 alpha=0.35,
                 zorder=0.8,
@@ -155,13 +157,15 @@ def _group(
                 solid_capstyle="butt",
             )
             if band.low == band.high:
-                axes.plot([band.low] * 2, [place - 0.4, place + 0.4], color=HUMAN, linewidth=2)
+                axes.plot(
+                    [band.low] * 2, [position - 0.4, position + 0.4], color=HUMAN, linewidth=2
+                )
         for number, system in enumerate(systems):
-            if system in found:
+            if system in bar:
                 shift = (number - (len(systems) - 1) / 2) * _step(systems) / row_height
-                row = found[system]
+                row = bar[system]
                 a, b = (row[k] if _known(row[k]) else row["value"] for k in ("ci_low", "ci_high"))
-                points.setdefault(number, []).append((row["value"], place + shift, a, b))
+                points.setdefault(number, []).append((row["value"], position + shift, a, b))
     for number, cells in points.items():
         seen = look(number)
         rules(axes, [[(a, y), (b, y)] for _, y, a, b in cells if b > a], seen.colour, 1.4)
@@ -185,8 +189,8 @@ def _step(systems: Sequence[str]) -> float:
 def _range(rows: Sequence[Row], systems: Sequence[str]) -> tuple[float, float]:
     values = [
         row[key]
-        for metric, found in rows
-        for system, row in found.items()
+        for metric, bar in rows
+        for system, row in bar.items()
         for key in ("value", "ci_low", "ci_high")
         if _known(row[key]) and system in systems
     ]

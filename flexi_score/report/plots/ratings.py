@@ -30,8 +30,8 @@ def rating_plots(
     """The plot of all ratings from 0 to 5; nothing where nothing was judged."""
     judged = [metric for metric in metrics if metric.unit == "0-5"]
     every = [(m, values_by_system(scores, m.scenario, m.name)) for m in judged]
-    found = [(metric, values) for metric, values in every if values]
-    if not found:
+    drawn = [(metric, values) for metric, values in every if values]
+    if not drawn:
         return []
     caption = (
         "Share of the judged recordings by rating, to the nearest whole one, with counts; beside "
@@ -44,7 +44,7 @@ def rating_plots(
             caption,
             None,
             tuple(systems),
-            lambda: _draw(found, systems),
+            lambda: _draw(drawn, systems),
         )
     ]
 
@@ -55,14 +55,14 @@ def rating_counts(values: Floats) -> list[int]:
     return [int(count) for count in np.bincount(nearest, minlength=6)]
 
 
-def _draw(found: Sequence[tuple[Metric, Mapping[str, Floats]]], systems: Sequence[str]) -> Figure:
+def _draw(drawn: Sequence[tuple[Metric, Mapping[str, Floats]]], systems: Sequence[str]) -> Figure:
     blocks = [
         Block(
             scenario_title(metric.scenario),
             metric.label,
             {s: rating_counts(values[s]) for s in _shown(systems, values)},
         )
-        for metric, values in found
+        for metric, values in drawn
     ]
     top = 20.0
     figure = new_figure(top + body_height(blocks) + 26)
@@ -71,7 +71,7 @@ def _draw(found: Sequence[tuple[Metric, Mapping[str, Floats]]], systems: Sequenc
     write(figure, RIGHT, 14, "n", ha="right", fontsize=SMALL, color=SOFT)
 
     def beside(number: int, system: str, at: float) -> None:
-        values = found[number][1][system]
+        values = drawn[number][1][system]
         write(figure, RIGHT - 34, at, f"{float(np.mean(values)):.2f}", ha="right", fontsize=SMALL)
         write(figure, RIGHT, at, str(len(values)), ha="right", fontsize=SMALL)
 

@@ -93,7 +93,7 @@ def _tidy(element: ElementTree.Element, prefix: str, page: bool) -> None:
     """Shorter numbers, the page's colours and font, ids that are this figure's own."""
     for key in ("d", "x", "y", "transform"):
         if key in element.attrib:
-            value = _NUMBER.sub(lambda found: f"{float(found[0]):.2f}", element.attrib[key])
+            value = _NUMBER.sub(lambda match: f"{float(match[0]):.2f}", element.attrib[key])
             if value.startswith("rotate(-0 "):
                 del element.attrib[key]
             else:
@@ -115,13 +115,13 @@ def _tidy(element: ElementTree.Element, prefix: str, page: bool) -> None:
         element.tail = None
 
 
-def _longhand(found: re.Match[str]) -> str:
-    weight = f"font-weight: {found[1]}; " if found[1] else ""
-    return f"{weight}font-size: {found[2]}; font-family: {found[3]}"
+def _longhand(match: re.Match[str]) -> str:
+    weight = f"font-weight: {match[1]}; " if match[1] else ""
+    return f"{weight}font-size: {match[2]}; font-family: {match[3]}"
 
 
-def _variable(found: re.Match[str]) -> str:
-    return f"var({VARIABLES[found[0]]}, {found[0]})"
+def _variable(match: re.Match[str]) -> str:
+    return f"var({VARIABLES[match[0]]}, {match[0]})"
 
 
 def _head(root: ElementTree.Element, prefix: str, title: str, description: str, page: bool) -> None:

@@ -110,15 +110,15 @@ def strips(duration_ms: int) -> list[tuple[int, int]]:
 
 def moments(scene: Scene) -> list[Moment]:
     """Moments by time, each once, named for what it is or for the metrics it decided."""
-    found: dict[tuple[int, str], dict[str, None]] = {}
+    labels: dict[tuple[int, str], dict[str, None]] = {}
     for row in scene.scores:
         name = scene.labels.get((row["scenario"], row["metric"]), plain(row["metric"]))
         if row["reference_ms"] is not None:
             text = REFERENCES.get(row["scenario"], "reference")
-            found.setdefault((row["reference_ms"], "reference"), {})[text] = None
+            labels.setdefault((row["reference_ms"], "reference"), {})[text] = None
         if row["decided_ms"] is not None and row["value"] is not None:
-            found.setdefault((row["decided_ms"], "decided"), {})[name] = None
-    return [Moment(at, kind, ", ".join(names)) for (at, kind), names in sorted(found.items())]
+            labels.setdefault((row["decided_ms"], "decided"), {})[name] = None
+    return [Moment(at, kind, ", ".join(names)) for (at, kind), names in sorted(labels.items())]
 
 
 def sentences(scene: Scene) -> list[tuple[str, str]]:
@@ -346,10 +346,10 @@ def _notes(axes: Axes, row: Mapping[str, Any], start: int, end: int, point: floa
         free = max(free, right, begin + wide if begin >= free else free) + 4 * point
 
 
-def _moments(axes: Axes, found: Sequence[Moment], start: int, end: int, point: float) -> None:
+def _moments(axes: Axes, drawn: Sequence[Moment], start: int, end: int, point: float) -> None:
     """A dashed line where a rule looks from, a full one at what decided it, named above."""
     free = dict.fromkeys(_MOMENTS, start - _NAMES * point)
-    for moment in found:
+    for moment in drawn:
         if not start <= moment.at_ms <= end:
             continue
         decided = moment.kind == "decided"
