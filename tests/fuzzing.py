@@ -198,11 +198,13 @@ def _one_entry(before: list[Any], after: list[Any], data: bytes) -> bool:
     elif text.lstrip()[:1] in ("F", "<"):
         lines = len(before)
     elif '"segments"' in text:
-        lines = text.count('"start"')
+        lines = text.count('"word"') or text.count('"start"')
     else:
         lines = sum(bool(line.strip()) for line in text.splitlines()) - text.startswith("start")
     if [row[:2] for row in before] == [row[:2] for row in after]:
         return True
+    if text.strip() == "WEBVTT":  # whole, without a cue: a run says that the party never speaks
+        return not after
     times = [row[:2] for row in before]
     changed = sum(row[:2] not in times for row in after)
     ordered = all(b[1] <= c[0] + 250 for b, c in pairwise(after))

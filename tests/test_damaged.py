@@ -64,6 +64,15 @@ def test_a_line_without_an_end_has_its_number(tmp_path, encoding, end):
     ]
 
 
+def test_a_segment_without_duration_is_noted_with_its_line(tmp_path):
+    text = FILES["a.rttm"].replace("0.700 1.600", "0.700 0")
+    reading = read(write(tmp_path, "a.rttm", text))
+    assert reading.table.rows() == [(a, b) for a, b, _ in TURNS[1:]]
+    (note,) = reading.notes
+    assert note.startswith("a.rttm: ")
+    assert note.endswith("line 1: ends where it starts, so it is no speech (1)")
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_cut_anywhere_inside_a_line_is_refused_or_noted(tmp_path, name):
     text = FILES[name]

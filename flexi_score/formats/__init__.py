@@ -375,6 +375,8 @@ def read_given(
         notes.append("all its entries end where they start, so no speech is known from them")
         if not has_audio:
             raise TranscriptError(f"{path}: {notes[-1]}; expected durations")
+    elif kind == "segments" and (empty := [e for e in entries if e.end_ms <= e.start_ms]):
+        notes.append(f"{empty[0].place}: ends where it starts, so it is no speech ({len(empty)})")
     if not has_audio:
         entries, converted = to_seconds(path, entries)
         notes += [*converted, *check_spacing(entries)]
