@@ -28,7 +28,7 @@ def frame(values, clusters=None):
 
 def paired(d, clusters=None):
     return paired_difference(
-        frame(np.zeros(len(d)), clusters), frame(d, clusters), "recording", "n", FAST, 200
+        frame(np.zeros(len(d)), clusters), frame(d, clusters), "recording", "n", FAST
     )
 
 
@@ -37,7 +37,7 @@ def test_standard_errors_worked_out_on_paper():
     assert paired([1.0, 2.0, 3.0, 6.0])["se"] == pytest.approx((14 / 3 / 4) ** 0.5)
     # In clusters {1, 2} and {3, 6}: sums 3 and 9, each 3 off from 6; 2 / 1 * 18 / 16.
     assert paired([1.0, 2.0, 3.0, 6.0], ["a", "a", "b", "b"])["se"] == pytest.approx(1.5)
-    found = unpaired_difference(frame([0.0, 2.0]), frame([1.0, 2.0, 3.0]), "n", FAST, 200)
+    found = unpaired_difference(frame([0.0, 2.0]), frame([1.0, 2.0, 3.0]), "n", FAST)
     assert found["se"] == pytest.approx((2 / 2 + 1 / 3) ** 0.5)
     assert np.isnan(paired([1.0])["se"])
 
