@@ -64,7 +64,8 @@ def build_report(
     """
     run = Run.open(run_folder)
     page = Path(out) if out is not None else Path(run_folder) / "report.html"
-    listed = closest_first(run.scores, run.recordings, run.failures).head(max_recordings)
+    ranked = closest_first(run.scores, run.recordings, run.failures)
+    listed = ranked.head(max_recordings)
     chosen = _chosen(embed, listed["recording"].to_list(), run)
     rows = pl.DataFrame({"recording": chosen}, schema={"recording": pl.String}).join(
         run.recordings, on="recording", how="inner", maintain_order="left"
@@ -74,6 +75,7 @@ def build_report(
     spread = run_quantiles(run)
     html = render_html(
         run,
+        ranked=ranked,
         quantiles=spread,
         plots=report_plots(run, spread),
         archived=read_archived(find_archive(run, archive), wanted, run.settings),

@@ -65,6 +65,7 @@ _STYLES: Final = ("base", "results", "recordings", "detail")
 def render_html(
     run: Run,
     *,
+    ranked: pl.DataFrame | None = None,
     title: str = "",
     quantiles: pl.DataFrame | None = None,
     archived: Archived | None = None,
@@ -77,20 +78,20 @@ def render_html(
     """The page of a run.
 
     ``run``: its tables are read whole (:func:`flexi_score.report.write.page_view` cuts large ones).
-    ``title``: name of the run; by default the run's own. ``quantiles``:
-    :data:`flexi_score.aggregate.QUANTILES`. ``archived``: words and envelopes
-    (:func:`flexi_score.report.archived.read_archived`). ``links`` and ``sounds``: by recording,
-    from :func:`flexi_score.report.sound.link_audio` and ``embed_audio``. ``plots``: from
-    :func:`flexi_score.report.plots.report_plots`. ``max_timelines`` and ``max_recordings``:
-    recordings drawn, and recordings listed: the closest decisions of each system and scenario
-    first. The page says what it leaves out.
+    ``ranked``: its :func:`closest_first`, where that is known. ``title``: name of the run; by
+    default the run's own. ``quantiles``: :data:`flexi_score.aggregate.QUANTILES`. ``archived``:
+    words and envelopes (:func:`flexi_score.report.archived.read_archived`). ``links`` and
+    ``sounds``: by recording, from :func:`flexi_score.report.sound.link_audio` and ``embed_audio``.
+    ``plots``: from :func:`flexi_score.report.plots.report_plots`. ``max_timelines`` and
+    ``max_recordings``: recordings drawn, and recordings listed: the closest decisions of each
+    system and scenario first. The page says what it leaves out.
     """
     scores, events, recordings, failures = run.scores, run.events, run.recordings, run.failures
     summary, health, ratings = run.summary, run.health, run.ratings
     metrics, settings, run_info = run.metrics, run.settings, run.info
     title = title or run.name.removesuffix(".run")
     few = settings.summary.few
-    every = closest_first(scores, recordings, failures)
+    every = closest_first(scores, recordings, failures) if ranked is None else ranked
     listed = every.head(max_recordings)
     drawn = drawn_recordings(listed, recordings, sounds, max_timelines)
     archived = archived or Archived()

@@ -28,22 +28,21 @@ def closest_first(
     nearest threshold of any of its scores, null where none decided).
     """
     keys = ("recording", "system", "scenario")
+    scored = scores.group_by("recording", maintain_order=True).agg(
+        pl.col("system", "scenario").first(),
+        margin=pl.col("margin_s").cast(pl.Float64).fill_nan(None).abs().min(),
+    )
     all_of_them = pl.concat(
         [
             frame.select(pl.col(key).cast(pl.String) for key in keys)
-            for frame in (
-                recordings,
-                scores.select(keys).unique("recording", maintain_order=True),
-                failures,
-            )
+            for frame in (recordings, scored, failures)
         ]
     ).unique("recording", keep="first", maintain_order=True)
-    margins = scores.group_by("recording").agg(
-        margin=pl.col("margin_s").cast(pl.Float64).fill_nan(None).abs().min()
-    )
     return (
         all_of_them.with_row_index("order")
-        .join(margins, on="recording", how="left", maintain_order="left")
+        .join(
+            scored.select("recording", "margin"), on="recording", how="left", maintain_order="left"
+        )
         .with_columns(
             turn=pl.col("margin").fill_null(float("inf")).rank("ordinal").over("system", "scenario")
         )

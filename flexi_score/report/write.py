@@ -41,14 +41,13 @@ def write_run(run: Run, out: str | Path) -> list[Path]:
     info = dict(run.info)
     if run.archive is not None and run.archive.is_dir():
         info["archive"] = _relative(run.archive, folder)
-    view = page_view(run)
+    view, ranked = page_view(run)
     spread = run_quantiles(view)
-    drawn = closest_first(view.scores, view.recordings, view.failures)["recording"].head(
-        MAX_TIMELINES
-    )
+    drawn = ranked["recording"].head(MAX_TIMELINES)
     n = len(view.recordings)
     page = render_html(
         view,
+        ranked=ranked,
         title=folder.resolve().name.removesuffix(".run"),
         quantiles=spread,
         plots=report_plots(view, spread) if n <= _PLOTTED else (),
@@ -96,23 +95,27 @@ def run_quantiles(run: Run) -> pl.DataFrame:
     return quantiles(run.scores, run.metrics, shown, clusters)
 
 
-def page_view(run: Run) -> Run:
-    """What a page shows of a run; of a large one, reasons and events only where they are drawn."""
+def page_view(run: Run) -> tuple[Run, pl.DataFrame]:
+    """What a page shows of a run; of a large one, reasons and events only where they are drawn.
+
+    Also returns all recordings, the closest decisions first (:func:`closest_first`).
+    """
     recordings = run.scan("recordings").select("recording").collect()
     if len(recordings) <= _WHOLE:
-        return run
+        return run, closest_first(run.scores, run.recordings, run.failures)
     scores = run.scan("scores").with_columns(reason=pl.lit(None, pl.String)).collect()
     names = "^(recording|system|scenario|metadata|estimated_by|duration_ms)$"
     rows = run.scan("recordings").select(pl.col(names)).collect()
-    listed = closest_first(scores, rows, run.failures)["recording"].head(MAX_TIMELINES)
-    shown = names_in("recording", listed)
+    ranked = closest_first(scores, rows, run.failures)
+    shown = names_in("recording", ranked["recording"].head(MAX_TIMELINES))
     more = run.scan("recordings").filter(shown).select("recording", pl.exclude(rows.columns))
-    return run.with_tables(
+    view = run.with_tables(
         scores=pl.concat([run.scan("scores").filter(shown).collect(), scores.filter(~shown)]),
         recordings=rows.join(more.collect(), on="recording", how="left", maintain_order="left"),
         events=run.scan("events").filter(shown).collect(),
         ratings=run.scan("ratings").filter(shown).collect(),
     )
+    return view, ranked
 
 
 def _table_writer(run: Run, name: str) -> Callable[[Path], object]:
