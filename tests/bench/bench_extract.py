@@ -80,10 +80,11 @@ def load() -> object:
 def extract_speech(paths: Sequence[Path], extractor: object) -> int:
     """Extract recordings; returns in how many channels there was crosstalk."""
     from flexi_score.archive.tables import TABLES
-    from flexi_score.extraction.recordings import Batch, Known, extract_recording
+    from flexi_score.extraction.recordings import Known, extract_recording
     from flexi_score.schema import RECORDINGS
 
-    batch, known = Batch(), Known({name: set() for name in TABLES}, {}, {})
+    made: dict[str, list[dict]] = {name: [] for name in TABLES}
+    known = Known({name: set() for name in TABLES}, {}, {})
     for path in paths:
         row = dict.fromkeys(RECORDINGS.names()) | {
             "recording": path.stem,
@@ -91,8 +92,8 @@ def extract_speech(paths: Sequence[Path], extractor: object) -> int:
             "user_channel": 0,
             "model_channel": 1,
         }
-        extract_recording(row, extractor, known, batch)
-    return sum(row.get("level_db") is not None for row in batch.rows["crosstalk"])
+        extract_recording(row, extractor, known, made)
+    return sum(row.get("level_db") is not None for row in made["crosstalk"])
 
 
 def chunk_loop(paths: Sequence[Path], model: object) -> int:
