@@ -90,12 +90,15 @@ State = Mapping[str, str]
 
 @dataclasses.dataclass(frozen=True)
 class Verb:
-    """A verb, its output under a folder, the commands that write the old and the new one."""
+    """A verb, its output under a folder, the commands that write the old and the new one.
+
+    In a command, OUT stands for the output and SPEAK for a program that speaks.
+    """
 
     name: str
     out: str
-    old: tuple[str, ...]
-    new: tuple[str, ...]
+    old: str
+    new: str
     read: Callable[[Path], State]
     grows: bool = False
 
@@ -217,149 +220,122 @@ def prepare(folder: Path) -> None:
             (labels / f"speaker_{speaker}_annotation_{who}.srt").write_text(text, "utf-8")
         (labels / f"speaker_{speaker}_audio.wav").touch()
     shutil.copytree(SAMPLES, folder / "calls", ignore=shutil.ignore_patterns("*.jsonl"))
-    for out, *command in (
-        ("run", "score", "made", "--out", "run"),
-        ("run2", "score", "made", "--out", "run2", "--set", "yield.hold_ms=900"),
-        ("some", "extract", "made/some.jsonl", "--archive", "some"),
-        ("truth", "export", "run", "--format", "textgrid", "--out", "truth"),
-        ("truth2", "export", "run2", "--format", "rttm", "--out", "truth2"),
-    ):
-        assert start(folder, folder / out, (*command, "-q"), 0).wait() == 0, command
+    for out, command in {
+        "run": "score made --out OUT -q",
+        "run2": "score made --out OUT -q --set yield.hold_ms=900",
+        "some": "extract made/some.jsonl --archive OUT -q",
+        "truth": "export run --format textgrid --out OUT -q",
+    }.items():
+        assert start(folder, folder / out, command, 0).wait() == 0, command
 
 
-SCORE = ("score", "--out", "OUT", "-q")
-RANDOM = ("simulate", "random", "--clips", "clips", "--out", "OUT")
-CONDITIONS = (*RANDOM, "2", "--condition", "clean", "--condition", "ulaw")
+RANDOM = "simulate random --clips clips --out OUT"
+CONDITIONS = f"{RANDOM} 2 --condition clean --condition ulaw"
+QUERIES = "simulate queries --out OUT --tts SPEAK --texts"
+TURNS = "labels --out OUT/t.csv --items OUT/items.csv"
+FIGURES = "--figures OUT --formats svg"
+EXPORT = "--format textgrid,csv --out OUT --overwrite"
+SWEEP = "sweep run/archive --out OUT --grid yield.hold_ms="
+AUDIO = "sound1.jsonl --asr none", "sound.jsonl --asr none"
 VERBS = [
     Verb(
         "extract, segments",
         "a",
-        ("extract", "made/some.jsonl", "--archive", "OUT"),
-        ("extract", "made", "--archive", "OUT"),
+        "extract made/some.jsonl --archive OUT",
+        "extract made --archive OUT",
         archive_of,
         grows=True,
     ),
     Verb(
         "extract, audio",
         "a",
-        ("extract", "sound1.jsonl", "--archive", "OUT", "--asr", "none"),
-        ("extract", "sound.jsonl", "--archive", "OUT", "--asr", "none"),
+        f"extract {AUDIO[0]} --archive OUT",
+        f"extract {AUDIO[1]} --archive OUT",
         archive_of,
         grows=True,
     ),
     Verb(
         "score, audio",
         "r",
-        (*SCORE, "sound1.jsonl", "--asr", "none"),
-        (*SCORE, "sound.jsonl", "--asr", "none"),
+        f"score {AUDIO[0]} --out OUT -q",
+        f"score {AUDIO[1]} --out OUT -q",
         run_of,
     ),
-    Verb("score, segments", "r", (*SCORE, "made/some.jsonl"), (*SCORE, "made"), run_of),
+    Verb(
+        "score, segments",
+        "r",
+        "score made/some.jsonl --out OUT -q",
+        "score made --out OUT -q",
+        run_of,
+    ),
     Verb(
         "score, archive",
         "r",
-        (*SCORE, "run/archive"),
-        (*SCORE, "run/archive", "--set", "yield.hold_ms=300"),
+        "score run/archive --out OUT -q",
+        "score run/archive --out OUT -q --set yield.hold_ms=300",
         run_of,
     ),
-    Verb(
-        "merge",
-        "a",
-        ("merge", "some", "--into", "OUT"),
-        ("merge", "run/archive", "--into", "OUT"),
-        archive_of,
-        grows=True,
-    ),
-    Verb(
-        "sweep",
-        "s",
-        ("sweep", "run/archive", "--out", "OUT", "--grid", "yield.hold_ms=300,500"),
-        ("sweep", "run/archive", "--out", "OUT", "--grid", "yield.hold_ms=300,900"),
-        labelled("sweep.json"),
-    ),
-    Verb("report", "run", ("report", "OUT"), ("report", "OUT", "--timelines", "2"), run_of),
+    Verb("merge", "a", "merge some --into OUT", "merge run/archive --into OUT", archive_of, True),
+    Verb("sweep", "s", f"{SWEEP}300,500", f"{SWEEP}300,900", labelled("sweep.json")),
+    Verb("report", "run", "report OUT", "report OUT --timelines 2", run_of),
     Verb(
         "report --figures",
         "f",
-        ("report", "run", "--figures", "OUT", "--formats", "svg"),
-        ("report", "run2", "--figures", "OUT", "--formats", "svg"),
+        f"report run {FIGURES}",
+        f"report run2 {FIGURES}",
         labelled("captions.txt"),
     ),
-    Verb(
-        "export",
-        "e",
-        ("export", "run", "--format", "textgrid,csv", "--out", "OUT", "--overwrite"),
-        ("export", "run2", "--format", "textgrid,csv", "--out", "OUT", "--overwrite"),
-        input_of,
-    ),
-    Verb(
-        "compare --out",
-        "c.csv",
-        ("compare", "run", "--out", "OUT"),
-        ("compare", "run2", "--out", "OUT"),
-        files_of,
-    ),
+    Verb("export", "e", f"export run {EXPORT}", f"export run2 {EXPORT}", input_of),
+    Verb("compare --out", "c.csv", "compare run --out OUT", "compare run2 --out OUT", files_of),
     Verb(
         "validate",
         "v",
-        ("validate", "run", "truth", "--out", "OUT"),
-        ("validate", "run2", "truth", "--out", "OUT"),
+        "validate run truth --out OUT",
+        "validate run2 truth --out OUT",
         labelled("validation.json"),
     ),
-    Verb("simulate random", "m", (*RANDOM, "3"), (*RANDOM, "4", "--seed", "2"), input_of),
-    Verb("simulate random, conditions", "m", CONDITIONS, (*CONDITIONS, "--seed", "2"), input_of),
+    Verb("simulate random", "m", f"{RANDOM} 3", f"{RANDOM} 4 --seed 2", input_of),
+    Verb("simulate random, conditions", "m", CONDITIONS, f"{CONDITIONS} --seed 2", input_of),
     Verb(
         "simulate queries",
         "q",
-        ("simulate", "queries", "--texts", "texts1", "--out", "OUT", "--tts", "SPEAK"),
-        ("simulate", "queries", "--texts", "texts2", "--out", "OUT", "--tts", "SPEAK"),
+        f"{QUERIES} texts1",
+        f"{QUERIES} texts2",
         lambda path: {k: v for k, v in input_of(path).items() if not k.startswith("clips/")},
     ),
     Verb(
         "turns --out --items",
         "t",
-        ("turns", "turns1.json", "labels", "--out", "OUT/t.csv", "--items", "OUT/items.csv"),
-        ("turns", "turns2.json", "labels", "--out", "OUT/t.csv", "--items", "OUT/items.csv"),
+        f"turns turns1.json {TURNS}",
+        f"turns turns2.json {TURNS}",
         labelled("items.csv"),
     ),
-    Verb("init", "calls/manifest.jsonl", ("init", "calls"), ("init", "calls", "--force"), files_of),
+    Verb("init", "calls/manifest.jsonl", "init calls", "init calls --force", files_of),
     Verb(
         "check --out",
         "h.csv",
-        ("check", "sound1.jsonl", "--out", "OUT"),
-        ("check", "sound.jsonl", "--out", "OUT"),
+        "check sound1.jsonl --out OUT",
+        "check sound.jsonl --out OUT",
         files_of,
     ),
     Verb(
         "handbook --build",
         "site",
-        ("handbook", "--build", "OUT"),
-        ("handbook", "--build", "OUT"),
+        "handbook --build OUT",
+        "handbook --build OUT",
         labelled("index.html"),
     ),
-    Verb(
-        "demo",
-        "d",
-        ("demo", "--out", "OUT", "--no-open"),
-        ("demo", "--out", "OUT", "--no-open"),
-        input_of,
-    ),
-    Verb(
-        "explore: corrections",
-        "run/archive",
-        ("OUT", "5"),
-        ("OUT", "10"),
-        corrections_of,
-        grows=True,
-    ),
+    Verb("demo", "d", "demo --out OUT --no-open", "demo --out OUT --no-open", input_of),
+    Verb("explore: corrections", "run/archive", "OUT 5", "OUT 10", corrections_of, grows=True),
 ]
 
 
-def start(folder: Path, out: Path, command: tuple[str, ...], at: int) -> subprocess.Popen[bytes]:
+def start(folder: Path, out: Path, command: str, at: int) -> subprocess.Popen[bytes]:
     """Start the command line, to be killed before step ``at``, if not 0."""
     speak = f"sh -c 'cp {folder}/spoken.wav $1' {{txt}} {{wav}}"
-    arguments = [part.replace("OUT", str(out)).replace("SPEAK", speak) for part in command]
-    program = folder / ("correct.py" if command[0] == "OUT" else "program.py")
+    words = command.split()
+    arguments = [word.replace("OUT", str(out)).replace("SPEAK", speak) for word in words]
+    program = folder / ("correct.py" if words[0] == "OUT" else "program.py")
     return subprocess.Popen(
         [sys.executable, program, folder / "steps", out, str(at), *arguments],
         cwd=folder,
