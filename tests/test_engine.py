@@ -37,7 +37,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("profile", "batch", "workers"), [("paper", 5, 2), ("release", 7, 1), ("fdb-v1", 1000, 1)]
+    ("profile", "batch", "workers"),
+    [("paper", 5, 2), ("release", 7, 1), ("fdb-v1", 1000, 1), ("tau", 10, 1)],
 )
 def test_a_run_of_many_batches_is_the_run(
     archive: Path, tmp_path: Path, profile: str, batch: int, workers: int

@@ -626,3 +626,4 @@ def test_axe_finds_nothing_serious(browser, run, scheme):
     page.locator(".open").first.click()
     page.wait_for_timeout(100)
     assert serious_faults(page) == []
+    context.close()

@@ -167,7 +167,11 @@ def test_a_draft_reads_back_as_what_the_folder_is(tmp_path):
     assert rows[1]["audio"] == "deep/three.wav"
     assert "channels" not in rows[1]
     text = "\n".join(notes)
-    for part in ("deep/three.wav: has 3 channels", "'x.wma'", "nothing said who"):
+    for part in (
+        "deep/three.wav: has 3 channels",
+        "'x.wma'",
+        "nothing said who is on which channel (rows: 1)",
+    ):
         assert part in text
     rows, notes = draft_manifest(tmp_path, channels="mix,user,model")
     assert [row["channels"] for row in rows] == [{"user": 1, "model": 2}] * 2

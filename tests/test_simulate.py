@@ -916,6 +916,11 @@ def test_command_line_makes_recordings(folder: Path, cli: Cli, tmp_path: Path) -
         f"{name}.{row['id']}" for name, part in zip(folders, truth, strict=True) for row in part
     )
     assert all(Path(path).is_file() for path in rows["audio"])
+    wrong = cli(
+        "simulate", "random", "6", "--clips", folder, "--out", made, "--condition", "crostalk"
+    )
+    assert wrong.returncode == 2
+    assert "did you mean 'crosstalk'" in wrong.stderr
 
 
 def test_command_line_makes_plans(folder: Path, cli: Cli, tmp_path: Path, clips: Clips) -> None:

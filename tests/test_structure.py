@@ -144,7 +144,7 @@ def big_batch(n: int = 1500) -> list[Dialogue]:
 
 class TestProperties:
     @given(st.one_of(drawn(), batches))
-    @settings(max_examples=37, deadline=None)
+    @settings(max_examples=100, deadline=None)
     def test_identities(self, dialogues):
         check_identities(dialogues)
 
@@ -159,7 +159,7 @@ class TestProperties:
         check_shift(dialogues, by)
 
     @given(st.one_of(drawn(), batches))
-    @settings(max_examples=37, deadline=None)
+    @settings(max_examples=100, deadline=None)
     def test_equals_the_reference(self, dialogues):
         check_reference(dialogues)
 

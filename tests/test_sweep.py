@@ -87,7 +87,7 @@ def test_a_sweep_is_scoring_one_by_one(archive: Path, profile: str) -> None:
         }
     )
     # Neighbours that share a stage, and some that share none.
-    changes = every[:: 3 if profile == "paper" else 15]
+    changes = every[:: 3 if profile == "paper" else 5]
     found = sweep(archive, changes, profile=profile).table
     found = found.select("combination", "system", "scenario", "metric", "value", "n")
     expected = one_by_one(archive, changes, profile)
