@@ -164,9 +164,9 @@ def add_correction(archive: Path, line: Mapping[str, Any]) -> None:
 def take_corrections(archive: Path, lines: Sequence[dict[str, Any]]) -> None:
     """Add those corrections of another archive that are not there."""
     with locked(archive / FILE):
-        remaining = read_lines(archive)
-        if fresh := [line for line in lines if line not in remaining]:
-            _write_lines(archive, remaining + fresh)
+        present = read_lines(archive)
+        if fresh := [line for line in lines if line not in present]:
+            _write_lines(archive, present + fresh)
 
 
 def undo_correction(archive: Path, recording: str) -> bool:

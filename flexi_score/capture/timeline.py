@@ -172,15 +172,15 @@ def timeline_evidence(
         ),
     )
     value = np.where(known, 0.0, np.nan)
-    for case_texts, strength, _, _ in cases:
-        value = np.where(case_texts & known, np.fmax(value, strength), value)
+    for holds, strength, _, _ in cases:
+        value = np.where(holds & known, np.fmax(value, strength), value)
     # The first of the cases that holds is told: the certain ones come first.
     evidence = numbers.select(
         pl.when(pl.lit(pl.Series(known))).then(
             pl.coalesce(
                 *(
-                    pl.when(pl.lit(pl.Series(case_texts))).then(pl.format(text, *names))
-                    for case_texts, _, text, names in cases
+                    pl.when(pl.lit(pl.Series(holds))).then(pl.format(text, *names))
+                    for holds, _, text, names in cases
                 ),
                 pl.lit("nothing points to two timelines"),
             )

@@ -208,14 +208,14 @@ def _given_files(row: Row, link: Row, made: Made, known: Known) -> int:
     kinds: tuple[tuple[Literal["words", "segments"], str], ...]
     kinds = ("words", "words"), ("segments", "speech")
     for kind, name in kinds:
-        tables: list[pl.DataFrame] = []
+        given: list[pl.DataFrame] = []
         for speaker in SPEAKERS:
             path = row[f"{speaker}_{name}"]
             if path is None:
                 continue
             whose = _whose(row, speaker, path)
             reading = read_given(Path(path), kind, whose, has_audio=has_audio)
-            tables.append(reading.table)
+            given.append(reading.table)
             key = given_key(kind, hash_of(path, known.hashes), whose, has_audio)
             link[f"{speaker}_{kind}_key"] = key
             ends += reading.table["end_ms"].to_list()
@@ -225,7 +225,7 @@ def _given_files(row: Row, link: Row, made: Made, known: Known) -> int:
             entry["note"] = "; ".join(reading.notes) or None
             made[kind].append(entry | ({"source": "file"} if kind == "words" else {}))
             known.keys[kind].add(key)
-        _refuse_twins(row, name, tables)
+        _refuse_twins(row, name, given)
     return max(ends)
 
 
@@ -241,18 +241,18 @@ def _whose(row: Row, speaker: Speaker, path: str) -> Whose:
     )
 
 
-def _refuse_twins(row: Row, name: str, tables: list[pl.DataFrame]) -> None:
+def _refuse_twins(row: Row, name: str, given: list[pl.DataFrame]) -> None:
     """Refuse entries that are the same for both parties: one of them is the other's."""
-    if len(tables) < 2 or len(tables[0]) != len(tables[1]) or not len(tables[0]):
+    if len(given) < 2 or len(given[0]) != len(given[1]) or not len(given[0]):
         return
-    first, second = (table.select("start_ms", "end_ms").to_numpy() for table in tables)
+    first, second = (table.select("start_ms", "end_ms").to_numpy() for table in given)
     apart_ms = int(abs(first - second).max())
-    same_words = tables[0].equals(tables[1]) and "text" in tables[0].columns
+    same_words = given[0].equals(given[1]) and "text" in given[0].columns
     least = 1 if same_words else _TWINS
     if apart_ms <= _TWINS_MS and len(first) >= least:
         raise TranscriptError(
             f"{row[f'user_{name}']} and {row[f'model_{name}']}: user and model have the same "
-            f"{len(tables[0])} entries; give each party its own file"
+            f"{len(given[0])} entries; give each party its own file"
         )
 
 

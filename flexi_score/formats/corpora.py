@@ -73,25 +73,25 @@ def is_candor(folder: Path, names: list[str]) -> bool:
 
 def _sides(root: Path) -> dict[str, str]:
     """Party of each participant's id, by the channel it is on."""
-    content_by_side: dict[Any, Any] = {}
+    participants: dict[Any, Any] = {}
     if (root / "processed" / "channel_map.json").is_file():
         content = json_file(root / "processed" / "channel_map.json")
-        content_by_side = content if isinstance(content, dict) else {}
+        participants = content if isinstance(content, dict) else {}
     elif (root / "metadata.json").is_file():
         content = json_file(root / "metadata.json")
         speakers = content.get("speakers") if isinstance(content, dict) else None
         for item in speakers if isinstance(speakers, list) else ():
             if isinstance(item, dict):
-                content_by_side[item.get("channel")] = item.get("user_id")
+                participants[item.get("channel")] = item.get("user_id")
     if (
-        not all(isinstance(content_by_side.get(side), str) for side in "LR")
-        or content_by_side["L"] == content_by_side["R"]
+        not all(isinstance(participants.get(side), str) for side in "LR")
+        or participants["L"] == participants["R"]
     ):
         raise RowError(
-            f"{root}: found {brief(content_by_side)}, expected the participants of channels "
+            f"{root}: found {brief(participants)}, expected the participants of channels "
             "L and R in processed/channel_map.json or metadata.json"
         )
-    return {content_by_side["L"].casefold(): "user", content_by_side["R"].casefold(): "model"}
+    return {participants["L"].casefold(): "user", participants["R"].casefold(): "model"}
 
 
 def telephone(folder: Path) -> Found:

@@ -137,7 +137,7 @@ def humdial(folder: Path) -> Found:
 
     The scenario is that of the folder, where it is named after one.
     """
-    speakers: dict[tuple[str | Path, str], list[Path]] = {}
+    questions: dict[tuple[str | Path, str], list[Path]] = {}
     answers: list[tuple[str, str, Path]] = []
     for subfolder, names in list_files(folder).items():
         kind = re.sub(r"[\s-]+", "_", subfolder.name.lower())
@@ -147,22 +147,23 @@ def humdial(folder: Path) -> Found:
                     answers.append((kind, match[1], subfolder / name))
                 else:
                     for where in (subfolder, kind if _scenario(kind) else ""):
-                        speakers.setdefault((where, match[1]), []).append(subfolder / name)
+                        questions.setdefault((where, match[1]), []).append(subfolder / name)
     samples, problems, unsaid = [], [], False
     seen = Counter((kind if _scenario(kind) else "", key) for kind, key, _ in answers)
     for kind, key, answer in sorted(answers):
         scenario = _scenario(kind)
-        near = speakers.get((answer.parent, key), [])
-        questions = near or speakers.get((kind if scenario else "", key), [])
+        group = kind if scenario else ""
+        near = questions.get((answer.parent, key), [])
+        paths = near or questions.get((group, key), [])
         name = f"{name_below(answer.parent, folder)}/{key}" if scenario else key
-        n = 1 if near else seen[kind if scenario else "", key]
-        if len(questions) != 1 or n != 1:
-            counted = f"{len(questions)} questions" if len(questions) != 1 else f"{n} answers"
+        n = 1 if near else seen[group, key]
+        if len(paths) != 1 or n != 1:
+            counted = f"{len(paths)} questions" if len(paths) != 1 else f"{n} answers"
             reason = f"{folder}: {key} has {counted}, expected one"
             problems.append(Problem(name, scenario or "conversation", reason))
             continue
         try:
-            row = _humdial_row(questions[0], answer, None if key[:5] == "clean" else scenario)
+            row = _humdial_row(paths[0], answer, None if key[:5] == "clean" else scenario)
         except RowError as error:
             problems.append(Problem(name, scenario or "conversation", str(error)))
             continue
@@ -193,10 +194,10 @@ def _humdial_row(question: Path, answer: Path, scenario: str | None) -> dict[str
         if path.exists():
             row[f"{speaker}_words"] = str(path.absolute())
     path = question.with_suffix(".json")
-    match = json_object(path).get("speech_segments") if path.exists() else None
-    if not isinstance(match, list) or len(match) < 2 or not isinstance(match[1], dict):
+    stretches = json_object(path).get("speech_segments") if path.exists() else None
+    if not isinstance(stretches, list) or len(stretches) < 2 or not isinstance(stretches[1], dict):
         return row
-    span = [checked_seconds(path, key, match[1].get(key)) for key in ("xmin", "xmax")]
+    span = [checked_seconds(path, key, stretches[1].get(key)) for key in ("xmin", "xmax")]
     if scenario == "user_interrupt":
         row["annotations"] = {"interrupt": span}
     elif scenario == "user_backchannel":

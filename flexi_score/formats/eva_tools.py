@@ -35,7 +35,7 @@ def tool_spans(folder: Path, names: list[str]) -> tuple[list[list[float]], str |
 
     Parameters
     ----------
-    place : Path
+    folder : Path
         Folder of a conversation.
     names : list of str
         Its files.

@@ -90,7 +90,7 @@ def left_out(folder: Path, contents: Found) -> list[str]:
     Parameters
     ----------
     folder : Path
-    found : Found
+    contents : Found
         What a layout found in it.
     """
     used = json.dumps([[s.where, s.row, s.metadata] for s in contents.samples], default=str)

@@ -326,8 +326,8 @@ def _entries(path: Path, items: list[_Item], whose: Whose) -> list[Timed]:
                 f"{path}, {where}: names no speaker, as others do "
                 f"({name_some(dict.fromkeys(named))}); name it there, or leave the entry out"
             )
-        parties = iter(choose_label(path, "speakers", named, whose))
-        own = [label is None or next(parties) for label in labels]
+        own_named = iter(choose_label(path, "speakers", named, whose))
+        own = [label is None or next(own_named) for label in labels]
     elif split := split_prefixes([text or "" for text in texts], whose):
         own = choose_label(path, "speakers", split[0], whose)
         texts = list(split[1])

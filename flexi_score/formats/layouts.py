@@ -327,7 +327,7 @@ def detect_layout(folder: Path) -> str:
     )
 
 
-#: How each layout that is recognised by the files of one folder is told.
+#: How each layout is recognised whose folders tell it by their files.
 _TELLING: Final[dict[str, Callable[[Path, list[str]], bool]]] = {
     **TELLING,
     "fdb2": is_fdb2,

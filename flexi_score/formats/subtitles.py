@@ -191,7 +191,7 @@ def _without_repeats(cues: list[_Cue]) -> list[_Cue]:
     rolling = any(_INSIDE.search(line) for cue in cues for line in cue.lines)
     if not rolling:
         return cues
-    lines, shown = [], ""
+    fresh, shown = [], ""
     for cue in cues:
         plain = [_plain(_INSIDE.sub("", line)) for line in cue.lines]
         said = [line for line, text in zip(cue.lines, plain, strict=True) if text]
@@ -201,8 +201,8 @@ def _without_repeats(cues: list[_Cue]) -> list[_Cue]:
         if texts:
             shown = texts[-1]
         if said:
-            lines.append(cue._replace(lines=said))
-    return lines
+            fresh.append(cue._replace(lines=said))
+    return fresh
 
 
 def _split(path: Path, cue: _Cue, words: bool) -> Iterator[_Piece]:
