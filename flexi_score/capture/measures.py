@@ -53,12 +53,12 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
         ends_ms=pl.col("model_duration_ms") - pl.col("user_duration_ms") + shift,
         apart_ms=pl.col("drift_ppm").abs() * pl.col("span_ms") / 1e6,
     )
-    both, paired = (
-        pl.all_horizontal(pl.col("user_key", "model_key").is_not_null()),
-        pl.when("paired"),
-    )
+    both = pl.all_horizontal(pl.col("user_key", "model_key").is_not_null())
+    paired = pl.when("paired")
     noted = pl.any_horizontal(pl.col("user_note", "model_note").is_not_null())
-    whole = {
+    values: dict[str | None, dict[str, pl.Expr]] = {s: _of_channel(s) for s in SPEAKERS}
+    values["user"]["annotation"] = pl.col("annotation_ms")
+    values[None] = {
         "copied": likeness,
         "mixed": pl.col("mixed_db"),
         "swapped": pl.col("swapped"),
@@ -82,7 +82,9 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
         )
         for s in SPEAKERS
     )
-    details = {
+    details: dict[str | None, dict[str, pl.Expr]] = {s: {"silent": _silence(s)} for s in SPEAKERS}
+    details["user"]["annotation"] = pl.col("annotation_evidence")
+    details[None] = {
         "copied": pl.coalesce(*late_copy, _say(_EVIDENCE["copied"])),
         "swapped": pl.col("swapped_evidence"),
         "timeline": pl.col("timeline_evidence"),
@@ -90,19 +92,12 @@ def measure(facts: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
         "offset": _lags(shift),
     }
     parts = []
-    of_channel = {speaker: _of_channel(speaker) for speaker in SPEAKERS}
     for check in CHECKS:
-        name = check.name
-        if name in whole:
-            detail = details[name] if name in details else _say(check.evidence)
-            parts.append(_part(table, check, None, whole[name], detail))
-        for speaker in SPEAKERS:
-            if name in of_channel[speaker]:
-                detail = _silence(speaker) if name == "silent" else _say(check.evidence, speaker)
-                parts.append(_part(table, check, speaker, of_channel[speaker][name], detail))
-        if name == "annotation":
-            detail = pl.col("annotation_evidence")
-            parts.append(_part(table, check, "user", pl.col("annotation_ms"), detail))
+        for channel in (None, *SPEAKERS):
+            if (value := values[channel].get(check.name)) is not None:
+                detail = details[channel].get(check.name)
+                detail = _say(check.evidence, channel) if detail is None else detail
+                parts.append(_part(table, check, channel, value, detail))
     return pl.concat(parts).sort("rec", maintain_order=True).collect()
 
 
@@ -125,11 +120,12 @@ def _lags(shift: pl.Expr) -> pl.Expr:
 
 
 def _derived(speaker: str) -> list[pl.Expr]:
-    """What evidence of one channel quotes, beside the facts."""
+    """What checks of one channel and their evidence go by, beside the facts."""
     c = _columns(speaker)
     clipped = pl.max_horizontal(c("clipped_share"), c("flat_share").fill_null(0.0))
     left = c("offset_ms").fill_null(0) + c("duration_ms") - c("last_ms")
     return [
+        clipped.alias(f"{speaker}_clipped"),
         (100 * clipped).alias(f"{speaker}_clipped_percent"),
         (100 * c("zero_share")).alias(f"{speaker}_zero_percent"),
         (100 * c("crosstalk_doubt_share")).alias(f"{speaker}_doubt_percent"),
@@ -142,13 +138,12 @@ def _of_channel(speaker: str) -> dict[str, pl.Expr]:
     c = _columns(speaker)
     captured, no_copy = c("key").is_not_null(), pl.when(~pl.col("copy"))
     speaks = pl.when(captured & (c("speech_ms") > 0))
-    clipped = pl.max_horizontal(c("clipped_share"), c("flat_share").fill_null(0.0))
     mute = captured & ~pl.col("copy") & ~c("dead") & (c("speech_ms") == 0)
     return {
         "crosstalk": no_copy.then(c("crosstalk_level_db")),
         "crosstalk_left": no_copy.then(c("doubt_percent")),
         "silent": pl.when(mute).then(c("active_dbfs")),
-        "clipping": speaks.then(clipped),
+        "clipping": speaks.then(c("clipped")),
         "level_low": speaks.then(c("active_dbfs")),
         "level_high": speaks.then(c("active_dbfs")),
         "snr": speaks.then(c("active_dbfs") - c("noise_dbfs")),
