@@ -104,14 +104,14 @@ def read_input(
     )
     if path.is_dir():
         manifest = _manifest_in(path) if layout == "auto" else None
-        if not manifest and is_unfinished(path):
+        if manifest:
+            return _read_manifest(manifest, reading)
+        if is_unfinished(path):
             raise InputError(
                 f"{path}: its files are being written, or writing them was interrupted: run what "
                 f"writes them again, or remove {path / (ASIDE + '*')}"
             )
-        return (
-            _read_manifest(manifest, reading) if manifest else _read_folder(path, layout, reading)
-        )
+        return _read_folder(path, layout, reading)
     if not path.exists():
         raise ManifestError(f"{path}: no such file or folder")
     if layout != "auto":
