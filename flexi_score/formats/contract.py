@@ -20,7 +20,16 @@ from typing import Any, Final
 from flexi_score.errors import InputError, RowError
 from flexi_score.formats.files import Embedded, brief, find_fault, name_some, to_ms
 from flexi_score.formats.headerless import parse_headerless
-from flexi_score.formats.keys import CHANNELS, KNOWN_KEYS, NESTED, PATHS, check_place, place_of
+from flexi_score.formats.keys import (
+    CHANNELS,
+    KNOWN_KEYS,
+    NESTED,
+    PATHS,
+    check_place,
+    nested,
+    undotted,
+    without_nulls,
+)
 from flexi_score.formats.roles import ASSUMED, STATED, parse_channels
 from flexi_score.formats.spelling import nearest
 from flexi_score.formats.whose import parse_speakers
@@ -118,7 +127,7 @@ def parse_row(
     """
     if fault := find_fault(raw) or find_fault(metadata or {}):
         raise RowError(fault)
-    row = _without_nulls(_undotted(raw))
+    row = without_nulls(undotted(raw))
     extra = {str(key): value for key, value in row.items() if key not in KNOWN_KEYS}
     for key in extra:
         check_place(key, extra[key])
@@ -131,8 +140,8 @@ def parse_row(
         **{key: _path(key, row[key], root) if key in row else None for key in PATHS},
     }
     parsed |= _sources(row, extra)
-    parsed |= _annotations(_nested(row, "annotations"))
-    for key, value in _nested(row, "text").items():
+    parsed |= _annotations(nested(row, "annotations"))
+    for key, value in nested(row, "text").items():
         if not isinstance(value, str):
             raise RowError(f"text.{key}: found {brief(value)}, expected text")
         parsed[f"text_{key}"] = value or None
@@ -243,7 +252,7 @@ def _channels(row: Mapping[str, Any]) -> dict[str, Any]:
         isinstance(value, list) and all(isinstance(name, str) for name in value)
     )
     if not named:
-        return _nested(row, "channels")
+        return nested(row, "channels")
     try:
         return {str(speaker): n for speaker, n in parse_channels(value).items()}
     except InputError as error:
@@ -297,55 +306,6 @@ def _annotations(annotations: Mapping[str, Any]) -> dict[str, Any]:
                 raise RowError(f"{name}[{i}] is before {name}[{i - 1}]; sort them")
         parsed["reference_backchannels_ms"] = times
     return parsed
-
-
-def _undotted(raw: Mapping[Any, Any]) -> dict[Any, Any]:
-    """The row with dotted keys (``annotations.pause``) moved into their objects."""
-    row = dict(raw)
-    for key in raw:
-        head, dot, tail = key.partition(".") if isinstance(key, str) else ("", "", "")
-        if not dot:
-            continue
-        if head not in NESTED:
-            near = nearest(head, tuple(NESTED))
-            if near and (tail in NESTED[near] or nearest(tail, NESTED[near])):
-                raise RowError(f"unknown key {key!r}; did you mean {near + '.' + tail!r}?")
-            continue
-        value = row.pop(key)
-        if value is None:
-            continue
-        inner = row.get(head) or {}
-        if not isinstance(inner, dict):
-            raise RowError(f"both {head!r} and {key!r} are given, and {head!r} is no object")
-        if inner.get(tail) is not None:
-            raise RowError(f"{key!r} is given twice, in {head!r} and by its own name; keep one")
-        row[head] = {**inner, tail: value}
-    return row
-
-
-def _without_nulls(row: Mapping[Any, Any]) -> dict[Any, Any]:
-    return {
-        key: {k: v for k, v in value.items() if v is not None}
-        if key in NESTED and isinstance(value, dict)
-        else value
-        for key, value in row.items()
-        if value is not None
-    }
-
-
-def _nested(row: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = row.get(key, {})
-    known = NESTED[key]
-    if not isinstance(value, dict):
-        raise RowError(f"{key}: found {brief(value)}, expected an object with {', '.join(known)}")
-    for name in value:
-        if name not in known:
-            near = nearest(name, known)
-            hint = f"did you mean '{key}.{near}'?" if near else f"known: {', '.join(known)}"
-            if not near and (right_key := place_of(name)):
-                hint = f"its place is {right_key}"
-            raise RowError(f"unknown key '{key}.{name}'; {hint}")
-    return value
 
 
 def _name(key: str, value: object) -> str:

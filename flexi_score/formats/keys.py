@@ -1,10 +1,11 @@
-"""Keys of a manifest row, and where those belong that stand in the wrong place."""
+"""Keys of a manifest row: how they nest, and where those belong that stand in the wrong place."""
 
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from flexi_score.errors import RowError
+from flexi_score.formats.files import brief
 from flexi_score.formats.spelling import nearest
 
 ANNOTATIONS: Final = (
@@ -76,6 +77,69 @@ _OWN: Final = ("speaker",)
 _DEEP: Final = 4
 
 
+def undotted(raw: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The row with dotted keys (``annotations.pause``) moved into their objects.
+
+    Raises
+    ------
+    RowError
+        Where such a key is misspelt, or given twice.
+    """
+    row = dict(raw)
+    for key in raw:
+        head, dot, tail = key.partition(".") if isinstance(key, str) else ("", "", "")
+        if not dot:
+            continue
+        if head not in NESTED:
+            near = nearest(head, tuple(NESTED))
+            if near and (tail in NESTED[near] or nearest(tail, NESTED[near])):
+                raise RowError(f"unknown key {key!r}; did you mean {near + '.' + tail!r}?")
+            continue
+        value = row.pop(key)
+        if value is None:
+            continue
+        inner = row.get(head) or {}
+        if not isinstance(inner, dict):
+            raise RowError(f"both {head!r} and {key!r} are given, and {head!r} is no object")
+        if inner.get(tail) is not None:
+            raise RowError(f"{key!r} is given twice, in {head!r} and by its own name; keep one")
+        row[head] = {**inner, tail: value}
+    return row
+
+
+def without_nulls(row: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The row without keys whose value is null, also in its objects."""
+    return {
+        key: {k: v for k, v in value.items() if v is not None}
+        if key in NESTED and isinstance(value, dict)
+        else value
+        for key, value in row.items()
+        if value is not None
+    }
+
+
+def nested(row: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The object at a key of :data:`NESTED`; an empty one where there is none.
+
+    Raises
+    ------
+    RowError
+        Where it is no object, or holds an unknown key.
+    """
+    value = row.get(key, {})
+    known = NESTED[key]
+    if not isinstance(value, dict):
+        raise RowError(f"{key}: found {brief(value)}, expected an object with {', '.join(known)}")
+    for name in value:
+        if name not in known:
+            near = nearest(name, known)
+            hint = f"did you mean '{key}.{near}'?" if near else f"known: {', '.join(known)}"
+            if not near and (right_key := _place_of(name)):
+                hint = f"its place is {right_key}"
+            raise RowError(f"unknown key '{key}.{name}'; {hint}")
+    return value
+
+
 def check_place(key: str, value: Any) -> None:
     """Refuse a key of the user's that is one of the contract's, misspelt or in the wrong place.
 
@@ -115,14 +179,14 @@ def _check_inside(value: Any, path: str, depth: int) -> None:
             annotates = name == "annotations" and set(inner) <= set(ANNOTATIONS)
             numbers = all(isinstance(n, int) for n in inner.values())
             if annotates or (name == "channels" and set(inner) == set(CHANNELS) and numbers):
-                where = place_of(name)
+                where = _place_of(name)
         if where:
             raise RowError(f"unknown key '{path}.{name}'; its place is {where}")
         if isinstance(inner, dict | list):
             _check_inside(inner, f"{path}.{name}", depth + 1)
 
 
-def place_of(name: str) -> str | None:
+def _place_of(name: str) -> str | None:
     """Where a key belongs that stands inside an object of the row; None where it is no key."""
     if name in KNOWN_KEYS:
         return f"{name}, at the top of the row"
