@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from flexi_score.errors import InputError, RowError
-from flexi_score.formats.files import Embedded, brief, find_fault, name_some, to_ms
+from flexi_score.formats.files import Embedded, brief, find_fault, is_number, name_some, to_ms
 from flexi_score.formats.headerless import parse_headerless
 from flexi_score.formats.keys import (
     CHANNELS,
@@ -171,8 +171,8 @@ def parse_rating(value: object) -> float:
     RowError
         For anything else.
     """
-    if _is_number(value) and 0 <= float(value) <= _MAX_RATING:  # type: ignore[arg-type]
-        return float(value)  # type: ignore[arg-type]
+    if is_number(value) and 0 <= float(value) <= _MAX_RATING:
+        return float(value)
     raise RowError(f"rating: found {brief(value)}, expected a number from 0 to 5")
 
 
@@ -218,7 +218,7 @@ def _sources(row: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]
         parsed[f"{key}_ms"] = 0
         if key not in row:
             continue
-        if _is_number(row[key]) and row[key] < 0:
+        if is_number(row[key]) and row[key] < 0:
             raise RowError(
                 f"{key}: found {row[key]}, expected 0 or more; shift both offsets so that the "
                 "earlier file starts at 0"
@@ -311,7 +311,7 @@ def _annotations(annotations: Mapping[str, Any]) -> dict[str, Any]:
 def _name(key: str, value: object) -> str:
     if isinstance(value, str) and value.strip():
         return value
-    if _is_number(value):
+    if is_number(value):
         return str(value)
     raise RowError(f"{key}: found {brief(value)}, expected text that is not blank, or a number")
 
@@ -327,7 +327,7 @@ def _path(key: str, value: object, root: Path) -> str:
 
 
 def _seconds(key: str, value: object) -> int:
-    if not _is_number(value):
+    if not is_number(value):
         raise RowError(f"{key}: found {brief(value)}, expected a number of seconds")
     try:
         return to_ms(value)
@@ -353,14 +353,10 @@ def _list(key: str, value: object, expected: str) -> list[Any]:
 def _distribution(value: object) -> list[float]:
     numbers = _list("reference_distribution", value, "of numbers, one a window")
     for i, item in enumerate(numbers):
-        if not _is_number(item) or item < 0 or not math.isfinite(item):
+        if not is_number(item) or item < 0 or not math.isfinite(item):
             raise RowError(
                 f"reference_distribution[{i}]: found {brief(item)}, expected a number, 0 or more"
             )
     if not any(numbers):
         raise RowError("reference_distribution: nothing above 0, expected weights of windows")
     return [float(item) for item in numbers]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from flexi_score.errors import RowError
-from flexi_score.formats.files import decode_json, load_json, read_text
+from flexi_score.formats.files import decode_json, is_number, load_json, read_text
 
 _EVENTS: Final = ("user_simulator_events.jsonl", "elevenlabs_events.jsonl")
 _PARTY: Final = {
@@ -93,7 +93,7 @@ def _starts(folder: Path, log: Path) -> dict[str, float]:
         if party is None or event.get("event_type") != "audio_start":
             continue
         at = event.get("audio_timestamp")
-        if isinstance(at, int | float) and not isinstance(at, bool):
+        if is_number(at):
             events.setdefault(party, at)
     sounds = {party: _first_sound_s(folder / f"audio_{party}.wav") for party in events}
     return {party: events[party] - at for party, at in sounds.items() if at is not None}

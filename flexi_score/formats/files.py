@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 from urllib.parse import quote, urlencode
 
 from flexi_score.errors import FlexiScoreError
@@ -170,6 +170,11 @@ def find_fault(value: Any, most_values: int | None = MAX_VALUES) -> str | None:
         elif isinstance(item, str) and not item.isascii() and not _is_unicode(item):
             return f"{where or 'value'}: text with an unpaired surrogate, not valid Unicode"
     return None
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a decoded value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def to_ms(value: object) -> int:

@@ -27,6 +27,7 @@ from flexi_score.formats.files import (
     brief,
     decode_json,
     find_fault,
+    is_number,
     load_json,
     name_some,
     read_text,
@@ -344,12 +345,8 @@ def _span(value: dict[str, Any]) -> list[Any]:
     for start, end in _TIMES:
         if start in value or end in value:
             times = [value.get(start), value.get(end)]
-            return [f"{t}e-3" if start == "start_ms" and _is_number(t) else t for t in times]
+            return [f"{t}e-3" if start == "start_ms" and is_number(t) else t for t in times]
     return [None, None]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _text(path: Path, where: str, value: dict[str, Any]) -> str | None:

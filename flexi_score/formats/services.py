@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from flexi_score.formats.files import is_number
+
 Items = list[dict[str, Any]]
 
 _DURATION: Final = re.compile(
@@ -314,7 +316,7 @@ def vapi_tools(content: Any) -> list[list[float]]:
     spans = []
     for message in messages if isinstance(messages, list) else ():
         at = message.get("secondsFromStart") if isinstance(message, dict) else None
-        if isinstance(at, bool) or not isinstance(at, int | float):
+        if not is_number(at):
             continue
         for call in message.get("toolCalls") or ():
             called[str(call.get("id"))] = at
