@@ -25,12 +25,13 @@ from flexi_score.errors import ArchiveError, InputError, OutputError
 from flexi_score.exports.folder import EXPORTS
 from flexi_score.exports.source import safe_names
 from flexi_score.exports.writers import WRITERS, json_line
-from flexi_score.formats import FORMATS, read_segments, read_words
+from flexi_score.formats import read_segments, read_words
 from flexi_score.formats.audacity import audacity_text
 from flexi_score.formats.ctm import ctm_text
 from flexi_score.formats.delimited import csv_text
 from flexi_score.formats.eaf import eaf_text
 from flexi_score.formats.lanes import Lane, clean
+from flexi_score.formats.registry import FORMATS
 from flexi_score.formats.rttm import rttm_text
 from flexi_score.formats.subtitles import webvtt_text
 from flexi_score.formats.textgrid import read_tiers, textgrid_text

@@ -12,9 +12,9 @@ from flexi_score.errors import AudioError, InputError, OutputError, Prerequisite
 from flexi_score.exports.lhotse import lhotse_lines
 from flexi_score.exports.source import Recording, Source, load_source
 from flexi_score.exports.writers import WRITERS, as_speech, as_words, json_line
-from flexi_score.formats import FORMATS
 from flexi_score.formats.files import EMBEDDED_SCHEME, brief
 from flexi_score.formats.keys import KNOWN_KEYS, TEXTS
+from flexi_score.formats.registry import FORMATS
 from flexi_score.formats.roles import ASSUMED
 from flexi_score.formats.spelling import nearest
 from flexi_score.output import writing_together

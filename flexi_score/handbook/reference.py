@@ -189,7 +189,7 @@ def columns() -> str:
 
 def format_rows() -> list[tuple[str, ...]]:
     """Each format: name, extensions, whether it is read, ``--format``, times, contents, whose."""
-    from flexi_score.formats import FORMATS
+    from flexi_score.formats.registry import FORMATS
 
     return [
         (

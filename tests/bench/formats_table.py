@@ -20,12 +20,13 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from flexi_score.exports.writers import json_line  # noqa: E402
-from flexi_score.formats import FORMATS, read_segments, read_words  # noqa: E402
+from flexi_score.formats import read_segments, read_words  # noqa: E402
 from flexi_score.formats.audacity import audacity_text  # noqa: E402
 from flexi_score.formats.ctm import ctm_text  # noqa: E402
 from flexi_score.formats.delimited import csv_text  # noqa: E402
 from flexi_score.formats.eaf import eaf_text  # noqa: E402
 from flexi_score.formats.lanes import Lane, clean  # noqa: E402
+from flexi_score.formats.registry import FORMATS  # noqa: E402
 from flexi_score.formats.rttm import rttm_text  # noqa: E402
 from flexi_score.formats.subtitles import webvtt_text  # noqa: E402
 from flexi_score.formats.textgrid import textgrid_text  # noqa: E402
