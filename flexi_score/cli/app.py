@@ -178,14 +178,6 @@ class ModelOptions:
         }
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    import os
-
-    allowed = getattr(os, "sched_getaffinity", None)
-    return len(allowed(0)) if allowed else os.cpu_count() or 1
-
-
 def chosen_settings(
     profile: str,
     assignments: Sequence[str] | None,

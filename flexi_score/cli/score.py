@@ -18,7 +18,6 @@ from flexi_score.cli.app import (
     Threads,
     app,
     chosen_settings,
-    cores,
     folder_to_write,
 )
 from flexi_score.cli.extract import RetryFailed, Workers
@@ -97,6 +96,7 @@ def score(
         flexi-score score run/archive --judge replay
     """
     from flexi_score.archive import store
+    from flexi_score.extraction.machine import usable_cpus
     from flexi_score.extraction.remote import is_url
     from flexi_score.output import make_folder
     from flexi_score.scoring import pipeline
@@ -141,7 +141,7 @@ def score(
     make_folder(target)
     with ExitStack() as shown:
         judge_progress = shown.enter_context(JudgeProgress(quiet))
-        work = Work(workers=cores(), scratch=target, judging=judge_progress.advance)
+        work = Work(workers=usable_cpus(), scratch=target, judging=judge_progress.advance)
         if stored:
             run = pipeline.score(source_path, settings=settings, work=work)
         else:

@@ -13,7 +13,6 @@ from flexi_score.cli.app import (
     SetOption,
     app,
     chosen_settings,
-    cores,
     folder_to_write,
 )
 from flexi_score.cli.progress import WorkProgress
@@ -60,6 +59,7 @@ def sweep(
             --grid yield.hold_ms=300,500,800 --out sweep
     """
     from flexi_score.errors import SettingsError
+    from flexi_score.extraction.machine import usable_cpus
     from flexi_score.sweep import combinations, parse_grid, read_list, write_sweep
     from flexi_score.sweep import sweep as run_sweep
 
@@ -79,7 +79,7 @@ def sweep(
             changes,
             profile=profile,
             base=parse_assignments(set_ or []),
-            workers=workers if workers > 0 else cores(),
+            workers=workers if workers > 0 else usable_cpus(),
             progress=progress,
         )
     folder = write_sweep(result, out)

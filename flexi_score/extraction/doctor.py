@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexi_score.config import load_settings
-from flexi_score.extraction.weights import cache_dir, find_weight, list_weights, usable_cpus, verify
+from flexi_score.extraction.machine import usable_cpus
+from flexi_score.extraction.weights import cache_dir, find_weight, list_weights, verify
 from flexi_score.version import install_command
 
 #: What each extra is for, in the order shown; extras that only bundle others are left out.

@@ -9,7 +9,8 @@ from typing import Any
 
 from flexi_score.config import ExtractSettings
 from flexi_score.errors import PrerequisiteError, SettingsError
-from flexi_score.extraction.weights import fetch, list_weights, usable_cpus
+from flexi_score.extraction.machine import usable_cpus
+from flexi_score.extraction.weights import fetch, list_weights
 from flexi_score.version import install_command
 
 #: Bumped when the same recogniser would give other words.

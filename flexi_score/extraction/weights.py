@@ -111,13 +111,6 @@ def cache_dir() -> Path:
     return base / "flexi_score"
 
 
-def usable_cpus() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def locate(name: str) -> Path | None:
     """What a loader takes: the file of a one-file weight, else the folder that holds all files.
 

@@ -17,15 +17,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any, Final
 
 from flexi_score import errors
 from flexi_score.errors import FlexiScoreError
 from flexi_score.extraction.extractor import Setup, load_extractor
 from flexi_score.extraction.ledger import Outcome, Task, attempt, died
+from flexi_score.extraction.machine import count_gpus, usable_cpus
 from flexi_score.extraction.recordings import read_known
-from flexi_score.extraction.weights import usable_cpus
 
 #: With less audio than this, starting further processes takes longer than it saves.
 _WORTH_S: Final = 300.0
@@ -246,14 +245,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def count_gpus() -> int:
-    """GPUs that the recogniser could use, found without starting it."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
 def _free_bytes() -> int:
