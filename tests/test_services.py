@@ -415,6 +415,11 @@ def test_milliseconds_by_name(tmp_path):
     path = tmp_path / "a.json"
     path.write_text('[{"text": "hello", "start_ms": 700, "end_ms": 960.5}]')
     assert read_words(path).rows() == [(700, 960, "hello")]
+    path.write_text('[{"text": "hello", "start_ms": "700", "end_ms": " 960.5 "}]')
+    assert read_words(path).rows() == [(700, 960, "hello")]
+    path.write_text('[{"text": "hello", "start_ms": "x", "end_ms": 960}]')
+    with pytest.raises(TranscriptError, match="start: found 'x', expected a number"):
+        read_words(path)
     path.write_text('[{"text": "hello", "startMs": 700, "endMs": 960}]')
     with pytest.raises(TranscriptError, match="found keys 'text', 'startMs', 'endMs', expected"):
         read_words(path)

@@ -177,6 +177,12 @@ def is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def scaled(value: Any, exponent: int) -> Any:
+    """A number, or text that is one, times a power of ten, as text; anything else as it is."""
+    text = str(value).strip()
+    return f"{text}e{exponent}" if _NUMBER.fullmatch(text) else value
+
+
 def to_ms(value: object) -> int:
     """Seconds as integer milliseconds, rounded half to even from the decimal that was written.
 

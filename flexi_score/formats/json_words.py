@@ -27,10 +27,10 @@ from flexi_score.formats.files import (
     brief,
     decode_json,
     find_fault,
-    is_number,
     load_json,
     name_some,
     read_text,
+    scaled,
 )
 from flexi_score.formats.nonspeech import as_word
 from flexi_score.formats.services import NO_WORDS, has_text, plain_items
@@ -345,7 +345,7 @@ def _span(value: dict[str, Any]) -> list[Any]:
     for start, end in _TIMES:
         if start in value or end in value:
             times = [value.get(start), value.get(end)]
-            return [f"{t}e-3" if start == "start_ms" and is_number(t) else t for t in times]
+            return [scaled(t, -3) for t in times] if start == "start_ms" else times
     return [None, None]
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from flexi_score.formats.files import is_number
+from flexi_score.formats.files import is_number, scaled
 
 Items = list[dict[str, Any]]
 
@@ -200,8 +200,8 @@ def _azure_fast(content: Any, want_words: bool) -> Items | None:
     for phrase in phrases:
         who = f"channel {phrase.get('channel')}" if several else _tag(phrase, "speaker")
         for entry in phrase.get("words") or (phrase,):
-            start = _scaled(entry.get("offsetMilliseconds"), -3)
-            length = _scaled(entry.get("durationMilliseconds"), -3)
+            start = scaled(entry.get("offsetMilliseconds"), -3)
+            length = scaled(entry.get("durationMilliseconds"), -3)
             items.append(
                 {
                     "start": start,
@@ -235,8 +235,8 @@ def _assemblyai(content: Any, want_words: bool) -> Items | None:
         return None  # somebody's seconds
     return [
         {
-            "start": _scaled(word["start"], -3),
-            "end": _scaled(word["end"], -3),
+            "start": scaled(word["start"], -3),
+            "end": scaled(word["end"], -3),
             "word": word["text"],
             "speaker": word.get("speaker")
             if word.get("channel") is None
@@ -264,12 +264,12 @@ def _whisper_cpp(content: Any, want_words: bool) -> Items | None:
             text = entry["text"]
             if not isinstance(text, str):
                 raise TypeError(f"text: found {text!r}")
-            end = _scaled(offsets.get("to"), -3)
+            end = scaled(offsets.get("to"), -3)
             if tokens and want_words and number and not text.startswith(" "):
                 items[-1] |= {"word": items[-1]["word"] + text, "end": end}
             elif text.strip():
                 items.append(
-                    {"start": _scaled(offsets.get("from"), -3), "end": end, "word": text.strip()}
+                    {"start": scaled(offsets.get("from"), -3), "end": end, "word": text.strip()}
                 )
     return items
 
@@ -367,17 +367,10 @@ def _number(value: Any) -> Any:
     return value.strip() if isinstance(value, str) else value
 
 
-def _scaled(value: Any, exponent: int) -> Any:
-    """A number, or text that is one, times a power of ten, as text; anything else as it is."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return value
-    return f"{value}e{exponent}"
-
-
 def _ticks(entry: dict[str, Any], name: str) -> str | None:
     value = entry.get(f"{name}InTicks")
     if value is not None:
-        return str(_scaled(value, -7))
+        return str(scaled(value, -7))
     match = _DURATION.fullmatch(str(entry.get(name)))
     if match is None or not any(match.groups()):
         return None
