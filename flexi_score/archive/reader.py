@@ -46,7 +46,10 @@ class ArchiveReader:
         keys: Sequence[str] | pl.Series | None = None,
         columns: Sequence[str] | None = None,
     ) -> pl.DataFrame:
-        """Rows of a table of artefacts, one per key: the newest; those with these keys, or all."""
+        """Rows of a table of artefacts, one per key: the newest; those with these keys, or all.
+
+        A key that the table does not hold has no row.
+        """
         columns = TABLES[table].names() if columns is None else list(columns)
         wanted = None if keys is None else pl.Series("key", keys, dtype=pl.String)
         if self._cache is None:

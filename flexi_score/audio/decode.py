@@ -182,7 +182,11 @@ def _probe_libav(path: str) -> AudioInfo:
 def decode_blocks(
     info: AudioInfo, channels: Sequence[int], block_s: float = 10.0
 ) -> Iterator[Samples]:
-    """Samples of the ``channels``, in this order, at the file's own rate, in blocks (n, k)."""
+    """Samples of the ``channels``, in this order, at the file's own rate, in blocks (n, k).
+
+    ``channels``: counted from 0. ``block_s``: longest block. Raises AudioError for a channel that
+    the file lacks, and where it cannot be decoded.
+    """
     missing = [c for c in channels if not 0 <= c < info.n_channels]
     if missing:
         raise AudioError(
@@ -269,13 +273,19 @@ def resample_blocks(blocks: Iterable[Samples], rate_hz: int) -> Iterator[Samples
 def read_blocks(
     path: str | Path, channels: Sequence[int], block_s: float = 10.0
 ) -> Iterator[Samples]:
-    """Samples of the ``channels``, in this order, at 16 kHz, in blocks of shape (n, k)."""
+    """Samples of the ``channels``, in this order, at 16 kHz, in blocks of shape (n, k).
+
+    Raises AudioError: as :func:`probe` and :func:`decode_blocks`.
+    """
     info = probe(path)
     return resample_blocks(decode_blocks(info, channels, block_s), info.sample_rate_hz)
 
 
 def content_hash(path: str | Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal; an empty file has one, too."""
+    """The sha256 of a file's bytes, in hexadecimal; an empty file has one, too.
+
+    Raises AudioError where the file cannot be read.
+    """
     # A segment file without a line is a party that never spoke.
     _check_file(str(path), may_be_empty=True)
     with open(path, "rb") as file:

@@ -77,7 +77,7 @@ def measure_health(user: Signal, model: Signal, *, paired: bool) -> Row:
 
 
 def band_hz(frames: Floats) -> float | None:
-    """Upper edge of the highest 250 Hz band that holds speech, None without frames."""
+    """Upper edge (Hz) of the highest 250 Hz band with speech of frames (n, 512); None without."""
     if not len(frames):
         return None
     spectrum = np.abs(np.fft.rfft(frames * np.hanning(_FRAME))) ** 2

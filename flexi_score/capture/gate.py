@@ -74,7 +74,8 @@ def _sentence() -> pl.Expr:
 def judge(measured: pl.DataFrame, settings: HealthSettings) -> pl.DataFrame:
     """Verdicts on measured numbers (:data:`flexi_score.schema.HEALTH`).
 
-    A value at a limit is beyond it; a limit that is null is never reached.
+    ``measured``: ``recording, check, channel, value, detail``. A value at a limit is beyond it; a
+    limit that is null is never reached.
     """
     limits = pl.DataFrame(
         {

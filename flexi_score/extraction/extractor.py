@@ -33,7 +33,11 @@ class Setup:
 
 
 def load_extractor(setup: Setup) -> Extractor:
-    """Load the models that are needed; their packages are imported here."""
+    """Load the models that are needed; their packages are imported here.
+
+    Raises PrerequisiteError where a package or weight is missing, SettingsError for a recogniser or
+    language that cannot be.
+    """
     settings, threads = setup.settings, setup.threads
     detector: Any = None
     recognizer = diarizer = None

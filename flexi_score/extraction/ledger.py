@@ -72,7 +72,8 @@ def attempt(
 ) -> Outcome:
     """Extract one recording; a fault of the recording becomes part of the outcome.
 
-    ``began`` is called first, with the hash of everything that the attempt depends on.
+    ``began`` is called first, with the hash of everything that the attempt depends on. Raises
+    FlexiScoreError for faults that are not the recording's, such as a missing package.
     """
     made = _no_rows()
     try:

@@ -37,7 +37,10 @@ def levelled_probabilities(
     levels: Sequence[ChannelLevels],
     settings: ExtractSettings,
 ) -> list[tuple[NDArray[np.uint16], float]]:
-    """Probabilities of every channel, and the gain (dB) before; quiet channels are raised."""
+    """Probabilities of every channel, and the gain (dB) before; quiet channels are raised.
+
+    Probabilities are those of :func:`~flexi_score.extraction.probabilities.speech_probabilities`.
+    """
     first = speech_probabilities(detector, signals, [0.0] * len(signals))
     levelled = [(probabilities, 0.0) for probabilities in first]
     if not settings.normalize:

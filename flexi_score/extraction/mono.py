@@ -70,7 +70,11 @@ def mono_channels(
 def role_envelope(
     envelope_cdb: Centi, own: Quantised, other: Quantised, noise_dbfs: float
 ) -> Centi:
-    """The energy, but not above the noise where the other role alone talks."""
+    """The energy, but not above the noise where the other role alone talks.
+
+    ``envelope_cdb``: every 10 ms, in hundredths of a dBFS. ``own``, ``other``: probabilities of
+    speech of the roles, every 32 ms.
+    """
     if not len(own):
         return envelope_cdb
     middle = np.arange(len(envelope_cdb)) * _ENVELOPE_MS + _ENVELOPE_MS // 2

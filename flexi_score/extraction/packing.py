@@ -87,7 +87,10 @@ def find_runs(speech: Sequence[tuple[int, int]], duration_ms: int) -> list[tuple
 def divide_long(
     runs: Sequence[tuple[int, int]], quietest: Callable[[int, int], int]
 ) -> list[tuple[int, int]]:
-    """Runs of at most `LONGEST_RUN_MS`; longer ones are cut where they are quietest."""
+    """Runs of at most `LONGEST_RUN_MS`; longer ones are cut where they are quietest.
+
+    ``quietest(start_ms, end_ms)``: the quietest moment in between (ms).
+    """
     divided: list[tuple[int, int]] = []
     for start, end in runs:
         while end - start > LONGEST_RUN_MS:
@@ -101,7 +104,10 @@ def divide_long(
 
 
 def plan_packs(runs: Sequence[tuple[int, int]], duration_ms: int) -> list[Pack]:
-    """Runs in order, in as few packs as hold them; a pack ends between two runs."""
+    """Runs in order, in as few packs as hold them; a pack ends between two runs.
+
+    ``runs``: sorted, disjoint (they may touch), none longer than `LONGEST_RUN_MS`.
+    """
     if not runs:
         return []
     start, end = np.asarray(runs, np.int64).T
@@ -149,7 +155,7 @@ def assign_words(pack: Pack, start_ms: Ints, end_ms: Ints) -> Ints:
     """The run that each word belongs to, or -1 where none is near.
 
     A word belongs to the run that holds most of it (the earlier one where two hold the same); a
-    word outside every run to the nearest, up to `REACH_MS` away.
+    word outside every run to the nearest, up to `REACH_MS` away. Times are the pack's.
     """
     if not len(start_ms) or not len(pack.run_at_ms):
         return np.full(len(start_ms), -1, np.int64)
@@ -165,7 +171,8 @@ def assign_words(pack: Pack, start_ms: Ints, end_ms: Ints) -> Ints:
 def map_words(pack: Pack, start_ms: Ints, end_ms: Ints) -> tuple[Ints, Ints, Ints]:
     """Words in recording time, each inside the run it belongs to.
 
-    Returns which words are left, and their starts (strictly increasing) and ends; no two overlap.
+    The words are in pack time, in the order in which they were said. Returns which are left, and
+    their starts (strictly increasing) and ends; no two overlap.
     """
     run = assign_words(pack, start_ms, end_ms)
     # Words are said in order, so a word never belongs to an earlier run than the one before it.

@@ -72,7 +72,10 @@ class Segmenter:
 
 
 def load_segmenter(option: str, threads: int | None = None, path: Path | None = None) -> Segmenter:
-    """The network of a checkpoint (the packaged one); messages name ``option``."""
+    """The network of a checkpoint (the packaged one); messages name ``option``.
+
+    Raises PrerequisiteError where torch or the weights are missing.
+    """
     try:
         import torch
     except ImportError as error:
@@ -128,7 +131,7 @@ def slide(
 
 
 def average(parts: Iterator[tuple[int, Floats]], n_samples: int) -> Floats:
-    """One track from overlapping windows: a mean that trusts the middle of a window most."""
+    """One track (frames, k) from overlapping windows, whose middles are trusted most."""
     total: Floats | None = None
     weight: Floats = np.zeros(max(n_samples, _SHORTEST) // STEP + 2, np.float32)
     for first, values in parts:
@@ -152,7 +155,7 @@ def trust(frames: int) -> Floats:
 
 
 def to_grid(track: Floats, n_samples: int, cell: int) -> Floats:
-    """Values at the middle of each cell of so many samples, by linear interpolation."""
+    """Values at the middle of each cell of so many samples, shape (ceil(n_samples / cell),)."""
     at = np.arange(-(-n_samples // cell)) * cell + cell / 2
     cells: Floats = np.interp(at, CENTRE + STEP * np.arange(len(track)), track).astype(np.float32)
     return cells

@@ -44,7 +44,7 @@ class PyannoteDetector:
 
 
 def load_pyannote_detector(threads: int | None = None) -> PyannoteDetector:
-    """Load the segmentation network as a detector."""
+    """The segmentation network as a detector; PrerequisiteError where it is missing."""
     segmenter = load_segmenter("--vad pyannote", threads)
     shape = repr([_VERSION, _HOP, WINDOW, segmenter.sha256])
     return PyannoteDetector(SEGMENTATION, hashlib.sha256(shape.encode()).hexdigest(), segmenter)

@@ -115,7 +115,7 @@ def mirror_archive(url: str) -> Iterator[tuple[Path, Callable[[], None]]]:
 
 @contextmanager
 def staged(row: Row) -> Iterator[dict[str, str]]:
-    """Local copies of those of a recording's files that are URLs: path by URL."""
+    """Local copies of a recording's files that are URLs: path by URL; AudioError without one."""
     urls = sorted({row[name] for name in PATHS if row[name] is not None and is_url(row[name])})
     if not urls:
         yield {}
@@ -136,7 +136,11 @@ def staged(row: Row) -> Iterator[dict[str, str]]:
 
 
 def take_out(url: str, location: Path) -> str:
-    """Write audio that a Parquet file holds into a file of its own, with its own suffix."""
+    """Write audio that a Parquet file holds into a file of its own; returns its path.
+
+    ``location``: that path; its last suffix becomes the audio's own. Raises AudioError where the
+    Parquet file cannot be read or holds no audio there.
+    """
     parts = urlsplit(url)
     query = parse_qs(parts.query)
     path, column, row = unquote(parts.path), query["column"][0], int(query["row"][0])

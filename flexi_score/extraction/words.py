@@ -70,9 +70,10 @@ def recognize(
 ) -> pl.DataFrame:
     """Words (:data:`WORDS`) of one channel, each inside one stretch of speech, none overlapping.
 
-    ``read(start, end)``: 16 kHz samples, at most about 30 s at once. A language that is written
-    without spaces has a row per character. ``probability`` is the mean over the word's tokens, 0
-    where Whisper's criteria still find fault with the text that the word is in.
+    ``read(start, end)``: 16 kHz samples, at most about 30 s at once. ``gain_db``: applied before.
+    Nothing is recognised outside ``speech``. A language that is written without spaces has a row
+    per character. ``probability`` is the mean over the word's tokens, 0 where Whisper's criteria
+    still find fault with the text that the word is in.
     """
     duration_ms = n_samples // _PER_MS
     runs = divide_long(

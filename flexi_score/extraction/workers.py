@@ -36,8 +36,8 @@ _ATTEMPTS: Final = 2
 def choose_workers(requested: int, n_recordings: int, seconds: float, device: str = "auto") -> int:
     """How many worker processes to use; 1 means none but this one.
 
-    0 is to choose: one a GPU where the recogniser runs on GPUs, else one a CPU as far as
-    memory goes; only one for little audio.
+    ``seconds``: of audio, in all. ``requested``: 0 to choose: one a GPU where the recogniser runs
+    on GPUs, else one a CPU as far as memory goes; only one for little audio.
     """
     if requested > 0:
         return max(1, min(requested, n_recordings))
@@ -59,7 +59,10 @@ def attempt_here(tasks: Sequence[Task], setup: Setup, take: Callable[[Outcome], 
 def attempt_in_workers(
     tasks: Sequence[Task], setup: Setup, n_workers: int, take: Callable[[Outcome], None]
 ) -> None:
-    """Attempt all tasks in worker processes; ``take`` gets each outcome, in this process."""
+    """Attempt all tasks in worker processes; ``take`` gets each outcome, in this process.
+
+    Raises FlexiScoreError for what stops a worker from working at all, as a model that is missing.
+    """
     waiting = deque((task, 1) for task in tasks)
     with _Pool(setup, n_workers) as pool:
         while waiting or pool.busy():
