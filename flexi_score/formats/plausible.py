@@ -30,7 +30,7 @@ _TOUCHING_MS: Final = 20
 _FEW_SILENCES: Final = 3
 
 #: Units other than seconds, in parts of a second. Of samples, only one rate may fit.
-_UNITS: Final = {
+_UNITS: Final[dict[float, str]] = {
     100: "hundredths of a second",
     1000: "milliseconds",
     8000: "samples at 8 kHz",
@@ -43,7 +43,7 @@ _UNITS: Final = {
     1_000_000_000: "nanoseconds",
 }
 #: Frames of codecs, aligners and video: as whole numbers they may be taken for other units.
-_FRAMES: Final = {
+_FRAMES: Final[dict[float, str]] = {
     12.5: "frames of 80 ms",
     25: "frames of 40 ms",
     30: "frames at 30 a second",
@@ -267,8 +267,7 @@ def to_seconds(path: Path, entries: list[Timed]) -> tuple[list[Timed], list[str]
             f"{path}: as seconds its times would mean {what}, which nobody speaks; are they "
             "minutes or hours? Write seconds"
         )
-    lone = worded and whole and len(spoken) >= _LONE_WORDS and sum(counts) <= len(spoken)
-    if lone:
+    if worded and whole and len(spoken) >= _LONE_WORDS and sum(counts) <= len(spoken):
         most = _MOST_PER_LONE_WORD_S
     if typical <= most or (few and worded and typical <= most * 8):
         long = whole and typical > (_MOST_PER_LONE_WORD_S if worded else high)
@@ -276,22 +275,22 @@ def to_seconds(path: Path, entries: list[Timed]) -> tuple[list[Timed], list[str]
         odd = (long and not (few and worded)) or (not worded and apart and typical < _SHORTEST_S)
         note = f"as seconds its times would mean {what}; are they frames, minutes, another unit?"
         return entries, [note] if odd else []
-    fitting: list[float] = [unit for unit in _UNITS if low <= typical / unit <= high]
+    fitting = [unit for unit in _UNITS if low <= typical / unit <= high]
     if fitting and fitting[0] in (100, 1000):
         fitting = [unit for unit in fitting if unit in (100, 1000)]
     clear = worded and typical / 100 >= _CLEAR_PER_WORD_S
     if whole and (not fitting or (fitting[0] == 100 and not clear)):
         fitting += [unit for unit in _FRAMES if low <= typical / unit <= high]
     if len(fitting) != 1 or fitting[0] in _FRAMES:
-        names = [_UNITS.get(int(unit)) or _FRAMES[unit] for unit in fitting]
-        could = " or ".join(names) or "nothing that is known"
+        names = _UNITS | _FRAMES
+        could = " or ".join(names[unit] for unit in fitting) or "nothing that is known"
         raise TranscriptError(
             f"{path}: as seconds its times would mean {what}, which nobody speaks; they could be "
             f"{could}; write seconds"
         )
     unit = fitting[0]
     note = (
-        f"times read as {_UNITS[int(unit)]}, since as seconds they would mean {what} (now "
+        f"times read as {_UNITS[unit]}, since as seconds they would mean {what} (now "
         f"{typical / unit:.2g} s)"
     )
     converted = [
