@@ -126,13 +126,17 @@ def clustered_quantiles(
             upto = np.cumsum(times.astype(np.int32)[:, codes], axis=1, dtype=np.int32)
         else:
             upto = np.rint(times.astype(np.float64) @ below_each).astype(np.int32)
-        for i in range(rows):
-            position = q * (upto[i, -1] - 1)
-            below = np.floor(position).astype(np.int64)
-            above = np.minimum(below + 1, upto[i, -1] - 1)
-            at = x[np.searchsorted(upto[i], below, "right")]
-            after = x[np.searchsorted(upto[i], above, "right")]
-            drawn[:, begin + i] = at + (position - below) * (after - at)
+        # Rows one after another, each above the one before: one sorted list to search.
+        total = upto[:, -1:].astype(np.int64)
+        shift = np.arange(rows)[:, None] * (total.max() + 1)
+        in_order, first = (upto + shift).ravel(), np.arange(rows)[:, None] * len(x)
+        position = q * (total - 1)
+        below = np.floor(position).astype(np.int64)
+        at, after = (
+            x[np.searchsorted(in_order, nth + shift, "right") - first]
+            for nth in (below, np.minimum(below + 1, total - 1))
+        )
+        drawn[:, begin : begin + rows] = (at + (position - below) * (after - at)).T
     tail = (1 - settings.confidence) / 2
     return value, *np.quantile(drawn, [tail, 1 - tail], axis=1)
 
