@@ -602,6 +602,22 @@ def test_lhotse_recordings_of_a_pair_of_files(tmp_path, offset, longer):
     assert [Path(url).name for url in media] == ["u.wav"] + ([] if offset else ["m.wav"])
 
 
+def test_lhotse_recordings_of_audio_inside_a_parquet_file(tmp_path):
+    soundfile.write(tmp_path / "call.wav", np.zeros((24_000, 2)), 8000)
+    sound = {"bytes": (tmp_path / "call.wav").read_bytes(), "path": "call.wav"}
+    pl.DataFrame([{"id": "call", "audio": sound}]).write_parquet(tmp_path / "m.parquet")
+    rows = read_input(tmp_path / "m.parquet").rows.to_dicts()
+    tracks = make_tracks([[(0, 1500)]], [[(1600, 2500)]], [3000], rows=rows)
+    run = score_tracks(tracks, FAILURES.to_frame(), load_settings())
+    out = flexi_score.export(run, tmp_path / "out", ["lhotse"]).folder
+    with gzip.open(out / "recordings.jsonl.gz", "rt", encoding="utf-8") as file:
+        (recording,) = [json.loads(line) for line in file]
+    assert recording["duration"] == 3.0
+    (source,) = recording["sources"]
+    assert source["source"] == str(out / "call.audio.wav")
+    assert (out / "call.audio.wav").read_bytes() == sound["bytes"]
+
+
 def test_a_word_between_two_ipus_is_aligned_with_the_nearer_one(tmp_path):
     words = [(0, 100, "a"), (1000, 1400, "b"), (1700, 1900, "c"), (2900, 3000, "d")]
     tracks = make_tracks(

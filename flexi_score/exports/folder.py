@@ -127,7 +127,8 @@ def export(
                         files[suffix] = recording.name + suffix
                         written.append(_write(aside / files[suffix], text))
             if "lhotse" in names:
-                audio, speech, problem = lhotse_lines(recording)
+                moved = {str(copy): aside / copy.name for copy in copies.values()}
+                audio, speech, problem = lhotse_lines(recording, moved)
                 lhotse.append((audio, speech))
                 if problem:
                     silent.setdefault("lhotse recordings", []).append(problem)

@@ -3,7 +3,9 @@
 Written after the manifests that lhotse 1.33 writes itself; lhotse is not needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from flexi_score.audio.decode import AudioInfo, probe
@@ -22,7 +24,7 @@ class Location(NamedTuple):
     offset_ms: int
 
 
-def lhotse_lines(recording: Recording) -> tuple[str, str, str | None]:
+def lhotse_lines(recording: Recording, aside: Mapping[str, Path]) -> tuple[str, str, str | None]:
     """Lines of both manifests, and why there is no recording, where there is none.
 
     A pair of mono files that start together and are equally long is one recording of two sources;
@@ -30,9 +32,10 @@ def lhotse_lines(recording: Recording) -> tuple[str, str, str | None]:
     from their own start. Supervisions are IPUs, ids are the names of files, and ``custom`` of a
     supervision has the recording's own id (lhotse's recordings have no such place). Words are
     those of the nearest IPU; of a speaker without any IPU there are no supervisions, nor words.
+    ``aside``: where audio files are that are not in their place yet.
     """
     try:
-        recordings, locations = _recordings(recording)
+        recordings, locations = _recordings(recording, aside)
         problem = None
     except (AudioError, OSError) as error:
         recordings, problem = [], str(error)
@@ -46,16 +49,18 @@ def lhotse_lines(recording: Recording) -> tuple[str, str, str | None]:
     )
 
 
-def _recordings(recording: Recording) -> tuple[list[Row], dict[Speaker, Location]]:
+def _recordings(
+    recording: Recording, aside: Mapping[str, Path]
+) -> tuple[list[Row], dict[Speaker, Location]]:
     row, name = recording.row, recording.name
     if row["audio"]:
-        audio = _probe(row["audio"])
+        audio = _probe(row["audio"], aside)
         sources = [_source(audio, list(range(audio.n_channels)))]
         locations = {s: Location(name, int(row[f"{s}_channel"] or 0), 0) for s in SPEAKERS}
         return [_recording(name, sources, audio)], locations
     if not row["user_audio"] or not row["model_audio"]:
         raise AudioError(f"recording {brief(recording.id)} (it has no audio)")
-    pair = {s: _probe(row[f"{s}_audio"]) for s in SPEAKERS}
+    pair = {s: _probe(row[f"{s}_audio"], aside) for s in SPEAKERS}
     offsets = {s: int(row[f"{s}_offset_ms"] or 0) for s in SPEAKERS}
     user, model = (pair[s] for s in SPEAKERS)
     alike = _format(user) == _format(model)
@@ -70,8 +75,8 @@ def _recordings(recording: Recording) -> tuple[list[Row], dict[Speaker, Location
     return rows, {s: Location(f"{name}-{s}", 0, offsets[s]) for s in SPEAKERS}
 
 
-def _probe(path: str) -> AudioInfo:
-    info = probe(path)
+def _probe(path: str, aside: Mapping[str, Path]) -> AudioInfo:
+    info = replace(probe(str(aside.get(path, path))), path=path)
     if info.n_frames is None:
         raise AudioError(f"{path}: does not say how long it is; write it to a file again")
     return info
