@@ -68,7 +68,7 @@ def plan_frame(
             raise SettingsError(
                 f"--detect {name!r}: not compared; expected one of {', '.join(names['full'])}"
             )
-    detectable = pl.Series(
+    wanted = pl.Series(
         [detect.get(full, detect.get(metric)) for full, metric in names.rows()], dtype=pl.Float64
     )
     reach = _NORMAL.inv_cdf(0.5 + confidence / 2) + _NORMAL.inv_cdf(POWER)
@@ -79,8 +79,8 @@ def plan_frame(
             .then("n_pairs")
             .otherwise(pl.min_horizontal("n_baseline", "n_candidate")),
             detectable=reach * pl.col("se"),
-            asked=detectable.is_not_null(),
-            difference=pl.coalesce(detectable, "effect").abs(),
+            asked=wanted.is_not_null(),
+            difference=pl.coalesce(wanted, "effect").abs(),
         )
         .with_columns(
             needed=pl.when((pl.col("difference") > 0) & (pl.col("se") > 0)).then(

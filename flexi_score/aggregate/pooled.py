@@ -54,12 +54,12 @@ def add_quantiles(
     rows = table.filter(pl.col("metric").is_in(list(metrics)))
     # Most scenarios have none of these metrics: resampling their events would be for nothing.
     pooled = pooled.join(rows.select(_KEY).unique(), on=_KEY, how="semi", nulls_equal=True)
-    figures_of: list[dict[str, object]] = []
+    entries: list[dict[str, object]] = []
     for key, part in pooled.sort("value").group_by(_KEY, maintain_order=True):
         value, low, high = clustered_quantiles(
             part["value"], part["unit"], qs, settings, "\x1f".join(str(k) for k in key)
         )
-        figures_of += [
+        entries += [
             dict(zip(_KEY, key, strict=True))
             | {"q": q, "value": v, "ci_low": a, "ci_high": b}
             | {"n": part["recording"].n_unique(), "denominator": float(len(part))}
@@ -68,7 +68,7 @@ def add_quantiles(
     floats = ("q", "value", "ci_low", "ci_high", "denominator")
     schema: dict[str, type[pl.DataType]] = dict.fromkeys(_KEY, pl.String)
     schema |= dict.fromkeys(floats, pl.Float64) | {"n": pl.Int64}
-    figures = pl.DataFrame(figures_of, schema=schema).with_columns(
+    figures = pl.DataFrame(entries, schema=schema).with_columns(
         pl.col("value", "ci_low", "ci_high").fill_nan(None)
     )
     wanted = rows.drop("n", "value", "numerator", "denominator", "ci_low", "ci_high").join(

@@ -102,7 +102,7 @@ def formats() -> int:
     )
     console.print()
     headings = ("JSON of", "whose words", "times in", "read after (no service was asked)")
-    print_rows(console, headings, ((name, *evidence) for name, evidence in SERVICES.items()))
+    print_rows(console, headings, ((name, *facts) for name, facts in SERVICES.items()))
     console.print(
         "\nLabels that name no party (SPEAKER_00, A, channel 1) are told with --speakers, those of "
         "channels also with --channels."

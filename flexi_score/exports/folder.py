@@ -285,16 +285,18 @@ def _annotations(given: Row) -> Row:
     def seconds(ms: int | None) -> float | None:
         return None if ms is None else ms / 1000
 
-    seconds_of: Row = {"user_turn_end": seconds(given["user_turn_end_ms"])}
+    annotations: Row = {"user_turn_end": seconds(given["user_turn_end_ms"])}
     for name in ("pause", "interrupt"):
         start, end = given[f"{name}_start_ms"], given[f"{name}_end_ms"]
-        seconds_of[name] = None if start is None else [seconds(start), seconds(end)]
+        annotations[name] = None if start is None else [seconds(start), seconds(end)]
     spans, times = given["backchannels"], given["reference_backchannels_ms"]
     if spans is not None:
-        seconds_of["backchannels"] = [[seconds(s["start_ms"]), seconds(s["end_ms"])] for s in spans]
+        annotations["backchannels"] = [
+            [seconds(s["start_ms"]), seconds(s["end_ms"])] for s in spans
+        ]
     if times is not None:
-        seconds_of["reference_backchannels"] = [seconds(t) for t in times]
-    return seconds_of
+        annotations["reference_backchannels"] = [seconds(t) for t in times]
+    return annotations
 
 
 def to_pyannote(run: str | Path | Run, recordings: Sequence[str] | None = None) -> dict[str, Any]:

@@ -247,7 +247,7 @@ def formats() -> str:
             "## JSON of speech services",
             _table(
                 ("of", "whose words", "times in", "read after (no service was asked)"),
-                ((name, *source_text) for name, source_text in SERVICES.items()),
+                ((name, *facts) for name, facts in SERVICES.items()),
             ),
             "## Audio",
             f"{' '.join(sorted(AUDIO_EXTENSIONS))}, whatever the name ends in.",

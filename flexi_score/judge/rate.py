@@ -155,11 +155,11 @@ def judge_notes(info: Mapping[str, Any]) -> list[str]:
     """How far a judge that was asked again agreed with itself, of :func:`judge_info`."""
     repeats = info.get("judge", {}).get("repeats", {})
     return [
-        f"Judge: {metric} of {models['recordings']} recordings asked {models['repeats']} times: "
-        + ("" if marked else f"mean standard deviation {models['spread']:.2f}, ")
+        f"Judge: {metric} of {row['recordings']} recordings asked {row['repeats']} times: "
+        + ("" if marked else f"mean standard deviation {row['spread']:.2f}, ")
         + f"Krippendorff's alpha ({'nominal, word by word' if marked else 'ordinal'}) "
-        + ("not defined (no variation)" if models["alpha"] is None else f"{models['alpha']:.2f}")
+        + ("not defined (no variation)" if row["alpha"] is None else f"{row['alpha']:.2f}")
         + ("; all positions count." if marked else "; the mean counts.")
-        for metric, models in repeats.items()
+        for metric, row in repeats.items()
         for marked in [metric == REFERENCE]
     ]

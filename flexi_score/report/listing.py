@@ -78,7 +78,7 @@ def index_json(
     listed_scores = scores.join(positions, on="recording", how="inner", maintain_order="left")
     systems = rows["system"].unique(maintain_order=True).to_list()
     scenarios = _ordered(rows["scenario"].unique(maintain_order=True).to_list())
-    score_columns, columns = _score_columns(listed_scores, metrics)
+    described, columns = _score_columns(listed_scores, metrics)
     reasons = failures.select("recording", clean("reason")).filter(names_in("recording", names))
     data: dict[str, Any] = {
         "total": total,
@@ -91,7 +91,7 @@ def index_json(
         "statuses": [[name, STATUS_TITLES[name]] for name in STATUSES],
         "kinds": KINDS,
         "who": WHO,
-        "metrics": score_columns,
+        "metrics": described,
         "id": rows.select(clean("recording"))["recording"].to_list(),
         "sys": _codes(rows["system"], systems),
         "sce": _codes(rows["scenario"], scenarios),

@@ -165,11 +165,11 @@ def conversation_rows(summary: pl.DataFrame, metrics: Sequence[Metric], few: int
     by_key = {(r["metric"], r["system"]): r for r in part.iter_rows(named=True)}
     rows = []
     for line in _CARD:
-        values = [by_key.get((line.metric, system)) for system in systems]
+        summaries = [by_key.get((line.metric, system)) for system in systems]
         metric = find("conversation", line.metric)
-        if metric is None or not any(values):
+        if metric is None or not any(summaries):
             continue
-        cells = tuple(value_cells(row, metric, few) for row in values)
+        cells = tuple(value_cells(row, metric, few) for row in summaries)
         rows.append(Row("Conversation", line.label, "", cells, line.human))
     valued = any(cell != DASH for row in rows for cell, _ in row.cells)
     return rows if valued else []
@@ -317,8 +317,8 @@ def _unasked(summary: pl.DataFrame, metrics: Sequence[Metric]) -> int:
         return 0
     keys = pl.DataFrame(judged, schema=["scenario", "metric"], orient="row")
     gate = summary.group_by("system", "scenario").agg(left_out=pl.col("excluded").min())
-    pending = summary.join(keys, on=["scenario", "metric"]).join(gate, on=["system", "scenario"])
-    return int((pending["excluded"] - pending["left_out"]).sum())
+    rows = summary.join(keys, on=["scenario", "metric"]).join(gate, on=["system", "scenario"])
+    return int((rows["excluded"] - rows["left_out"]).sum())
 
 
 def _gaps(

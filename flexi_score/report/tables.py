@@ -266,8 +266,8 @@ def interval_note(summary: pl.DataFrame, metrics: Sequence[Metric], confidence: 
     ``summary``: :data:`flexi_score.schema.SUMMARY`. ``metrics``: of one profile.
     """
     find = metric_finder(metrics)
-    intervals = [find(*key) for key in summary.select("scenario", "metric").unique().iter_rows()]
-    kinds = {metric.aggregate for metric in intervals if metric is not None}
+    known = [find(*key) for key in summary.select("scenario", "metric").unique().iter_rows()]
+    kinds = {metric.aggregate for metric in known if metric is not None}
     how = {
         "rate": "Wilson for rates",
         "mean": "bootstrap (BCa) for means",
@@ -296,12 +296,12 @@ def _beside_humans(
     columns += [Column("Human"), Column("Source", numeric=False)]
     body = []
     for name, band in HUMAN_REFERENCE.items():
-        human_rows = [rows.get((system, "conversation", name)) for system in systems]
-        if not any(human_rows):
+        summaries = [rows.get((system, "conversation", name)) for system in systems]
+        if not any(summaries):
             continue
         metric = known[("conversation", name)]
         human = f"{band.low:g}" if band.low == band.high else f"{band.low:g} to {band.high:g}"
-        cells = [_cell(row, metric, few) for row in human_rows]
+        cells = [_cell(row, metric, few) for row in summaries]
         body.append((heading(metric), *cells, human, band.source))
     title = "Conversation, beside human conversation"
     return Table(title, tuple(columns), tuple(body), _few_note(tuple(body), few))

@@ -232,10 +232,10 @@ def _side(
         checked[held["rec"].to_numpy()] = True
         checked &= has_audio
         path = rows[f"{speaker}_{name}"]
-        on_clock_of = fit_given(given, own, other, duration, offset, checked, path)
+        fit = fit_given(given, own, other, duration, offset, checked, path)
         notes.append(held.select("rec", "note"))
-        notes.append(pl.DataFrame({"rec": np.arange(n), "note": on_clock_of.note}))
-        return on_clock_of
+        notes.append(pl.DataFrame({"rec": np.arange(n), "note": fit.note}))
+        return fit
 
     flat, held = _entries(stored["segments"], rows, speaker, "segments")
     raw = make_intervals(*(flat[c].to_numpy() for c in ("rec", "start_ms", "end_ms")))
@@ -260,15 +260,15 @@ def _side(
     heard_ms[at] = heard_up_to(held["source"], settings)
     flat = flat.filter(pl.Series(known[flat["rec"]]))
     raw = Intervals(*(flat[c].to_numpy().astype(np.int64) for c in ("rec", "start_ms", "end_ms")))
-    of_other = of_file[raw.rec]
-    fit = fitted(raw.take(of_other), held.filter(~recognised), "words")
+    given_word = of_file[raw.rec]
+    fit = fitted(raw.take(given_word), held.filter(~recognised), "words")
     # Recognised words are timed within their audio file, given ones within the recording.
     moved = on_clock(raw, fit)
-    shift = np.where(of_other, 0, offset[raw.rec])
+    shift = np.where(given_word, 0, offset[raw.rec])
     placed = Intervals(
         raw.rec,
-        np.where(of_other, moved.start_ms, raw.start_ms + shift),
-        np.where(of_other, moved.end_ms, raw.end_ms + shift),
+        np.where(given_word, moved.start_ms, raw.start_ms + shift),
+        np.where(given_word, moved.end_ms, raw.end_ms + shift),
     )
 
     def counted(count: Ints, name: str, template: str, *more: pl.Expr) -> None:
@@ -277,10 +277,10 @@ def _side(
         table = table.with_columns(path=rows[f"{speaker}_{name}"].gather(at))
         notes.append(table.select("rec", note=pl.format(template, "path", "count", *more)))
 
-    for name, entries in (("speech", given), ("words", placed.take(of_other))):
+    for name, entries in (("speech", given), ("words", placed.take(given_word))):
         late = "{}: {} of its entries end after the recording, which is {} s long"
         counted(past_end(entries, duration), name, late, pl.col("s"))
-    stays = ~of_other | ~has_audio[raw.rec]
+    stays = ~given_word | ~has_audio[raw.rec]
     look = np.flatnonzero(~stays)
     stays[look] = inside_speech(placed.take(look), speech, duration)
     count = np.bincount(raw.rec[~stays], minlength=n)

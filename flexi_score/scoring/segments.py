@@ -179,12 +179,12 @@ def _intervals(name: str, given: Sequence[Segment]) -> Intervals:
 
 
 def _words(name: str, given: Sequence[Word] | None) -> Words:
-    texts, words = [], []
+    texts, spans = [], []
     for i, item in enumerate(given or ()):
         text, start, end = _word(f"{name}[{i}]", item)
         texts.append(text)
-        words.append(_span(f"{name}[{i}]", start, end))
-    data = np.array(words, np.int64).reshape(-1, 2)
+        spans.append(_span(f"{name}[{i}]", start, end))
+    data = np.array(spans, np.int64).reshape(-1, 2)
     series = pl.Series(texts, dtype=pl.String)
     rec = np.zeros(len(data), np.int64)
     known = np.array([given is not None])

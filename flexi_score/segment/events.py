@@ -31,7 +31,7 @@ def events_frame(structure: Structure, *, with_text: bool = True) -> pl.DataFram
     words = (s.tracks.user_words, s.tracks.model_words)
     for label, (name, side) in enumerate(zip(SPEAKERS, (s.user, s.model), strict=True)):
         tables.append(_Table("pause", name, s.pauses.spans.take(s.pauses.speaker == label)))
-        own, hers = turns.speaker == label, cuts.speaker == label
+        own, own_cuts = turns.speaker == label, cuts.speaker == label
         spoken = [
             _Table("ipu", name, side.ipus),
             _Table(
@@ -40,9 +40,9 @@ def events_frame(structure: Structure, *, with_text: bool = True) -> pl.DataFram
             _Table(
                 "interruption",
                 name,
-                cuts.spans.take(hers),
-                cuts.success[hers],
-                cuts.stop_ms[hers].astype(np.float64),
+                cuts.spans.take(own_cuts),
+                cuts.success[own_cuts],
+                cuts.stop_ms[own_cuts].astype(np.float64),
             ),
             _Table("backchannel", name, s.backchannels.spans.take(s.backchannels.speaker == label)),
         ]

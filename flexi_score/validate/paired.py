@@ -137,8 +137,8 @@ def _found(run: Run, speech: Tracks | None, speaker: Speaker, names: pl.Series) 
     if speech is None:
         ipus = run.events.filter((pl.col("kind") == "ipu") & (pl.col("speaker") == speaker))
         return _intervals(numbered(ipus.select("recording", "start_ms", "end_ms"), names))
-    predicted = speech.recordings["recording"]
-    absent = set(names.to_list()) - set(predicted.to_list())
+    ids = speech.recordings["recording"]
+    absent = set(names.to_list()) - set(ids.to_list())
     if absent:
         raise InputError(
             f"the archive does not hold the speech of {name_some(sorted(absent))}; give the one "
@@ -146,7 +146,7 @@ def _found(run: Run, speech: Tracks | None, speaker: Speaker, names: pl.Series) 
         )
     side = speech.user_speech if speaker == "user" else speech.model_speech
     table = pl.DataFrame(
-        {"recording": predicted.gather(side.rec), "start_ms": side.start_ms, "end_ms": side.end_ms}
+        {"recording": ids.gather(side.rec), "start_ms": side.start_ms, "end_ms": side.end_ms}
     )
     return _intervals(numbered(table, names))
 

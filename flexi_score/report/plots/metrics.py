@@ -109,12 +109,12 @@ def _draw(rows: Sequence[Row], systems: Sequence[str]) -> Figure:
     groups = [group for group in groups if group[2]]
     lines = legend_lines(systems)
     top = 8.0 + 14 * lines
-    height = top + sum(len(bars) * row_height + 44 for _, _, bars in groups)
+    height = top + sum(len(part) * row_height + 44 for _, _, part in groups)
     figure = new_figure(height)
     draw_legend(figure, systems)
-    for title, ends, bars in groups:
-        _group(figure, top, title, ends, bars, systems, row_height)
-        top += len(bars) * row_height + 44
+    for title, ends, part in groups:
+        _group(figure, top, title, ends, part, systems, row_height)
+        top += len(part) * row_height + 44
     return figure
 
 
@@ -137,7 +137,7 @@ def _group(
     )
     points: dict[int, list[tuple[float, float, float, float]]] = {}
     before = ""
-    for position, (metric, bar) in enumerate(rows):
+    for position, (metric, by_system) in enumerate(rows):
         y = top + row_height * (position + 0.5) + 3.5
         if metric.scenario != before:
             title = scenario_title(metric.scenario)
@@ -161,9 +161,9 @@ def _group(
                     [band.low] * 2, [position - 0.4, position + 0.4], color=HUMAN, linewidth=2
                 )
         for number, system in enumerate(systems):
-            if system in bar:
+            if system in by_system:
                 shift = (number - (len(systems) - 1) / 2) * _step(systems) / row_height
-                row = bar[system]
+                row = by_system[system]
                 a, b = (row[k] if _known(row[k]) else row["value"] for k in ("ci_low", "ci_high"))
                 points.setdefault(number, []).append((row["value"], position + shift, a, b))
     for number, cells in points.items():
@@ -189,8 +189,8 @@ def _step(systems: Sequence[str]) -> float:
 def _range(rows: Sequence[Row], systems: Sequence[str]) -> tuple[float, float]:
     values = [
         row[key]
-        for metric, bar in rows
-        for system, row in bar.items()
+        for metric, by_system in rows
+        for system, row in by_system.items()
         for key in ("value", "ci_low", "ci_high")
         if _known(row[key]) and system in systems
     ]
