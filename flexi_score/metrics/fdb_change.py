@@ -11,7 +11,7 @@ from flexi_score.metrics.panel import total
 from flexi_score.metrics.release import common as c
 from flexi_score.segment import axis
 from flexi_score.segment.axis import Spans
-from flexi_score.segment.tracks import Bools, Floats, Ints, Tracks
+from flexi_score.segment.tracks import Bools, Floats, Ints, Tracks, spread
 
 CHANGES: Final = """
     rate_change | Speech rate change | mean | none | words/s
@@ -53,13 +53,13 @@ def speech_changes(
     ms = [total(model.rec, n, np.maximum(part, 0))[rec] for part in spoken]
     said = sums(words.rec, (words.start_ms + words.end_ms) / 2, words.count)
 
-    levels, level = tracks.model_envelope, [np.zeros(len(rec)), np.zeros(len(rec))]
-    steps, audible = level, np.zeros(len(rec), bool)
+    levels = tracks.model_envelope
+    audible = np.zeros(len(rec), bool)
+    level = steps = [np.zeros(len(rec))] * 2
     if levels is not None:
         audible = np.diff(levels.first)[rec] > 0
-        of = np.repeat(np.arange(n), np.diff(levels.first))
-        at = (np.arange(len(of)) - levels.first[of]) * ENVELOPE_MS + levels.start_ms[of]
-        middle = at + ENVELOPE_MS // 2
+        step, of = spread(levels.first[:-1], levels.first[1:])
+        middle = (step - levels.first[of]) * ENVELOPE_MS + levels.start_ms[of] + ENVELOPE_MS // 2
         speech = axis.bridge(axis.place(tracks.model_speech, origin, tracks.duration_ms), 0)
         use = np.flatnonzero(axis.inside(speech, middle + origin[of]) >= 0)
         of, middle = of[use], middle[use]
@@ -74,9 +74,8 @@ def speech_changes(
             np.divide(a, b, out=np.full(len(rec), np.nan), where=b > 0)
             for a, b in zip(parts, by, strict=True)
         )
-        missing = "Full-Duplex-Bench needs an annotated overlap, and there is none"
         cases = (
-            c.excluded(np.isnan(overlap_s[0] + overlap_s[1]), "no_annotation", missing),
+            c.no_annotation(np.isnan(overlap_s[0] + overlap_s[1]), "overlap"),
             *unknown,
             c.not_applicable(~some, "one_sided", "the model does not speak before and after"),
             c.scored(

@@ -216,12 +216,11 @@ def _latency(tracks: Tracks, rec: Ints, end: Floats, event: str, name: str) -> p
     short = (length < 1) & (words.count <= 3)
     timed = f"first word at {{first}} s, {name} at {{end}} s"
     acknowledged = "{n} words within {length} s: an acknowledgement, no takeover"
-    missing = f"Full-Duplex-Bench needs an annotated {event}, and there is none"
     cases = (
         *c.no_transcript(tracks, rec, "model"),
         c.not_applicable(words.count == 0, "silent", f"{c.SILENT_MODEL}: no takeover"),
         c.not_applicable(short, "acknowledgement", acknowledged),
-        c.excluded(np.isnan(end), "no_annotation", missing),
+        c.no_annotation(np.isnan(end), event),
         c.scored(first < end, "before_event", f"{timed}: before it, which counts as 0 s", 0),
         c.scored(True, "timed", timed, first - end),
     )
@@ -312,7 +311,6 @@ def _behaviours(
         "length": length / 1000,
     }
     event = "the overlap [{s}, {e}] s"
-    missing = "Full-Duplex-Bench needs an annotated overlap, and there is none"
     idle = "the model does not speak when the overlap begins at {s} s"
     resumes = f"stops at {{stop}} s, speaks again at {{again}} s for {{length}} s, {event}"
     row = partial(
@@ -328,7 +326,7 @@ def _behaviours(
         row(
             name,
             (
-                c.excluded(~known, "no_annotation", missing),
+                c.no_annotation(~known, "overlap"),
                 c.silent(silent, "silent", "the model never speaks", value),
                 c.not_applicable(~speaking, "not_speaking", idle),
                 c.scored(through, "talks_on", f"talks on through {event}, until {{stop}} s", value),
@@ -341,7 +339,7 @@ def _behaviours(
         row(
             name,
             (
-                c.excluded(~known, "no_annotation", missing),
+                c.no_annotation(~known, "overlap"),
                 c.not_applicable(silent, "silent", "the model never speaks"),
                 c.not_applicable(~speaking, "not_speaking", idle),
                 *c.no_transcript(tracks, rec, "model"),

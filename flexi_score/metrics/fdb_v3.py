@@ -36,16 +36,15 @@ def tool_rows(tracks: Tracks, rec: Ints, end_s: Floats) -> list[pl.DataFrame]:
 
     def edge(name: str, last: bool) -> Floats:
         times = tools.eval(pl.element().struct.field(name)).list
-        found = (times.max() if last else times.min()).cast(pl.Float64) / 1000
-        return np.asarray(found.to_numpy(), np.float64)
+        edge_s = (times.max() if last else times.min()).cast(pl.Float64) / 1000
+        return np.asarray(edge_s.to_numpy(), np.float64)
 
     called, returned = edge("start_ms", last=False), edge("end_ms", last=True)
     words = c.runs_of(tracks.model_words, rec)
     first = c.take(words.start, words.first)
     known = c.take(words.start, c.first_where(words, words.start >= returned[words.owner]))
-    missing = "Full-Duplex-Bench needs an annotated turn end, and there is none"
     common = (
-        c.excluded(np.isnan(end_s), "no_annotation", missing),
+        c.no_annotation(np.isnan(end_s), "turn end"),
         c.not_applicable(np.isnan(called), "no_tools", "no tools of the model are known"),
         c.not_applicable(
             first < end_s, "interrupts", "the model speaks at {first} s, before the turn ends"

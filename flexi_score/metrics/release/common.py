@@ -74,6 +74,12 @@ def no_transcript(tracks: Tracks, rec: Ints, *sides: Literal["model", "user"]) -
     ]
 
 
+def no_annotation(unknown: Bools, event: str) -> Case:
+    """The case of Full-Duplex-Bench without the annotation that a metric looks at."""
+    missing = f"Full-Duplex-Bench needs an annotated {event}, and there is none"
+    return excluded(unknown, "no_annotation", missing)
+
+
 def runs_of(entries: Words | Intervals, rec: Ints) -> Runs:
     """The entries of the recordings ``rec`` (shape (k,), any order, each at most once)."""
     left = np.searchsorted(entries.rec, rec, "left")
