@@ -214,8 +214,9 @@ def repeat_agreement(ratings: pl.DataFrame) -> pl.DataFrame:
     """How far a judge that was asked several times agrees with itself.
 
     ``metric, recordings, repeats, spread, alpha``, of the recordings with two ratings or more: the
-    mean standard deviation of their ratings, and Krippendorff's alpha (ordinal). Of marked
-    positions it is nominal, over the words that could be marked, and there is no spread.
+    mean standard deviation of their ratings, and Krippendorff's alpha (ordinal; null where it is
+    not defined). Of marked positions it is nominal, over the words that could be marked, and there
+    is no spread.
     """
     marks = _marks(ratings)
     often = pl.concat([_twice(ratings.filter(pl.col("value").is_not_null())), marks])

@@ -104,7 +104,8 @@ def compare_runs(
     """Compare two runs: each system that both hold, or their only systems.
 
     As :func:`compare_systems`. ``names``: of the runs, for the columns ``baseline`` and
-    ``candidate``: ``run/system``. ``recordings``: of both runs.
+    ``candidate``: ``run/system``. ``recordings``: of both runs. Raises SettingsError where the runs
+    share no system and one of them holds several.
     """
     of_a, of_b = recordings or (None, None)
     a = _rows(baseline, of_a, pair_by, settings)

@@ -39,7 +39,8 @@ def wilson(
 ) -> tuple[Floats, Floats]:
     """Wilson score interval of a proportion (1927; without continuity correction).
 
-    Trials need not be whole (an effective sample size). NaN where there are none.
+    Successes and trials, shape (n,); trials need not be whole (an effective sample size). Returns
+    low and high, shape (n,), in [0, 1]; NaN where there are no trials.
     """
     k, n = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
     z2 = _NORMAL.inv_cdf(0.5 + confidence / 2) ** 2
@@ -111,7 +112,8 @@ def effective_size(
     """Number of independent recordings that each group of clustered 0/1 values is worth.
 
     The number of values divided by the design effect, the variance of the rate between clusters
-    over that of independent draws, taken as at least 1 (Korn and Graubard 1998).
+    over that of independent draws, taken as at least 1 (Korn and Graubard 1998). Shape (groups,);
+    NaN where there are fewer than two clusters.
     """
     keys, frame = _grouped(values, groups, clusters)
     size = np.full(len(keys), np.nan)

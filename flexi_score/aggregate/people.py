@@ -101,7 +101,7 @@ def people_frame(
     a conversation of the people is not named, the interval is the system's alone, and there is no
     ceiling. The interval is the percentile interval of the resampled distances without twice what
     resampling adds to a distance on average: once for the resamples, once for the value, which
-    chance raises as much. A small distance may lie above its own interval.
+    chance raises as much. A small distance may lie above its own interval. Null for one unit.
     """
     rows: list[dict[str, object]] = []
     for kind in KINDS:

@@ -64,7 +64,8 @@ def summarize(
     sum of 0/1 and ``n``; for a mean the sum and ``n``; for a sum the count and ``n``; for a ratio
     the sums of value times weight and of weights (a weight that is null is 1). ``within_error``
     counts the values whose margin is at most the error of boundaries; it is null where none has a
-    margin.
+    margin. ``value`` and the interval are null where nothing was scored, the interval also for
+    sums, and for means and ratios of fewer than two recordings.
     """
     unsure = pl.Series(dtype=pl.String) if unsure is None else unsure
     rows = _rows(scores, clusters, unsure)
@@ -103,7 +104,11 @@ def quantiles(
     clusters: pl.Series | None = None,
     qs: Sequence[float] = (0.5, 0.9, 0.95),
 ) -> pl.DataFrame:
-    """Median and upper quantiles of the metrics that are means, as :data:`QUANTILES`."""
+    """Median and upper quantiles of the metrics that are means, as :data:`QUANTILES`.
+
+    By system, then metrics in the registry's order, then ``qs`` (in [0, 1]). Null where nothing was
+    scored; no interval of fewer than two recordings (or clusters).
+    """
     rows = describe(_rows(scores, clusters), metrics).filter(pl.col("aggregate") == "mean")
     systems = scores["system"].unique(maintain_order=True).to_list()
     table: list[tuple[object, ...]] = []

@@ -35,7 +35,7 @@ def naturalness(
     from rich.console import Console
 
     from flexi_score.extraction.vap import PUBLISHED, STATES, load_vap
-    from flexi_score.report.tables import counted
+    from flexi_score.report.tables import DASH, counted
     from flexi_score.scoring.naturalness import naturalness as measure
     from flexi_score.scoring.run import Run
 
@@ -55,7 +55,7 @@ def naturalness(
             system,
             boundary.replace("_", " "),
             str(n),
-            *("–" if v is None else f"{v:.3f}" for v in values),
+            *(DASH if v is None else f"{v:.3f}" for v in values),
         )
         for system, boundary, n, *values in means.iter_rows()
     ]

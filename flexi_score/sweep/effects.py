@@ -48,7 +48,7 @@ SENSITIVITY: Final = make_schema(
 
 
 def main_effects(table: pl.DataFrame, setting: str) -> pl.DataFrame:
-    """Each metric against one setting: ``value, low, high`` over the others."""
+    """Each metric against one setting: mean (``value``), lowest and highest over the others."""
     return (
         table.group_by([*_KEY, setting], maintain_order=True)
         .agg(value=pl.col("value").mean(), low=pl.col("value").min(), high=pl.col("value").max())

@@ -79,7 +79,8 @@ def validation_md(validation: Validation) -> str:
 def write_validation(validation: Validation, out: str | Path) -> list[Path]:
     """Write a validation into a folder: the long table, what it was added up from, a picture.
 
-    ``validation.json`` is written last, so that what has it is whole.
+    ``validation.json`` is written last, so that what has it is whole. Raises OutputError naming
+    the path that cannot be written.
     """
     folder = Path(out)
     data = json.dumps(
