@@ -97,18 +97,18 @@ def naturalness(
             user, model = open_signals(row)
         except RecordingError as error:
             problems.append(f"{row['recording']}: {error}")
-            continue
-        with user, model:
-            states = _heard(vap, row, (user, model), part["at_ms"].to_numpy())
-        state = part["state"].fill_null(0).to_numpy()
-        likelihood = pl.Series(np.log(states[np.arange(len(part)), state]))
-        frames.append(
-            part.with_columns(
-                log_likelihood=pl.when(pl.col("state").is_not_null()).then(likelihood),
-                p_now=pl.Series(next_speaker(states, 0, 1)),
-                p_future=pl.Series(next_speaker(states, 2, 3)),
-            ).fill_nan(None)
-        )
+        else:
+            with user, model:
+                states = _heard(vap, row, (user, model), part["at_ms"].to_numpy())
+            state = part["state"].fill_null(0).to_numpy()
+            likelihood = pl.Series(np.log(states[np.arange(len(part)), state]))
+            frames.append(
+                part.with_columns(
+                    log_likelihood=pl.when(pl.col("state").is_not_null()).then(likelihood),
+                    p_now=pl.Series(next_speaker(states, 0, 1)),
+                    p_future=pl.Series(next_speaker(states, 2, 3)),
+                ).fill_nan(None)
+            )
         progress(done, len(parts))
     return pl.concat(frames), problems
 
