@@ -30,8 +30,8 @@ class Events:
     always_shown: bool = False
 
 
-#: One of what sentences count: "1 user turns" is "1 user turn".
-_ONE: Final = (r"\b1 ((?:[a-z]+ )?[a-z]{3,})s\b", "1 ${1}")
+#: One of what sentences count: "1 user turns" is "1 user turn", but "0.1 minutes" stay.
+_ONE: Final = (r"(^|[^.\d])1 ((?:[a-z]+ )?[a-z]{3,})s\b", "${1}1 ${2}")
 #: Status that follows from the rule which decided.
 STATUS: Final = {
     "unreadable": "excluded",
